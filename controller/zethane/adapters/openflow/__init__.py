@@ -1,0 +1,1 @@
+"""The OpenFlow channel: the only package that imports os_ken."""

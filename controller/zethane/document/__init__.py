@@ -1,0 +1,1 @@
+"""YAML text to validated models, with the position of every value. Pure."""

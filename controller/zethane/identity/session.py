@@ -1,0 +1,58 @@
+"""Endpoints and sessions: an authenticated principal bound to one place until it ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from zethane.policy.principal import Principal
+
+MAX_SESSION = 2**24 - 1
+"""Highest session number: it has 24 bits in the cookie and in the metadata."""
+
+MAX_ADDRESSES = 8
+"""IP addresses that one session may hold, both families together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """Where a network card is: datapath id, OpenFlow port, VLAN id (0: untagged) and MAC as integer."""
+
+    dpid: int
+    port: int
+    vlan: int
+    mac: int
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An attachment with the one IP address that a connection to the portal came from.
+
+    `address` is the packed address: 4 bytes of IPv4 or 16 of IPv6.
+    """
+
+    attachment: Attachment
+    address: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A principal bound to an attachment and its addresses. Times are seconds since the epoch.
+
+    `expires` is the end of the lifetime; `reauthenticate` is the moment by which the principal has to
+    prove itself again. The session ends at the earlier of both.
+    """
+
+    number: int
+    principal: Principal
+    attachment: Attachment
+    addresses: tuple[bytes, ...]
+    segment: str
+    methods: tuple[str, ...]
+    started: float
+    expires: float
+    reauthenticate: float
+
+    @property
+    def ends(self) -> float:
+        """The moment after which nothing of this session may pass."""
+        return min(self.expires, self.reauthenticate)

@@ -1,0 +1,1 @@
+"""Addresses, frames and flow keys: bytes to values. Pure."""

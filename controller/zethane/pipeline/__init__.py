@@ -1,0 +1,1 @@
+"""The OpenFlow tables of an enforcement point: declared, compiled, simulated. Pure."""

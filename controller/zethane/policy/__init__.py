@@ -1,0 +1,1 @@
+"""The policy: model, loader, compile, decide, explain, matrix, lint. Pure."""

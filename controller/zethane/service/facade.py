@@ -1,0 +1,88 @@
+"""What the API and the portal may ask of the running controller.
+
+`app.controller.Controller` implements it; the API and the portal's back end know only this. All methods
+run on the event loop and return at once, unless they are coroutines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from zethane.identity.session import Endpoint, Session
+from zethane.policy.principal import Principal
+
+View = Mapping[str, Any]
+"""A JSON-ready mapping: only str, int, float, bool, None, lists and mappings of those."""
+
+
+class ControllerFacade(Protocol):
+    """The running controller as the API sees it."""
+
+    def sessions(self) -> Sequence[Session]:
+        """All live sessions, by number."""
+
+    def session(self, number: int) -> Session | None:
+        """One live session."""
+
+    def session_at(self, endpoint: Endpoint) -> Session | None:
+        """The live session that holds this attachment and address."""
+
+    def locate(self, address: bytes, port: int, server: bytes, server_port: int) -> Endpoint | None:
+        """Where the live TCP connection `address:port -> server:server_port` to the portal comes from.
+
+        None if the switches know of no such connection: the request must then be refused.
+        """
+
+    def start_session(self, endpoint: Endpoint, principal: Principal, methods: tuple[str, ...]) -> Session:
+        """Bind a principal that has just proved itself to the endpoint.
+
+        A live session of the same attachment and address ends or, for the same principal, is renewed; one of
+        the same principal, MAC and address elsewhere ends (the host moved).
+        Raises AddressInUse, SessionError (no segment, or more than one, or an unusable port), CapacityError.
+        """
+
+    def claim_address(self, endpoint: Endpoint, number: int) -> Session:
+        """Add the endpoint's address to the session, which must be at the endpoint's attachment.
+
+        Raises AddressInUse, SessionError, CapacityError (more than MAX_ADDRESSES).
+        """
+
+    def end_session(self, number: int, reason: str) -> bool:
+        """End one session: its flows stop on every switch. False if there is none."""
+
+    def revoke(self, *, principal: str | None = None, number: int | None = None, host: bytes | None = None) -> list[int]:
+        """End the sessions of a principal (`user:alice` or plain `alice`), a number, or an address.
+
+        Returns the numbers of the sessions ended.
+        """
+
+    def flows(self, *, session: int | None = None, limit: int = 1000) -> Sequence[View]:
+        """Live flows: subject, object, addresses, protocol, ports, rule, since, lease."""
+
+    def decisions(self, *, limit: int = 100) -> Sequence[View]:
+        """The newest records of the decision log, newest last."""
+
+    def decision_stream(self) -> AsyncIterator[View]:
+        """Records as they are written; bounded, a slow reader loses records and is told how many."""
+
+    def policy(self) -> View:
+        """`{"version": sha256, "file": …, "loaded": time, "rules": n, "segments": n, "error": null|[…]}`."""
+
+    async def reload(self) -> View:
+        """Read the policy file again now. Raises InputError and keeps the old policy if it is bad."""
+
+    def switches(self) -> Sequence[View]:
+        """Per switch: name, dpid, connected, since, sessions, flows, counters."""
+
+    def health(self) -> View:
+        """`{"status": "ok"|"degraded", "switches": {"connected": n, "expected": n}, …}`."""
+
+    def explain(self, source: str, target: str, service: str) -> View:
+        """The decision for two live sessions, each named by address, principal or number.
+
+        Raises InputError for names that mean nothing.
+        """
+
+    def metrics(self) -> Mapping[str, float]:
+        """Every counter by its name."""

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 
 from zethane.policy.principal import Principal
 
-MAX_SESSION = 2**24 - 1
-"""Highest session number: it has 24 bits in the cookie and in the metadata."""
+MAX_SESSION = 2**24 - 2
+"""Highest session number: it has 24 bits in the cookie and in the metadata; the last value is the portal's."""
+
+PORTAL_NUMBER = 2**24 - 1
+"""The number that stands for the portal where a session's number would be."""
 
 MAX_ADDRESSES = 8
 """IP addresses that one session may hold, both families together."""
@@ -51,6 +54,8 @@ class Session:
     started: float
     expires: float
     reauthenticate: float
+    device: str | None = None
+    """Name of the registered device whose MAC the attachment has, if there is one."""
 
     @property
     def ends(self) -> float:

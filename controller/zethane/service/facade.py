@@ -51,7 +51,9 @@ class ControllerFacade(Protocol):
     def end_session(self, number: int, reason: str) -> bool:
         """End one session: its flows stop on every switch. False if there is none."""
 
-    def revoke(self, *, principal: str | None = None, number: int | None = None, host: bytes | None = None) -> list[int]:
+    def revoke(
+        self, *, principal: str | None = None, number: int | None = None, host: bytes | None = None
+    ) -> list[int]:
         """End the sessions of a principal (`user:alice` or plain `alice`), a number, or an address.
 
         Returns the numbers of the sessions ended.

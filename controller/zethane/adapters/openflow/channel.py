@@ -1,0 +1,361 @@
+"""One OpenFlow 1.3 connection: handshake, keepalive, requests and their answers, back-pressure.
+
+An asyncio protocol over bytes. Frames are cut out of the stream by the length in their header; what is larger,
+older or stranger than OpenFlow 1.3 allows ends the connection, and never the controller.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from zethane.adapters.openflow import decode, encode
+from zethane.adapters.openflow.hotpath import (
+    read_flow_removed,
+    read_packet_in,
+    write_packet_out,
+    write_verified,
+)
+from zethane.errors import ChannelError
+from zethane.pipeline.change import Change, Installed
+from zethane.pipeline.verified import Verified
+from zethane.service.switch import PortState, SwitchEvents
+
+_HEADER = struct.Struct("!BBHI")
+_HELLO, _ERROR, _ECHO_REQUEST, _ECHO_REPLY, _EXPERIMENTER, _FEATURES_REPLY = 0, 1, 2, 3, 4, 6
+_PACKET_IN, _FLOW_REMOVED, _PORT_STATUS, _MULTIPART_REPLY, _BARRIER_REPLY = 10, 11, 12, 19, 21
+_MULTIPART_MORE = 1
+_BUNDLE_OPEN, _BUNDLE_COMMIT = 0, 4
+_ONF_BUNDLE = (0x4F4E4600, 2300)
+_METER_ADD, _METER_MODIFY, _METER_DELETE = 0, 1, 2
+_PORT_DELETED = 1
+
+_log = structlog.get_logger("zethane.openflow")
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelLimits:
+    """Bounds in seconds and bytes for one connection."""
+
+    handshake: float = 10.0
+    echo_interval: float = 5.0
+    echo_deadline: float = 15.0
+    request: float = 30.0
+    multipart_bytes: int = 256 * 2**20
+    write_high_water: int = 4 * 2**20
+
+
+@dataclass(slots=True)
+class _Request:
+    """A request that waits for its answer; list answers collect their parts."""
+
+    answer: asyncio.Future[bytes]
+    parts: list[bytes] = field(default_factory=list)
+    size: int = 0
+
+
+class Channel(asyncio.Protocol):
+    """A switch's connection. Implements `service.switch.SwitchChannel`."""
+
+    def __init__(
+        self,
+        events: SwitchEvents,
+        limits: ChannelLimits | None = None,
+        on_lost: Callable[[Channel], None] | None = None,
+    ) -> None:
+        self.dpid = 0
+        self.peer = ""
+        self._events = events
+        self._limits = limits or ChannelLimits()
+        self._on_lost = on_lost
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._received = bytearray()
+        self._out: list[bytes] = []
+        self._xid = 1
+        self._bundle = 1
+        self._requests: dict[int, _Request] = {}
+        self._bundles: dict[range, _Request] = {}
+        self._greeted = False
+        self._accepted = False
+        self._closed_for: str | None = None
+        self._heard = self._loop.time()
+        self._timer: asyncio.TimerHandle | None = None
+        self._handshake: asyncio.Task[None] | None = None
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Greet, and give the other side a bounded time to answer."""
+        if not isinstance(transport, asyncio.Transport):
+            raise TypeError("a stream transport is needed")
+        self._transport = transport
+        self.peer = str(transport.get_extra_info("peername"))
+        transport.set_write_buffer_limits(high=self._limits.write_high_water)
+        # Our version only, without elements: OpenFlow 1.3.5 §6.3.1 falls back to the header's version.
+        self._send(_HEADER.pack(encode.VERSION, _HELLO, _HEADER.size, self._next_xid()))
+        self._timer = self._loop.call_later(self._limits.handshake, self._handshake_expired)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Fail whatever still waits, and report it."""
+        reason = self._closed_for or (f"connection lost: {exc}" if exc else "closed by the switch")
+        self._closed_for = reason
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._handshake is not None:
+            self._handshake.cancel()
+        for request in (*self._requests.values(), *self._bundles.values()):
+            if not request.answer.done():
+                request.answer.set_exception(ChannelError(reason))
+                request.answer.exception()  # retrieved: a waiter that was cancelled will not do it
+        self._requests.clear()
+        self._bundles.clear()
+        if self._accepted:
+            self._events.disconnected(self, reason)
+        if self._on_lost is not None:
+            self._on_lost(self)
+
+    def pause_writing(self) -> None:
+        """Back-pressure: while the switch does not read, take no more work from it."""
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """The switch reads again."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        """Cut the stream into messages and handle each."""
+        self._heard = self._loop.time()
+        received = self._received
+        received += data
+        at, available = 0, len(received)
+        while available - at >= _HEADER.size and self._closed_for is None:
+            version, kind, length, xid = _HEADER.unpack_from(received, at)
+            if length < _HEADER.size or (version != encode.VERSION and kind != _HELLO):
+                self.close(f"bad header: version {version} length {length}")
+                break
+            if available - at < length:
+                break
+            self._handle(kind, xid, bytes(received[at : at + length]))
+            at += length
+        del received[:at]
+        self._flush()
+
+    def _handle(self, kind: int, xid: int, message: bytes) -> None:
+        try:
+            if kind == _PACKET_IN and self._accepted:
+                if (event := read_packet_in(message)) is not None:
+                    self._events.packet_in(self, event)
+            elif kind == _FLOW_REMOVED and self._accepted:
+                if (removed := read_flow_removed(message)) is not None:
+                    self._events.flow_removed(self, removed)
+            else:
+                self._handle_rare(kind, xid, message)
+        except ChannelError as error:
+            self.close(str(error))
+        except Exception as error:  # noqa: BLE001  # nothing that a switch sends may stop the others
+            _log.exception("message-failed", dpid=self.dpid, type=kind)
+            self.close(f"a message of type {kind} could not be handled: {type(error).__name__}")
+
+    def _handle_rare(self, kind: int, xid: int, message: bytes) -> None:
+        body = message[_HEADER.size :]
+        if kind == _HELLO:
+            self._hello(message[0])
+        elif kind == _ECHO_REQUEST:
+            self._send(_HEADER.pack(encode.VERSION, _ECHO_REPLY, len(message), xid) + body)
+        elif kind == _ERROR:
+            self._error(xid, body)
+        elif kind == _MULTIPART_REPLY:
+            self._multipart(xid, body)
+        elif kind in (_FEATURES_REPLY, _BARRIER_REPLY):
+            self._answer(xid, body)
+        elif kind == _EXPERIMENTER:
+            self._bundle_reply(xid, body)
+        elif kind == _PORT_STATUS and self._accepted:
+            self._port_status(body)
+
+    # handshake
+
+    def _hello(self, version: int) -> None:
+        if self._greeted:
+            raise ChannelError("a second hello")
+        if version < encode.VERSION:
+            raise ChannelError(f"the switch speaks OpenFlow version {version:#x}, 0x04 (1.3) is needed")
+        self._greeted = True
+        self._handshake = self._loop.create_task(self._introduce())
+
+    async def _introduce(self) -> None:
+        try:
+            features = await self._request(encode.features_request)
+            self.dpid = decode.read_datapath_id(features)
+            self._send(encode.set_config(self._next_xid()))
+            ports = decode.read_ports(await self._request(encode.port_description_request))
+        except ChannelError as error:
+            self.close(str(error))
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        if not self._events.connected(self, ports):
+            self.close("refused")
+            return
+        self._accepted = True
+        self._keep_alive()
+
+    def _handshake_expired(self) -> None:
+        self.close("the handshake took too long")
+
+    def _keep_alive(self) -> None:
+        if self._loop.time() - self._heard > self._limits.echo_deadline:
+            self.close("no answer to echo requests")
+            return
+        self._send(_HEADER.pack(encode.VERSION, _ECHO_REQUEST, _HEADER.size, self._next_xid()))
+        self._timer = self._loop.call_later(self._limits.echo_interval, self._keep_alive)
+
+    # SwitchChannel
+
+    def apply(self, changes: Sequence[Change]) -> None:
+        """Send changes one by one, without waiting."""
+        for change in changes:
+            self._send(encode.flow_mod(change, self._next_xid()))
+
+    def install(self, direction: Verified, *, notify: bool, lease: int) -> None:
+        """The per-flow rule for one direction of a flow."""
+        self._send(write_verified(direction, self._next_xid(), notify=notify, lease=lease))
+
+    def packet_out(self, port: int, frame: bytes) -> None:
+        """Send a frame out of a port."""
+        self._send(write_packet_out(port, frame, self._next_xid()))
+
+    def commit(self, changes: Sequence[Change]) -> asyncio.Task[None]:
+        """Send all changes as one bundle, written whole before this returns. The task raises ChannelError."""
+        bundle = self._bundle
+        self._bundle = bundle % 0xFFFFFFFF + 1
+        first = self._next_xid()
+        self._send(encode.bundle_control(bundle, _BUNDLE_OPEN, first))
+        for change in changes:
+            self._send(encode.bundle_add(bundle, change, self._next_xid()))
+        last = self._next_xid()
+        self._send(encode.bundle_control(bundle, _BUNDLE_COMMIT, last))
+        request = self._expect(last)
+        members = range(first, last)
+        self._bundles[members] = request
+        return self._loop.create_task(self._committed(last, request, members))
+
+    async def _committed(self, xid: int, request: _Request, members: range) -> None:
+        try:
+            await self._wait(xid, request)
+        finally:
+            self._bundles.pop(members, None)
+
+    async def barrier(self) -> None:
+        """Return when the switch has processed all that was sent before. Raises ChannelError."""
+        await self._request(encode.barrier_request)
+
+    async def read_tables(self) -> list[Installed]:
+        """Every entry of the switch. Raises ChannelError."""
+        return decode.read_flow_stats(await self._request(encode.flow_stats_request))
+
+    async def set_meters(self, meters: dict[int, tuple[int, int]]) -> None:
+        """Make the meters be exactly these: id to (packets per second, burst). Raises ChannelError."""
+        present = decode.read_meters(await self._request(encode.meter_config_request))
+        for meter, (rate, burst) in meters.items():
+            if present.get(meter) != (rate, burst):
+                command = _METER_MODIFY if meter in present else _METER_ADD
+                self._send(encode.meter_mod(command, meter, rate, burst, self._next_xid()))
+        for meter in present.keys() - meters.keys():
+            self._send(encode.meter_mod(_METER_DELETE, meter, 0, 0, self._next_xid()))
+        await self.barrier()
+
+    async def read_meter_drops(self) -> dict[int, int]:
+        """Packets that each meter has left out since it was made. Raises ChannelError."""
+        return decode.read_meter_drops(await self._request(encode.meter_stats_request))
+
+    def close(self, reason: str) -> None:
+        """End the connection."""
+        if self._closed_for is None:
+            self._closed_for = reason
+            _log.warning("channel-closed", peer=self.peer, dpid=self.dpid, reason=reason)
+        if self._transport is not None and not self._transport.is_closing():
+            self._flush()
+            self._transport.close()
+
+    # requests and their answers
+
+    async def _request(self, build: Callable[[int], bytes]) -> bytes:
+        xid = self._next_xid()
+        self._send(build(xid))
+        return await self._wait(xid, self._expect(xid))
+
+    def _expect(self, xid: int) -> _Request:
+        request = self._requests[xid] = _Request(self._loop.create_future())
+        if self._closed_for is not None:
+            request.answer.set_exception(ChannelError(self._closed_for))
+        return request
+
+    async def _wait(self, xid: int, request: _Request) -> bytes:
+        try:
+            return await asyncio.wait_for(request.answer, self._limits.request)
+        except asyncio.TimeoutError:
+            self.close("no answer to a request")
+            raise ChannelError("no answer to a request") from None
+        finally:
+            self._requests.pop(xid, None)
+
+    def _answer(self, xid: int, body: bytes) -> None:
+        request = self._requests.get(xid)
+        if request is not None and not request.answer.done():
+            request.answer.set_result(body)
+
+    def _multipart(self, xid: int, body: bytes) -> None:
+        request = self._requests.get(xid)
+        if request is None or len(body) < 8:
+            return
+        request.size += len(body)
+        if request.size > self._limits.multipart_bytes:
+            raise ChannelError("an answer is too long")
+        request.parts.append(body[8:])
+        if not int.from_bytes(body[2:4], "big") & _MULTIPART_MORE:
+            self._answer(xid, b"".join(request.parts))
+
+    def _bundle_reply(self, xid: int, body: bytes) -> None:
+        if len(body) >= 16 and struct.unpack_from("!II", body) == _ONF_BUNDLE:
+            self._answer(xid, body)
+
+    def _error(self, xid: int, body: bytes) -> None:
+        what = decode.describe_error(body)
+        request = self._requests.get(xid) or next(
+            (bundle for members, bundle in self._bundles.items() if xid in members), None
+        )
+        if request is not None and not request.answer.done():
+            request.answer.set_exception(ChannelError(what))
+        self._events.refused(self, what)
+
+    def _port_status(self, body: bytes) -> None:
+        if len(body) < 8:
+            raise ChannelError("port status: truncated")
+        port = decode.read_port(body, 8)
+        if isinstance(port, PortState):
+            self._events.port_status(self, port, removed=body[0] == _PORT_DELETED)
+
+    # writing
+
+    def _next_xid(self) -> int:
+        xid = self._xid
+        self._xid = xid % 0xFFFFFFFF + 1
+        return xid
+
+    def _send(self, message: bytes) -> None:
+        if not self._out:
+            self._loop.call_soon(self._flush)
+        self._out.append(message)
+
+    def _flush(self) -> None:
+        if self._out and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(b"".join(self._out))
+        self._out.clear()

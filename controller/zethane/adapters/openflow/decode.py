@@ -1,0 +1,213 @@
+"""What switches report, off the hot path: flow tables, ports, meters, errors. Lengths are checked at every step.
+
+os-ken's readers are not used for lists: FlowStats and its kin loop for ever on a part of length zero.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+from zethane.adapters.openflow.oxm import UnreadableMatchError, read_field, read_match
+from zethane.errors import ChannelError
+from zethane.pipeline.change import Installed
+from zethane.pipeline.flow import (
+    Action,
+    FinTimeout,
+    Flow,
+    Match,
+    Output,
+    OutputRegister,
+    PopVlan,
+    PushVlan,
+    SetField,
+    ToController,
+)
+from zethane.pipeline.tables import PipelineError, Table
+from zethane.service.switch import PortState
+
+_FLOW = struct.Struct("!HBxIIHHHH4xQQQ")
+_PORT = struct.Struct("!I4x6s2x16sIIIIIIII")
+_TYPE_LENGTH = struct.Struct("!HH")
+_METER = struct.Struct("!HHI")
+_METER_STATS = struct.Struct("!IH34x")
+_BAND = struct.Struct("!HHII")
+_NICIRA = 0x2320
+_CONTROLLER = 0xFFFFFFFD
+_SEND_FLOW_REM = 1
+_PORT_DOWN = 1
+_LINK_DOWN = 1
+_MAX_REAL_PORT = 0xFFFFFF00
+
+_GOTO, _WRITE_METADATA, _APPLY, _METER_INSTRUCTION = 1, 2, 4, 6
+_OUTPUT, _PUSH_VLAN, _POP_VLAN, _SET_FIELD, _EXPERIMENTER = 0, 17, 18, 25, 0xFFFF
+_NX_OUTPUT_REG, _NX_FIN_TIMEOUT = 15, 19
+_REGISTERS = {0x00010004: "reg0", 0x00010204: "reg1", 0x00010404: "reg2", 0x00010604: "reg3"}
+
+
+class _UnreadableError(ValueError):
+    """Not something that Zethane writes."""
+
+
+def _parts(data: bytes, at: int, end: int, minimum: int) -> Iterator[tuple[int, int, int]]:
+    """(type, start, end) of each type-length part; raises _UnreadableError for one that does not move on."""
+    while at < end:
+        if end - at < _TYPE_LENGTH.size:
+            raise _UnreadableError("truncated part")
+        kind, length = _TYPE_LENGTH.unpack_from(data, at)
+        if length < minimum or at + length > end:
+            raise _UnreadableError(f"part of {length} bytes")
+        yield kind, at, at + length
+        at += length
+
+
+def read_flow_stats(body: bytes) -> list[Installed]:
+    """The entries of one flow-stats reply. Raises ChannelError for bytes that are no list of entries."""
+    found = []
+    at = 0
+    while at < len(body):
+        if len(body) - at < _FLOW.size:
+            raise ChannelError("flow stats: truncated entry")
+        length = struct.unpack_from("!H", body, at)[0]
+        if length < _FLOW.size + 8 or at + length > len(body):
+            raise ChannelError(f"flow stats: entry of {length} bytes")
+        found.append(_flow(body, at, at + length))
+        at += length
+    return found
+
+
+def _flow(body: bytes, at: int, end: int) -> Installed:
+    _, table, sec, nsec, priority, idle, hard, flags, cookie, packets, octets = _FLOW.unpack_from(body, at)
+    age = sec + nsec / 1e9
+    wanted: Match = ()
+    readable = False
+    flow = None
+    try:
+        wanted, instructions = read_match(body, at + _FLOW.size, end)
+        readable = True
+        flow = Flow(
+            Table(table),
+            priority,
+            wanted,
+            cookie,
+            idle_timeout=idle,
+            hard_timeout=hard,
+            notify_removed=bool(flags & _SEND_FLOW_REM),
+            **_instructions(body, instructions, end),  # type: ignore[arg-type]  # one dict for several types
+        )
+    except (UnreadableMatchError, _UnreadableError, PipelineError, ValueError, struct.error):
+        flow = None  # foreign: reported as such, and removed by the reconciliation
+    return Installed(table, priority, wanted, flow, age, packets, octets, readable, cookie)
+
+
+def _instructions(data: bytes, at: int, end: int) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for kind, start, stop in _parts(data, at, end, 8):
+        if kind == _GOTO:
+            found["goto"] = Table(data[start + 4])
+        elif kind == _WRITE_METADATA:
+            found["metadata"] = struct.unpack_from("!QQ", data, start + 8)
+        elif kind == _METER_INSTRUCTION:
+            found["meter"] = struct.unpack_from("!I", data, start + 4)[0]
+        elif kind == _APPLY:
+            found["actions"] = tuple(_action(data, *part) for part in _parts(data, start + 8, stop, 8))
+        else:
+            raise _UnreadableError(f"instruction {kind}")
+    return found
+
+
+def _action(data: bytes, kind: int, start: int, stop: int) -> Action:
+    if kind == _OUTPUT:
+        port, length = struct.unpack_from("!IH", data, start + 4)
+        return ToController(length) if port == _CONTROLLER else Output(port)
+    if kind == _PUSH_VLAN:
+        return PushVlan()
+    if kind == _POP_VLAN:
+        return PopVlan()
+    if kind == _SET_FIELD:
+        (name, value, _), _ = read_field(data, start + 4, stop)
+        return SetField(name, value)
+    if kind == _EXPERIMENTER:
+        vendor, subtype = struct.unpack_from("!IH", data, start + 4)
+        if vendor == _NICIRA and subtype == _NX_FIN_TIMEOUT:
+            return FinTimeout(*struct.unpack_from("!HH", data, start + 10))
+        if vendor == _NICIRA and subtype == _NX_OUTPUT_REG:
+            register = _REGISTERS.get(struct.unpack_from("!I", data, start + 12)[0])
+            if register is not None:
+                return OutputRegister(register)
+    raise _UnreadableError(f"action {kind}")
+
+
+def read_datapath_id(body: bytes) -> int:
+    """The datapath id of a features reply. Raises ChannelError."""
+    if len(body) < 24:
+        raise ChannelError("features reply: truncated")
+    return int.from_bytes(body[:8], "big")
+
+
+def read_port(body: bytes, at: int = 0) -> PortState | None:
+    """The port description at `at`; None for the switch's local and other reserved ports."""
+    if len(body) - at < _PORT.size:
+        raise ChannelError("port description: truncated")
+    number, _mac, name, config, state, *_ = _PORT.unpack_from(body, at)
+    if number >= _MAX_REAL_PORT:
+        return None
+    up = not (config & _PORT_DOWN or state & _LINK_DOWN)
+    return PortState(number, name.split(b"\0")[0].decode("ascii", "replace"), up)
+
+
+def read_ports(body: bytes) -> list[PortState]:
+    """The ports of one port-description reply."""
+    if len(body) % _PORT.size:
+        raise ChannelError("port description: odd length")
+    ports = (read_port(body, at) for at in range(0, len(body), _PORT.size))
+    return [port for port in ports if port is not None]
+
+
+def read_meters(body: bytes) -> dict[int, tuple[int, int]]:
+    """Meter id to (rate, burst) of one meter-config reply; meters that are not ours have (0, 0)."""
+    meters = {}
+    at = 0
+    while at < len(body):
+        if len(body) - at < _METER.size:
+            raise ChannelError("meter configuration: truncated")
+        length, _flags, meter = _METER.unpack_from(body, at)
+        if length < _METER.size or at + length > len(body):
+            raise ChannelError(f"meter configuration: entry of {length} bytes")
+        rate = burst = 0
+        if length >= _METER.size + _BAND.size:
+            _, _, rate, burst = _BAND.unpack_from(body, at + _METER.size)
+        meters[meter] = (rate, burst)
+        at += length
+    return meters
+
+
+def read_meter_drops(body: bytes) -> dict[int, int]:
+    """Packets that the first band of each meter has dropped, from one meter-stats reply."""
+    drops = {}
+    at = 0
+    while at < len(body):
+        if len(body) - at < _METER_STATS.size:
+            raise ChannelError("meter statistics: truncated")
+        meter, length = _METER_STATS.unpack_from(body, at)
+        if length < _METER_STATS.size or at + length > len(body):
+            raise ChannelError(f"meter statistics: entry of {length} bytes")
+        if length >= _METER_STATS.size + 16:
+            drops[meter] = struct.unpack_from("!Q", body, at + _METER_STATS.size)[0]
+        at += length
+    return drops
+
+
+def describe_error(body: bytes) -> str:
+    """What an error message says: its numbers, and what it quotes of the message that caused it."""
+    if len(body) < 4:
+        return "error without a type"
+    kind, code = _TYPE_LENGTH.unpack_from(body)
+    text = f"error type {kind} code {code}"
+    if len(body) >= 12:
+        cause_type, _length, xid = struct.unpack_from("!xBHI", body, 4)
+        text += f" for message type {cause_type} xid {xid}"
+        if cause_type == 14 and len(body) >= 4 + 8 + 18:
+            cookie, _mask, table, command = struct.unpack_from("!QQBB", body, 12)
+            text += f" (flow-mod command {command} table {table} cookie {cookie:#018x})"
+    return text

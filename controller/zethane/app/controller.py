@@ -1,0 +1,204 @@
+"""The running controller as the API and the portal's back end see it: `service.facade.ControllerFacade`."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+from zethane.app.reload import PolicyFile
+from zethane.adapters.audit_log import AuditLog
+from zethane.errors import InputError, Problem
+from zethane.identity.directory import Directory
+from zethane.identity.session import Endpoint, Session
+from zethane.net.flowkey import TCP, FlowKey
+from zethane.policy.explain import explain
+from zethane.policy.principal import Principal
+from zethane.policy.service import Service
+from zethane.service.administrator import Administrator
+from zethane.service.flows import LiveFlow
+from zethane.service.sessions import Live
+
+
+class Controller:
+    """Answers questions from the state and passes orders to the administrator."""
+
+    def __init__(self, administrator: Administrator, directory: Directory, log: AuditLog, policy: PolicyFile) -> None:
+        self._administrator = administrator
+        self._state = administrator.state
+        self._directory = directory
+        self._log = log
+        self._policy = policy
+
+    # sessions
+
+    def sessions(self) -> Sequence[Session]:
+        """All live sessions, by number."""
+        return [live.session for _, live in sorted(self._state.sessions.by_number.items())]
+
+    def session(self, number: int) -> Session | None:
+        """One live session."""
+        live = self._state.sessions.by_number.get(number)
+        return live.session if live else None
+
+    def session_at(self, endpoint: Endpoint) -> Session | None:
+        """The live session that holds this attachment and address."""
+        live = self._state.sessions.at(endpoint.attachment)
+        return live.session if live and endpoint.address in live.session.addresses else None
+
+    def locate(self, address: bytes, port: int, server: bytes, server_port: int) -> Endpoint | None:
+        """Where a connection to the portal comes from; None if no switch carries it."""
+        return self._administrator.portal_access.locate(FlowKey(address, server, TCP, port, server_port))
+
+    def start_session(self, endpoint: Endpoint, principal: Principal, methods: tuple[str, ...]) -> Session:
+        """Bind a principal that has just proved itself. Raises AddressInUse, SessionError, CapacityError."""
+        device = self._directory.device_at(endpoint.attachment.mac)
+        return self._administrator.start_session(endpoint, principal, methods, device)
+
+    def claim_address(self, endpoint: Endpoint, number: int) -> Session:
+        """Add the endpoint's address to the session there. Raises AddressInUse, SessionError, CapacityError."""
+        return self._administrator.claim_address(endpoint, number)
+
+    def end_session(self, number: int, reason: str) -> bool:
+        """End one session."""
+        return self._administrator.end_session(number, reason)
+
+    def revoke(
+        self, *, principal: str | None = None, number: int | None = None, host: bytes | None = None
+    ) -> list[int]:
+        """End the sessions of a principal, a number or an address; the numbers of those ended."""
+        found = [
+            live.session.number
+            for live in self._state.sessions
+            if live.session.number == number
+            or (host is not None and host in live.session.addresses)
+            or (principal is not None and _is_named(live, principal))
+        ]
+        for ended in found:
+            self._administrator.end_session(ended, "revoked")
+        return found
+
+    # seeing
+
+    def flows(self, *, session: int | None = None, limit: int = 1000) -> Sequence[Mapping[str, Any]]:
+        """Live flows, the newest last."""
+        flows = self._state.flows
+        found = list(flows.by_key.values()) if session is None else flows.of_session(session)
+        found.sort(key=lambda flow: flow.started)
+        return [self._flow_view(flow) for flow in found[-limit:]]
+
+    def _flow_view(self, flow: LiveFlow) -> Mapping[str, Any]:
+        return {
+            "subject": flow.subject,
+            "subject_principal": _name(flow.opened_by),
+            "object": flow.object,
+            "object_principal": _name(flow.opened_to),
+            "protocol": flow.key.proto,
+            "source": str(ipaddress.ip_address(flow.key.src)),
+            "source_port": flow.key.sport,
+            "destination": str(ipaddress.ip_address(flow.key.dst)),
+            "destination_port": flow.key.dport,
+            "rule": self._state.policy.rule_ids.get(flow.rule),
+            "since": flow.started,
+            "lease": min(flow.opened_by.ends, flow.opened_to.ends),
+        }
+
+    def decisions(self, *, limit: int = 100) -> Sequence[Mapping[str, Any]]:
+        """The newest records of the decision log, newest last."""
+        return self._log.recent(limit)
+
+    def decision_stream(self) -> AsyncIterator[Mapping[str, Any]]:
+        """Records as they are written."""
+        return self._log.stream()
+
+    def policy(self) -> Mapping[str, Any]:
+        """The policy in force, and what was wrong with the last one that was refused."""
+        policy = self._state.policy.policy
+        return {
+            "version": policy.digest,
+            "file": policy.file,
+            "loaded": self._policy.loaded,
+            "rules": len(policy.rules),
+            "segments": len(policy.segments),
+            "error": [str(problem) for problem in self._policy.problems] or None,
+        }
+
+    async def reload(self) -> Mapping[str, Any]:
+        """Read the policy file again now. Raises InputError and keeps the old policy if it is bad."""
+        await self._policy.reload()
+        return self.policy()
+
+    def switches(self) -> Sequence[Mapping[str, Any]]:
+        """Every described switch."""
+        return [
+            {
+                "name": point.switch.name,
+                "dpid": f"{point.switch.dpid:016x}",
+                "connected": point.channel is not None,
+                "ready": point.ready,
+                "since": point.since if point.channel else None,
+                "ports": sum(port.up for port in point.ports.values()),
+                "sessions": len(point.local),
+                "remote_sessions": len(point.remote),
+                "suppressed": point.suppressed,
+            }
+            for point in self._state.fabric.points.values()
+        ]
+
+    def health(self) -> Mapping[str, Any]:
+        """Whether everything that is described is there and works."""
+        points = self._state.fabric.points.values()
+        ready = sum(point.ready for point in points)
+        fine = ready == len(points) and not self._policy.problems and not self._log.failing
+        return {
+            "status": "ok" if fine else "degraded",
+            "switches": {"connected": ready, "expected": len(points)},
+            "sessions": len(self._state.sessions),
+            "flows": len(self._state.flows),
+            "policy_error": bool(self._policy.problems),
+            "decision_log_failing": self._log.failing,
+        }
+
+    def explain(self, source: str, target: str, service: str) -> Mapping[str, Any]:
+        """The decision between two live sessions, named by address, principal or number. Raises InputError."""
+        try:
+            wanted = Service.parse(service)
+        except ValueError as error:
+            raise InputError([Problem("service", str(error))]) from None
+        subject, obj = self._party(source), self._party(target)
+        return explain(self._state.policy.policy, subject, obj, wanted).view()
+
+    def _party(self, name: str) -> Principal | None:
+        """Who is meant; an address that nobody is logged in at is an unauthenticated party."""
+        try:
+            address = ipaddress.ip_address(name).packed
+        except ValueError:
+            pass
+        else:
+            live = self._state.sessions.by_address.get(address)
+            return live.session.principal if live else None
+        found = [live for live in self._state.sessions if _is_named(live, name) or str(live.session.number) == name]
+        if not found:
+            raise InputError([Problem("explain", f"no session is at, of or numbered {name!r}")])
+        return found[0].session.principal
+
+    def metrics(self) -> Mapping[str, float]:
+        """Every counter by its name."""
+        state = self._state
+        return {
+            **{name: float(value) for name, value in state.counters.items()},
+            "sessions": float(len(state.sessions)),
+            "flows": float(len(state.flows)),
+            "portal_connections": float(len(self._administrator.portal_access)),
+            "switches_ready": float(sum(point.ready for point in state.fabric.points.values())),
+        }
+
+
+def _name(session: Session) -> str:
+    return f"{session.principal.kind}:{session.principal.name}"
+
+
+def _is_named(live: Live, name: str) -> bool:
+    return name in (live.session.principal.name, _name(live.session))
+
+

@@ -1,0 +1,144 @@
+"""A topology's folder: policy.yaml, identities.yaml and, for a lab, network.yaml, held against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import SecretStr
+
+from zethane.app.files import read_text
+from zethane.document import Document, closest, parse, quote
+from zethane.errors import InputError, Problem
+from zethane.identity.directory import Directory, User, Workload, parse_identities, secret_bytes
+from zethane.network.load import parse_network
+from zethane.network.model import Host, Network
+from zethane.network.schema import NetworkFile
+from zethane.policy.check import Report, check
+from zethane.policy.decide import segment_of
+from zethane.policy.load import parse_policy
+from zethane.policy.model import Policy
+from zethane.policy.principal import Principal
+
+T = TypeVar("T")
+
+NETWORK_FILE = "network.yaml"
+IDENTITIES_FILE = "identities.yaml"
+POLICY_FILE = "policy.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """What the files say. `network` is None where there is no network.yaml: a data centre needs none."""
+
+    folder: Path
+    policy: Policy
+    directory: Directory
+    network: Network | None
+
+    @property
+    def hosts(self) -> Mapping[str, Host]:
+        """The hosts of the lab by name."""
+        return self.network.hosts if self.network else {}
+
+    def host_principal(self, name: str) -> Principal | None:
+        """Who logs in from this host; None if nobody does. Raises InputError if there is no such host."""
+        if name not in self.hosts:
+            message = f"no host is named {quote(name)}{closest(name, self.hosts)}"
+            raise InputError([Problem(str(self.folder / NETWORK_FILE), message)])
+        login = self.hosts[name].login
+        return self.directory.principal(login.kind, login.name, login.mfa) if login else None
+
+    def parties(self) -> dict[str, Principal | None]:
+        """Every host with who logs in from it."""
+        return {name: self.host_principal(name) for name in self.hosts}
+
+    def check(self, policy: Policy | None = None) -> Report:
+        """Hold `policy`, or the topology's own, against identities and hosts, and run its tests."""
+        return check(policy or self.policy, self.directory.population(), self.parties())
+
+
+def load_topology(path: Path | str) -> Topology:
+    """Read the folder at `path`.
+
+    Raises InputError: with the problems of all of its files or, once each of them is right by itself, with
+    what does not fit between them.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise InputError([Problem(str(folder), "expected the folder of a topology")])
+    problems: list[Problem] = []
+    policy = _collect(problems, lambda: load_policy(folder))
+    directory = _collect(problems, lambda: load_directory(folder))
+    network = _collect(problems, lambda: _load_network(folder))
+    if policy is None or directory is None or problems:
+        raise InputError(problems)
+    if network is not None:
+        document, built = network
+        problems = [problem for host in built.hosts.values() for problem in _login(host, document, directory, policy)]
+    if problems:
+        raise InputError(problems)
+    return Topology(folder, policy, directory, network[1] if network else None)
+
+
+def load_policy(path: Path | str) -> Policy:
+    """Read policy.yaml alone; `path` is the file or its folder. Raises InputError."""
+    file = _inside(path, POLICY_FILE)
+    return parse_policy(read_text(file), str(file))
+
+
+def load_directory(path: Path | str) -> Directory:
+    """Read identities.yaml alone; `path` is the file or its folder. Raises InputError."""
+    file = _inside(path, IDENTITIES_FILE)
+    return parse_identities(read_text(file), str(file))
+
+
+def _load_network(folder: Path) -> tuple[Document[NetworkFile], Network] | None:
+    file = folder / NETWORK_FILE
+    if not file.exists():
+        return None
+    text = read_text(file)
+    network = parse_network(text, str(file))
+    return parse(text, str(file), NetworkFile), network
+
+
+def _inside(path: Path | str, name: str) -> Path:
+    given = Path(path)
+    return given / name if given.is_dir() else given
+
+
+def _collect(problems: list[Problem], load: Callable[[], T]) -> T | None:
+    """What `load` returns, or None and its problems with the others."""
+    try:
+        return load()
+    except InputError as error:
+        problems.extend(error.problems)
+        return None
+
+
+def _login(host: Host, document: Document[NetworkFile], directory: Directory, policy: Policy) -> list[Problem]:
+    """What keeps the host's login from ending in a session of one segment."""
+    login = host.login
+    if login is None:
+        return []
+    path = ("hosts", host.name, "login", login.kind)
+    entries: Mapping[str, User | Workload] = directory.users if login.kind == "user" else directory.workloads
+    entry = entries.get(login.name)
+    if entry is None or entry.disabled:
+        near = closest(login.name, (name for name, other in entries.items() if not other.disabled))
+        return [document.problem(f"no {login.kind} that may log in is named {quote(login.name)}{near}", *path)]
+    if login.totp is not None and not _same_totp(entry, login.totp):
+        message = f"expected the second factor that the identities give to {login.name}"
+        return [document.problem(message, "hosts", host.name, "login", "totp")]
+    segment, why = segment_of(policy, directory.principal(login.kind, login.name, login.mfa), "principal")
+    if segment is None:
+        message = f"{why.removeprefix('the ')}; expected exactly one segment of {policy.file}"
+        return [document.problem(message, *path)]
+    return []
+
+
+def _same_totp(entry: User | Workload, totp: str) -> bool:
+    theirs = entry.totp if isinstance(entry, User) else None
+    return theirs is not None and secret_bytes(theirs) == secret_bytes(SecretStr(totp))

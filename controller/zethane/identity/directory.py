@@ -1,0 +1,192 @@
+"""identities.yaml: the users, devices and workloads that the embedded identity provider knows.
+
+Password and secret hashes are argon2id (RFC 9106) in the PHC string format; second factors are TOTP secrets
+(RFC 6238) in base32 (RFC 4648 §6). Neither appears in a repr or an error.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints
+
+from zethane.document import Document, Model, Place, closest, parse, quote
+from zethane.errors import InputError, Problem, SessionError
+from zethane.policy.principal import Principal, PrincipalKind
+from zethane.policy.schema import LabelKey, LabelValue, Name
+
+MIN_TOTP_BITS = 80
+"""RFC 4226 §4 asks for 128 bits; authenticator apps commonly make 80."""
+
+MAX_MEMORY = 1024 * 1024
+"""KiB that checking one password may take."""
+
+MAX_TIME = 64
+MAX_LANES = 16
+MAX_PRINCIPALS = 20_000
+"""Entries of each kind."""
+
+_HASH = re.compile(
+    r"\$argon2id\$v=19\$m=([0-9]{1,7}),t=([0-9]{1,3}),p=([0-9]{1,2})\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{22,86}"
+)
+_MAC = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}")
+
+PrincipalName = Annotated[str, StringConstraints(max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]*$")]
+Labels = Annotated[dict[LabelKey, LabelValue], Field(max_length=32)]
+Groups = Annotated[tuple[Name, ...], Field(max_length=64)]
+
+
+def _check_hash(secret: SecretStr) -> SecretStr:
+    match = _HASH.fullmatch(secret.get_secret_value())
+    if match is None:
+        raise ValueError('expected an argon2id hash in quotes ("$argon2id$v=19$m=…"); zethane identity hash makes one')
+    memory, passes, lanes = (int(number) for number in match.groups())
+    if not (1 <= lanes <= MAX_LANES and 1 <= passes <= MAX_TIME and 8 * lanes <= memory <= MAX_MEMORY):
+        raise ValueError(
+            f"expected argon2id with m from 8p to {MAX_MEMORY}, t at most {MAX_TIME} and p at most {MAX_LANES}"
+        )
+    return secret
+
+
+def _check_totp(secret: SecretStr) -> SecretStr:
+    if not secret_bytes(secret) or len(secret_bytes(secret)) * 8 < MIN_TOTP_BITS:
+        raise ValueError(f"expected a base32 secret (A-Z, 2-7) of at least {MIN_TOTP_BITS} bits")
+    return secret
+
+
+def secret_bytes(secret: SecretStr) -> bytes:
+    """The key in a TOTP secret, with or without padding; empty if it is no base32."""
+    text = secret.get_secret_value().rstrip("=")
+    try:
+        return base64.b32decode(text + "=" * (-len(text) % 8))
+    except binascii.Error:
+        return b""
+
+
+def _check_mac(text: str) -> str:
+    if not _MAC.fullmatch(text):
+        raise ValueError("expected a MAC address in quotes, six pairs of hexadecimal digits: 02:00:00:00:00:15")
+    if int(text[:2], 16) & 1:
+        raise ValueError("expected the MAC address of one card, found a group address")
+    return text
+
+
+Hash = Annotated[SecretStr, Field(max_length=512), AfterValidator(_check_hash)]
+Totp = Annotated[SecretStr, Field(max_length=128), AfterValidator(_check_totp)]
+Mac = Annotated[str, Field(max_length=17), AfterValidator(_check_mac)]
+
+
+class User(Model):
+    """A person. `totp` is the second factor; a disabled user can have no session."""
+
+    groups: Groups = ()
+    labels: Labels = Field(default_factory=dict)
+    password: Hash
+    totp: Totp | None = None
+    disabled: bool = False
+
+
+class Device(Model):
+    """A network card that is known, and whose it is. A MAC address is no proof: no device logs in by it."""
+
+    mac: Mac
+    owner: PrincipalName | None = None
+    groups: Groups = ()
+    labels: Labels = Field(default_factory=dict)
+
+
+class Workload(Model):
+    """A service that logs in by itself."""
+
+    groups: Groups = ()
+    labels: Labels = Field(default_factory=dict)
+    secret: Hash
+    disabled: bool = False
+
+
+class IdentitiesFile(Model):
+    """All of identities.yaml."""
+
+    users: dict[PrincipalName, User] = Field(default_factory=dict, max_length=MAX_PRINCIPALS)
+    devices: dict[PrincipalName, Device] = Field(default_factory=dict, max_length=MAX_PRINCIPALS)
+    workloads: dict[PrincipalName, Workload] = Field(default_factory=dict, max_length=MAX_PRINCIPALS)
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """Everybody that the provider knows, by name."""
+
+    users: Mapping[str, User]
+    devices: Mapping[str, Device]
+    workloads: Mapping[str, Workload]
+    _by_mac: Mapping[int, str]
+    _places: Mapping[tuple[PrincipalKind, str], Place]
+
+    def principal(self, kind: PrincipalKind, name: str, mfa: bool) -> Principal:
+        """The principal that has just proved itself, with (`mfa`) or without a second factor.
+
+        Raises SessionError if there is none of this name, or if it is disabled.
+        """
+        entry = self._entry(kind, name)
+        if entry is None or (not isinstance(entry, Device) and entry.disabled):
+            raise SessionError(f"no {kind} that may log in is named {quote(name)}")
+        return Principal(kind, name, frozenset(entry.groups), tuple(sorted(entry.labels.items())), mfa)
+
+    def device_at(self, mac: int) -> str | None:
+        """The name of the device with this MAC address (an integer of 48 bits)."""
+        return self._by_mac.get(mac)
+
+    def population(self) -> Iterator[tuple[Principal, Place]]:
+        """Everybody who can have a session, with all the factors they have, and where the file says so.
+
+        That is every user and workload that is not disabled. Devices have no session of their own.
+        """
+        for name, user in self.users.items():
+            if not user.disabled:
+                yield self.principal("user", name, user.totp is not None), self.place("user", name)
+        for name, workload in self.workloads.items():
+            if not workload.disabled:
+                yield self.principal("workload", name, False), self.place("workload", name)
+
+    def place(self, kind: PrincipalKind, name: str) -> Place:
+        """Where the file names this principal. Raises KeyError if it does not."""
+        return self._places[kind, name]
+
+    def _entry(self, kind: PrincipalKind, name: str) -> User | Device | Workload | None:
+        if kind == "user":
+            return self.users.get(name)
+        return self.devices.get(name) if kind == "device" else self.workloads.get(name)
+
+
+def parse_identities(text: str, file: str) -> Directory:
+    """The directory in `text`; `file` only names it in problems. Raises InputError with all that is wrong."""
+    document = parse(text, file, IdentitiesFile)
+    identities = document.value
+    problems: list[Problem] = []
+    by_mac: dict[int, str] = {}
+    for name, device in identities.devices.items():
+        mac = int(device.mac.replace(":", ""), 16)
+        if mac in by_mac:
+            problems.append(document.problem(f"device {by_mac[mac]} has this MAC already", "devices", name, "mac"))
+        by_mac.setdefault(mac, name)
+        if device.owner is not None and device.owner not in identities.users:
+            message = f"no user is named {quote(device.owner)}{closest(device.owner, identities.users)}"
+            problems.append(document.problem(message, "devices", name, "owner"))
+    if problems:
+        raise InputError(problems)
+    return Directory(identities.users, identities.devices, identities.workloads, by_mac, _places(document))
+
+
+def _places(document: Document[IdentitiesFile]) -> dict[tuple[PrincipalKind, str], Place]:
+    """Where each principal is named. The document itself, with the secrets in it, is not kept."""
+    kinds: tuple[tuple[PrincipalKind, Iterable[str]], ...] = (
+        ("user", document.value.users),
+        ("device", document.value.devices),
+        ("workload", document.value.workloads),
+    )
+    return {(kind, name): document.where(f"{kind}s", name, key=True) for kind, names in kinds for name in names}

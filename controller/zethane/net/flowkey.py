@@ -1,0 +1,150 @@
+"""Frames to flow keys: the one parser that reads what hosts send.
+
+It reads nothing beyond the transport header, copies nothing but addresses, and answers None for whatever
+it does not fully understand; the caller denies then. It never loops over host-controlled lengths.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import NamedTuple
+
+ETH_IPV4 = 0x0800
+ETH_ARP = 0x0806
+ETH_IPV6 = 0x86DD
+
+ICMP = 1
+TCP = 6
+UDP = 17
+ICMPV6 = 58
+SCTP = 132
+
+TCP_FIN = 0x01
+TCP_SYN = 0x02
+TCP_RST = 0x04
+TCP_ACK = 0x10
+
+_ETH_LEN = 14
+_IPV6_LEN = 40
+_PORT_PROTOCOLS = frozenset((TCP, UDP, SCTP))
+_IPV6_EXTENSIONS = frozenset((0, 43, 44, 51, 60, 135, 139, 140))
+_ECHO_PORTS = {(ICMP, 8): (8, 0), (ICMP, 0): (0, 8), (ICMPV6, 128): (8, 0), (ICMPV6, 129): (0, 8)}
+_ERRORS = {ICMP: frozenset((3, 11, 12)), ICMPV6: frozenset((1, 2, 3, 4))}
+
+
+class FlowKey(NamedTuple):
+    """One direction of a connection: the 5-tuple.
+
+    Addresses are packed (4 or 16 bytes). An echo request has the ports (8, 0) and its reply (0, 8), in ICMP
+    and ICMPv6 alike, so that `reverse` holds for them too. Protocols without ports have (0, 0).
+    """
+
+    src: bytes
+    dst: bytes
+    proto: int
+    sport: int
+    dport: int
+
+    def reverse(self) -> FlowKey:
+        """The same connection seen from the other end."""
+        return FlowKey(self.dst, self.src, self.proto, self.dport, self.sport)
+
+    def __str__(self) -> str:
+        src, dst = ipaddress.ip_address(self.src), ipaddress.ip_address(self.dst)
+        return f"{src}:{self.sport}>{dst}:{self.dport}/{self.proto}"
+
+
+class Packet(NamedTuple):
+    """What the controller needs to know of a frame that a switch sent up.
+
+    `flags` are the TCP flags (RFC 9293 §3.1), 0 for other protocols. `error_about` is set for an ICMP error:
+    the key of the packet that it quotes, as that packet was sent (RFC 792, RFC 4443 §3).
+    """
+
+    eth_dst: bytes
+    eth_src: bytes
+    key: FlowKey
+    flags: int
+    error_about: FlowKey | None = None
+
+
+def parse_frame(frame: bytes) -> Packet | None:
+    """Read an untagged Ethernet frame with IPv4 or IPv6; None if it is malformed, truncated or a fragment."""
+    if len(frame) < _ETH_LEN + 20:
+        return None
+    eth_type = frame[12] << 8 | frame[13]
+    if eth_type == ETH_IPV4:
+        found = _ipv4(frame, _ETH_LEN)
+    elif eth_type == ETH_IPV6:
+        found = _ipv6(frame, _ETH_LEN)
+    else:
+        return None
+    if found is None:
+        return None
+    src, dst, proto, offset = found
+    transport = _transport(frame, offset, proto)
+    if transport is None:
+        if proto in _ERRORS:
+            return _icmp_error(frame, offset, src, dst, proto)
+        return None
+    sport, dport, flags = transport
+    return Packet(frame[:6], frame[6:12], FlowKey(src, dst, proto, sport, dport), flags)
+
+
+def _ipv4(frame: bytes, at: int) -> tuple[bytes, bytes, int, int] | None:
+    first = frame[at]
+    header = (first & 15) * 4
+    if first >> 4 != 4 or header < 20 or len(frame) < at + header:
+        return None
+    if frame[at + 9] == ICMPV6:
+        return None
+    total = frame[at + 2] << 8 | frame[at + 3]
+    # More-fragments set or an offset: ports may be missing or overwritten later (RFC 1858).
+    if total < header or (frame[at + 6] << 8 | frame[at + 7]) & 0x3FFF:
+        return None
+    return frame[at + 12 : at + 16], frame[at + 16 : at + 20], frame[at + 9], at + header
+
+
+def _ipv6(frame: bytes, at: int) -> tuple[bytes, bytes, int, int] | None:
+    if len(frame) < at + _IPV6_LEN or frame[at] >> 4 != 6:
+        return None
+    proto = frame[at + 6]
+    if proto in _IPV6_EXTENSIONS or proto == ICMP:
+        return None
+    return frame[at + 8 : at + 24], frame[at + 24 : at + 40], proto, at + _IPV6_LEN
+
+
+def _transport(frame: bytes, at: int, proto: int) -> tuple[int, int, int] | None:
+    if proto in _PORT_PROTOCOLS:
+        if len(frame) < at + (20 if proto == TCP else 8):
+            return None
+        flags = frame[at + 13] if proto == TCP else 0
+        return frame[at] << 8 | frame[at + 1], frame[at + 2] << 8 | frame[at + 3], flags
+    if proto in (ICMP, ICMPV6):
+        if len(frame) < at + 8 or frame[at + 1]:
+            return None
+        ports = _ECHO_PORTS.get((proto, frame[at]))
+        return (*ports, 0) if ports else None
+    return None if proto == 0 else (0, 0, 0)
+
+
+def _icmp_error(frame: bytes, at: int, src: bytes, dst: bytes, proto: int) -> Packet | None:
+    if len(frame) < at + 8 + 20 or frame[at] not in _ERRORS[proto]:
+        return None
+    quoted = _ipv4(frame, at + 8) if proto == ICMP else _ipv6(frame, at + 8)
+    if quoted is None:
+        return None
+    inner_src, inner_dst, inner_proto, offset = quoted
+    if len(frame) < offset + 8:  # RFC 792 quotes 8 bytes: enough for the ports
+        return None
+    if inner_proto in _PORT_PROTOCOLS:
+        sport, dport = frame[offset] << 8 | frame[offset + 1], frame[offset + 2] << 8 | frame[offset + 3]
+    elif inner_proto in (ICMP, ICMPV6):
+        ports = _ECHO_PORTS.get((inner_proto, frame[offset]))
+        if ports is None:
+            return None
+        sport, dport = ports
+    else:
+        sport = dport = 0
+    about = FlowKey(inner_src, inner_dst, inner_proto, sport, dport)
+    return Packet(frame[:6], frame[6:12], FlowKey(src, dst, proto, 0, 0), 0, about)

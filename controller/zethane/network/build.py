@@ -1,0 +1,238 @@
+"""From what network.yaml says to a Network; every contradiction becomes a Problem."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
+
+from zethane.document import Document
+from zethane.errors import Problem
+from zethane.network.addresses import default_mac, highest_free, parse_interface, parse_mac, subnets
+from zethane.network.claims import Claims
+from zethane.network.graph import unreachable
+from zethane.network.model import Host, Interface, Link, Login, Network, Portal, Switch
+from zethane.network.ports import PortTakenError, SwitchPorts, reserve
+from zethane.network.schema import MAX_PORT, HostEntry, LinkEntry, LoginEntry, NetworkFile, PortalEntry, Role
+
+T = TypeVar("T")
+Place = tuple[str | int, ...]
+LinkEnds = tuple[tuple[str, int | None], tuple[str, int | None]]
+
+RESERVED_NAMES = frozenset({"any", "portal"})
+"""`any` means every session in a policy; `portal` is the portal's own name in the lab."""
+
+
+class Builder:
+    """Builds one network. `problems` is empty afterwards if, and only if, the result may be used."""
+
+    def __init__(self, document: Document[NetworkFile]) -> None:
+        self.problems: list[Problem] = []
+        self._document = document
+        self._entry = document.value
+        self._claims = Claims(self._problem)
+        self._ends = [self._link_ends(index, link) for index, link in enumerate(self._entry.links)]
+        self._plan = {name: self._reserve(name) for name in self._entry.switches}
+
+    def build(self) -> Network:
+        """The network; meaningless if there are problems."""
+        self._check_names()
+        dpids = self._dpids()
+        links = self._links()
+        portal_port = self._portal_port()
+        hosts = {name: self._host(name, entry) for name, entry in self._entry.hosts.items()}
+        self._claims.one_subnet_per_family()
+        portal = self._portal(portal_port)
+        self._check_connected()
+        return Network(self._switches(dpids), links, hosts, portal)
+
+    def _problem(self, place: Place, message: str) -> None:
+        self.problems.append(self._document.problem(message, *place))
+
+    def _checked(self, place: Place, make: Callable[[str], T], text: str) -> T | None:
+        """What `make` makes of the text, or None and a problem."""
+        try:
+            return make(text)
+        except ValueError as error:
+            self._problem(place, str(error))
+            return None
+
+    # Switches
+
+    def _check_names(self) -> None:
+        for name in self._entry.hosts:
+            if name in self._entry.switches:
+                self._problem(("hosts", name), f"a switch is called {name} as well; expected different names")
+        for kind, names in (("switches", self._entry.switches), ("hosts", self._entry.hosts)):
+            for name in RESERVED_NAMES.intersection(names):
+                self._problem((kind, name), f"{name} has a meaning of its own; expected another name")
+
+    def _dpids(self) -> dict[str, int]:
+        dpids = {}
+        for position, (name, entry) in enumerate(self._entry.switches.items(), 1):
+            dpids[name] = position if entry.dpid is None else int(entry.dpid, 16)
+            place: Place = ("switches", name) if entry.dpid is None else ("switches", name, "dpid")
+            if dpids[name] == 0:
+                self._problem(place, "the datapath id is zero; expected one from 1")
+            self._claims.dpid(dpids[name], name, place)
+        return dpids
+
+    def _switches(self, dpids: dict[str, int]) -> dict[str, Switch]:
+        return {
+            name: Switch(name, number, dpids[name], self._plan[name].finish())
+            for number, name in enumerate(self._entry.switches, 1)
+        }
+
+    def _reserve(self, name: str) -> SwitchPorts:
+        declared = {number: port.role for number, port in self._entry.switches[name].ports.items()}
+        wanted = [port for ends in self._ends if ends for switch, port in ends if switch == name]
+        wanted += [host.port for host in self._entry.hosts.values() if host.switch == name]
+        if self._entry.portal and self._entry.portal.switch == name:
+            wanted.append(self._entry.portal.port)
+        return reserve(declared, wanted)
+
+    def _take(self, switch: str, role: Role, wanted: int | None, place: Place) -> int:
+        """A port of the plan, or 0 and a problem."""
+        if switch not in self._entry.switches:
+            self._problem(place, f"there is no switch {switch}; expected one of {self._known_switches()}")
+            return 0
+        try:
+            return self._plan[switch].take(role, wanted)
+        except PortTakenError as error:
+            self._problem(place, f"{switch}: {error}")
+            return 0
+
+    def _known_switches(self) -> str:
+        names = list(self._entry.switches)
+        return ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
+
+    # Links
+
+    def _link_ends(self, index: int, link: LinkEntry) -> LinkEnds | None:
+        ends = [self._checked(("links", index, side), _link_end, text) for side, text in enumerate(link)]
+        if ends[0] is None or ends[1] is None:
+            return None
+        return ends[0], ends[1]
+
+    def _links(self) -> tuple[Link, ...]:
+        return tuple(self._link(index, ends) for index, ends in enumerate(self._ends) if ends)
+
+    def _link(self, index: int, ends: LinkEnds) -> Link:
+        if ends[0][0] == ends[1][0]:
+            self._problem(("links", index), "both ends are the same switch; expected two different ones")
+        taken = [
+            (switch, self._take(switch, "trunk", port, ("links", index, side)))
+            for side, (switch, port) in enumerate(ends)
+        ]
+        for here, there in (taken, reversed(taken)):
+            self._describe(*here, peer=there)
+        return Link(taken[0], taken[1])
+
+    def _describe(
+        self, switch: str, number: int, *, peer: tuple[str, int] | None = None, host: str | None = None
+    ) -> None:
+        """Say what is at a port that was taken."""
+        if number:
+            used = self._plan[switch].used
+            used[number] = replace(used[number], peer=peer, host=host)
+
+    def _check_connected(self) -> None:
+        pairs = [(ends[0][0], ends[1][0]) for ends in self._ends if ends]
+        apart = unreachable(list(self._entry.switches), pairs)
+        if apart and not self.problems:
+            first = next(iter(self._entry.switches))
+            message = f"no path of links leads from {first} to {', '.join(apart[:8])}; expected one to every switch"
+            self._problem(("links",) if self._entry.links else ("switches",), message)
+
+    # Hosts and the portal
+
+    def _interfaces(self, place: Place, texts: tuple[str, ...], owner: str) -> tuple[Interface, ...]:
+        found = []
+        for text in texts:
+            interface = self._checked((*place, "ip"), parse_interface, text)
+            if interface is not None and self._claims.address(interface, owner, (*place, "ip")):
+                found.append(interface)
+        return tuple(found)
+
+    def _mac(self, place: Place, entry: HostEntry | PortalEntry, found: tuple[Interface, ...], owner: str) -> int:
+        if entry.mac is not None:
+            mac = self._checked((*place, "mac"), parse_mac, entry.mac) or 0
+        else:
+            mac = default_mac(found) if found else 0
+        if mac:
+            self._claims.mac(mac, owner, (*place, "mac") if entry.mac else place)
+        return mac
+
+    def _host(self, name: str, entry: HostEntry) -> Host:
+        place = ("hosts", name)
+        wanted_at = (*place, "switch") if entry.port is None else (*place, "port")
+        port = self._take(entry.switch, "edge", entry.port, wanted_at)
+        self._describe(entry.switch, port, host=name)
+        interfaces = self._interfaces(place, entry.ip, name)
+        mac = self._mac(place, entry, interfaces, name)
+        login = self._login(name, entry.login) if entry.login else None
+        return Host(name, entry.switch, port, mac, interfaces, login)
+
+    def _login(self, host: str, entry: LoginEntry) -> Login | None:
+        if entry.user and entry.password and not entry.workload and not entry.secret:
+            totp = entry.totp.get_secret_value() if entry.totp else None
+            return Login("user", entry.user, entry.password.get_secret_value(), totp)
+        if entry.workload and entry.secret and not (entry.user or entry.password or entry.totp):
+            return Login("workload", entry.workload, entry.secret.get_secret_value())
+        self._problem(
+            ("hosts", host, "login"),
+            "expected user and password (and totp), or workload and secret, and no more",
+        )
+        return None
+
+    def _portal_port(self) -> tuple[str, int] | None:
+        entry = self._entry.portal
+        if entry is not None:
+            wanted_at = ("portal", "switch") if entry.port is None else ("portal", "port")
+            return entry.switch, self._take(entry.switch, "portal", entry.port, wanted_at)
+        if not self._entry.hosts:
+            return None
+        first = next(iter(self._entry.switches))
+        return first, self._take(first, "portal", None, ("switches", first))
+
+    def _portal(self, at: tuple[str, int] | None) -> Portal | None:
+        if at is None:
+            return None
+        entry = self._entry.portal
+        if entry is None:
+            interfaces = self._portal_interfaces()
+            return Portal(*at, default_mac(interfaces) if interfaces else 0, interfaces, 8080)
+        interfaces = self._interfaces(("portal",), tuple(self._with_prefix(ip) for ip in entry.ip), "the portal")
+        self._claims.one_subnet_per_family()
+        return Portal(*at, self._mac(("portal",), entry, interfaces, "the portal"), interfaces, entry.tcp_port)
+
+    def _portal_interfaces(self) -> tuple[Interface, ...]:
+        """The highest free address of each of the hosts' networks."""
+        found = []
+        for subnet in subnets(self._claims.interfaces).values():
+            interface = highest_free(subnet, self._claims.taken)
+            if interface is None:
+                self._problem(("hosts",), f"{subnet} has no free address for the portal; expected one")
+            else:
+                found.append(interface)
+        for mac in {default_mac(found)} if found else ():
+            self._claims.mac(mac, "the portal", ("hosts",))
+        return tuple(found)
+
+    def _with_prefix(self, text: str) -> str:
+        """The portal's address may leave out the prefix: it is the hosts', or the address alone."""
+        if "/" in text:
+            return text
+        version = 6 if ":" in text else 4
+        subnet = subnets(self._claims.interfaces).get(version)
+        return f"{text}/{subnet.prefixlen if subnet else 32 if version == 4 else 128}"
+
+
+def _link_end(text: str) -> tuple[str, int | None]:
+    """`SWITCH` or `SWITCH:PORT`. Raises ValueError."""
+    name, colon, number = text.partition(":")
+    if not colon:
+        return name, None
+    if not (number.isascii() and number.isdigit() and 1 <= int(number) <= MAX_PORT):
+        raise ValueError(f"expected SWITCH or SWITCH:PORT with PORT from 1 to {MAX_PORT}")
+    return name, int(number)

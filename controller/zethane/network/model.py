@@ -1,0 +1,96 @@
+"""A network that makes sense: switches with numbered ports, links, hosts and the portal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Interface, IPv6Interface
+from typing import Literal
+
+from zethane.network.schema import Role
+
+Interface = IPv4Interface | IPv6Interface
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A numbered port of a switch.
+
+    `peer` is the (switch, port) at the other end of a trunk, `host` the host that the lab attaches here.
+    """
+
+    number: int
+    role: Role
+    peer: tuple[str, int] | None = None
+    host: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """An enforcement point. `number` is its position in the file from 1: its VLAN id in the fabric."""
+
+    name: str
+    number: int
+    dpid: int
+    ports: Mapping[int, Port]
+
+    def role(self, port: int) -> Role:
+        """The role of a port by number: what is not named is an edge port, which is trusted with nothing."""
+        known = self.ports.get(port)
+        return known.role if known else "edge"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link between two switches, each end a (switch, port)."""
+
+    a: tuple[str, int]
+    b: tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """What a host of the lab authenticates with. The secrets are in no repr."""
+
+    kind: Literal["user", "workload"]
+    name: str
+    secret: str = field(repr=False)
+    totp: str | None = field(default=None, repr=False)
+
+    @property
+    def mfa(self) -> bool:
+        """Whether there is a second factor."""
+        return self.totp is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A host of the lab. `mac` is an integer of 48 bits."""
+
+    name: str
+    switch: str
+    port: int
+    mac: int
+    interfaces: tuple[Interface, ...]
+    login: Login | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Portal:
+    """Where hosts authenticate: the only thing that they reach before they have."""
+
+    switch: str
+    port: int
+    mac: int
+    interfaces: tuple[Interface, ...]
+    tcp_port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A checked network. Everything is in the order of the file."""
+
+    switches: Mapping[str, Switch]
+    links: tuple[Link, ...]
+    hosts: Mapping[str, Host]
+    portal: Portal | None

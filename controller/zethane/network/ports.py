@@ -1,0 +1,62 @@
+"""The port plan: which link, portal or host is at which port of a switch.
+
+Numbers that the file gives are kept. All others are the lowest free ones of the switch, for the links in
+their order, then the portal, then the hosts in their order: the same file always gives the same plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from zethane.network.model import Port
+from zethane.network.schema import MAX_PORT, Role
+
+
+class PortTakenError(ValueError):
+    """The wanted number is in use, declared with another role, or no number is left."""
+
+
+@dataclass(slots=True)
+class SwitchPorts:
+    """The ports of one switch while the plan is made.
+
+    `declared` are the roles that the file gives to numbers; `kept` the numbers that it gives to a link, the
+    portal or a host. Neither is handed out automatically.
+    """
+
+    declared: dict[int, Role]
+    kept: set[int]
+    used: dict[int, Port] = field(default_factory=dict)
+    _next: int = 1
+
+    def take(self, role: Role, wanted: int | None) -> int:
+        """The wanted number, or the lowest free one. Raises PortTakenError."""
+        number = self._lowest_free() if wanted is None else self._explicit(role, wanted)
+        self.used[number] = Port(number, role)
+        return number
+
+    def _explicit(self, role: Role, wanted: int) -> int:
+        if wanted in self.used:
+            raise PortTakenError(f"port {wanted} is already taken; expected a number that nothing else has")
+        declared = self.declared.get(wanted, role)
+        if declared != role:
+            raise PortTakenError(f"port {wanted} is declared with role {declared}; expected role {role}")
+        return wanted
+
+    def _lowest_free(self) -> int:
+        while self._next in self.used or self._next in self.declared or self._next in self.kept:
+            self._next += 1
+        if self._next > MAX_PORT:
+            raise PortTakenError(f"no port is left; expected at most {MAX_PORT} on a switch")
+        return self._next
+
+    def finish(self) -> dict[int, Port]:
+        """All ports by number, with those that are declared but not used."""
+        ports = {number: Port(number, role) for number, role in self.declared.items()} | self.used
+        return dict(sorted(ports.items()))
+
+
+def reserve(declared: dict[int, Role], numbers: Iterable[int | None]) -> SwitchPorts:
+    """The ports of a switch of which nothing is taken yet, with the numbers that the file gives kept."""
+    return SwitchPorts(declared, {number for number in numbers if number is not None})

@@ -1,0 +1,100 @@
+"""The shape of network.yaml, before its parts are held against each other."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+
+MAX_SWITCHES = 256
+MAX_HOSTS = 4096
+MAX_LINKS = 4096
+MAX_ADDRESSES = 8
+"""IP addresses of one host, both families together."""
+MAX_PORT = 0xFEFF
+"""Highest number that Open vSwitch gives to a port on request (ovs-vswitchd.conf.db(5), ofport_request)."""
+MAX_FABRIC = 4094
+"""Highest VLAN id (IEEE 802.1Q-2022, 9.6): a switch's number is its VLAN id in the fabric."""
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,31}$")]
+"""A name of a switch or a host: a letter, then up to 31 letters, digits, `_` and `-`."""
+
+PortNumber = Annotated[int, Field(ge=1, le=MAX_PORT)]
+Role = Literal["edge", "trunk", "portal"]
+
+
+def _as_tuple(value: object) -> object:
+    """Let one address be written without brackets."""
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
+
+
+AddressText = Annotated[str, Field(min_length=1, max_length=64)]
+Addresses = Annotated[
+    tuple[AddressText, ...], BeforeValidator(_as_tuple), Field(min_length=1, max_length=MAX_ADDRESSES)
+]
+MacText = Annotated[str, Field(pattern=r"^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}$")]
+Secret = Annotated[SecretStr, Field(min_length=1, max_length=1024)]
+
+
+class _Strict(BaseModel):
+    """Unknown keys are errors, values do not change, and errors never repeat the input."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class PortEntry(_Strict):
+    """`ports: {7: {role: edge}}` under a switch."""
+
+    role: Role = "edge"
+
+
+class SwitchEntry(_Strict):
+    """A bridge. `dpid` is up to 16 hexadecimal digits in quotes; by default the position in the file."""
+
+    dpid: Annotated[str, Field(pattern=r"^[0-9A-Fa-f]{1,16}$")] | None = None
+    ports: Annotated[dict[PortNumber, PortEntry], Field(max_length=4096)] = {}
+
+
+class LoginEntry(_Strict):
+    """What a host of the lab authenticates with: `user` and `password`, or `workload` and `secret`."""
+
+    user: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    password: Secret | None = None
+    totp: Annotated[SecretStr, Field(min_length=16, max_length=256)] | None = None
+    workload: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    secret: Secret | None = None
+
+
+class HostEntry(_Strict):
+    """One host of the lab."""
+
+    switch: Name
+    ip: Addresses
+    port: PortNumber | None = None
+    mac: MacText | None = None
+    login: LoginEntry | None = None
+
+
+class PortalEntry(_Strict):
+    """Where the portal is attached and what it is reached at."""
+
+    switch: Name
+    ip: Addresses
+    port: PortNumber | None = None
+    mac: MacText | None = None
+    tcp_port: Annotated[int, Field(ge=1, le=65535)] = 8080
+
+
+LinkEnd = Annotated[str, Field(min_length=1, max_length=40)]
+LinkEntry = Annotated[tuple[LinkEnd, ...], Field(min_length=2, max_length=2)]
+
+
+class NetworkFile(_Strict):
+    """network.yaml as it is written."""
+
+    switches: Annotated[dict[Name, SwitchEntry], Field(min_length=1, max_length=MAX_SWITCHES)]
+    links: Annotated[tuple[LinkEntry, ...], Field(max_length=MAX_LINKS)] = ()
+    hosts: Annotated[dict[Name, HostEntry], Field(max_length=MAX_HOSTS)] = {}
+    portal: PortalEntry | None = None

@@ -1,0 +1,90 @@
+"""Bindings: who may send from where, and who owns a destination. Tables `source` and `destination`.
+
+Every entry carries a lease, a hard timeout no later than its session's end, so that access ends on time even
+when no controller is there to end it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from zethane.identity.session import Attachment
+from zethane.pipeline.addresses import destination_fields, source_fields
+from zethane.pipeline.fields import (
+    EGRESS_PORT,
+    EGRESS_SWITCH,
+    FABRIC,
+    OBJECT_CLASS,
+    OBJECT_MASK,
+    OBJECT_SHIFT,
+    SUBJECT_CLASS,
+    SUBJECT_MASK,
+    SUBJECT_SHIFT,
+    Reason,
+    cookie,
+)
+from zethane.pipeline.flow import Flow, SetField, match
+from zethane.pipeline.tables import Priority, Table
+
+MAX_LEASE = 0xFFFF
+"""Longest hard timeout that OpenFlow can say, in seconds; longer sessions have their leases renewed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What the switches need to know of a live session.
+
+    `switch` is the number of the switch that it is attached to, `session_class` the number of its class.
+    """
+
+    number: int
+    switch: int
+    attachment: Attachment
+    addresses: tuple[bytes, ...]
+    session_class: int
+
+
+def lease_seconds(ends: float, now: float) -> int:
+    """The hard timeout for a binding that ends at `ends`: never late; 0 if it is too late to install it."""
+    return max(0, min(MAX_LEASE, int(ends - now)))
+
+
+def source_binding(binding: Binding, switch: int, lease: int) -> Iterator[Flow]:
+    """Entries of `source`, per address: at the session's own switch by port, at others by the fabric bit."""
+    if switch == binding.switch:
+        place: dict[str, int | tuple[int, int]] = {"in_port": binding.attachment.port}
+    else:
+        place = {"metadata": (FABRIC, FABRIC)}
+    for address in binding.addresses:
+        yield Flow(
+            Table.SOURCE,
+            Priority.SOURCE_SESSION,
+            match(**place, eth_src=binding.attachment.mac, **source_fields(address)),
+            cookie(binding.number, 0, Reason.BINDING),
+            actions=(SetField(SUBJECT_CLASS, binding.session_class),),
+            metadata=(binding.number << SUBJECT_SHIFT, SUBJECT_MASK),
+            goto=Table.DESTINATION,
+            hard_timeout=lease,
+            source=f"session {binding.number}",
+        )
+
+
+def destination_binding(binding: Binding, lease: int) -> Iterator[Flow]:
+    """Entries of `destination`, per address; the same on every switch."""
+    for address in binding.addresses:
+        yield Flow(
+            Table.DESTINATION,
+            Priority.DESTINATION_SESSION,
+            match(eth_dst=binding.attachment.mac, **destination_fields(address)),
+            cookie(0, binding.number, Reason.BINDING),
+            actions=(
+                SetField(OBJECT_CLASS, binding.session_class),
+                SetField(EGRESS_SWITCH, binding.switch),
+                SetField(EGRESS_PORT, binding.attachment.port),
+            ),
+            metadata=(binding.number << OBJECT_SHIFT, OBJECT_MASK),
+            goto=Table.FLOW,
+            hard_timeout=lease,
+            source=f"session {binding.number}",
+        )

@@ -1,0 +1,77 @@
+"""The fabric: shortest paths over declared links, as entries of the table `forward`.
+
+Between switches a packet carries an 802.1Q tag with the number of the switch that its object is attached to, so
+that a switch in between needs one entry per switch and none per endpoint. Nothing is ever flooded, and the paths
+to one switch form a tree: loops in the links carry no loops of packets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import networkx as nx
+
+from zethane.pipeline.fields import EGRESS_PORT, EGRESS_SWITCH, FABRIC, Reason, cookie
+from zethane.pipeline.flow import Flow, Output, OutputRegister, PushVlan, SetField, match
+from zethane.pipeline.tables import VLAN_PRESENT, Priority, Table
+
+MAX_SWITCH = 4094
+"""Switch numbers are VLAN ids within the fabric (IEEE 802.1Q-2022 §9.6)."""
+
+
+@dataclass(frozen=True, slots=True)
+class FabricLink:
+    """A cable between two switches, by their numbers and OpenFlow ports."""
+
+    a: int
+    a_port: int
+    b: int
+    b_port: int
+
+
+def next_hops(links: tuple[FabricLink, ...], switches: tuple[int, ...]) -> dict[int, dict[int, int]]:
+    """For each switch, the port towards every other one that can be reached.
+
+    Among equally short paths the choice is by a fixed spread over (destination, neighbour), so that a leaf-spine
+    fabric uses all of its spines and every controller comes to the same answer.
+    """
+    graph: nx.Graph[int] = nx.Graph()
+    graph.add_nodes_from(switches)
+    ports: dict[tuple[int, int], int] = {}
+    for link in sorted(links, key=lambda link: (link.a, link.a_port)):
+        graph.add_edge(link.a, link.b)
+        ports.setdefault((link.a, link.b), link.a_port)
+        ports.setdefault((link.b, link.a), link.b_port)
+    hops: dict[int, dict[int, int]] = {switch: {} for switch in switches}
+    for destination in switches:
+        distance: Mapping[int, int] = nx.single_source_shortest_path_length(graph, destination)
+        for switch in switches:
+            if switch == destination or switch not in distance:
+                continue
+            nearer = sorted(n for n in graph[switch] if distance[n] == distance[switch] - 1)
+            hops[switch][destination] = ports[switch, nearer[(destination + switch) % len(nearer)]]
+    return hops
+
+
+def forward_entries(switch: int, hops: Mapping[int, int]) -> Iterator[Flow]:
+    """The entries of `forward` on one switch: its own ports, and one pair per switch that can be reached."""
+    why = cookie(0, 0, Reason.FORWARD)
+    own = match(**_to(switch))
+    yield Flow(Table.FORWARD, Priority.FORWARD, own, why, actions=(OutputRegister(EGRESS_PORT),))
+    for destination, port in sorted(hops.items()):
+        tag = VLAN_PRESENT | destination
+        yield Flow(
+            Table.FORWARD,
+            Priority.FORWARD,
+            # What came through the fabric never goes back into it.
+            match(**_to(destination), metadata=(0, FABRIC)),
+            why,
+            actions=(PushVlan(), SetField("vlan_vid", tag), Output(port)),
+        )
+        yield Flow(Table.FORWARD, Priority.FORWARD, match(vlan_vid=tag), why, actions=(Output(port),))
+
+
+def _to(switch: int) -> dict[str, int]:
+    """An untagged packet whose object is attached to this switch."""
+    return {EGRESS_SWITCH: switch, "vlan_vid": 0}

@@ -1,0 +1,105 @@
+"""Every bit that the pipeline names: metadata, cookies, registers, reserved rule numbers, meters.
+
+metadata  63        40 39        16 15         1  0
+         +-----------+-----------+------------+---+
+         |  subject  |  object   |  reserved  | F |    F: the packet came through the fabric
+         +-----------+-----------+------------+---+
+cookie   +-----------+-----------+----------------+
+         |  subject  |  object   |      rule      |
+         +-----------+-----------+----------------+
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+SUBJECT_SHIFT = 40
+OBJECT_SHIFT = 16
+SUBJECT_MASK = 0xFFFFFF << SUBJECT_SHIFT
+OBJECT_MASK = 0xFFFFFF << OBJECT_SHIFT
+PARTIES_MASK = SUBJECT_MASK | OBJECT_MASK
+RULE_MASK = 0xFFFF
+FABRIC = 1
+ALL_BITS = 2**64 - 1
+
+SUBJECT_CLASS = "reg0"
+OBJECT_CLASS = "reg1"
+EGRESS_SWITCH = "reg2"
+"""Number of the switch that the object is attached to."""
+EGRESS_PORT = "reg3"
+"""OpenFlow port of the object on its switch."""
+
+MAX_RULE = 0xFEFF
+"""Highest number of a policy rule; the numbers above say why a packet came up without one."""
+
+MAX_CLASS = 0xFFFF
+
+
+class Reason(IntEnum):
+    """What the rule part of a cookie says where no policy rule is concerned."""
+
+    NEIGHBOUR = 0xFF01
+    """ARP and ND questions, for the controller to answer."""
+    PORTAL = 0xFF02
+    """A connection to the portal, verified per flow."""
+    RETURN = 0xFF03
+    """The reply direction of an allowed service: only flows that the controller knows."""
+    RELATED = 0xFF04
+    """An ICMP error: only about flows that the controller knows."""
+    UNAUTHENTICATED = 0xFF05
+    """No live session is bound to the packet's port, MAC and address."""
+    UNKNOWN_DESTINATION = 0xFF06
+    """No live session holds the destination."""
+    NO_RULE = 0xFF07
+    """No rule lets the subject's segment open this service to the object's."""
+    MULTICAST = 0xFF08
+    """Multicast and broadcast: they reach nobody."""
+    MALFORMED = 0xFF09
+    """Tagged frames on access ports, EtherTypes and messages that no host may send."""
+    FORWARD = 0xFF0A
+    """Plain forwarding of what was decided before."""
+    BINDING = 0xFF0B
+    """An entry of `source` or `destination`."""
+    UNVERIFIED = 0xFF0C
+    """On its way from `flow` to `rule`."""
+
+    @property
+    def text(self) -> str:
+        """The word for logs: `no-rule`, `unauthenticated`."""
+        return self.name.lower().replace("_", "-")
+
+
+DENY_METER = 1
+"""The meter in front of every sampled deny of a switch."""
+
+
+def verify_meter(port: int) -> int:
+    """The meter for packets of an edge port that no per-flow rule has taken."""
+    return 2 * port + 2
+
+
+def neighbour_meter(port: int) -> int:
+    """The meter for ARP and ND questions of an edge port."""
+    return 2 * port + 3
+
+
+def meter_text(meter: int) -> str:
+    """What a meter limits, for logs: `denied`, `new-flows port 3`, `neighbour port 3`."""
+    if meter == DENY_METER:
+        return "denied"
+    return f"{'neighbour' if meter % 2 else 'new-flows'} port {(meter - 2) // 2}"
+
+
+def parties(subject: int, obj: int) -> int:
+    """Metadata with subject and object."""
+    return subject << SUBJECT_SHIFT | obj << OBJECT_SHIFT
+
+
+def cookie(subject: int, obj: int, rule: int) -> int:
+    """`subject:24 | object:24 | rule:16`."""
+    return subject << SUBJECT_SHIFT | obj << OBJECT_SHIFT | rule
+
+
+def split_cookie(value: int) -> tuple[int, int, int]:
+    """(subject, object, rule) of a cookie, or (subject, object, low bits) of metadata."""
+    return value >> SUBJECT_SHIFT, value >> OBJECT_SHIFT & 0xFFFFFF, value & RULE_MASK

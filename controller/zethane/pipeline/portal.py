@@ -1,0 +1,149 @@
+"""The way to the portal, open to everybody and leading nowhere else.
+
+A connection to the portal is verified like any other, but by place instead of session: its per-flow rules are
+bound to the port and the MAC it came from, so that the portal's peer address and port stand for one endpoint.
+They do not depend on a session, and live through login and logout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from zethane.identity.session import PORTAL_NUMBER, Attachment
+from zethane.net.flowkey import TCP, FlowKey
+from zethane.pipeline.addresses import destination_fields, source_fields
+from zethane.pipeline.fields import (
+    EGRESS_PORT,
+    EGRESS_SWITCH,
+    FABRIC,
+    OBJECT_MASK,
+    OBJECT_SHIFT,
+    PARTIES_MASK,
+    SUBJECT_MASK,
+    SUBJECT_SHIFT,
+    Reason,
+    cookie,
+    parties,
+)
+from zethane.pipeline.flow import FinTimeout, Flow, SetField, ToController, match
+from zethane.pipeline.tables import Priority, Table
+from zethane.pipeline.verified import FIN_IDLE, key_fields
+
+PORTAL_IDLE = 60
+"""Seconds that a silent connection to the portal stays."""
+
+NEIGHBOUR_MAC = 0x027A65746800
+"""What the portal is told when it asks for a host's MAC. The host's own is written by the connection's rule, so
+that no host can poison what the portal believes."""
+
+PORTAL_COOKIE = cookie(0, PORTAL_NUMBER, Reason.PORTAL)
+
+
+@dataclass(frozen=True, slots=True)
+class Portal:
+    """Where the portal is: `switch` is the number of its switch."""
+
+    switch: int
+    attachment: Attachment
+    addresses: tuple[bytes, ...]
+    tcp_port: int
+
+
+def portal_path(portal: Portal, switch: int) -> Iterator[Flow]:
+    """The standing entries for the portal on a switch."""
+    attached = switch == portal.switch
+    for address in portal.addresses:
+        yield Flow(
+            Table.SOURCE,
+            Priority.SOURCE_PORTAL,
+            match(
+                eth_dst=portal.attachment.mac,
+                ip_proto=TCP,
+                tcp_dst=portal.tcp_port,
+                **destination_fields(address),
+            ),
+            PORTAL_COOKIE,
+            actions=(
+                SetField(EGRESS_SWITCH, portal.switch),
+                SetField(EGRESS_PORT, portal.attachment.port),
+            ),
+            metadata=(PORTAL_NUMBER << OBJECT_SHIFT, OBJECT_MASK),
+            goto=Table.FLOW,
+        )
+        place: dict[str, int | tuple[int, int]] = (
+            {"in_port": portal.attachment.port} if attached else {"metadata": (FABRIC, FABRIC)}
+        )
+        yield Flow(
+            Table.SOURCE,
+            Priority.SOURCE_PORTAL,
+            match(
+                **place,
+                eth_src=portal.attachment.mac,
+                ip_proto=TCP,
+                tcp_src=portal.tcp_port,
+                **source_fields(address),
+            ),
+            PORTAL_COOKIE,
+            metadata=(PORTAL_NUMBER << SUBJECT_SHIFT, SUBJECT_MASK),
+            goto=Table.FLOW,
+        )
+    if attached:  # whatever else the portal's port sends is nobody's
+        yield Flow(
+            Table.SOURCE,
+            Priority.SOURCE_SESSION + 50,
+            match(in_port=portal.attachment.port),
+            cookie(0, 0, Reason.UNAUTHENTICATED),
+        )
+
+
+def portal_rule() -> Iterator[Flow]:
+    """The entries of `rule` for packets to and from the portal, and for packets that belong to nobody."""
+    ask = (ToController(),)
+    why = cookie(0, 0, Reason.PORTAL)
+    to_portal = match(metadata=(parties(0, PORTAL_NUMBER), PARTIES_MASK))
+    from_portal = match(metadata=(parties(PORTAL_NUMBER, 0), PARTIES_MASK))
+    yield Flow(Table.RULE, Priority.RULE_PORTAL, to_portal, why, actions=ask)
+    yield Flow(Table.RULE, Priority.RULE_PORTAL, from_portal, why, actions=ask)
+    for mask in (SUBJECT_MASK, OBJECT_MASK):
+        nobody = match(metadata=(0, mask))
+        yield Flow(Table.RULE, Priority.RULE_NOBODY + (mask == SUBJECT_MASK), nobody, cookie(0, 0, Reason.NO_RULE))
+
+
+def portal_flow(key: FlowKey, client: Attachment, client_switch: int, switch: int) -> Iterator[Flow]:
+    """Both directions of one connection to the portal, on one of the (at most two) switches it crosses.
+
+    The entries have to be on the client's switch (`in_port` bound) and on the portal's.
+    """
+    local = switch == client_switch
+    place: dict[str, int | tuple[int, int]] = {"in_port": client.port} if local else {}
+    origin = 0 if local else FABRIC
+    yield Flow(
+        Table.FLOW,
+        Priority.FLOW_VERIFIED,
+        match(
+            **place,
+            metadata=(parties(0, PORTAL_NUMBER) | origin, PARTIES_MASK | FABRIC),
+            eth_src=client.mac,
+            **key_fields(key),
+        ),
+        PORTAL_COOKIE,
+        actions=(FinTimeout(FIN_IDLE, 0),),
+        goto=Table.FORWARD,
+        idle_timeout=PORTAL_IDLE,
+        notify_removed=local,
+    )
+    yield Flow(
+        Table.FLOW,
+        Priority.FLOW_VERIFIED,
+        match(metadata=(parties(PORTAL_NUMBER, 0), PARTIES_MASK), **key_fields(key.reverse())),
+        PORTAL_COOKIE,
+        actions=(
+            FinTimeout(FIN_IDLE, 0),
+            SetField("eth_dst", client.mac),
+            SetField(EGRESS_SWITCH, client_switch),
+            SetField(EGRESS_PORT, client.port),
+        ),
+        goto=Table.FORWARD,
+        idle_timeout=PORTAL_IDLE,
+    )

@@ -1,0 +1,123 @@
+"""What a switch holds per port and once: the tables `port` and `flow` without sessions, and every miss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from zethane.net.flowkey import ETH_ARP, ETH_IPV4, ETH_IPV6, ICMPV6, TCP, TCP_ACK, TCP_SYN
+from zethane.pipeline.fields import (
+    DENY_METER,
+    FABRIC,
+    Reason,
+    cookie,
+    neighbour_meter,
+    verify_meter,
+)
+from zethane.pipeline.flow import FieldValue, Flow, Match, PopVlan, ToController, match
+from zethane.pipeline.tables import VLAN_PRESENT, Priority, Table
+
+SAMPLE_LENGTH = 128
+"""Bytes of a denied packet that go up for the log: enough for every header that is named there."""
+
+_GROUP_BIT = 1 << 40
+_NEIGHBOUR_SOLICITATION = 135
+# Router solicitation and advertisement, neighbor advertisement, redirect (RFC 4861 §4): no host sends them here.
+_REFUSED_ND = (133, 134, 136, 137)
+
+
+def edge_port(port: int) -> Iterator[Flow]:
+    """The entries of a port with hosts (or the portal) behind it."""
+    untagged: dict[str, FieldValue] = {"in_port": port, "vlan_vid": 0}
+    nd: dict[str, FieldValue] = {**untagged, "eth_type": ETH_IPV6, "ip_proto": ICMPV6}
+    for question in ({**untagged, "eth_type": ETH_ARP}, {**nd, "icmpv6_type": _NEIGHBOUR_SOLICITATION}):
+        yield Flow(
+            Table.PORT,
+            Priority.PORT_NEIGHBOUR,
+            match(**question),
+            cookie(0, 0, Reason.NEIGHBOUR),
+            actions=(ToController(),),
+            meter=neighbour_meter(port),
+        )
+    for kind in _REFUSED_ND:
+        refused = match(**nd, icmpv6_type=kind)
+        yield Flow(Table.PORT, Priority.PORT_REFUSED, refused, cookie(0, 0, Reason.MALFORMED))
+    group = match(**untagged, eth_dst=(_GROUP_BIT, _GROUP_BIT))
+    yield Flow(Table.PORT, Priority.PORT_MULTICAST, group, cookie(0, 0, Reason.MULTICAST))
+    for eth_type in (ETH_IPV4, ETH_IPV6):
+        wanted = match(**untagged, eth_type=eth_type)
+        yield Flow(Table.PORT, Priority.PORT_IP, wanted, cookie(0, 0, Reason.FORWARD), goto=Table.SOURCE)
+        yield _unverified(port, Priority.FLOW_NEW_CONNECTION, match(in_port=port, **_new_connection(eth_type)))
+    yield _unverified(port, Priority.FLOW_UNVERIFIED, match(in_port=port))
+
+
+def _unverified(port: int, priority: Priority, wanted: Match) -> Flow:
+    """What no per-flow rule takes goes on to `rule`, at a bounded rate per port."""
+    why = cookie(0, 0, Reason.UNVERIFIED)
+    return Flow(Table.FLOW, priority, wanted, why, goto=Table.RULE, meter=verify_meter(port))
+
+
+def _new_connection(eth_type: int) -> dict[str, FieldValue]:
+    """TCP with SYN and without ACK: always verified, whatever rule its connection may have left."""
+    return {"eth_type": eth_type, "ip_proto": TCP, "tcp_flags": (TCP_SYN, TCP_SYN | TCP_ACK)}
+
+
+def trunk_port(port: int, number: int) -> Iterator[Flow]:
+    """The entries of a port into the fabric, on the switch with this number."""
+    yield Flow(
+        Table.PORT,
+        Priority.PORT_TRUNK_OWN,
+        match(in_port=port, vlan_vid=VLAN_PRESENT | number),
+        cookie(0, 0, Reason.FORWARD),
+        actions=(PopVlan(),),
+        metadata=(FABRIC, FABRIC),
+        goto=Table.SOURCE,
+    )
+    yield Flow(
+        Table.PORT,
+        Priority.PORT_TRUNK_TRANSIT,
+        match(in_port=port, vlan_vid=(VLAN_PRESENT, VLAN_PRESENT)),
+        cookie(0, 0, Reason.FORWARD),
+        goto=Table.FORWARD,
+    )
+
+
+def misses() -> Iterator[Flow]:
+    """The last entry of every table: deny. Where an operator wants to know, a metered sample goes up."""
+    for table, reason, sampled in (
+        (Table.PORT, Reason.MALFORMED, False),
+        (Table.SOURCE, Reason.UNAUTHENTICATED, True),
+        (Table.DESTINATION, Reason.UNKNOWN_DESTINATION, True),
+        (Table.FLOW, Reason.UNVERIFIED, False),
+        (Table.RULE, Reason.NO_RULE, True),
+        (Table.FORWARD, Reason.FORWARD, False),
+    ):
+        yield Flow(
+            table,
+            Priority.MISS,
+            (),
+            cookie(0, 0, reason),
+            actions=(ToController(SAMPLE_LENGTH),) if sampled else (),
+            meter=DENY_METER if sampled else None,
+        )
+
+
+def fabric_arrivals() -> Iterator[Flow]:
+    """What reaches `flow` through the fabric without a per-flow rule.
+
+    A connection's first packet is delivered by the controller and never crosses the fabric, so a SYN that
+    does is dropped; anything else is asked about as at the edge where it came in.
+    """
+    for eth_type in (ETH_IPV4, ETH_IPV6):
+        yield Flow(
+            Table.FLOW,
+            Priority.FLOW_NEW_CONNECTION,
+            match(metadata=(FABRIC, FABRIC), **_new_connection(eth_type)),
+            cookie(0, 0, Reason.UNVERIFIED),
+        )
+    yield Flow(
+        Table.FLOW,
+        Priority.FLOW_UNVERIFIED,
+        match(metadata=(FABRIC, FABRIC)),
+        cookie(0, 0, Reason.UNVERIFIED),
+        goto=Table.RULE,
+    )

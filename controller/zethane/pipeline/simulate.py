@@ -1,0 +1,89 @@
+"""The pipeline evaluated in Python: what a switch with these entries would do with a packet.
+
+Used to hold the compiled tables against `decide` on one side and against Open vSwitch on the other.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from zethane.pipeline.fields import ALL_BITS
+from zethane.pipeline.flow import (
+    Flow,
+    Match,
+    Output,
+    OutputRegister,
+    PopVlan,
+    PushVlan,
+    SetField,
+    ToController,
+)
+from zethane.pipeline.tables import Table
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What happened to a packet: the entries it took, where it went out, and whether it went up."""
+
+    path: list[Flow] = field(default_factory=list)
+    ports: list[int] = field(default_factory=list)
+    to_controller: bool = False
+    fields: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def last(self) -> Flow | None:
+        """The entry that settled it; None on an empty table."""
+        return self.path[-1] if self.path else None
+
+
+class Simulator:
+    """A set of entries, indexed by table."""
+
+    def __init__(self, flows: Iterable[Flow]) -> None:
+        tables: dict[Table, list[Flow]] = defaultdict(list)
+        for flow in flows:
+            tables[flow.table].append(flow)
+        self._tables = {table: sorted(rows, key=lambda flow: -flow.priority) for table, rows in tables.items()}
+
+    def run(self, packet: dict[str, int]) -> Outcome:
+        """Send a packet, as its match fields, through the tables from `port` on.
+
+        Fields that the packet does not have are 0, as an untagged packet's `vlan_vid` and fresh registers are.
+        """
+        outcome = Outcome(fields=dict(packet))
+        table: Table | None = Table.PORT
+        while table is not None:
+            flow = self._lookup(table, outcome.fields)
+            if flow is None:
+                break
+            outcome.path.append(flow)
+            _apply(flow, outcome)
+            table = flow.goto
+        return outcome
+
+    def _lookup(self, table: Table, fields: dict[str, int]) -> Flow | None:
+        return next((flow for flow in self._tables.get(table, ()) if _matches(flow.match, fields)), None)
+
+
+def _matches(wanted: Match, fields: dict[str, int]) -> bool:
+    return all(fields.get(name, 0) & mask == value for name, value, mask in wanted)
+
+
+def _apply(flow: Flow, outcome: Outcome) -> None:
+    fields = outcome.fields
+    for action in flow.actions:
+        if isinstance(action, SetField):
+            fields[action.name] = action.value
+        elif isinstance(action, PushVlan | PopVlan):
+            fields["vlan_vid"] = 0
+        elif isinstance(action, Output):
+            outcome.ports.append(action.port)
+        elif isinstance(action, OutputRegister):
+            outcome.ports.append(fields.get(action.register, 0))
+        elif isinstance(action, ToController):
+            outcome.to_controller = True
+    if flow.metadata is not None:
+        value, mask = flow.metadata
+        fields["metadata"] = fields.get("metadata", 0) & ~mask & ALL_BITS | value & mask

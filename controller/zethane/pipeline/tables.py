@@ -1,0 +1,164 @@
+"""The six tables, declared once: what each may match, where it may go on to, what a miss means.
+
+Every flow entry is checked against this when it is made, so that an entry in the wrong table or a jump that
+skips a check is an exception in Zethane and never a hole in a switch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from zethane.errors import ZethaneError
+
+if TYPE_CHECKING:
+    from zethane.pipeline.flow import Flow
+
+
+class Table(IntEnum):
+    """Table numbers; names in text and logs."""
+
+    PORT = 0
+    SOURCE = 1
+    DESTINATION = 2
+    FLOW = 3
+    RULE = 4
+    FORWARD = 5
+
+    @property
+    def text(self) -> str:
+        """`port`, `source`, …"""
+        return self.name.lower()
+
+
+FIELD_BITS = {
+    "in_port": 32,
+    "metadata": 64,
+    "eth_dst": 48,
+    "eth_src": 48,
+    "eth_type": 16,
+    "vlan_vid": 13,
+    "ip_proto": 8,
+    "ipv4_src": 32,
+    "ipv4_dst": 32,
+    "ipv6_src": 128,
+    "ipv6_dst": 128,
+    "tcp_src": 16,
+    "tcp_dst": 16,
+    "tcp_flags": 12,
+    "udp_src": 16,
+    "udp_dst": 16,
+    "sctp_src": 16,
+    "sctp_dst": 16,
+    "icmpv4_type": 8,
+    "icmpv4_code": 8,
+    "icmpv6_type": 8,
+    "icmpv6_code": 8,
+    "reg0": 32,
+    "reg1": 32,
+    "reg2": 32,
+    "reg3": 32,
+}
+"""Width of every field that the pipeline matches or sets."""
+
+VLAN_PRESENT = 0x1000
+"""OFPVID_PRESENT: in `vlan_vid`, a tag is there; 0 as exact value means that none is."""
+
+_IP = frozenset(("eth_type", "ipv4_src", "ipv4_dst", "ipv6_src", "ipv6_dst"))
+_PORTS = frozenset(("ip_proto", "tcp_src", "tcp_dst", "tcp_flags", "udp_src", "udp_dst", "sctp_src", "sctp_dst"))
+_ICMP = frozenset(("icmpv4_type", "icmpv4_code", "icmpv6_type", "icmpv6_code"))
+
+
+class PipelineError(ZethaneError):
+    """A flow entry does not fit the declaration of its table: a defect in Zethane, never an input error."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableDeclaration:
+    """What a table decides, what its entries may match, and the tables that may follow."""
+
+    decides: str
+    matches: frozenset[str]
+    next: frozenset[Table]
+    may_output: bool = False
+
+    def check(self, flow: Flow) -> None:
+        """Raise PipelineError if the entry does not belong here."""
+        strange = {name for name, _, _ in flow.match} - self.matches
+        if strange:
+            raise PipelineError(f"table {flow.table.text} does not match on {', '.join(sorted(strange))}")
+        if flow.goto is not None and flow.goto not in self.next:
+            raise PipelineError(f"table {flow.table.text} does not go on to {flow.goto.text}")
+        if flow.outputs and not self.may_output:
+            raise PipelineError(f"table {flow.table.text} sends nothing out of a port")
+        if not 0 <= flow.priority <= 0xFFFF:
+            raise PipelineError(f"priority {flow.priority} is not in 0..65535")
+
+
+TABLES: dict[Table, TableDeclaration] = {
+    Table.PORT: TableDeclaration(
+        "edge or trunk; frames that no host may send; ARP and ND go up",
+        frozenset(("in_port", "vlan_vid", "eth_type", "eth_dst", "ip_proto")) | _ICMP,
+        frozenset((Table.SOURCE, Table.FORWARD)),
+    ),
+    Table.SOURCE: TableDeclaration(
+        "the binding of a live session; writes subject",
+        frozenset(("in_port", "metadata", "eth_src", "eth_dst")) | _IP | _PORTS,
+        frozenset((Table.DESTINATION, Table.FLOW)),
+    ),
+    Table.DESTINATION: TableDeclaration(
+        "the live session that owns the destination; writes object and its attachment",
+        frozenset(("eth_dst",)) | _IP,
+        frozenset((Table.FLOW,)),
+    ),
+    Table.FLOW: TableDeclaration(
+        "per-flow rules",
+        frozenset(("in_port", "metadata", "eth_src", "eth_dst", "reg0", "reg1")) | _IP | _PORTS | _ICMP,
+        frozenset((Table.RULE, Table.FORWARD)),
+    ),
+    Table.RULE: TableDeclaration(
+        "the compiled policy: drop, or verify",
+        frozenset(("metadata", "reg0", "reg1", "eth_type")) | _PORTS | _ICMP,
+        frozenset(),
+    ),
+    Table.FORWARD: TableDeclaration(
+        "to the object's port, or through the fabric to its switch",
+        frozenset(("reg2", "vlan_vid", "metadata")),
+        frozenset(),
+        may_output=True,
+    ),
+}
+
+
+class Priority(IntEnum):
+    """Bands of priorities, by table. Within a band, entries never overlap unless the band says so."""
+
+    # port
+    PORT_TRUNK_OWN = 400
+    PORT_TRUNK_TRANSIT = 300
+    PORT_NEIGHBOUR = 250
+    PORT_REFUSED = 240
+    PORT_MULTICAST = 230
+    PORT_IP = 200
+    # source
+    SOURCE_PORTAL = 300
+    SOURCE_SESSION = 200
+    # destination
+    DESTINATION_SESSION = 200
+    DESTINATION_MULTICAST = 100
+    # flow
+    FLOW_NEW_CONNECTION = 300
+    FLOW_VERIFIED = 200
+    FLOW_UNVERIFIED = 100
+    # rule: bands with one priority per policy rule
+    RULE_PORTAL = 65000
+    RULE_NOBODY = 64000
+    RULE_RELATED = 63000
+    RULE_RETURN = 62000
+    RULE_DENY_TOP = 60000
+    RULE_ALLOW_TOP = 40000
+    # forward
+    FORWARD = 200
+    # every table
+    MISS = 0

@@ -1,0 +1,123 @@
+"""The policy engine: may this subject open this flow to this object, and by which rule?
+
+Deny is the fall-through: only an allow rule that no deny rule contradicts lets a flow pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from zethane.policy.model import Policy, Rule
+from zethane.policy.principal import Principal
+from zethane.policy.service import OTHER_PROTOCOL, PROTOCOLS, Service, pieces
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Allow or deny, the rule that made it (None: no rule did), and the reason in words.
+
+    The segments are None for a party that is not authenticated, or not in exactly one segment.
+    """
+
+    allowed: bool
+    rule: str | None
+    reason: str
+    subject_segment: str | None = None
+    object_segment: str | None = None
+
+
+def name_of(principal: Principal) -> str:
+    """`user:alice`."""
+    return f"{principal.kind}:{principal.name}"
+
+
+def segment_of(policy: Policy, principal: Principal | None, role: str) -> tuple[str | None, str]:
+    """The party's only segment, or None and why it has none. `role` is "subject" or "object"."""
+    if principal is None:
+        return None, f"the {role} is not authenticated"
+    names = policy.segments_of(principal)
+    if len(names) == 1:
+        return names[0], ""
+    place = f"in more than one segment: {', '.join(names)}" if names else "in no segment"
+    return None, f"the {role} {name_of(principal)} is {place}"
+
+
+def applies(rule: Rule, source: str, target: str, mfa: bool) -> bool:
+    """Whether the rule is about flows from one segment to another, whatever the service."""
+    return rule.from_segment(source) and rule.to_segment(target) and rule.mfa in (None, mfa)
+
+
+def decide(
+    policy: Policy,
+    subject: Principal | None,
+    object: Principal | None,  # noqa: A002 - the word of NIST SP 800-207, and of every other module
+    ip_proto: int,
+    port: int,
+) -> Decision:
+    """The decision for a flow of `subject` to `object`. None stands for an unauthenticated party.
+
+    `ip_proto` is the IP protocol number, `port` the destination port (0 where there is none). Among the rules
+    of the winning action the smallest id is named, so that the order of rules never shows.
+    """
+    source, why_no_source = segment_of(policy, subject, "subject")
+    target, why_no_target = segment_of(policy, object, "object")
+    if subject is None or source is None or target is None:
+        return Decision(False, None, why_no_source or why_no_target, source, target)
+    matching = [
+        rule for rule in policy.rules if applies(rule, source, target, subject.mfa) and rule.serves(ip_proto, port)
+    ]
+    return verdict(matching, source, target, describe(ip_proto, port))
+
+
+def verdict(matching: Iterable[Rule], source: str, target: str, what: str) -> Decision:
+    """The decision that follows from the rules which match. `what` names the service in the reason."""
+    winner = min(matching, key=lambda rule: (rule.allow, rule.id), default=None)
+    if winner is None:
+        return Decision(False, None, f"no rule allows {what} from {source} to {target}", source, target)
+    verb = "allows" if winner.allow else "denies"
+    reason = f"rule {winner.id} {verb} {what} from {source} to {target}"
+    return Decision(winner.allow, winner.id, reason, source, target)
+
+
+def describe(ip_proto: int, port: int) -> str:
+    """`tcp/443`, `icmp`, or `IP protocol 47`."""
+    for word, numbers in PROTOCOLS.items():
+        if ip_proto in numbers:
+            return word if word == "icmp" else f"{word}/{port}"
+    return f"IP protocol {ip_proto}"
+
+
+def probes(policy: Policy, service: Service) -> list[tuple[int, int]]:
+    """The (IP protocol, port) pairs that stand for all packets of `service` under this policy.
+
+    One is enough for every range within which no rule begins or ends.
+    """
+    named = [cut for rule in policy.rules for cut in rule.services]
+    parts = [Service("tcp"), Service("udp"), Service("sctp"), Service("icmp")] if service.proto == "any" else [service]
+    found = [(PROTOCOLS[piece.proto][0], piece.low) for part in parts for piece in pieces(part, named)]
+    return [*found, (OTHER_PROTOCOL, 0)] if service.proto == "any" else found
+
+
+def decisions(
+    policy: Policy,
+    subject: Principal | None,
+    object: Principal | None,  # noqa: A002 - as in decide
+    service: Service,
+) -> list[Decision]:
+    """One decision for each part of a service within which no rule begins or ends, lowest port first."""
+    return [decide(policy, subject, object, *probe) for probe in probes(policy, service)]
+
+
+def decide_service(
+    policy: Policy,
+    subject: Principal | None,
+    object: Principal | None,  # noqa: A002 - as in decide
+    service: Service,
+) -> Decision:
+    """The decision for a whole service, which is allowed when all of it is.
+
+    A denial is that of the lowest denied port; an allowed range names the rule of its lowest port.
+    """
+    made = decisions(policy, subject, object, service)
+    return next((decision for decision in made if not decision.allowed), made[0])

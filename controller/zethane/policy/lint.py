@@ -1,0 +1,170 @@
+"""What is not wrong in a policy but probably not meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from zethane.errors import Problem
+from zethane.policy.compile import CompiledPolicy, Entry, SessionClass
+from zethane.policy.model import ANY, Policy, Rule
+from zethane.policy.principal import Principal
+from zethane.policy.service import Service, covered, simplify
+
+_Index = dict[str, list[Rule]]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One remark.
+
+    `code` names its kind: dead-rule, covered-rule, repeated-service, empty-segment or open-rule.
+    """
+
+    code: str
+    problem: Problem
+
+    def __str__(self) -> str:
+        return f"{self.problem} [{self.code}]"
+
+
+def lint(policy: Policy, compiled: CompiledPolicy, population: Iterable[Principal]) -> tuple[Finding, ...]:
+    """Every remark, by line. `population` is everybody who can have a session; a user with a second factor
+    at hand is in it with `mfa` set.
+    """
+    people = list(population)
+    found = [
+        *_empty_segments(policy, people),
+        *_dead_rules(policy, compiled, people),
+        *_covered_rules(policy),
+        *_repeated_services(policy),
+        *_open_rules(policy),
+    ]
+    return tuple(sorted(found, key=lambda finding: (finding.problem.line or 0, finding.code, finding.problem.message)))
+
+
+def _finding(policy: Policy, code: str, message: str, line: int, column: int, key: str) -> Finding:
+    return Finding(code, Problem(policy.file, message, line, column, key))
+
+
+def _about_rule(policy: Policy, code: str, rule: Rule, message: str) -> Finding:
+    return _finding(policy, code, message, rule.line, rule.column, f"rule {rule.id}")
+
+
+def _empty_segments(policy: Policy, people: Sequence[Principal]) -> Iterator[Finding]:
+    for name, segment in policy.segments.items():
+        if not any(segment.holds(principal) for principal in people):
+            message = f"nobody can be in this segment: no identity has {segment}"
+            yield _finding(policy, "empty-segment", message, segment.line, segment.column, f"segments.{name}")
+
+
+def _dead_rules(policy: Policy, compiled: CompiledPolicy, people: Sequence[Principal]) -> Iterator[Finding]:
+    """Allow rules that denies take everything from, and rules whose parties nobody can be."""
+    inhabited = {(name, one.mfa) for one in people for name in policy.segments_of(one)}
+    by_rule: dict[str, list[Entry]] = {}
+    for entry in compiled.entries:
+        by_rule.setdefault(entry.rule, []).append(entry)
+    for rule in policy.rules:
+        if not any(rule.from_segment(name) and rule.mfa in (None, mfa, False) for name, mfa in inhabited):
+            factor = {True: " with a second factor", False: " without a second factor", None: ""}[rule.mfa]
+            message = f"can never match: nobody can be in {', '.join(rule.sources)}{factor}"
+            yield _about_rule(policy, "dead-rule", rule, message)
+        elif not any(rule.to_segment(name) for name, _ in inhabited):
+            message = f"can never match: nobody can be in {', '.join(rule.targets)}"
+            yield _about_rule(policy, "dead-rule", rule, message)
+        elif rule.allow and all(_denied(compiled, entry) for entry in by_rule.get(rule.id, ())):
+            yield _about_rule(policy, "dead-rule", rule, "can never match: deny rules cover all of it")
+
+
+def _denied(compiled: CompiledPolicy, entry: Entry) -> bool:
+    """Whether denies with the same or wider parties cover the whole entry."""
+    sources: set[SessionClass | None] = {entry.subject, None}
+    targets: set[SessionClass | None] = {entry.object, None}
+    denies = (
+        other.service
+        for source in sources
+        for target in targets
+        for other in compiled.by_pair.get((source, target), ())
+        if not other.allow
+    )
+    return covered(entry.service, denies)
+
+
+def _covered_rules(policy: Policy) -> Iterator[Finding]:
+    """Rules that add nothing to a single other rule of the same action."""
+    by_source: _Index = {}
+    by_target: _Index = {}
+    simple = {rule.id: simplify(rule.services) for rule in policy.rules}
+    for rule in policy.rules:
+        for name in rule.sources:
+            by_source.setdefault(name, []).append(rule)
+        for name in rule.targets:
+            by_target.setdefault(name, []).append(rule)
+    for rule in policy.rules:
+        # A wider rule is in both lists; the shorter one is searched.
+        candidates = min(_sharing(by_source, rule.sources[0]), _sharing(by_target, rule.targets[0]), key=len)
+        wider = (other for other in candidates if _covers(other, simple[other.id], rule, simple[rule.id]))
+        keeper = min(wider, key=lambda other: other.id, default=None)
+        if keeper is not None:
+            message = f"adds nothing to rule {keeper.id} on line {keeper.line}"
+            yield _about_rule(policy, "covered-rule", rule, message)
+
+
+def _sharing(index: _Index, name: str) -> list[Rule]:
+    """The rules that name this segment, or any."""
+    return index.get(name, []) + (index.get(ANY, []) if name != ANY else [])
+
+
+def _covers(wide: Rule, wide_services: Iterable[Service], rule: Rule, services: Iterable[Service]) -> bool:
+    """Whether `wide` matches whatever `rule` does. Of two equal rules the smaller id is the wider."""
+    if wide.id == rule.id or wide.action != rule.action or wide.mfa not in (None, rule.mfa):
+        return False
+    if not _includes(wide.sources, rule.sources) or not _includes(wide.targets, rule.targets):
+        return False
+    if not all(any(one.covers(service) for one in wide_services) for service in services):
+        return False
+    same = wide.mfa == rule.mfa and set(wide.sources) == set(rule.sources) and set(wide.targets) == set(rule.targets)
+    return not (same and tuple(wide_services) == tuple(services)) or wide.id < rule.id
+
+
+def _includes(wide: Sequence[str], names: Sequence[str]) -> bool:
+    return ANY in wide or set(names) <= set(wide)
+
+
+def _repeated_services(policy: Policy) -> Iterator[Finding]:
+    """Names that stand for the same packets, and services that others beside them already cover."""
+    first: dict[tuple[Service, ...], str] = {}
+    for name, named in policy.services.items():
+        meaning = simplify(named.services)
+        key = f"services.{name}"
+        if meaning in first:
+            message = f"is the same as {first[meaning]}"
+            yield _finding(policy, "repeated-service", message, named.line, named.column, key)
+        first.setdefault(meaning, name)
+        for message in _repeats(named.services):
+            yield _finding(policy, "repeated-service", message, named.line, named.column, key)
+    for rule in policy.rules:
+        for message in _repeats(rule.services):
+            yield _about_rule(policy, "repeated-service", rule, message)
+
+
+def _repeats(services: Sequence[Service]) -> Iterator[str]:
+    for index, service in enumerate(services):
+        if service in services[:index]:
+            yield f"names {service} twice"
+            continue
+        wider = next((one for one in services if one != service and one.covers(service)), None)
+        if wider is not None:
+            yield f"names {service} beside {wider}, which covers it"
+
+
+def _open_rules(policy: Policy) -> Iterator[Finding]:
+    for rule in policy.rules:
+        if not rule.allow:
+            continue
+        if any(service.proto == "any" for service in rule.services):
+            yield _about_rule(policy, "open-rule", rule, "opens any service")
+        if ANY in rule.sources:
+            yield _about_rule(policy, "open-rule", rule, "lets any segment in")
+        if ANY in rule.targets:
+            yield _about_rule(policy, "open-rule", rule, "opens any segment")

@@ -1,0 +1,136 @@
+"""Policy text to a Policy: names resolved, and everything that is wrong with it said at once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from zethane.document import Document, closest, parse, quote
+from zethane.errors import InputError, Problem
+from zethane.policy.model import ANY, NamedService, Policy, Rule, Segment, Test
+from zethane.policy.schema import PolicyFile, RuleFile, TestFile
+from zethane.policy.service import EXPECTED, PROTOCOLS, Service
+
+Path = tuple[str | int, ...]
+
+
+def parse_policy(text: str, file: str) -> Policy:
+    """The policy in `text`; `file` only names it in problems and explanations.
+
+    Raises InputError with one Problem for everything that is wrong.
+    """
+    return _Loader(parse(text, file, PolicyFile)).load(hashlib.sha256(text.encode()).hexdigest())
+
+
+def or_a_name(error: ValueError) -> str:
+    """What else would have been right where Service.parse found no service at all."""
+    return ", or a name from services" if str(error) == EXPECTED else ""
+
+
+class _Loader:
+    """Resolves one document, collecting problems."""
+
+    def __init__(self, document: Document[PolicyFile]) -> None:
+        self._document = document
+        self._file = document.value
+        self._problems: list[Problem] = []
+        self._services: dict[str, NamedService] = {}
+
+    def load(self, digest: str) -> Policy:
+        segments = self._segments()
+        self._named_services()
+        rules = tuple(self._rule(index, rule) for index, rule in enumerate(self._file.rules))
+        self._unique_ids()
+        tests = tuple(self._test(index, test) for index, test in enumerate(self._file.tests))
+        if self._problems:
+            raise InputError(sorted(self._problems, key=lambda problem: (problem.line or 0, problem.column or 0)))
+        return Policy(self._document.file, digest, segments, self._services, rules, tests)
+
+    def _problem(self, message: str, *path: str | int, key: bool = False) -> None:
+        self._problems.append(self._document.problem(message, *path, key=key))
+
+    def _segments(self) -> dict[str, Segment]:
+        segments = {}
+        for name, selector in self._file.segments.items():
+            if name == ANY:
+                self._problem(
+                    "any already means every authenticated session; expected another name",
+                    "segments",
+                    name,
+                    key=True,
+                )
+            if selector.labels is None and selector.groups is None:
+                self._problem(
+                    "expected labels or groups: a segment without a selector would hold everybody",
+                    "segments",
+                    name,
+                )
+            labels = tuple(sorted((selector.labels or {}).items()))
+            place = self._document.place("segments", name, key=True)
+            segments[name] = Segment(name, labels, frozenset(selector.groups or ()), *place)
+        return segments
+
+    def _named_services(self) -> None:
+        for name, words in self._file.services.items():
+            if name in PROTOCOLS:
+                self._problem(f"{name} is a protocol; expected another name", "services", name, key=True)
+            literals = (self._literal(word, "services", name, index) for index, word in enumerate(words))
+            services = tuple(service for service in literals if service is not None)
+            place = self._document.place("services", name, key=True)
+            self._services[name] = NamedService(name, services, *place)
+
+    def _literal(self, word: str, *path: str | int) -> Service | None:
+        try:
+            return Service.parse(word)
+        except ValueError as error:
+            self._problem(f"{error}, found {quote(word)}", *path)
+            return None
+
+    def _resolve(self, word: str, *path: str | int) -> tuple[Service, ...]:
+        """The services of a name or of a literal."""
+        if word in self._services:
+            return self._services[word].services
+        try:
+            return (Service.parse(word),)
+        except ValueError as error:
+            self._problem(f"{error}{or_a_name(error)}, found {quote(word)}{closest(word, self._services)}", *path)
+            return ()
+
+    def _rule(self, index: int, rule: RuleFile) -> Rule:
+        path: Path = ("rules", index)
+        self._known_segments(rule.sources, *path, "from")
+        self._known_segments(rule.targets, *path, "to")
+        services = tuple(
+            service
+            for position, word in enumerate(rule.services)
+            for service in self._resolve(word, *path, "services", position)
+        )
+        place = self._document.place(*path)
+        return Rule(rule.id, rule.sources, rule.targets, services, rule.action, rule.when.mfa, *place)
+
+    def _known_segments(self, names: Sequence[str], *path: str | int) -> None:
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                self._problem(f"{quote(name)} is named twice", *path, index)
+            if name == ANY and len(names) > 1:
+                self._problem("any already includes the other names; expected it alone", *path, index)
+            if name != ANY and name not in self._file.segments:
+                near = closest(name, self._file.segments)
+                self._problem(f"no segment is named {quote(name)}{near}", *path, index)
+
+    def _unique_ids(self) -> None:
+        lines: dict[str, int] = {}
+        for index, rule in enumerate(self._file.rules):
+            line, _ = self._document.place("rules", index, "id")
+            if rule.id in lines:
+                self._problem(f"rule id {quote(rule.id)} is already on line {lines[rule.id]}", "rules", index, "id")
+            lines.setdefault(rule.id, line)
+
+    def _test(self, index: int, test: TestFile) -> Test:
+        path: Path = ("tests", index)
+        if (test.allow is None) == (test.deny is None):
+            self._problem("expected either allow or deny", *path)
+        source, _, target = (test.allow or test.deny or "").partition("->")
+        services = self._resolve(test.service, *path, "service")
+        place = self._document.place(*path)
+        return Test(test.allow is not None, source.strip(), target.strip(), services, *place)

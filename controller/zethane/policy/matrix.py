@@ -1,0 +1,60 @@
+"""Who can reach whom: every ordered pair of hosts and every service that a rule names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from zethane.policy.decide import Decision, decide_service
+from zethane.policy.model import Policy
+from zethane.policy.principal import Principal
+from zethane.policy.service import Service
+
+Parties = Mapping[str, Principal | None]
+"""Hosts by name; None for one that does not authenticate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What the policy says about one pair of hosts and one service."""
+
+    source: str
+    target: str
+    service: Service
+    decision: Decision
+
+    def view(self) -> Mapping[str, Any]:
+        """JSON-ready, as other programs rely on it."""
+        return {
+            "from": self.source,
+            "to": self.target,
+            "service": str(self.service),
+            "decision": "allow" if self.decision.allowed else "deny",
+            "rule": self.decision.rule,
+        }
+
+
+def services_of(policy: Policy) -> tuple[Service, ...]:
+    """Every service that a rule names, sorted. `any` adds none; a range is one."""
+    named = {service for rule in policy.rules for service in rule.services}
+    return tuple(sorted(service for service in named if service.proto != "any"))
+
+
+def matrix(policy: Policy, hosts: Parties) -> tuple[Cell, ...]:
+    """A cell for every ordered pair of hosts and every service, in the order of `hosts`."""
+    return tuple(_cells(policy, hosts))
+
+
+def _cells(policy: Policy, hosts: Parties) -> Iterator[Cell]:
+    known: dict[tuple[Principal | None, Principal | None, Service], Decision] = {}
+    services = services_of(policy)
+    for source, subject in hosts.items():
+        for target, owner in hosts.items():
+            if source == target:
+                continue
+            for service in services:
+                question = (subject, owner, service)
+                if question not in known:
+                    known[question] = decide_service(policy, *question)
+                yield Cell(source, target, service, known[question])

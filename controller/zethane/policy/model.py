@@ -1,0 +1,126 @@
+"""The policy as values: segments, rules and tests, with the names resolved and the lines kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from zethane.policy.principal import Principal
+from zethane.policy.service import Proto, Service
+
+__all__ = ["ANY", "MAX_RULES", "NamedService", "Policy", "Proto", "Rule", "Segment", "Service", "Test"]
+
+Action = Literal["allow", "deny"]
+
+ANY = "any"
+"""In `from` and `to`: every authenticated session."""
+
+MAX_RULES = 4096
+MAX_SEGMENTS = 1024
+MAX_SERVICES = 1024
+MAX_TESTS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A named set of sessions: those with all of the labels and, if groups are named, one of the groups."""
+
+    name: str
+    labels: tuple[tuple[str, str], ...]
+    groups: frozenset[str]
+    line: int = 1
+    column: int = 1
+
+    def holds(self, principal: Principal) -> bool:
+        """Whether the selector fits the principal. A selector that asks for nothing fits nobody."""
+        if not self.labels and not self.groups:
+            return False
+        if self.groups and self.groups.isdisjoint(principal.groups):
+            return False
+        return all(label in principal.labels for label in self.labels)
+
+    def __str__(self) -> str:
+        parts = [f"{key}={value}" for key, value in self.labels]
+        if self.groups:
+            parts.append("group " + " or ".join(sorted(self.groups)))
+        return " and ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class NamedService:
+    """A name from `services` and what it stands for."""
+
+    name: str
+    services: tuple[Service, ...]
+    line: int = 1
+    column: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Lets (or forbids) sessions of `sources` to open flows of `services` to sessions of `targets`.
+
+    `mfa` asks the subject for a second factor (True), for the lack of one (False), or for nothing (None).
+    Lines and columns, here and below, are those of the policy file, from 1.
+    """
+
+    id: str
+    sources: tuple[str, ...]
+    targets: tuple[str, ...]
+    services: tuple[Service, ...]
+    action: Action
+    mfa: bool | None
+    line: int = 1
+    column: int = 1
+
+    @property
+    def allow(self) -> bool:
+        """Whether it allows; it denies otherwise."""
+        return self.action == "allow"
+
+    def from_segment(self, segment: str) -> bool:
+        """Whether a subject of this segment is one of its sources."""
+        return ANY in self.sources or segment in self.sources
+
+    def to_segment(self, segment: str) -> bool:
+        """Whether an object of this segment is one of its targets."""
+        return ANY in self.targets or segment in self.targets
+
+    def serves(self, ip_proto: int, port: int) -> bool:
+        """Whether one of its services is for this IP protocol and port."""
+        return any(service.matches(ip_proto, port) for service in self.services)
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """What the policy's author expects: `source` may (`allow`) or may not reach `target`, all services."""
+
+    __test__ = False  # not one of pytest's
+
+    allow: bool
+    source: str
+    target: str
+    services: tuple[Service, ...]
+    line: int = 1
+    column: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A policy file that has been read. `digest` is the SHA-256 of its text, in hexadecimal."""
+
+    file: str
+    digest: str
+    segments: Mapping[str, Segment]
+    services: Mapping[str, NamedService]
+    rules: tuple[Rule, ...]
+    tests: tuple[Test, ...] = ()
+
+    def segments_of(self, principal: Principal) -> tuple[str, ...]:
+        """Every segment whose selector fits, by name. Exactly one is right."""
+        return tuple(sorted(name for name, segment in self.segments.items() if segment.holds(principal)))
+
+    def rule(self, identifier: str) -> Rule | None:
+        """The rule with this id."""
+        return next((rule for rule in self.rules if rule.id == identifier), None)

@@ -1,0 +1,70 @@
+"""The keys of policy.yaml, and their JSON Schema for editors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints
+
+from zethane.document import Model
+from zethane.policy.model import MAX_RULES, MAX_SEGMENTS, MAX_SERVICES, MAX_TESTS
+
+Name = Annotated[str, StringConstraints(max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+"""A segment, a service, a group or a rule."""
+
+LabelKey = Annotated[str, StringConstraints(max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]*$")]
+LabelValue = Annotated[str, StringConstraints(max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9_./: -]*$")]
+ServiceText = Annotated[str, StringConstraints(min_length=1, max_length=63)]
+Arrow = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\s>]+ *-> *[^\s>]+$")]
+"""`laptop -> web1`: names of hosts."""
+
+
+class SelectorFile(Model):
+    """Who belongs to a segment: all of the labels, and one of the groups."""
+
+    labels: Annotated[dict[LabelKey, LabelValue], Field(min_length=1, max_length=32)] | None = None
+    groups: Annotated[tuple[Name, ...], Field(min_length=1, max_length=64)] | None = None
+
+
+class ConditionFile(Model):
+    """What a rule asks of the subject besides its segment."""
+
+    mfa: bool | None = None
+
+
+class RuleFile(Model):
+    """One rule."""
+
+    id: Name
+    sources: Annotated[tuple[Name, ...], Field(min_length=1, max_length=MAX_SEGMENTS, alias="from")]
+    targets: Annotated[tuple[Name, ...], Field(min_length=1, max_length=MAX_SEGMENTS, alias="to")]
+    services: Annotated[tuple[ServiceText, ...], Field(min_length=1, max_length=256)]
+    when: ConditionFile = ConditionFile()
+    action: Literal["allow", "deny"] = "allow"
+
+
+class TestFile(Model):
+    """One expectation: either `allow` or `deny`."""
+
+    allow: Arrow | None = None
+    deny: Arrow | None = None
+    service: ServiceText
+
+
+class PolicyFile(Model):
+    """All of policy.yaml."""
+
+    version: Literal[1]
+    segments: Annotated[dict[Name, SelectorFile], Field(min_length=1, max_length=MAX_SEGMENTS)]
+    services: dict[Name, Annotated[tuple[ServiceText, ...], Field(min_length=1, max_length=256)]] = Field(
+        default_factory=dict, max_length=MAX_SERVICES
+    )
+    rules: Annotated[tuple[RuleFile, ...], Field(max_length=MAX_RULES)] = ()
+    tests: Annotated[tuple[TestFile, ...], Field(max_length=MAX_TESTS)] = ()
+
+
+def json_schema() -> Mapping[str, Any]:
+    """JSON Schema (2020-12) of policy.yaml. What spans several keys, such as names, it cannot check."""
+    schema = PolicyFile.model_json_schema(by_alias=True)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Zethane policy"}

@@ -1,0 +1,401 @@
+"""The policy administrator: turns events into sessions, flows and changes on the switches.
+
+It implements `SwitchEvents`. Every method runs on the event loop and finishes at once, so that a revocation and
+a decision cannot race; what has to wait for a switch is a task that the caller starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
+from typing import Any
+
+from zethane.errors import AddressInUse, ChannelError, SessionError
+from zethane.identity.session import PORTAL_NUMBER, Endpoint, Session
+from zethane.net.flowkey import TCP
+from zethane.net.mac import is_multicast
+from zethane.pipeline.bindings import MAX_LEASE
+from zethane.pipeline.fields import Reason, meter_text, split_cookie
+from zethane.pipeline.verified import FIN_IDLE
+from zethane.policy.model import Policy
+from zethane.policy.principal import Principal
+from zethane.service.denials import denied
+from zethane.service.enforcement import Enforcement
+from zethane.service.flows import FORWARD, LiveFlow
+from zethane.service.neighbours import Neighbours
+from zethane.service.points import Point
+from zethane.service.policy_in_force import Numbers, PolicyInForce
+from zethane.service.portal_access import PortalAccess
+from zethane.service.sessions import Live
+from zethane.service.state import State
+from zethane.service.store import SessionStore
+from zethane.service.switch import FlowRemoved, PacketIn, PortState, SwitchChannel
+from zethane.service.verification import Verifier
+
+REMOVED_IDLE, REMOVED_HARD, REMOVED_DELETED = 0, 1, 2
+"""OFPRR_*: why a flow-removed came."""
+
+COUNTERS_DUE = 30.0
+"""Seconds to wait for the last counters of a flow that was taken back."""
+
+Spawn = Callable[[Coroutine[Any, Any, None]], object]
+
+
+class Administrator:
+    """Owns the state."""
+
+    def __init__(self, state: State, store: SessionStore, numbers: Numbers, spawn: Spawn) -> None:
+        self.state = state
+        self.portal_access = PortalAccess(state)
+        self.enforcement = Enforcement(state, self.portal_access)
+        self._verifier = Verifier(state)
+        self._neighbours = Neighbours(state)
+        self._store = store
+        self._numbers = numbers
+        self._spawn = spawn
+        self._leased: dict[int, float] = {}
+
+    # sessions
+
+    def restore(self, sessions: Sequence[Session]) -> None:
+        """Take up the sessions of the last run that have not ended; the policy may have moved them."""
+        now = self.state.clock()
+        for session in sessions:
+            point = self.state.fabric.points.get(session.attachment.dpid)
+            place = self.state.policy.place(session.principal)
+            if point is None or place is None or session.ends <= now:
+                self._store.end(session.number)
+                self.state.journal.session("expired" if session.ends <= now else "ended", session, "restart", now)
+                continue
+            self._enter(replace(session, segment=place[0]), place[1], point)
+
+    def start_session(
+        self, endpoint: Endpoint, principal: Principal, methods: tuple[str, ...], device: str | None
+    ) -> Session:
+        """Bind a principal that has just proved itself. Raises AddressInUse, SessionError, CapacityError."""
+        state = self.state
+        now = state.clock()
+        place = state.policy.place(principal)
+        if place is None:
+            raise SessionError("the policy has no single segment for this principal")
+        point = self._usable(endpoint)
+        here = state.sessions.at(endpoint.attachment)
+        if here is not None and _same_principal(here.session.principal, principal):
+            return self._renew(here, endpoint, principal, methods, place, now)
+        self._make_room(endpoint, principal)
+        session = Session(
+            number=self._store.new_number(state.sessions.by_number.__contains__),
+            principal=principal,
+            attachment=endpoint.attachment,
+            addresses=(endpoint.address,),
+            segment=place[0],
+            methods=methods,
+            started=now,
+            expires=now + state.limits.session_lifetime,
+            reauthenticate=now + state.limits.reauthenticate_after,
+            device=device,
+        )
+        self._store.save(session)
+        self._enter(session, place[1], point)
+        state.journal.session("started", session, "", now)
+        return session
+
+    def _usable(self, endpoint: Endpoint) -> Point:
+        attachment = endpoint.attachment
+        point = self.state.fabric.points.get(attachment.dpid)
+        if point is None or not point.is_edge(attachment.port):
+            raise SessionError("no session can be at this port")
+        port = point.ports.get(attachment.port)
+        if port is None or not port.up:
+            raise SessionError("the port is down")
+        if is_multicast(attachment.mac) or attachment.mac == 0:
+            raise SessionError("not the MAC of a host")
+        return point
+
+    def _make_room(self, endpoint: Endpoint, principal: Principal) -> None:
+        """End what the new session replaces: another principal's at the same place, or its own that has moved."""
+        sessions = self.state.sessions
+        holder = sessions.by_address.get(endpoint.address)
+        here = sessions.at(endpoint.attachment)
+        if holder is not None and holder is not here:
+            moved = _same_principal(holder.session.principal, principal)
+            if not moved or holder.session.attachment.mac != endpoint.attachment.mac:
+                raise AddressInUse("another session holds this address")
+            self.end(holder, "moved")
+        if here is not None:
+            self.end(here, "replaced")
+
+    def _renew(
+        self,
+        live: Live,
+        endpoint: Endpoint,
+        principal: Principal,
+        methods: tuple[str, ...],
+        place: tuple[str, int],
+        now: float,
+    ) -> Session:
+        """The same principal has proved itself again at the same place: its session goes on, with a new lease."""
+        state = self.state
+        state.sessions.add_address(live, endpoint.address)
+        session = replace(
+            live.session,
+            principal=principal,
+            methods=methods,
+            segment=place[0],
+            expires=now + state.limits.session_lifetime,
+            reauthenticate=now + state.limits.reauthenticate_after,
+        )
+        if place[1] != live.session_class:
+            # Another class is another standing: what the old one had open is decided again, packet by packet.
+            self._close_flows(live, "reauthenticated", remember=True)
+            self.enforcement.session_ended(live)
+            state.sessions.change(live, session)
+            live.session_class = place[1]
+            self.enforcement.session_started(live)
+        else:
+            state.sessions.change(live, session)
+            self.enforcement.session_changed(live)
+        self._lease(live)
+        self._store.save(session)
+        state.journal.session("reauthenticated", session, "", now)
+        return session
+
+    def _enter(self, session: Session, session_class: int, point: Point) -> None:
+        live = Live(session, session_class, point.number, session.attachment.mac.to_bytes(6, "big"))
+        self.state.sessions.add(live)
+        self.enforcement.session_started(live)
+        self._lease(live)
+
+    def _lease(self, live: Live) -> None:
+        self._leased[live.session.number] = min(live.session.ends, self.state.clock() + MAX_LEASE)
+
+    def claim_address(self, endpoint: Endpoint, number: int) -> Session:
+        """Add an address to the session at the same attachment. Raises AddressInUse, SessionError."""
+        live = self.state.sessions.at(endpoint.attachment)
+        if live is None or live.session.number != number:
+            raise SessionError("the session is not at this place")
+        self.state.sessions.add_address(live, endpoint.address)
+        self.enforcement.session_changed(live)
+        self._store.save(live.session)
+        self.state.journal.session("address-claimed", live.session, "", self.state.clock())
+        return live.session
+
+    def end_session(self, number: int, reason: str) -> bool:
+        """End one session; False if there is none."""
+        live = self.state.sessions.by_number.get(number)
+        if live is None:
+            return False
+        self.end(live, reason)
+        return True
+
+    def end(self, live: Live, reason: str) -> None:
+        """End a session: no packet of it passes any switch from here on."""
+        state = self.state
+        self._close_flows(live, f"session-{reason}", remember=False)
+        self.enforcement.session_ended(live)
+        state.sessions.remove(live)
+        self._leased.pop(live.session.number, None)
+        self._store.end(live.session.number)
+        state.counters["sessions_ended"] += 1
+        state.journal.session(reason, live.session, "", state.clock())
+
+    def _close_flows(self, live: Live, why: str, *, remember: bool) -> None:
+        state = self.state
+        now = state.clock()
+        for flow in state.flows.of_session(live.session.number):
+            subject = state.sessions.by_number.get(flow.subject)
+            if subject is not None:
+                subject.opened -= 1
+            state.flows.close(flow, why, now)
+            if remember:
+                state.flows.remember(replace(flow, alive=0))
+
+    # time
+
+    def tick(self, now: float) -> None:
+        """End what has come to its end, renew leases that run out before their session, settle old accounts."""
+        for live in self.state.sessions.expired(now):
+            self.end(live, "expired")
+        for live in self.state.sessions:
+            until = self._leased[live.session.number]
+            if until < live.session.ends and until - now < MAX_LEASE / 2:
+                self._lease(live)
+                self.enforcement.session_changed(live)
+        for flow, why in self.state.flows.overdue(now - COUNTERS_DUE):
+            self._report_end(flow, why, now)
+
+    async def account_for_drops(self, point: Point) -> None:
+        """Log how many packets the meters of a switch have left out since the last time. Raises ChannelError."""
+        if point.channel is None or not point.ready:
+            return
+        drops = await point.channel.read_meter_drops()
+        for meter, total in drops.items():
+            more = total - point.dropped.get(meter, 0)
+            if more > 0:
+                point.suppressed += more
+                self.state.counters["suppressed"] += more
+                self.state.journal.suppressed(point.switch.name, meter_text(meter), more, self.state.clock())
+        point.dropped = drops
+
+    # policy
+
+    async def use_policy(self, policy: Policy) -> list[Session]:
+        """Put a policy in force as one change per switch; the sessions that it has no segment for are ended."""
+        state = self.state
+        new = PolicyInForce(policy, self._numbers)
+        now = state.clock()
+        moved, homeless = [], []
+        for live in state.sessions:
+            place = new.place(live.session.principal)
+            if place is None:
+                homeless.append(live)
+            else:
+                moved.append((live, *place))
+        for live in homeless:
+            self.end(live, "no-segment")
+        await self.enforcement.policy_changed(new, moved)
+        state.journal.policy("loaded", policy.digest, "", now)
+        return [live.session for live in homeless]
+
+    # SwitchEvents
+
+    def connected(self, channel: SwitchChannel, ports: Sequence[PortState]) -> bool:
+        """A switch has connected: wanted if it is described and not connected already."""
+        state = self.state
+        point = state.fabric.points.get(channel.dpid)
+        if point is None or point.channel is not None:
+            reason = "unknown datapath id" if point is None else "already connected"
+            state.journal.switch("refused", f"{channel.dpid:016x}", reason, state.clock())
+            state.counters["switches_refused"] += 1
+            return False
+        point.channel, point.ready, point.since = channel, False, state.clock()
+        point.ports = {port.number: port for port in ports}
+        state.journal.switch("connected", point.switch.name, "", state.clock())
+        self._ports_changed(point)
+        self._spawn(self._reconcile(point))
+        return True
+
+    async def _reconcile(self, point: Point) -> None:
+        channel = point.channel
+        try:
+            changes = await self.enforcement.reconcile(point)
+        except ChannelError as error:
+            if channel is not None:
+                channel.close(f"could not be reconciled: {error}")
+            return
+        self.state.journal.switch("reconciled", point.switch.name, f"{changes} changes", self.state.clock())
+
+    def disconnected(self, channel: SwitchChannel, reason: str) -> None:
+        """A switch is away. Its entries stay in force there until their leases end."""
+        point = self.state.fabric.points.get(channel.dpid)
+        if point is not None and point.channel is channel:
+            point.channel, point.ready = None, False
+            self.state.journal.switch("disconnected", point.switch.name, reason, self.state.clock())
+
+    def packet_in(self, channel: SwitchChannel, event: PacketIn) -> None:
+        """A packet came up; the rule part of its cookie says why."""
+        state = self.state
+        state.counters["packet_ins"] += 1
+        point = state.fabric.points[channel.dpid]
+        if not point.ready:
+            state.counters["packet_ins_early"] += 1
+            return
+        rule = event.cookie & 0xFFFF
+        if rule == Reason.NEIGHBOUR:
+            self._neighbours.packet_in(point, event)
+        elif rule == Reason.PORTAL:
+            self.portal_access.packet_in(point, event)
+        elif rule in _DENIALS or state.policy.denies(rule):
+            state.deny(denied(state, point, event, rule))
+        else:
+            self._verifier.packet_in(point, event)
+
+    def flow_removed(self, channel: SwitchChannel, event: FlowRemoved) -> None:  # noqa: ARG002  # SwitchEvents names it
+        """A direction of a flow is gone from its subject's switch."""
+        state = self.state
+        subject, obj, _ = split_cookie(event.cookie)
+        if obj == PORTAL_NUMBER and subject == 0:
+            self.portal_access.flow_removed(event)
+            return
+        if event.key is None:
+            return
+        closing = state.flows.closing(event.key, subject)
+        if closing is not None and event.reason == REMOVED_DELETED:
+            self._closed(*closing, event)
+            return
+        found = state.flows.find(event.key)
+        if found is not None and found[0].subject == subject:
+            self._direction_gone(*found, event)
+
+    def _closed(self, flow: LiveFlow, direction: int, why: str, event: FlowRemoved) -> None:
+        _count(flow, direction, event)
+        flow.alive &= ~direction
+        if not flow.alive:
+            self.state.flows.closed(flow)
+            self._report_end(flow, why, self.state.clock())
+
+    def _direction_gone(self, flow: LiveFlow, direction: int, event: FlowRemoved) -> None:
+        """The flow lives as long as one direction does; what ended idle may go on with a packet."""
+        state = self.state
+        _count(flow, direction, event)
+        flow.alive &= ~direction
+        if flow.alive:
+            return
+        state.flows.remove(flow)
+        subject = state.sessions.by_number.get(flow.subject)
+        if subject is not None:
+            subject.opened -= 1
+        finished = event.idle_timeout <= FIN_IDLE
+        if flow.key.proto == TCP and not finished:
+            state.flows.remember(flow)
+        self._report_end(flow, "finished" if finished else _REMOVED_TEXT.get(event.reason, "removed"), state.clock())
+
+    def _report_end(self, flow: LiveFlow, why: str, now: float) -> None:
+        state = self.state
+        state.counters["flows_ended"] += 1
+        state.journal.flow_ended(flow, state.policy.rule_ids.get(flow.rule), why, now)
+
+    def port_status(self, channel: SwitchChannel, port: PortState, *, removed: bool) -> None:
+        """A port changed: its sessions end when it goes down, and paths lead around it."""
+        point = self.state.fabric.points[channel.dpid]
+        known = point.ports.get(port.number)
+        if removed:
+            point.ports.pop(port.number, None)
+        else:
+            point.ports[port.number] = port
+        self._ports_changed(point)
+        if known is None and not removed:
+            self._spawn(self._reconcile(point))
+
+    def _ports_changed(self, point: Point) -> None:
+        for number in tuple(point.local):
+            live = self.state.sessions.by_number[number]
+            port = point.ports.get(live.session.attachment.port)
+            if port is None or not port.up:
+                self.portal_access.port_gone(point.switch.dpid, live.session.attachment.port)
+                self.end(live, "port-down")
+        self.enforcement.links_changed()
+
+    def refused(self, channel: SwitchChannel, what: str) -> None:
+        """A switch answered with an error."""
+        point = self.state.fabric.points.get(channel.dpid)
+        name = point.switch.name if point else f"{channel.dpid:016x}"
+        self.state.counters["switch_errors"] += 1
+        self.state.journal.switch("error", name, what, self.state.clock())
+
+
+_DENIALS = frozenset((Reason.UNAUTHENTICATED, Reason.UNKNOWN_DESTINATION, Reason.NO_RULE))
+_REMOVED_TEXT = {REMOVED_IDLE: "idle", REMOVED_HARD: "lease-ended", REMOVED_DELETED: "removed"}
+
+
+def _same_principal(first: Principal, second: Principal) -> bool:
+    return (first.kind, first.name) == (second.kind, second.name)
+
+
+def _count(flow: LiveFlow, direction: int, event: FlowRemoved) -> None:
+    if direction == FORWARD:
+        flow.packets += event.packets
+        flow.octets += event.octets
+    else:
+        flow.return_packets += event.packets
+        flow.return_octets += event.octets

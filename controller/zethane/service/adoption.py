@@ -1,0 +1,135 @@
+"""Adoption: which of the per-flow rules that a switch holds are right, and the flows that they tell of.
+
+After a restart the switches are the only ones who know what was allowed. A rule is kept if its sessions are the
+ones that it was written for, and the policy in force still allows its flow by the same rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from zethane.identity.session import PORTAL_NUMBER
+from zethane.net.flowkey import ICMP, ICMPV6, FlowKey
+from zethane.pipeline.change import Installed
+from zethane.pipeline.fields import split_cookie
+from zethane.pipeline.flow import EntryKey, Flow
+from zethane.pipeline.portal import PORTAL_COOKIE, portal_flow
+from zethane.pipeline.tables import Priority, Table
+from zethane.pipeline.verified import both_directions, key_of, verified_flow
+from zethane.service.flows import FORWARD, RETURN, LiveFlow
+from zethane.service.points import Point
+from zethane.service.portal_access import PortalAccess
+from zethane.service.state import State
+
+
+class Adoption:
+    """Goes through what one switch holds."""
+
+    def __init__(self, state: State, portal_access: PortalAccess, point: Point) -> None:
+        self._state = state
+        self._portal_access = portal_access
+        self._point = point
+        self._seen: set[FlowKey] = set()
+
+    def adopt(self, found: Iterable[Installed]) -> set[EntryKey]:
+        """The keys of the per-flow rules that are right.
+
+        Flows of this switch's own sessions that it no longer holds have ended, unless they go on with a packet.
+        """
+        flows = [entry for entry in found if entry.table == Table.FLOW and entry.priority == Priority.FLOW_VERIFIED]
+        keep: set[EntryKey] = set()
+        # Portal connections are known by their first direction, which names the port.
+        flows.sort(key=lambda entry: not any(field.name == "in_port" for field in entry.match))
+        for entry in flows:
+            right = self._portal(entry) if entry.cookie == PORTAL_COOKIE else self._verified(entry)
+            if right:
+                keep.add((Table.FLOW, entry.priority, entry.match))
+        self._end_missing()
+        return keep
+
+    def _verified(self, entry: Installed) -> bool:
+        state = self._state
+        key = key_of(entry.match)
+        subject_number, object_number, rule = split_cookie(entry.cookie)
+        subject = state.sessions.by_number.get(subject_number)
+        obj = state.sessions.by_number.get(object_number)
+        if key is None or entry.flow is None or subject is None or obj is None:
+            return False
+        direction = FORWARD if key.src in subject.session.addresses else RETURN
+        first = key if direction == FORWARD else key.reverse()
+        if first.src not in subject.session.addresses or first.dst not in obj.session.addresses:
+            return False
+        port = 0 if first.proto in (ICMP, ICMPV6) else first.dport
+        verdict = state.policy.verdict(subject.session_class, obj.session_class, first.proto, port)
+        if not verdict.allowed or verdict.rule != rule:
+            return False
+        own = subject.switch == self._point.number
+        if not own and obj.switch != self._point.number:
+            return False
+        pair = both_directions(first, subject_number, object_number, subject.session_class, obj.session_class, rule)
+        intended = verified_flow(pair[direction - 1], notify=own)
+        if not _same(entry.flow, intended):
+            return False
+        if own:
+            self._learn(first, entry, direction, subject_number, object_number, rule)
+        return True
+
+    def _learn(self, key: FlowKey, entry: Installed, direction: int, subject: int, obj: int, rule: int) -> None:
+        state = self._state
+        now = state.clock()
+        flow = state.flows.by_key.get(key)
+        if flow is None:
+            sessions = state.sessions.by_number
+            flow = LiveFlow(
+                key,
+                subject,
+                obj,
+                rule,
+                sessions[subject].session_class,
+                sessions[obj].session_class,
+                sessions[subject].session,
+                sessions[obj].session,
+                now - entry.age,
+                now - entry.age,
+                alive=0,
+            )
+            state.flows.add(flow)
+            sessions[subject].opened += 1
+        if key not in self._seen:
+            self._seen.add(key)
+            flow.alive = 0
+        flow.alive |= direction
+
+    def _end_missing(self) -> None:
+        state = self._state
+        for number in self._point.local:
+            for flow in state.flows.of_session(number):
+                if flow.subject == number and flow.key not in self._seen:
+                    state.flows.close(flow, "lost", state.clock())
+                    state.flows.remember(flow)
+                    state.sessions.by_number[number].opened -= 1
+
+    def _portal(self, entry: Installed) -> bool:
+        key = key_of(entry.match)
+        portal = self._state.fabric.portal
+        if key is None or portal is None or entry.flow is None:
+            return False
+        fields = {name: value for name, value, _ in entry.match}
+        to_portal = split_cookie(fields.get("metadata", 0))[1] == PORTAL_NUMBER
+        first = key if to_portal else key.reverse()
+        if "in_port" in fields and not self._portal_access.adopt(
+            self._point, first, fields["in_port"], fields.get("eth_src", 0)
+        ):
+            return False
+        connection = self._portal_access.connection(first)
+        if connection is None:
+            return False
+        intended = portal_flow(first, connection.client, connection.switch, self._point.number)
+        return any(flow.key == entry.flow.key and _same(entry.flow, flow) for flow in intended)
+
+
+def _same(found: Flow, intended: Flow) -> bool:
+    """Equal but for the idle timeout, which a FIN that passed has shortened."""
+    first, second = list(found.body), list(intended.body)
+    first[5] = second[5] = 0
+    return found.key == intended.key and first == second

@@ -1,0 +1,34 @@
+"""Denied packets that a switch sampled, as records: who, what, where, and why not."""
+
+from __future__ import annotations
+
+from zethane.net.flowkey import parse_frame
+from zethane.pipeline.fields import Reason, split_cookie
+from zethane.service.journal import Denied
+from zethane.service.points import Point
+from zethane.service.state import State
+from zethane.service.switch import PacketIn
+
+DENY_RULE = "deny-rule"
+"""The reason of what a deny rule of the policy stopped."""
+
+
+def denied(state: State, point: Point, event: PacketIn, rule: int) -> Denied:
+    """What the log should say about a sampled packet; `rule` is the rule part of its cookie."""
+    packet = parse_frame(event.frame)
+    sessions = state.sessions.by_number
+    subject_number, object_number, _ = split_cookie(event.metadata)
+    subject, obj = sessions.get(subject_number), sessions.get(object_number)
+    if obj is None and packet is not None:
+        obj = state.sessions.by_address.get(packet.key.dst)
+    rule_id = state.policy.rule_ids.get(rule)
+    return Denied(
+        reason=DENY_RULE if rule_id is not None else Reason(rule).text,
+        switch=point.switch.name,
+        port=event.port,
+        key=packet.key if packet else None,
+        mac=event.frame[6:12],
+        subject=subject.session if subject else None,
+        object=obj.session if obj else None,
+        rule=rule_id,
+    )

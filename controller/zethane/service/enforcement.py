@@ -1,0 +1,264 @@
+"""Enforcement: carries what is decided to the switches, and takes it back.
+
+What a switch should hold follows from the state; changes of the state are sent as the difference. Taking back a
+session is two flow-mods per switch, whatever it has open.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Awaitable, Iterable
+from dataclasses import replace
+
+from zethane.errors import ChannelError
+from zethane.net.flowkey import ETH_IPV4, ETH_IPV6, ICMP, ICMPV6, SCTP, TCP, UDP
+from zethane.pipeline.change import Add, Change, RemoveMatching
+from zethane.pipeline.fabric import forward_entries
+from zethane.pipeline.fields import OBJECT_CLASS, OBJECT_MASK, RULE_MASK, SUBJECT_CLASS, SUBJECT_MASK, cookie
+from zethane.pipeline.flow import EntryKey, Flow, match
+from zethane.pipeline.tables import Table
+from zethane.service.adoption import Adoption
+from zethane.service.flows import LiveFlow
+from zethane.service.points import Point, binding_entries, difference, reconciliation, standing_entries
+from zethane.service.policy_in_force import PolicyInForce
+from zethane.service.portal_access import PortalAccess
+from zethane.service.sessions import Live
+from zethane.service.state import State
+from zethane.service.switch import SwitchChannel
+
+Entries = dict[EntryKey, Flow]
+Group = tuple[int, int, int, int]
+
+_PORT_NAMES = {TCP: "tcp", UDP: "udp", SCTP: "sctp"}
+
+
+class Enforcement:
+    """Keeps the switches' tables as the state wants them."""
+
+    def __init__(self, state: State, portal_access: PortalAccess) -> None:
+        self._state = state
+        self._portal_access = portal_access
+        self._members: dict[int, set[int]] = defaultdict(set)
+
+    # sessions
+
+    def session_started(self, live: Live) -> None:
+        """Bind a session at its own switch, and at every switch that has somebody it may talk with."""
+        number, session_class = live.session.number, live.session_class
+        home = self._state.point_of(live)
+        self._members[session_class].add(number)
+        home.local.add(number)
+        home.classes[session_class] += 1
+        self._bind(home, live)
+        self._want(home)
+        for point in self._state.fabric.points.values():
+            if point is not home and session_class in point.wanted:
+                point.remote.add(number)
+                self._bind(point, live)
+
+    def session_changed(self, live: Live) -> None:
+        """Write a session's bindings again: a new lease, one more address, another class."""
+        for point in self._holding(live):
+            self._bind(point, live)
+
+    def session_ended(self, live: Live) -> None:
+        """Take a session back everywhere: its bindings and every flow of it, in two messages per switch."""
+        number, session_class = live.session.number, live.session_class
+        for point in self._holding(live):
+            self._send(point, _all_of(number))
+            point.remote.discard(number)
+        home = self._state.point_of(live)
+        home.local.discard(number)
+        self._members[session_class].discard(number)
+        home.classes[session_class] -= 1
+        if home.classes[session_class] <= 0:
+            del home.classes[session_class]
+            self._want(home)
+
+    def _holding(self, live: Live) -> list[Point]:
+        number = live.session.number
+        points = self._state.fabric.points.values()
+        return [point for point in points if number in point.local or number in point.remote]
+
+    def _bind(self, point: Point, live: Live) -> None:
+        self._send(point, [Add(flow) for flow in self._bindings(point, live)])
+
+    def _bindings(self, point: Point, live: Live) -> Iterable[Flow]:
+        return binding_entries(live.binding, point, live.session.ends, self._state.clock())
+
+    def _want(self, point: Point) -> None:
+        """Work out which classes the switch's own sessions may talk with, and bring in or drop their bindings."""
+        peers = self._state.policy.peers
+        wanted = frozenset().union(*(peers.get(session_class, frozenset()) for session_class in point.classes))
+        sessions = self._state.sessions.by_number
+        for session_class in wanted - point.wanted:
+            for number in self._members[session_class] - point.local - point.remote:
+                point.remote.add(number)
+                self._bind(point, sessions[number])
+        for session_class in point.wanted - wanted:
+            for number in self._members[session_class] & point.remote:
+                point.remote.discard(number)
+                self._send(point, _all_of(number))
+        point.wanted = wanted
+
+    # policy
+
+    async def policy_changed(self, new: PolicyInForce, moved: Iterable[tuple[Live, str, int]]) -> None:
+        """Put another policy in force; `moved` are sessions with their new segment and class.
+
+        Everything is computed and written before the first suspension, one bundle per switch. Raises nothing for
+        a switch that refuses: its connection is closed, and reconciled when it is back.
+        """
+        state = self._state
+        points = list(state.fabric.points.values())
+        before = {point.number: self.intended(point) for point in points}
+        taken_back = self._swap(new, moved)
+        waiting = []
+        for point in points:
+            changes = difference(before[point.number], self.intended(point)) + taken_back
+            if changes and point.ready and point.channel is not None:
+                waiting.append((point, point.channel, point.channel.commit(changes)))
+        for point, channel, commit in waiting:
+            await self._settle(point, channel, commit)
+
+    async def _settle(self, point: Point, channel: SwitchChannel, commit: Awaitable[None]) -> None:
+        try:
+            await commit
+        except ChannelError as error:
+            self._state.journal.switch("refused", point.switch.name, str(error), self._state.clock())
+            channel.close(f"the policy could not be applied: {error}")
+
+    def _swap(self, new: PolicyInForce, moved: Iterable[tuple[Live, str, int]]) -> list[Change]:
+        state = self._state
+        state.policy = new
+        for live, segment, session_class in moved:
+            live.session = replace(live.session, segment=segment)
+            live.session_class = session_class
+        self._members.clear()
+        for point in state.fabric.points.values():
+            point.classes.clear()
+            point.remote.clear()
+        for live in state.sessions:
+            self._members[live.session_class].add(live.session.number)
+            state.point_of(live).classes[live.session_class] += 1
+        for point in state.fabric.points.values():
+            point.wanted = frozenset().union(*(new.peers.get(c, frozenset()) for c in point.classes))
+            for session_class in point.wanted:
+                point.remote |= self._members[session_class] - point.local
+        return self._no_longer_allowed()
+
+    def _no_longer_allowed(self) -> list[Change]:
+        """The removals for flows that the policy now denies, or allows by another rule.
+
+        All flows with the same classes, protocol, port and rule share their decision: one removal per direction
+        takes them all, and where a rule has lost every one of its flows, a single removal does. A flow that some
+        other rule allows comes back with its next packet.
+        """
+        state = self._state
+        stands: dict[int, dict[Group, bool]] = defaultdict(dict)
+        ended: list[LiveFlow] = []
+        for flow in state.flows.by_key.values():
+            group = _group(flow)
+            decided = stands[flow.rule]
+            if group not in decided:
+                verdict = state.policy.verdict(*group)
+                decided[group] = verdict.allowed and verdict.rule == flow.rule
+            if not decided[group]:
+                ended.append(flow)
+        for flow in ended:
+            self._close(flow, remember=state.policy.verdict(*_group(flow)).allowed)
+        return [change for rule, decided in stands.items() for change in _removals(rule, decided)]
+
+    def _close(self, flow: LiveFlow, *, remember: bool) -> None:
+        state = self._state
+        subject = state.sessions.by_number.get(flow.subject)
+        if subject is not None:
+            subject.opened -= 1
+        state.flows.close(flow, "policy-changed", state.clock())
+        if remember:
+            state.flows.remember(replace(flow, alive=0, packets=0, octets=0, return_packets=0, return_octets=0))
+
+    # links
+
+    def links_changed(self) -> None:
+        """Route around what is down; only the entries of `forward` that differ are written."""
+        for point, old in self._state.fabric.route():
+            before = {flow.key: flow for flow in forward_entries(point.number, old)}
+            after = {flow.key: flow for flow in forward_entries(point.number, point.hops)}
+            self._send(point, difference(before, after))
+
+    # reconciliation
+
+    def intended(self, point: Point) -> Entries:
+        """Everything that a switch should hold, apart from per-flow rules."""
+        state = self._state
+        entries = standing_entries(point, state.fabric.portal, state.policy.entries.values())
+        found: Entries = {flow.key: flow for flow in entries}
+        for number in sorted(point.local | point.remote):
+            live = state.sessions.by_number[number]
+            found.update((flow.key, flow) for flow in self._bindings(point, live))
+        return found
+
+    async def reconcile(self, point: Point) -> int:
+        """Make a switch's tables right in one bundle, and learn the flows that it has. Raises ChannelError.
+
+        What is right is not touched. Returns the number of changes.
+        """
+        channel = point.channel
+        if channel is None:
+            return 0
+        await channel.set_meters(point.meters(self._state.limits.meters))
+        found = await channel.read_tables()
+        if point.channel is not channel:
+            raise ChannelError("another connection has taken over")
+        keep = Adoption(self._state, self._portal_access, point).adopt(found)
+        changes = reconciliation(found, self.intended(point), keep)
+        point.ready = True  # the bundle is written before anything that comes after
+        if changes:
+            await channel.commit(changes)
+        return len(changes)
+
+    def _send(self, point: Point, changes: list[Change]) -> None:
+        if changes and point.ready and point.channel is not None:
+            point.channel.apply(changes)
+
+
+def _all_of(number: int) -> list[Change]:
+    """Everything that names a session as subject or as object, in every table."""
+    return [
+        RemoveMatching(None, (), cookie(number, 0, 0), SUBJECT_MASK),
+        RemoveMatching(None, (), cookie(0, number, 0), OBJECT_MASK),
+    ]
+
+
+def _group(flow: LiveFlow) -> Group:
+    """What the decision on a flow depends on: both classes, the protocol, and the port that was opened."""
+    port = 0 if flow.key.proto in (ICMP, ICMPV6) else flow.key.dport
+    return flow.subject_class, flow.object_class, flow.key.proto, port
+
+
+def _removals(rule: int, decided: dict[Group, bool]) -> list[Change]:
+    if not any(decided.values()):
+        return [RemoveMatching(Table.FLOW, (), rule, RULE_MASK)]
+    gone = (group for group, stands in decided.items() if not stands)
+    return [change for group in gone for change in _group_removals(rule, *group)]
+
+
+def _group_removals(rule: int, subject_class: int, object_class: int, proto: int, port: int) -> list[Change]:
+    """The removals of one group of flows, both directions and address families."""
+    found: list[Change] = []
+    for eth_type in (ETH_IPV4, ETH_IPV6):
+        for sender, receiver, side in (
+            (subject_class, object_class, "dst"),
+            (object_class, subject_class, "src"),
+        ):
+            fields: dict[str, int] = {
+                SUBJECT_CLASS: sender,
+                OBJECT_CLASS: receiver,
+                "eth_type": eth_type,
+                "ip_proto": proto,
+            }
+            if name := _PORT_NAMES.get(proto):
+                fields[f"{name}_{side}"] = port
+            found.append(RemoveMatching(Table.FLOW, match(**fields), rule, RULE_MASK))
+    return found

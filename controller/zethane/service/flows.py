@@ -1,0 +1,138 @@
+"""The live flows: what the controller has allowed and the switches have not yet reported as ended."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from zethane.identity.session import Session
+from zethane.net.flowkey import FlowKey
+
+FORWARD, RETURN = 1, 2
+"""Directions: from the subject to the object, and back."""
+
+MAX_REMEMBERED = 100_000
+"""Flows without rules that are known and may go on when their next packet comes."""
+
+
+@dataclass(slots=True, eq=False)
+class LiveFlow:
+    """One connection. `alive` has a bit for each direction whose per-flow rule is in the switch.
+
+    `opened_by` and `opened_to` are the sessions as they were then, for the record; `subject_class`
+    and `object_class` those at the time of installing. Counters are of entries that are gone.
+    """
+
+    key: FlowKey
+    subject: int
+    object: int
+    rule: int
+    subject_class: int
+    object_class: int
+    opened_by: Session
+    opened_to: Session
+    started: float
+    installed: float
+    alive: int = FORWARD | RETURN
+    packets: int = 0
+    octets: int = 0
+    return_packets: int = 0
+    return_octets: int = 0
+
+
+class FlowTable:
+    """Flows by their key, by session, and by pair of sessions."""
+
+    def __init__(self) -> None:
+        self.by_key: dict[FlowKey, LiveFlow] = {}
+        self._by_session: dict[int, dict[FlowKey, LiveFlow]] = defaultdict(dict)
+        self._pairs: dict[tuple[int, int], int] = defaultdict(int)
+        self._idle: OrderedDict[FlowKey, LiveFlow] = OrderedDict()
+        self._closing: OrderedDict[tuple[FlowKey, int], tuple[LiveFlow, str, float]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self.by_key)
+
+    def find(self, key: FlowKey) -> tuple[LiveFlow, int] | None:
+        """The flow that a packet with this key belongs to, and its direction."""
+        flow = self.by_key.get(key)
+        if flow is not None:
+            return flow, FORWARD
+        flow = self.by_key.get(key.reverse())
+        return None if flow is None else (flow, RETURN)
+
+    def add(self, flow: LiveFlow) -> None:
+        """Enter a flow."""
+        self.by_key[flow.key] = flow
+        self._by_session[flow.subject][flow.key] = flow
+        self._by_session[flow.object][flow.key] = flow
+        self._pairs[_pair(flow)] += 1
+
+    def of_session(self, number: int) -> list[LiveFlow]:
+        """The flows that a session opened or that were opened to it."""
+        return list(self._by_session.get(number, {}).values())
+
+    def between(self, a: int, b: int) -> bool:
+        """Whether two sessions have a live flow, in either direction."""
+        return (min(a, b), max(a, b)) in self._pairs
+
+    def remove(self, flow: LiveFlow) -> None:
+        """Forget a flow."""
+        if self.by_key.get(flow.key) is flow:
+            del self.by_key[flow.key]
+        for number in (flow.subject, flow.object):
+            flows = self._by_session.get(number)
+            if flows is not None and flows.get(flow.key) is flow:
+                del flows[flow.key]
+                if not flows:
+                    del self._by_session[number]
+        pair = _pair(flow)
+        self._pairs[pair] -= 1
+        if self._pairs[pair] <= 0:
+            del self._pairs[pair]
+
+    def close(self, flow: LiveFlow, why: str, now: float) -> None:
+        """Take a flow out of force; its counters are still to come from the switch."""
+        self.remove(flow)
+        self._closing[flow.key, flow.subject] = (flow, why, now)
+
+    def closing(self, key: FlowKey, subject: int) -> tuple[LiveFlow, int, str] | None:
+        """A flow taken out of force, by the key of one of its directions."""
+        for wanted, direction in ((key, FORWARD), (key.reverse(), RETURN)):
+            found = self._closing.get((wanted, subject))
+            if found is not None:
+                return found[0], direction, found[1]
+        return None
+
+    def closed(self, flow: LiveFlow) -> None:
+        """All that was to come has come."""
+        self._closing.pop((flow.key, flow.subject), None)
+
+    def overdue(self, before: float) -> Iterator[tuple[LiveFlow, str]]:
+        """Take out the flows that were closed before this time and that no switch has reported on."""
+        while self._closing:
+            flow, why, since = next(iter(self._closing.values()))
+            if since >= before:
+                return
+            self._closing.popitem(last=False)
+            yield flow, why
+
+    def remember(self, flow: LiveFlow) -> None:
+        """Keep a flow in mind whose rules are gone, so that its next packet lets it in again."""
+        self._idle[flow.key] = flow
+        self._idle.move_to_end(flow.key)
+        if len(self._idle) > MAX_REMEMBERED:
+            self._idle.popitem(last=False)
+
+    def recall(self, key: FlowKey) -> tuple[LiveFlow, int] | None:
+        """A remembered flow by the key of a packet, and the packet's direction; it is forgotten with this."""
+        flow = self._idle.pop(key, None)
+        if flow is not None:
+            return flow, FORWARD
+        flow = self._idle.pop(key.reverse(), None)
+        return None if flow is None else (flow, RETURN)
+
+
+def _pair(flow: LiveFlow) -> tuple[int, int]:
+    return min(flow.subject, flow.object), max(flow.subject, flow.object)

@@ -1,0 +1,55 @@
+"""The journal: what the policy administrator has to say about decisions, flows, sessions, policy and switches.
+
+The decision log implements it. Calls come from the hot path: they must not block, wait or raise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from zethane.identity.session import Session
+from zethane.net.flowkey import FlowKey
+from zethane.service.flows import LiveFlow
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """A packet that was not let through: where it came from, what it was, and why not.
+
+    `reason` is a word from the closed list of reasons; `rule` names the deny rule, if one did it.
+    """
+
+    reason: str
+    switch: str
+    port: int
+    key: FlowKey | None
+    mac: bytes | None
+    subject: Session | None
+    object: Session | None
+    rule: str | None = None
+
+
+class Journal(Protocol):
+    """Where records go."""
+
+    def allowed(self, flow: LiveFlow, switch: str, rule: str, now: float) -> None:
+        """A flow was verified and let through."""
+
+    def denied(self, what: Denied, now: float) -> None:
+        """A packet was not let through."""
+
+    def suppressed(self, switch: str, reason: str, packets: int, now: float) -> None:
+        """So many packets were not let through and not logged one by one, because a rate limit left them out."""
+
+    def flow_ended(self, flow: LiveFlow, rule: str | None, reason: str, now: float) -> None:
+        """A flow has ended; its counters are final."""
+
+    def session(self, event: str, session: Session, reason: str, now: float) -> None:
+        """A session started, was renewed, or ended."""
+
+    def policy(self, event: str, version: str, detail: str, now: float) -> None:
+        """A policy was loaded or refused."""
+
+    def switch(self, event: str, name: str, detail: str, now: float) -> None:
+        """A switch connected, disconnected, was reconciled, or refused something."""

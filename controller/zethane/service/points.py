@@ -1,0 +1,174 @@
+"""Enforcement points: what is intended for each switch, and the least change that brings it about."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from zethane.identity.session import Attachment
+from zethane.network.model import Network, Switch
+from zethane.pipeline.bindings import Binding, destination_binding, lease_seconds, source_binding
+from zethane.pipeline.change import Add, Change, Installed, Remove, RemoveMatching
+from zethane.pipeline.fabric import FabricLink, forward_entries, next_hops
+from zethane.pipeline.fields import ALL_BITS, DENY_METER, neighbour_meter, verify_meter
+from zethane.pipeline.flow import EntryKey, Flow
+from zethane.pipeline.portal import Portal, portal_path, portal_rule
+from zethane.pipeline.ports import edge_port, fabric_arrivals, misses, trunk_port
+from zethane.pipeline.rules import related_errors
+from zethane.pipeline.tables import Table
+from zethane.service.switch import PortState, SwitchChannel
+
+
+@dataclass(frozen=True, slots=True)
+class MeterRates:
+    """Packets per second, with a burst of as many, of each meter."""
+
+    deny: int = 100
+    verify: int = 5000
+    neighbour: int = 100
+
+
+@dataclass(slots=True, eq=False)
+class Point:
+    """One enforcement point: its description, its connection, and the sessions that it holds bindings of.
+
+    `dropped` is what each meter had left out when it was last read, `suppressed` the sum that was logged.
+
+    `classes` counts its local sessions by class; `wanted` are the classes that those may have flows with.
+    """
+
+    switch: Switch
+    channel: SwitchChannel | None = None
+    ready: bool = False
+    since: float = 0.0
+    ports: dict[int, PortState] = field(default_factory=dict)
+    local: set[int] = field(default_factory=set)
+    remote: set[int] = field(default_factory=set)
+    classes: Counter[int] = field(default_factory=Counter)
+    wanted: frozenset[int] = frozenset()
+    hops: Mapping[int, int] = field(default_factory=dict)
+    suppressed: int = 0
+    dropped: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def number(self) -> int:
+        """The switch's number in the fabric."""
+        return self.switch.number
+
+    def is_edge(self, port: int) -> bool:
+        """Whether hosts may be behind the port."""
+        return self.switch.role(port) == "edge"
+
+    def meters(self, rates: MeterRates) -> dict[int, tuple[int, int]]:
+        """Every meter of the switch: id to rate and burst."""
+        found = {DENY_METER: (rates.deny, rates.deny)}
+        for port in self.ports:
+            if self.switch.role(port) != "trunk":
+                found[verify_meter(port)] = (rates.verify, rates.verify)
+                found[neighbour_meter(port)] = (rates.neighbour, rates.neighbour)
+        return found
+
+
+class Fabric:
+    """The switches and the links between them that are up."""
+
+    def __init__(self, network: Network) -> None:
+        self.points = {switch.dpid: Point(switch) for switch in network.switches.values()}
+        self.by_number = {point.number: point for point in self.points.values()}
+        self._links = tuple(
+            FabricLink(network.switches[link.a[0]].number, link.a[1], network.switches[link.b[0]].number, link.b[1])
+            for link in network.links
+        )
+        self.portal = self._portal(network)
+        self.route()
+
+    @staticmethod
+    def _portal(network: Network) -> Portal | None:
+        described = network.portal
+        if described is None:
+            return None
+        switch = network.switches[described.switch]
+        attachment = Attachment(switch.dpid, described.port, 0, described.mac)
+        addresses = tuple(interface.ip.packed for interface in described.interfaces)
+        return Portal(switch.number, attachment, addresses, described.tcp_port)
+
+    def route(self) -> list[tuple[Point, Mapping[int, int]]]:
+        """Work out the paths over the links that are up; the points whose next hops change, with the old ones."""
+        up = tuple(
+            link for link in self._links if self._is_up(link.a, link.a_port) and self._is_up(link.b, link.b_port)
+        )
+        hops = next_hops(up, tuple(sorted(self.by_number)))
+        changed = []
+        for number, point in self.by_number.items():
+            if point.hops != hops[number]:
+                changed.append((point, point.hops))
+                point.hops = hops[number]
+        return changed
+
+    def _is_up(self, number: int, port: int) -> bool:
+        """A port is down when its switch says so; of a switch that is away nothing is known, and nothing changed."""
+        state = self.by_number[number].ports.get(port)
+        return state is None or state.up
+
+
+def standing_entries(point: Point, portal: Portal | None, policy: Iterable[Flow]) -> Iterator[Flow]:
+    """All that is intended for a switch apart from bindings and per-flow rules."""
+    yield from misses()
+    yield from fabric_arrivals()
+    yield from forward_entries(point.number, point.hops)
+    yield from related_errors()
+    yield from portal_rule()
+    yield from policy
+    if portal is not None:
+        yield from portal_path(portal, point.number)
+    for port in sorted(point.ports):
+        role = point.switch.role(port)
+        yield from trunk_port(port, point.number) if role == "trunk" else edge_port(port)
+
+
+def binding_entries(binding: Binding, point: Point, ends: float, now: float) -> Iterator[Flow]:
+    """The entries of one session on one switch; none if it is too late for them."""
+    lease = lease_seconds(ends, now)
+    if lease > 0:
+        yield from source_binding(binding, point.number, lease)
+        yield from destination_binding(binding, lease)
+
+
+def difference(old: Mapping[EntryKey, Flow], new: Mapping[EntryKey, Flow]) -> list[Change]:
+    """Removals first: at no instant is a packet allowed that both the old and the new entries deny."""
+    changes: list[Change] = [Remove(*flow.key) for key, flow in old.items() if key not in new]
+    changes += [Add(flow) for key, flow in new.items() if key not in old or old[key].body != flow.body]
+    return changes
+
+
+def reconciliation(found: Iterable[Installed], wanted: Mapping[EntryKey, Flow], keep: set[EntryKey]) -> list[Change]:
+    """What turns a switch's tables into the intended ones; `keep` are the keys of per-flow rules that are right."""
+    changes: list[Change] = []
+    right: set[EntryKey] = set()
+    purged: set[int] = set()
+    for entry in found:
+        if entry.table not in Table._value2member_map_:
+            continue
+        key = (Table(entry.table), entry.priority, entry.match)
+        intended = wanted.get(key)
+        if not entry.readable:
+            # Its match cannot be named, so it goes by its cookie, with whatever else has that.
+            purged.add(entry.cookie)
+            changes.append(RemoveMatching(Table(entry.table), (), entry.cookie, ALL_BITS))
+        elif intended is not None and _is_right(entry, intended):
+            right.add(key)
+        elif intended is None and key not in keep:
+            changes.append(Remove(Table(entry.table), entry.priority, entry.match))
+    changes += [Add(flow) for key, flow in wanted.items() if key not in right or flow.cookie in purged]
+    return changes
+
+
+def _is_right(entry: Installed, intended: Flow) -> bool:
+    if entry.flow is None or entry.flow.body != intended.body:
+        return False
+    if not intended.hard_timeout or not entry.flow.hard_timeout:
+        return entry.flow.hard_timeout == intended.hard_timeout
+    # Both leases are cut to whole seconds: the one that is there may seem up to a second off, never more.
+    remaining = entry.flow.hard_timeout - entry.age
+    return intended.hard_timeout - 2 <= remaining <= intended.hard_timeout + 1

@@ -1,0 +1,95 @@
+"""The policy in force, numbered: verdicts for the hot path, entries for the switches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
+
+from zethane.pipeline.flow import EntryKey, Flow
+from zethane.pipeline.rules import policy_entries
+from zethane.policy.compile import SessionClass, compile_policy, simulate
+from zethane.policy.model import Policy
+from zethane.policy.principal import Principal
+
+MAX_VERDICTS = 100_000
+"""Verdicts kept; a scan over all ports fills and empties this, and harms nobody else."""
+
+
+class Numbers(Protocol):
+    """Stable numbers for rules and classes, across restarts."""
+
+    def number_of(self, kind: str, key: str) -> int:
+        """The number of `key`, given out now if it has none. Raises CapacityError."""
+
+
+class Verdict(NamedTuple):
+    """What the hot path needs of a decision; `rule` is a number, 0 without a rule."""
+
+    allowed: bool
+    rule: int
+    rule_id: str | None
+    reason: str
+
+
+class PolicyInForce:
+    """A compiled policy with its numbers."""
+
+    def __init__(self, policy: Policy, numbers: Numbers) -> None:
+        self.policy = policy
+        self.compiled = compile_policy(policy)
+        self.rule_numbers = {rule.id: numbers.number_of("rule", rule.id) for rule in policy.rules}
+        self.rule_ids = {number: name for name, number in self.rule_numbers.items()}
+        self._denying = frozenset(self.rule_numbers[rule.id] for rule in policy.rules if not rule.allow)
+        self._classes: dict[int, SessionClass] = {}
+        self._numbers: dict[SessionClass, int] = {}
+        for session_class in (one for classes in self.compiled.classes.values() for one in classes):
+            number = numbers.number_of("class", f"{session_class.segment}/{session_class.mfa}")
+            self._classes[number] = session_class
+            self._numbers[session_class] = number
+        self.entries: Mapping[EntryKey, Flow] = policy_entries(
+            self.compiled, self._numbers.__getitem__, self.rule_numbers.__getitem__
+        )
+        self.peers = self._peers()
+        self._verdicts: dict[tuple[int, int, int, int], Verdict] = {}
+
+    def denies(self, rule: int) -> bool:
+        """Whether the number is that of a deny rule."""
+        return rule in self._denying
+
+    def _peers(self) -> dict[int, frozenset[int]]:
+        """For each class those that some flow may connect it with, in either direction."""
+        found: dict[int, set[int]] = {number: set() for number in self._classes}
+        for session_class, reachable in self.compiled.peers().items():
+            number = self._numbers[session_class]
+            for other in reachable:
+                found[number].add(self._numbers[other])
+                found[self._numbers[other]].add(number)
+        return {number: frozenset(others) for number, others in found.items()}
+
+    def place(self, principal: Principal) -> tuple[str, int] | None:
+        """The segment of a principal and its class number; None if it fits no segment, or more than one."""
+        segments = self.policy.segments_of(principal)
+        if len(segments) != 1:
+            return None
+        return segments[0], self._numbers[self.compiled.class_of(segments[0], principal.mfa)]
+
+    def may_reach(self, subject_class: int, object_class: int) -> bool:
+        """Whether some rule lets one class open some flow to the other."""
+        subject, obj = self._classes.get(subject_class), self._classes.get(object_class)
+        return subject is not None and obj is not None and self.compiled.may_reach(subject, obj)
+
+    def verdict(self, subject_class: int, object_class: int, proto: int, port: int) -> Verdict:
+        """The decision for a flow between two classes."""
+        wanted = (subject_class, object_class, proto, port)
+        found = self._verdicts.get(wanted)
+        if found is None:
+            if len(self._verdicts) >= MAX_VERDICTS:
+                self._verdicts.clear()
+            found = self._verdicts[wanted] = self._decide(*wanted)
+        return found
+
+    def _decide(self, subject_class: int, object_class: int, proto: int, port: int) -> Verdict:
+        subject, obj = self._classes.get(subject_class), self._classes.get(object_class)
+        decision = simulate(self.compiled, subject, obj, proto, port)
+        number = self.rule_numbers[decision.rule] if decision.rule is not None else 0
+        return Verdict(decision.allowed, number, decision.rule, decision.reason)

@@ -1,0 +1,182 @@
+"""Connections to the portal: open to all, and each tied to the port and MAC that it came from.
+
+That tie is what makes a login trustworthy. The portal names the remote address and port of a connection, and
+the per-flow rule says at which port of which switch its packets come in, and where the answers have gone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from zethane.identity.session import PORTAL_NUMBER, Attachment, Endpoint
+from zethane.net.flowkey import TCP, TCP_ACK, TCP_SYN, FlowKey, Packet, parse_frame
+from zethane.net.mac import is_multicast
+from zethane.pipeline.change import Add, RemoveMatching
+from zethane.pipeline.fields import ALL_BITS, split_cookie
+from zethane.pipeline.flow import match
+from zethane.pipeline.portal import PORTAL_COOKIE, Portal, portal_flow
+from zethane.pipeline.tables import Table
+from zethane.pipeline.verified import key_fields
+from zethane.service.journal import Denied
+from zethane.service.points import Point
+from zethane.service.state import State
+from zethane.service.switch import FlowRemoved, PacketIn
+from zethane.service.verification import REINSTALL_AFTER
+
+
+@dataclass(slots=True, eq=False)
+class Connection:
+    """One connection to the portal: where its client is, and when its rules were written."""
+
+    key: FlowKey
+    client: Attachment
+    switch: int
+    installed: float
+
+
+class PortalAccess:
+    """Lets connections to the portal through, and knows where each comes from."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._connections: dict[FlowKey, Connection] = {}
+        self._per_port: Counter[tuple[int, int]] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    def locate(self, key: FlowKey) -> Endpoint | None:
+        """The endpoint at the client's end of a live connection."""
+        connection = self._connections.get(key)
+        return Endpoint(connection.client, key.src) if connection else None
+
+    def packet_in(self, point: Point, event: PacketIn) -> None:
+        """A packet to or from the portal that no per-flow rule took."""
+        portal = self._state.fabric.portal
+        packet = parse_frame(event.frame)
+        if portal is None or packet is None or packet.key.proto != TCP:
+            self._deny(point, event, "malformed", packet)
+        elif split_cookie(event.metadata)[0] == PORTAL_NUMBER:
+            self._from_portal(point, event, packet)
+        elif packet.key.dst not in portal.addresses or packet.key.dport != portal.tcp_port:
+            self._deny(point, event, "malformed", packet)
+        else:
+            self._to_portal(point, event, packet, portal)
+
+    def _to_portal(self, point: Point, event: PacketIn, packet: Packet, portal: Portal) -> None:
+        connection = self._connections.get(packet.key)
+        if connection is None:
+            if not self._accept(point, event, packet, portal):
+                return
+        elif not self._is_from(connection, point, event, packet):
+            self._deny(point, event, "address-in-use", packet)
+            return
+        else:
+            self._refresh(connection, packet, portal)
+        channel = self._state.fabric.by_number[portal.switch].channel
+        if channel is not None:
+            channel.packet_out(portal.attachment.port, event.frame)
+
+    def _accept(self, point: Point, event: PacketIn, packet: Packet, portal: Portal) -> bool:
+        """Let a new connection in, or say why not."""
+        place = (point.switch.dpid, event.port)
+        mac = int.from_bytes(packet.eth_src, "big")
+        refusal = None
+        if not _is_syn(packet) or not point.is_edge(event.port):
+            refusal = "no-flow"
+        elif is_multicast(mac) or mac == 0 or packet.key.src in portal.addresses:
+            refusal = "malformed"
+        elif self._per_port[place] >= self._state.limits.portal_flows_per_port:
+            refusal = "quota"
+        if refusal is not None:
+            self._deny(point, event, refusal, packet)
+            return False
+        client = Attachment(*place, 0, mac)
+        connection = Connection(packet.key, client, point.number, self._state.clock())
+        self._connections[packet.key] = connection
+        self._per_port[place] += 1
+        self._install(connection, portal)
+        return True
+
+    def _from_portal(self, point: Point, event: PacketIn, packet: Packet) -> None:
+        connection = self._connections.get(packet.key.reverse())
+        portal = self._state.fabric.portal
+        if connection is None or portal is None:
+            self._deny(point, event, "no-flow", packet)
+            return
+        self._refresh(connection, packet, portal)
+        channel = self._state.fabric.by_number[connection.switch].channel
+        if channel is not None:
+            frame = connection.client.mac.to_bytes(6, "big") + event.frame[6:]
+            channel.packet_out(connection.client.port, frame)
+
+    def _refresh(self, connection: Connection, packet: Packet, portal: Portal) -> None:
+        now = self._state.clock()
+        if now - connection.installed > REINSTALL_AFTER and not packet.flags & TCP_SYN:
+            connection.installed = now
+            self._install(connection, portal)
+
+    def _install(self, connection: Connection, portal: Portal) -> None:
+        for number in {portal.switch, connection.switch}:
+            channel = self._state.fabric.by_number[number].channel
+            if channel is not None:
+                flows = portal_flow(connection.key, connection.client, connection.switch, number)
+                channel.apply([Add(flow) for flow in flows])
+
+    def _is_from(self, connection: Connection, point: Point, event: PacketIn, packet: Packet) -> bool:
+        """Whether a packet comes from the connection's own place; through the fabric, from its own MAC."""
+        client = connection.client
+        if int.from_bytes(packet.eth_src, "big") != client.mac:
+            return False
+        at_client = (point.switch.dpid, event.port) == (client.dpid, client.port)
+        return at_client or point.switch.role(event.port) == "trunk"
+
+    def flow_removed(self, event: FlowRemoved) -> None:
+        """The rule of a connection is gone from the client's switch: the connection has ended."""
+        if event.key is not None and split_cookie(event.metadata)[1] == PORTAL_NUMBER:
+            self._forget(event.key)
+
+    def port_gone(self, dpid: int, port: int) -> None:
+        """End the connections of a port."""
+        gone = [c for c in self._connections.values() if (c.client.dpid, c.client.port) == (dpid, port)]
+        for connection in gone:
+            self._forget(connection.key)
+            self._remove(connection)
+
+    def _remove(self, connection: Connection) -> None:
+        for point in self._state.fabric.points.values():
+            if point.channel is not None:
+                for key in (connection.key, connection.key.reverse()):
+                    point.channel.apply([RemoveMatching(Table.FLOW, match(**key_fields(key)), PORTAL_COOKIE, ALL_BITS)])
+
+    def _forget(self, key: FlowKey) -> None:
+        connection = self._connections.pop(key, None)
+        if connection is not None:
+            place = (connection.client.dpid, connection.client.port)
+            self._per_port[place] -= 1
+            if self._per_port[place] <= 0:
+                del self._per_port[place]
+
+    def adopt(self, point: Point, key: FlowKey, port: int, mac: int) -> bool:
+        """Take over a connection that was found in its client's switch after a restart."""
+        known = self._connections.get(key)
+        client = Attachment(point.switch.dpid, port, 0, mac)
+        if known is not None:
+            return known.client == client
+        self._connections[key] = Connection(key, client, point.number, self._state.clock())
+        self._per_port[point.switch.dpid, port] += 1
+        return True
+
+    def connection(self, key: FlowKey) -> Connection | None:
+        """A live connection by the key of its client's direction."""
+        return self._connections.get(key)
+
+    def _deny(self, point: Point, event: PacketIn, reason: str, packet: Packet | None) -> None:
+        key = packet.key if packet else None
+        what = Denied(reason, point.switch.name, event.port, key, event.frame[6:12], None, None)
+        self._state.deny(what)
+
+
+def _is_syn(packet: Packet) -> bool:
+    return packet.flags & (TCP_SYN | TCP_ACK) == TCP_SYN

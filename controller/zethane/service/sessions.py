@@ -1,0 +1,119 @@
+"""The live sessions: found by number, by address and by attachment, and ended in time."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from zethane.errors import AddressInUse, CapacityError, SessionError
+from zethane.identity.session import MAX_ADDRESSES, Attachment, Endpoint, Session
+from zethane.pipeline.bindings import Binding
+
+MAX_SESSIONS = 200_000
+"""Sessions at once."""
+
+
+@dataclass(slots=True, eq=False)
+class Live:
+    """A live session with what the hot path needs to know of it.
+
+    `switch` and `session_class` are numbers; `opened` counts the live flows that it is the subject of.
+    """
+
+    session: Session
+    session_class: int
+    switch: int
+    mac: bytes
+    opened: int = 0
+
+    @property
+    def binding(self) -> Binding:
+        """What the switches need to know."""
+        session = self.session
+        return Binding(session.number, self.switch, session.attachment, session.addresses, self.session_class)
+
+
+class SessionTable:
+    """All live sessions. One per attachment; an address belongs to one session at the most."""
+
+    def __init__(self) -> None:
+        self.by_number: dict[int, Live] = {}
+        self.by_address: dict[bytes, Live] = {}
+        self._by_attachment: dict[Attachment, Live] = {}
+        self._ends: list[tuple[float, int]] = []
+
+    def __len__(self) -> int:
+        return len(self.by_number)
+
+    def __iter__(self) -> Iterator[Live]:
+        return iter(tuple(self.by_number.values()))
+
+    def at(self, attachment: Attachment) -> Live | None:
+        """The session at this port, VLAN and MAC."""
+        return self._by_attachment.get(attachment)
+
+    def on_port(self, dpid: int, port: int) -> list[Live]:
+        """The sessions of a port."""
+        return [live for place, live in self._by_attachment.items() if (place.dpid, place.port) == (dpid, port)]
+
+    def check_address(self, endpoint: Endpoint) -> None:
+        """Raise AddressInUse if a session elsewhere holds the address."""
+        holder = self.by_address.get(endpoint.address)
+        if holder is not None and holder.session.attachment != endpoint.attachment:
+            raise AddressInUse("another session holds this address")
+
+    def add(self, live: Live) -> None:
+        """Enter a new session. Raises AddressInUse, SessionError, CapacityError; nothing is changed then."""
+        session = live.session
+        if len(self.by_number) >= MAX_SESSIONS:
+            raise CapacityError("too many sessions")
+        if session.number in self.by_number or session.attachment in self._by_attachment:
+            raise SessionError("there is a session already")
+        if any(address in self.by_address for address in session.addresses):
+            raise AddressInUse("another session holds this address")
+        self.by_number[session.number] = live
+        self._by_attachment[session.attachment] = live
+        for address in session.addresses:
+            self.by_address[address] = live
+        heapq.heappush(self._ends, (session.ends, session.number))
+
+    def add_address(self, live: Live, address: bytes) -> None:
+        """Give a session one more address. Raises AddressInUse, CapacityError."""
+        holder = self.by_address.get(address)
+        if holder is live:
+            return
+        if holder is not None:
+            raise AddressInUse("another session holds this address")
+        if len(live.session.addresses) >= MAX_ADDRESSES:
+            raise CapacityError(f"a session holds {MAX_ADDRESSES} addresses at the most")
+        live.session = replace(live.session, addresses=(*live.session.addresses, address))
+        self.by_address[address] = live
+
+    def change(self, live: Live, session: Session) -> None:
+        """Put renewed times, methods or attributes in force; number, attachment and addresses stay."""
+        live.session = session
+        heapq.heappush(self._ends, (session.ends, session.number))
+
+    def remove(self, live: Live) -> None:
+        """Forget a session."""
+        del self.by_number[live.session.number]
+        del self._by_attachment[live.session.attachment]
+        for address in live.session.addresses:
+            del self.by_address[address]
+
+    def expired(self, now: float) -> list[Live]:
+        """The sessions whose end has come. They stay in the table until they are removed."""
+        found = []
+        while self._ends and self._ends[0][0] <= now:
+            ends, number = heapq.heappop(self._ends)
+            live = self.by_number.get(number)
+            if live is not None and live.session.ends <= now:
+                found.append(live)
+            elif live is not None and live.session.ends < ends:
+                heapq.heappush(self._ends, (live.session.ends, number))
+        return found
+
+    def next_end(self) -> float | None:
+        """When the next session may end; None without sessions."""
+        return self._ends[0][0] if self._ends else None

@@ -1,0 +1,50 @@
+"""The state that the policy administrator's parts share. One event loop owns it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from zethane.service.flows import FlowTable
+from zethane.service.journal import Denied, Journal
+from zethane.service.points import Fabric, MeterRates, Point
+from zethane.service.policy_in_force import PolicyInForce
+from zethane.service.sessions import Live, SessionTable
+
+Clock = Callable[[], float]
+"""Seconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds that the administrator enforces; times in seconds."""
+
+    flows_per_session: int = 4096
+    portal_flows_per_port: int = 64
+    session_lifetime: float = 8 * 3600
+    reauthenticate_after: float = 8 * 3600
+    meters: MeterRates = field(default_factory=MeterRates)
+
+
+@dataclass(slots=True, eq=False)
+class State:
+    """Sessions, flows, switches and policy, with the clock and the journal."""
+
+    clock: Clock
+    journal: Journal
+    fabric: Fabric
+    policy: PolicyInForce
+    limits: Limits
+    sessions: SessionTable = field(default_factory=SessionTable)
+    flows: FlowTable = field(default_factory=FlowTable)
+    counters: Counter[str] = field(default_factory=Counter)
+
+    def point_of(self, live: Live) -> Point:
+        """The switch that a session is attached to."""
+        return self.fabric.by_number[live.switch]
+
+    def deny(self, what: Denied) -> None:
+        """Count and log a packet that is not let through."""
+        self.counters[f"denied_{what.reason}"] += 1
+        self.journal.denied(what, self.clock())

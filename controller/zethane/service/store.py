@@ -1,0 +1,36 @@
+"""What outlives the controller: sessions, the numbers given out, and the last TOTP step of each user."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from zethane.identity.session import Session
+
+
+class SessionStore(Protocol):
+    """State that a restart takes up again. Every call is durable when it returns, and takes about a millisecond."""
+
+    def sessions(self) -> list[Session]:
+        """The sessions that were saved and not ended, in any order; some may have run out meanwhile."""
+
+    def save(self, session: Session) -> None:
+        """Keep a session, new or changed."""
+
+    def end(self, number: int) -> None:
+        """Forget a session."""
+
+    def new_number(self, in_use: Callable[[int], bool]) -> int:
+        """A session number that no flow can still carry: never one given out before, until all have been.
+
+        Raises CapacityError if every number is in use.
+        """
+
+    def number_of(self, kind: str, key: str) -> int:
+        """The number of a rule or class (`kind` "rule" or "class"), the same ever after. Raises CapacityError."""
+
+    def last_totp_step(self, user: str) -> int:
+        """The time step of the last code accepted from a user; -1 if there was none."""
+
+    def use_totp_step(self, user: str, step: int) -> bool:
+        """Record a code's time step; False, and nothing recorded, unless it is later than the last."""

@@ -1,0 +1,104 @@
+"""Switches as the policy administrator sees them: what it may ask of one, and what one reports.
+
+The OpenFlow adapter implements `SwitchChannel` and calls `SwitchEvents`; tests implement the former in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from zethane.net.flowkey import FlowKey
+from zethane.pipeline.change import Change, Installed
+from zethane.pipeline.verified import Verified
+
+
+class PacketIn(NamedTuple):
+    """A packet that a switch sent up, with what the switch had worked out about it."""
+
+    port: int
+    table: int
+    cookie: int
+    metadata: int
+    frame: bytes
+
+
+class FlowRemoved(NamedTuple):
+    """An entry of `flow` is gone, with its counters. `reason` is OFPRR_*: 0 idle, 1 hard, 2 delete."""
+
+    cookie: int
+    reason: int
+    key: FlowKey | None
+    packets: int
+    octets: int
+    idle_timeout: int
+    metadata: int
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class PortState:
+    """A port of a switch, and whether packets can pass there."""
+
+    number: int
+    name: str
+    up: bool
+
+
+class SwitchChannel(Protocol):
+    """One connected switch. Writes are ordered, never block, and are flushed when the current event is done."""
+
+    dpid: int
+
+    def apply(self, changes: Sequence[Change]) -> None:
+        """Send changes one by one, without waiting."""
+
+    def install(self, direction: Verified, *, notify: bool, lease: int) -> None:
+        """The hot path: the per-flow rule for one direction of a flow."""
+
+    def packet_out(self, port: int, frame: bytes) -> None:
+        """Send a frame out of a port."""
+
+    def commit(self, changes: Sequence[Change]) -> Awaitable[None]:
+        """Send all changes as one atomic, ordered bundle; they are written before this returns.
+
+        Awaiting it raises ChannelError if the switch refuses; then none of them took effect.
+        """
+
+    async def barrier(self) -> None:
+        """Return when the switch has processed all that was sent before. Raises ChannelError."""
+
+    async def read_tables(self) -> list[Installed]:
+        """Everything in the six tables. Raises ChannelError."""
+
+    async def set_meters(self, meters: dict[int, tuple[int, int]]) -> None:
+        """Make the meters (id to packets per second and burst) be exactly these. Raises ChannelError."""
+
+    async def read_meter_drops(self) -> dict[int, int]:
+        """Packets that each meter has left out since it was made. Raises ChannelError."""
+
+    def close(self, reason: str) -> None:
+        """End the connection."""
+
+
+class SwitchEvents(Protocol):
+    """What a switch reports; all on the event loop."""
+
+    def connected(self, channel: SwitchChannel, ports: Sequence[PortState]) -> bool:
+        """The handshake is done. False: this switch is not wanted, close."""
+
+    def disconnected(self, channel: SwitchChannel, reason: str) -> None:
+        """The connection is gone."""
+
+    def packet_in(self, channel: SwitchChannel, event: PacketIn) -> None:
+        """A packet came up."""
+
+    def flow_removed(self, channel: SwitchChannel, event: FlowRemoved) -> None:
+        """An entry with `notify_removed` is gone."""
+
+    def port_status(self, channel: SwitchChannel, port: PortState, *, removed: bool) -> None:
+        """A port changed."""
+
+    def refused(self, channel: SwitchChannel, what: str) -> None:
+        """The switch answered a message with an error; `what` names the message and its cause."""

@@ -1,0 +1,220 @@
+"""Verification: the hot path from a packet that came up to the per-flow rules that let its flow through.
+
+The switch has already worked out subject and object; here the decision is looked up, both directions are written
+to the switches at both ends, and the packet is delivered. Handling a packet twice is harmless: it is delivered
+again and nothing else happens.
+"""
+
+from __future__ import annotations
+
+from zethane.net.flowkey import ICMP, ICMPV6, TCP, TCP_ACK, TCP_SYN, FlowKey, Packet, parse_frame
+from zethane.pipeline.fields import Reason, split_cookie
+from zethane.pipeline.verified import both_directions
+from zethane.service.flows import FORWARD, RETURN, LiveFlow
+from zethane.service.journal import Denied
+from zethane.service.points import Point
+from zethane.service.policy_in_force import Verdict
+from zethane.service.sessions import Live
+from zethane.service.state import State
+from zethane.service.switch import PacketIn
+
+REINSTALL_AFTER = 1.0
+"""Seconds after which a packet of a live flow that comes up means that its rule is gone from the switch."""
+
+
+class Verifier:
+    """Decides packets that the table `rule` sent up."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def packet_in(self, point: Point, event: PacketIn) -> None:
+        """Handle one packet."""
+        state = self._state
+        subject_number, object_number, _ = split_cookie(event.metadata)
+        sender = state.sessions.by_number.get(subject_number)
+        receiver = state.sessions.by_number.get(object_number)
+        packet = parse_frame(event.frame)
+        if packet is None:
+            self._deny(point, event, "malformed", None, sender, receiver)
+        elif sender is None or receiver is None:
+            self._deny(point, event, "session-ended", packet, sender, receiver)
+        elif packet.error_about is not None:
+            self._related(point, event, packet, sender, receiver, packet.error_about)
+        elif not _holds(sender, packet.key.src) or not _holds(receiver, packet.key.dst):
+            self._deny(point, event, "address-not-bound", packet, sender, receiver)
+        else:
+            self._verify(point, event, packet, sender, receiver)
+
+    def _verify(self, point: Point, event: PacketIn, packet: Packet, sender: Live, receiver: Live) -> None:
+        flows = self._state.flows
+        found = flows.find(packet.key) or self._recall(packet, sender, receiver)
+        if found is not None and _is_between(found, sender, receiver):
+            self._known(point, event, packet, sender, receiver, *found)
+        elif found is not None:
+            self._deny(point, event, "address-not-bound", packet, sender, receiver)
+        elif not _opens(packet) or point.number != sender.switch:
+            self._deny(point, event, "no-flow", packet, sender, receiver)
+        else:
+            self._open(point, event, packet, sender, receiver)
+
+    def _open(self, point: Point, event: PacketIn, packet: Packet, subject: Live, obj: Live) -> None:
+        """A new flow: decide."""
+        state = self._state
+        key = packet.key
+        verdict = self._verdict(key, subject, obj)
+        if not verdict.allowed:
+            reason = "deny-rule" if verdict.rule_id else Reason.NO_RULE.text
+            self._deny(point, event, reason, packet, subject, obj, verdict.rule_id)
+            return
+        if subject.opened >= state.limits.flows_per_session:
+            self._deny(point, event, "quota", packet, subject, obj, verdict.rule_id)
+            return
+        if not point.ready or not state.point_of(obj).ready:
+            self._deny(point, event, "switch-away", packet, subject, obj, verdict.rule_id)
+            return
+        now = state.clock()
+        flow = LiveFlow(
+            key,
+            subject.session.number,
+            obj.session.number,
+            verdict.rule,
+            subject.session_class,
+            obj.session_class,
+            subject.session,
+            obj.session,
+            now,
+            now,
+        )
+        state.flows.add(flow)
+        subject.opened += 1
+        self._install(flow, subject, obj)
+        self._deliver(obj, event.frame)
+        state.counters["allowed"] += 1
+        state.journal.allowed(flow, point.switch.name, verdict.rule_id or "", now)
+
+    def _known(
+        self,
+        point: Point,
+        event: PacketIn,
+        packet: Packet,
+        sender: Live,
+        receiver: Live,
+        flow: LiveFlow,
+        direction: int,
+    ) -> None:
+        """A packet of a flow that is known: deliver it if the decision still stands."""
+        state = self._state
+        subject, obj = (sender, receiver) if direction == FORWARD else (receiver, sender)
+        verdict = self._verdict(flow.key, subject, obj)
+        if not verdict.allowed:
+            self._deny(point, event, "no-longer-allowed", packet, sender, receiver, verdict.rule_id)
+            return
+        now = state.clock()
+        stale = flow.alive & direction == 0 or (now - flow.installed > REINSTALL_AFTER and not packet.flags & TCP_SYN)
+        if stale or flow.subject_class != subject.session_class or flow.object_class != obj.session_class:
+            flow.alive = FORWARD | RETURN
+            flow.installed = now
+            flow.rule = verdict.rule
+            flow.subject_class, flow.object_class = subject.session_class, obj.session_class
+            self._install(flow, subject, obj)
+            state.counters["reinstalled"] += 1
+        self._deliver(receiver, event.frame)
+
+    def _recall(self, packet: Packet, sender: Live, receiver: Live) -> tuple[LiveFlow, int] | None:
+        """A flow that was idle and goes on: it is live again if its sessions are the same."""
+        if packet.flags & TCP_SYN:
+            return None
+        found = self._state.flows.recall(packet.key)
+        if found is None or not _is_between(found, sender, receiver):
+            return None
+        flow, direction = found
+        subject = sender if direction == FORWARD else receiver
+        flow.alive = 0
+        self._state.flows.add(flow)
+        subject.opened += 1
+        return found
+
+    def _related(
+        self, point: Point, event: PacketIn, packet: Packet, sender: Live, receiver: Live, about: FlowKey
+    ) -> None:
+        """An ICMP error passes if it goes to the end that sent what it quotes, from the other end of that flow."""
+        found = self._state.flows.find(about)
+        fits = (
+            found is not None
+            and about.src == packet.key.dst
+            and _holds(sender, packet.key.src)
+            and _is_between(found, receiver, sender)
+        )
+        if fits:
+            self._deliver(receiver, event.frame)
+            self._state.counters["related"] += 1
+        else:
+            self._deny(point, event, "unrelated-error", packet, sender, receiver)
+
+    def _verdict(self, key: FlowKey, subject: Live, obj: Live) -> Verdict:
+        port = 0 if key.proto in (ICMP, ICMPV6) else key.dport
+        return self._state.policy.verdict(subject.session_class, obj.session_class, key.proto, port)
+
+    def _install(self, flow: LiveFlow, subject: Live, obj: Live) -> None:
+        there, back = both_directions(
+            flow.key, flow.subject, flow.object, flow.subject_class, flow.object_class, flow.rule
+        )
+        own, far = self._state.point_of(subject), self._state.point_of(obj)
+        if far is not own and far.channel is not None:
+            # The far end first: the packet is delivered there as soon as this is written.
+            far.channel.install(back, notify=False, lease=0)
+            far.channel.install(there, notify=False, lease=0)
+        if own.channel is not None:
+            own.channel.install(back, notify=True, lease=0)
+            own.channel.install(there, notify=True, lease=0)
+
+    def _deliver(self, receiver: Live, frame: bytes) -> None:
+        channel = self._state.point_of(receiver).channel
+        if channel is not None:
+            channel.packet_out(receiver.session.attachment.port, frame)
+
+    def _deny(
+        self,
+        point: Point,
+        event: PacketIn,
+        reason: str,
+        packet: Packet | None,
+        sender: Live | None,
+        receiver: Live | None,
+        rule: str | None = None,
+    ) -> None:
+        self._state.deny(
+            Denied(
+                reason,
+                point.switch.name,
+                event.port,
+                packet.key if packet else None,
+                event.frame[6:12],
+                sender.session if sender else None,
+                receiver.session if receiver else None,
+                rule,
+            )
+        )
+
+
+def _opens(packet: Packet) -> bool:
+    """Whether a packet may be the first of a flow: a SYN, an echo request, anything without connections."""
+    proto = packet.key.proto
+    if proto == TCP:
+        return packet.flags & (TCP_SYN | TCP_ACK) == TCP_SYN
+    if proto in (ICMP, ICMPV6):
+        return packet.key.sport == 8
+    return True
+
+
+def _holds(live: Live, address: bytes) -> bool:
+    return address in live.session.addresses
+
+
+def _is_between(found: tuple[LiveFlow, int] | None, sender: Live, receiver: Live) -> bool:
+    if found is None:
+        return False
+    flow, direction = found
+    ends = (sender.session.number, receiver.session.number)
+    return (flow.subject, flow.object) == (ends if direction == FORWARD else ends[::-1])

@@ -1,0 +1,239 @@
+"""`./run lab`: build a topology, log its hosts in, measure it and hold it against its policy."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from lab.errors import LabError, Terminated
+from lab.host import RunningHost
+from lab.interrupts import Interrupts
+from lab.ledger import Ledger
+from lab.login import LoginResult, login_all
+from lab.network import PORTAL, LabNetwork
+from lab.prober import Prober
+from lab.processes import tail
+from lab.prompt import LabPrompt
+from lab.verdicts import Verdict, report
+from lab.view import matrix_view, mismatch_line, mismatch_text, print_summary
+from zethane.app.topology import Topology, load_topology
+from zethane.errors import InputError
+from zethane.policy.explain import explain
+from zethane.policy.matrix import matrix, services_of
+
+TOPOLOGIES = Path(__file__).resolve().parents[2] / "topologies"
+DEFAULT_TOPOLOGY = "three-tier"
+EXIT_DONE, EXIT_NO, EXIT_INPUT = 0, 1, 2
+
+EXPLAINED = 12
+"""Mismatches that are shown with their whole reason."""
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def lab(
+    topology: Annotated[str, typer.Argument(help="A topology's folder, or a name in topologies/.")] = DEFAULT_TOPOLOGY,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the cells and the summary here.")] = None,
+    cli: Annotated[bool, typer.Option("--cli", help="Open Mininet's prompt afterwards.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave everything running.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show the end of the controller's log.")] = False,
+    unprotected: Annotated[bool, typer.Option("--unprotected", help="Do without Zethane: what passes then?")] = False,
+    down: Annotated[str | None, typer.Option("--down", metavar="ID", help="Take a kept run down.")] = None,
+) -> None:
+    """Build a network, log every host in, probe every pair on every service, compare with the policy."""
+    console = Console()
+    interrupts = Interrupts()
+    try:
+        with interrupts.installed():
+            if down is not None:
+                status = take_down(console, down)
+            else:
+                run = Run(console, interrupts, load(topology), json_file, verbose=verbose)
+                status = run.go(cli=cli, keep=keep, unprotected=unprotected)
+    except InputError as error:
+        for problem in error.problems:
+            typer.echo(str(problem), err=True)
+        status = EXIT_INPUT
+    except (LabError, OSError) as error:
+        Console(stderr=True).print(f"[bold red]The lab stopped:[/] {_plain(error)}", highlight=False)
+        status = EXIT_NO
+    except KeyboardInterrupt:
+        status = 128 + signal.SIGINT
+    except Terminated as terminated:
+        status = 128 + terminated.signum
+    raise typer.Exit(status)
+
+
+def _plain(error: Exception) -> str:
+    """An error's text with no meaning for rich's markup."""
+    return str(error).replace("[", "\\[")
+
+
+def load(name: str) -> Topology:
+    """The topology in a folder, or the shipped one of that name. Raises InputError, also for a failed check."""
+    folder = Path(name)
+    if not folder.is_dir() and (TOPOLOGIES / name).is_dir():
+        folder = TOPOLOGIES / name
+    topology = load_topology(folder)
+    errors = topology.check().errors
+    if errors:
+        raise InputError(errors)
+    return topology
+
+
+def take_down(console: Console, run_id: str) -> int:
+    """Take an earlier run down."""
+    failed = Ledger.open_old(run_id).take_down()
+    if failed:
+        raise LabError(f"run {run_id} is not down completely: {'; '.join(failed)}")
+    console.print(f"Run {run_id} is down.")
+    return EXIT_DONE
+
+
+class Run:
+    """One run of the lab, from the network to the verdict."""
+
+    def __init__(
+        self, console: Console, interrupts: Interrupts, topology: Topology, json_file: Path | None, *, verbose: bool
+    ) -> None:
+        self._console = console
+        self._interrupts = interrupts
+        self._topology = topology
+        self._json_file = json_file
+        self._verbose = verbose
+
+    def go(self, *, cli: bool, keep: bool, unprotected: bool) -> int:
+        """Build, log in, measure, show; the exit status."""
+        if self._topology.network is None or not self._topology.hosts:
+            raise LabError(f"{self._topology.folder} has no hosts: there is nothing to build")
+        with self._network(unprotected=unprotected) as network:
+            logins = [] if unprotected else self._log_in(network)
+            started = time.monotonic()
+            verdicts = self._measure(network)
+            self._show(verdicts, logins, time.monotonic() - started)
+            if self._verbose and network.controller:
+                self._console.print(tail(network.controller.log), markup=False)
+            if cli:
+                self._prompt(network)
+            if keep:
+                network.keep()
+                self._tell_how_to_reach(network)
+        return EXIT_NO if any(verdict.mismatch for verdict in verdicts) else EXIT_DONE
+
+    def _network(self, *, unprotected: bool) -> LabNetwork:
+        network = self._topology.network
+        assert network is not None  # noqa: S101 - go() has looked
+        counts = f"{len(network.switches)} switches, {len(network.hosts)} hosts, {len(network.links)} links"
+        self._console.print(f"[bold]{self._topology.folder.name}[/]: {counts}")
+        return LabNetwork(
+            network,
+            self._topology.folder,
+            unprotected=unprotected,
+            interrupts=self._interrupts,
+            progress=lambda step: self._console.log(step) if self._verbose else None,
+        )
+
+    def _log_in(self, network: LabNetwork) -> list[LoginResult]:
+        with self._console.status("Starting the controller …"):
+            controller = network.start_controller()
+        self._console.print(f"The controller listens at {controller.openflow}; every switch is connected.")
+        with self._console.status("Starting the portal …"):
+            network.start_portal()
+        self._console.print(f"The portal is at {', '.join(network.portal_urls)}.")
+        failures: list[LabError] = []
+        hosts = [host for host in network.hosts.values() if host.login]
+        with self._bar() as bar:
+            task = bar.add_task("Logging in", total=len(hosts))
+
+            def done(_: RunningHost, result: LoginResult | LabError) -> None:
+                bar.advance(task)
+                if isinstance(result, LabError):
+                    failures.append(result)
+
+            results = login_all(hosts, network.portal_urls, done)
+        self._show_logins(results)
+        for failure in failures:
+            self._console.print(f"[bold red]Login failed:[/] {_plain(failure)}")
+        return results
+
+    def _show_logins(self, results: Sequence[LoginResult]) -> None:
+        table = Table(box=None, padding=(0, 2, 0, 0))
+        for heading in ("host", "principal", "segment", "session", "until"):
+            table.add_column(heading)
+        got = {result.host: result for result in results}
+        for name in self._topology.hosts:
+            if name in got:
+                one = got[name]
+                table.add_row(name, one.principal, f"[cyan]{one.segment}", str(one.session), one.expires)
+            else:
+                table.add_row(name, "[dim]not logged in")
+        self._console.print(table)
+
+    def _bar(self) -> Progress:
+        return Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=self._console,
+        )
+
+    def _measure(self, network: LabNetwork) -> list[Verdict]:
+        cells = matrix(self._topology.policy, self._topology.parties())
+        hosts = [host for name, host in network.hosts.items() if name != PORTAL]
+        with Prober(hosts, services_of(self._topology.policy)) as prober, self._bar() as bar:
+            task = bar.add_task("Probing", total=prober.count(cells))
+            return prober.measure(cells, lambda: bar.advance(task))
+
+    def _show(self, verdicts: Sequence[Verdict], logins: Sequence[LoginResult], seconds: float) -> None:
+        segments = self._segments() | {result.host: result.segment for result in logins}
+        self._console.print(matrix_view(verdicts, list(self._topology.hosts), segments, self._console.width))
+        self._console.print()
+        self._show_mismatches([verdict for verdict in verdicts if verdict.mismatch])
+        print_summary(self._console, verdicts, seconds)
+        if self._json_file is not None:
+            self._json_file.write_text(json.dumps(report(verdicts), indent=1) + "\n", encoding="utf-8")
+
+    def _segments(self) -> dict[str, str]:
+        """The segment that the policy has for every host that can log in."""
+        parties = self._topology.parties().items()
+        return {name: self._topology.policy.segments_of(principal)[0] for name, principal in parties if principal}
+
+    def _show_mismatches(self, mismatches: Sequence[Verdict]) -> None:
+        """The first with their whole reason, the others in a line each."""
+        for verdict in mismatches[:EXPLAINED]:
+            cell = verdict.cell
+            subject = self._topology.host_principal(cell.source)
+            target = self._topology.host_principal(cell.target)
+            reason = explain(self._topology.policy, subject, target, cell.service)
+            self._console.print(mismatch_text(verdict, reason))
+        for verdict in mismatches[EXPLAINED:]:
+            self._console.print(mismatch_line(verdict), markup=False, highlight=False)
+
+    def _prompt(self, network: LabNetwork) -> None:
+        self._console.print("Mininet's prompt; help lists the commands, exit takes the lab down.")
+        LabPrompt(network)
+
+    def _tell_how_to_reach(self, network: LabNetwork) -> None:
+        run_id = network.ledger.run_id
+        self._console.print(f"\nRun [bold]{run_id}[/] goes on. Take it down with: ./run lab --down {run_id}")
+        if network.controller:
+            self._console.print(f"Controller: export ZETHANE_SOCKET={network.controller.socket}", soft_wrap=True)
+            self._console.print(f"Log:        {network.controller.decisions}", soft_wrap=True)
+        table = Table(box=None, padding=(0, 2, 0, 0))
+        table.add_column("host")
+        table.add_column("a shell in it")
+        for name, keeper in network.keepers.items():
+            table.add_row(name, f"mnexec -a {keeper.pid} bash")
+        self._console.print(table)

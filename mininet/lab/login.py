@@ -1,0 +1,118 @@
+"""Logging hosts in as their people and workloads would: `zethane login`, from inside their namespace."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import pyotp
+
+from lab.errors import LabError
+from lab.host import RunningHost
+from lab.processes import zethane
+from zethane.network.model import Login
+
+PARALLEL = 4
+"""Logins at a time: a command takes a core for about half a second to start."""
+_TOTP_MARGIN = 3.0
+"""Seconds that a code must still be good for when it is typed in."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoginResult:
+    """What a login brought. `expires` is as the portal gives it."""
+
+    host: str
+    principal: str
+    session: int
+    segment: str
+    expires: str
+
+
+def login(host: RunningHost, portals: Sequence[str]) -> LoginResult:
+    """Log a host in, with all of its addresses. Raises LabError with what the command said."""
+    who = host.login
+    if who is None:
+        raise LabError(f"{host.name} has no login in network.yaml")
+    arguments = [*_portals(host, portals), f"--{who.kind}", who.name, "--json"]
+    if who.totp:
+        arguments.append("--totp")
+    answer = _run(host, ["login", *arguments], secrets=_secrets(who))
+    return LoginResult(
+        host.name,
+        f"{who.kind}:{who.name}",
+        int(str(answer["session"])),
+        str(answer["segment"]),
+        str(answer["expires"]),
+    )
+
+
+def logout(host: RunningHost, portals: Sequence[str]) -> None:
+    """Log a host out. Raises LabError with what the command said."""
+    _run(host, ["logout", *_portals(host, portals)[:2]], secrets="")
+
+
+def login_all(
+    hosts: Iterable[RunningHost],
+    portals: Sequence[str],
+    done: Callable[[RunningHost, LoginResult | LabError], None],
+) -> list[LoginResult]:
+    """Log all in, some at a time, and tell each result as it comes. Returns them in the order of the hosts."""
+    listed = [host for host in hosts if host.login]
+    results: dict[str, LoginResult] = {}
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        futures = {pool.submit(_attempt, host, portals): host for host in listed}
+        for future in as_completed(futures):
+            host, result = futures[future], future.result()
+            done(host, result)
+            if isinstance(result, LoginResult):
+                results[host.name] = result
+    return [results[host.name] for host in listed if host.name in results]
+
+
+def _attempt(host: RunningHost, portals: Sequence[str]) -> LoginResult | LabError:
+    try:
+        return login(host, portals)
+    except LabError as error:
+        return error
+
+
+def _portals(host: RunningHost, portals: Sequence[str]) -> list[str]:
+    """`--portal URL` for each family that the host has; each address shows in its connection."""
+    families = {address.version for address in host.addresses}
+    wanted = [url for url in portals if (6 if "[" in urlsplit(url).netloc else 4) in families]
+    return [part for url in wanted for part in ("--portal", url)]
+
+
+def _secrets(who: Login) -> str:
+    """One a line, on standard input: a command line is for everyone to read."""
+    lines = [who.secret]
+    if who.totp:
+        code = pyotp.TOTP(who.totp)
+        left = code.interval - time.time() % code.interval
+        if left < _TOTP_MARGIN:
+            time.sleep(left)
+        lines.append(code.now())
+    return "\n".join(lines) + "\n"
+
+
+def _run(host: RunningHost, arguments: list[str], secrets: str) -> dict[str, object]:
+    try:
+        done = host.run(zethane(*arguments), text_in=secrets, timeout=30)
+    except subprocess.TimeoutExpired:
+        raise LabError(f"{host.name}: zethane {arguments[0]} did not finish within 30 s") from None
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip()[-500:]
+        raise LabError(f"{host.name}: zethane {arguments[0]} failed: {said}")
+    if "--json" not in arguments:
+        return {}
+    try:
+        answer: dict[str, object] = json.loads(done.stdout)
+    except json.JSONDecodeError:
+        raise LabError(f"{host.name}: zethane {arguments[0]} answered {done.stdout[:200]!r}; expected JSON") from None
+    return answer

@@ -1,0 +1,282 @@
+"""The network of a run: hosts in namespaces, bridges, links, and what is started beside them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from lab import openvswitch
+from lab.errors import LabError
+from lab.host import RunningHost
+from lab.interrupts import Interrupts
+from lab.ledger import Ledger
+from lab.login import LoginResult, login, logout
+from lab.names import Names
+from lab.nodes import LabHost, LabMininet, LabSwitch
+from lab.openvswitch import Bridge
+from lab.processes import Controller, stop, tail, wait_for, zethane
+from lab.shell import run
+from zethane.network.model import Link, Network, Switch
+
+PORTAL = "portal"
+"""The portal's name among Mininet's hosts."""
+
+Progress = Callable[[str], None]
+
+
+def _silent(step: str) -> None:
+    """Progress that nobody watches."""
+
+
+class LabNetwork:
+    """A topology on this machine; a context manager that takes down exactly what it made.
+
+    `unprotected` makes bridges that learn and forward by themselves, without a controller: what the lab
+    observes there is what the network does without Zethane.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        topology: Path | None = None,
+        *,
+        unprotected: bool = False,
+        interrupts: Interrupts | None = None,
+        progress: Progress = _silent,
+    ) -> None:
+        self.network = network
+        self.unprotected = unprotected
+        self.hosts: dict[str, RunningHost] = {}
+        self.controller: Controller | None = None
+        self._portal: subprocess.Popen[bytes] | None = None
+        self._topology = topology
+        self._interrupts = interrupts or Interrupts()
+        self._progress = progress
+        self._kept = False
+        self.keepers: dict[str, subprocess.Popen[Any]] = {}
+
+    # Up and down
+
+    def __enter__(self) -> LabNetwork:
+        if os.geteuid() != 0:
+            raise LabError("the lab makes network namespaces and bridges: it needs root")
+        openvswitch.ensure_running()
+        with self._interrupts.shielded():
+            self.ledger = Ledger.open_new()
+            self.names = Names(self.ledger.run_id)
+            self._tag = self.ledger.environment
+            self.mininet = LabMininet(controller=None)
+        try:
+            self._progress(f"run {self.ledger.run_id}")
+            self._build()
+        except BaseException:
+            self.take_down()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._kept or error is not None:
+            self.take_down()
+
+    def keep(self) -> None:
+        """Leave everything running when the block ends; `./run lab --down ID` takes it down."""
+        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        for name, host in self.hosts.items():
+            # A namespace lasts as long as a process in it; the shells end with the lab.
+            self.keepers[name] = host.popen(["sleep", "infinity"], **quiet)
+        self._kept = True
+
+    def take_down(self) -> None:
+        """Take down what was made, however far it got. Raises LabError if something resists."""
+        with self._interrupts.ignored():
+            self._progress("taking the network down")
+            failed = self.ledger.take_down()
+            self.reap()
+        if failed:
+            raise LabError(f"run {self.ledger.run_id} is not down completely: {'; '.join(failed)}")
+
+    def reap(self) -> None:
+        """Collect this process's children and descriptors of a run that is down."""
+        for process in self._programs():
+            stop(process)
+        for node in [*self.mininet.hosts, *self.mininet.switches]:
+            node.terminate()
+            self._forget(node)
+
+    def _programs(self) -> list[subprocess.Popen[Any]]:
+        controller = self.controller.process if self.controller else None
+        return [process for process in (controller, self._portal, *self.keepers.values()) if process]
+
+    @staticmethod
+    def _forget(node: Any) -> None:
+        """Mininet keeps every node in class-wide tables, where a later descriptor would find it."""
+        for table in (node.inToNode, node.outToNode):
+            for descriptor in [number for number, known in table.items() if known is node]:
+                del table[descriptor]
+
+    # Building
+
+    def _build(self) -> None:
+        for switch in self.network.switches.values():
+            self._progress(f"switch {switch.name}")
+            with self._interrupts.shielded():
+                self._add_switch(switch)
+        for position, host in enumerate(self.network.hosts.values()):
+            self._progress(f"host {host.name}")
+            self._add_host(host.name, position, host.switch, host.port, host.mac)
+        if self.network.portal:
+            self._progress("the portal's place")
+            portal = self.network.portal
+            self._add_host(PORTAL, len(self.network.hosts), portal.switch, portal.port, portal.mac)
+        self._progress("links")
+        for link in self.network.links:
+            with self._interrupts.shielded():
+                self._add_link(link)
+        self._progress("bridges")
+        with self._interrupts.shielded():
+            self._start_switches()
+        if self.unprotected:
+            self._progress("spanning tree")
+            wait_for("The spanning tree did not settle", self._is_spanning, 60.0, str)
+
+    def _is_spanning(self) -> bool | None:
+        return openvswitch.is_spanning(self._bridges) or None
+
+    def bridge(self, switch: str) -> str:
+        """The name of a switch's bridge."""
+        return self.names.bridge(switch, self.network.switches[switch].number)
+
+    def port(self, switch: str, number: int) -> str:
+        """The name of the interface at a port of a switch."""
+        return self.names.port(self.network.switches[switch].number, number)
+
+    def _add_switch(self, switch: Switch) -> None:
+        name = self.bridge(switch.name)
+        self.ledger.note("bridge", name)
+        self.mininet.addSwitch(name, cls=LabSwitch, dpid=f"{switch.dpid:016x}", tag=self._tag)
+
+    def _add_host(self, name: str, position: int, switch: str, port: int, mac: int) -> None:
+        with self._interrupts.shielded():
+            node = self.mininet.addHost(name, cls=LabHost, ip=None, tag=self._tag)
+            inside, outside = self.names.host(position), self.port(switch, port)
+            self.ledger.note("interface", inside, outside)
+            bridge = self.mininet[self.bridge(switch)]
+            self.mininet.addLink(node, bridge, port1=0, port2=port, intfName1=inside, intfName2=outside)
+            declared = self.network.hosts.get(name)
+            place = declared or self.network.portal
+            assert place is not None  # noqa: S101 - hosts and the portal are all there is
+            self.hosts[name] = RunningHost(name, node, place.interfaces, declared.login if declared else None)
+            self.hosts[name].configure(inside, mac)
+
+    def _add_link(self, link: Link) -> None:
+        names = [self.port(*link.a), self.port(*link.b)]
+        self.ledger.note("interface", *names)
+        ends = [self.mininet[self.bridge(switch)] for switch, _ in (link.a, link.b)]
+        self.mininet.addLink(*ends, port1=link.a[1], port2=link.b[1], intfName1=names[0], intfName2=names[1])
+
+    def _start_switches(self) -> None:
+        bridges = []
+        for switch in self.network.switches.values():
+            attached = [port for port in switch.ports.values() if self._is_attached(switch, port.number)]
+            ports = {port.number: self.port(switch.name, port.number) for port in attached}
+            trunks = frozenset(port.number for port in attached if port.role == "trunk")
+            bridges.append(Bridge(self.bridge(switch.name), switch.dpid, ports, trunks))
+        names = [name for bridge in bridges for name in bridge.ports.values()]
+        for name in names:
+            run(["ethtool", "-K", name, "tx", "off", "rx", "off"])
+        run(["ip", "-batch", "-"], text_in="".join(f"link set dev {name} up\n" for name in names))
+        openvswitch.create(bridges, run_id=self.ledger.run_id, secure=not self.unprotected)
+        self._bridges = bridges
+
+    def _is_attached(self, switch: Switch, number: int) -> bool:
+        """Ports that are only declared have nothing behind them in the lab."""
+        port = switch.ports[number]
+        return port.host is not None or port.peer is not None or port.role == "portal"
+
+    def set_link(self, link: Link, *, up: bool) -> None:
+        """Take both ends of a link up or down."""
+        for end in (link.a, link.b):
+            run(["ip", "link", "set", "dev", self.port(*end), "up" if up else "down"])
+
+    def set_port(self, host: str, *, up: bool) -> None:
+        """Take the switch's port of a host up or down."""
+        place = self.network.hosts[host]
+        run(["ip", "link", "set", "dev", self.port(place.switch, place.port), "up" if up else "down"])
+
+    def host(self, name: str) -> RunningHost:
+        """A host by its name. Raises LookupError."""
+        if name not in self.hosts:
+            raise LookupError(f"there is no host {name} in the lab")
+        return self.hosts[name]
+
+    # The programs
+
+    def start_controller(self, *extra: str) -> Controller:
+        """Start `zethane run`, or start it again, and wait until it has every switch. Raises LabError."""
+        if self._topology is None:
+            raise LabError("the controller needs the topology's folder")
+        with self._interrupts.shielded():
+            if self.controller is None:
+                self.controller = Controller(self._topology, self.ledger.directory, self._tag)
+            self.controller.start(extra)
+        openflow = self.controller.wait_listening()
+        bridges = [self.bridge(name) for name in self.network.switches]
+        openvswitch.set_controller(bridges, f"tcp:{openflow}")
+        self.controller.wait_switches(list(self.network.switches))
+        return self.controller
+
+    def start_portal(self) -> None:
+        """Start `zethane portal` in its namespace and wait until it listens. Raises LabError."""
+        if self.network.portal is None or self.controller is None:
+            raise LabError("the portal needs a place in the network and a controller")
+        host, port = self.hosts[PORTAL], self.network.portal.tcp_port
+        listen = [part for address in host.addresses for part in ("--listen", _authority(address, port))]
+        command = zethane("portal", *listen, "--controller", str(self.controller.portal_socket))
+        log_file = self.ledger.directory / "portal.log"
+        with self._interrupts.shielded(), log_file.open("ab") as log:
+            self._portal = portal = host.popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+        def ready() -> bool | None:
+            if portal.poll() is not None:
+                raise LabError(f"The portal ended with status {portal.returncode}. {tail(log_file)}")
+            return host.listens(portal.pid, port) or None
+
+        wait_for("The portal did not listen", ready, 30.0, lambda: tail(log_file))
+
+    def stop_portal(self) -> None:
+        """End the portal."""
+        if self._portal is not None:
+            stop(self._portal)
+
+    @property
+    def portal_urls(self) -> list[str]:
+        """What hosts reach the portal at, IPv4 first."""
+        if self.network.portal is None:
+            return []
+        addresses = sorted(self.hosts[PORTAL].addresses, key=lambda address: address.version)
+        return [f"http://{_authority(address, self.network.portal.tcp_port)}" for address in addresses]
+
+    def login(self, name: str) -> LoginResult:
+        """Log a host in through the portal, from inside its namespace. Raises LabError."""
+        return login(self.host(name), self.portal_urls)
+
+    def logout(self, name: str) -> None:
+        """Log a host out. Raises LabError."""
+        logout(self.host(name), self.portal_urls)
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The environment in which `zethane` commands reach this run's controller."""
+        socket = {"ZETHANE_SOCKET": str(self.controller.socket)} if self.controller else {}
+        return self._tag | socket
+
+
+def _authority(address: Any, port: int) -> str:
+    """ADDRESS:PORT with brackets around IPv6 (RFC 3986 §3.2.2)."""
+    return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"

@@ -1,0 +1,65 @@
+"""A journal and a store in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from zethane.errors import CapacityError
+from zethane.identity.session import MAX_SESSION, Session
+
+
+class Records:
+    """A journal that keeps every call as (name, arguments)."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, tuple[Any, ...]]] = []
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return lambda *arguments: self.calls.append((name, arguments))
+
+    def of(self, name: str) -> list[tuple[Any, ...]]:
+        return [arguments for called, arguments in self.calls if called == name]
+
+    def reasons(self) -> list[str]:
+        """The reasons of all denied packets."""
+        return [arguments[0].reason for arguments in self.of("denied")]
+
+
+class MemoryStore:
+    """A store that forgets at the end of the test."""
+
+    def __init__(self) -> None:
+        self.saved: dict[int, Session] = {}
+        self.numbers: dict[tuple[str, str], int] = {}
+        self.last = 0
+        self.steps: dict[str, int] = {}
+
+    def sessions(self) -> list[Session]:
+        return list(self.saved.values())
+
+    def save(self, session: Session) -> None:
+        self.saved[session.number] = session
+
+    def end(self, number: int) -> None:
+        self.saved.pop(number, None)
+
+    def new_number(self, in_use: Callable[[int], bool]) -> int:
+        if self.last >= MAX_SESSION or in_use(self.last + 1):
+            raise CapacityError("no number is left")
+        self.last += 1
+        return self.last
+
+    def number_of(self, kind: str, key: str) -> int:
+        return self.numbers.setdefault((kind, key), 1 + sum(known == kind for known, _ in self.numbers))
+
+    def last_totp_step(self, user: str) -> int:
+        return self.steps.get(user, -1)
+
+    def use_totp_step(self, user: str, step: int) -> bool:
+        if step <= self.last_totp_step(user):
+            return False
+        self.steps[user] = step
+        return True

@@ -1,0 +1,163 @@
+"""A switch in memory: the pipeline's simulator behind the interface that the administrator writes to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+
+from zethane.net.flowkey import ETH_ARP, ETH_IPV4, ETH_IPV6, ICMP, ICMPV6, SCTP, TCP, UDP
+from zethane.pipeline.change import Add, Change, Installed, Remove
+from zethane.pipeline.flow import EntryKey, Flow, Match
+from zethane.pipeline.simulate import Outcome, Simulator
+from zethane.pipeline.tables import VLAN_PRESENT
+from zethane.pipeline.verified import Verified, key_of, verified_flow
+from zethane.service.switch import FlowRemoved, PacketIn, PortState, SwitchEvents
+
+
+def fields_of(frame: bytes, port: int) -> dict[str, int]:
+    """The match fields of an untagged frame, as Open vSwitch would extract them."""
+    fields = {
+        "in_port": port,
+        "eth_dst": int.from_bytes(frame[:6], "big"),
+        "eth_src": int.from_bytes(frame[6:12], "big"),
+        "eth_type": int.from_bytes(frame[12:14], "big"),
+    }
+    if fields["eth_type"] == ETH_IPV4:
+        proto, at, size = frame[23], 34, 4
+        names = "ipv4_src", "ipv4_dst"
+        addresses = frame[26:30], frame[30:34]
+    elif fields["eth_type"] == ETH_IPV6:
+        proto, at, size = frame[20], 54, 16
+        names = "ipv6_src", "ipv6_dst"
+        addresses = frame[22:38], frame[38:54]
+    else:
+        assert fields["eth_type"] == ETH_ARP
+        return fields
+    assert all(len(address) == size for address in addresses)
+    fields |= {name: int.from_bytes(address, "big") for name, address in zip(names, addresses, strict=True)}
+    fields["ip_proto"] = proto
+    first, second = int.from_bytes(frame[at : at + 2], "big"), int.from_bytes(frame[at + 2 : at + 4], "big")
+    if proto in (TCP, UDP, SCTP):
+        name = {TCP: "tcp", UDP: "udp", SCTP: "sctp"}[proto]
+        fields |= {f"{name}_src": first, f"{name}_dst": second}
+        if proto == TCP:
+            fields["tcp_flags"] = frame[at + 13]
+    elif proto in (ICMP, ICMPV6):
+        name = "icmpv4" if proto == ICMP else "icmpv6"
+        fields |= {f"{name}_type": frame[at], f"{name}_code": frame[at + 1]}
+    return fields
+
+
+class FakeSwitch:
+    """Implements `SwitchChannel`; `send` puts a frame in at a port and hands what comes up to the events."""
+
+    def __init__(self, dpid: int, events: SwitchEvents, ports: Sequence[int]) -> None:
+        self.dpid = dpid
+        self.tables: dict[EntryKey, Flow] = {}
+        self.delivered: list[tuple[int, bytes]] = []
+        self.flow_mods = 0
+        self.closed: str | None = None
+        self.meters: dict[int, tuple[int, int]] = {}
+        self.drops: dict[int, int] = {}
+        self._events = events
+        self.ports = [PortState(number, f"p{number}", up=True) for number in ports]
+
+    def connect(self) -> bool:
+        return self._events.connected(self, self.ports)
+
+    # SwitchChannel
+
+    def apply(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            self.flow_mods += 1
+            self._apply(change)
+
+    def install(self, direction: Verified, *, notify: bool, lease: int) -> None:
+        self.apply([Add(verified_flow(direction, notify=notify, lease=lease))])
+
+    def packet_out(self, port: int, frame: bytes) -> None:
+        self.delivered.append((port, frame))
+
+    def commit(self, changes: Sequence[Change]) -> Awaitable[None]:
+        self.apply(changes)
+        return asyncio.sleep(0)
+
+    async def barrier(self) -> None:
+        await asyncio.sleep(0)
+
+    async def read_tables(self) -> list[Installed]:
+        await asyncio.sleep(0)
+        return [
+            Installed(flow.table, flow.priority, flow.match, flow, 0.0, 0, 0, cookie=flow.cookie)
+            for flow in self.tables.values()
+        ]
+
+    async def set_meters(self, meters: dict[int, tuple[int, int]]) -> None:
+        self.meters = dict(meters)
+
+    async def read_meter_drops(self) -> dict[int, int]:
+        return dict(self.drops)
+
+    def close(self, reason: str) -> None:
+        self.closed = reason
+        self._events.disconnected(self, reason)
+
+    # the data plane
+
+    def _apply(self, change: Change) -> None:
+        if isinstance(change, Add):
+            self.tables[change.flow.key] = change.flow
+        elif isinstance(change, Remove):
+            self._remove((change.table, change.priority, change.match))
+        else:
+            for flow in list(self.tables.values()):
+                fits = change.table in (None, flow.table) and _covers(change.match, flow.match)
+                if fits and flow.cookie & change.cookie_mask == change.cookie:
+                    self._remove(flow.key)
+
+    def _remove(self, key: EntryKey, reason: int = 2, packets: int = 1) -> None:
+        flow = self.tables.pop(key, None)
+        if flow is not None and flow.notify_removed:
+            fields = {name: value for name, value, _ in flow.match}
+            self._events.flow_removed(
+                self,
+                FlowRemoved(
+                    flow.cookie,
+                    reason,
+                    key_of(flow.match),
+                    packets,
+                    100 * packets,
+                    flow.idle_timeout,
+                    fields.get("metadata", 0),
+                    fields.get("in_port", 0),
+                ),
+            )
+
+    def expire(self, flow: Flow, reason: int = 0) -> None:
+        """Let an entry time out."""
+        self._remove(flow.key, reason)
+
+    def send(self, port: int, frame: bytes, vlan: int = 0) -> Outcome:
+        """A frame comes in, with a tag if `vlan` is not 0."""
+        fields = fields_of(frame, port) | {"vlan_vid": VLAN_PRESENT | vlan if vlan else 0}
+        outcome = Simulator(self.tables.values()).run(fields)
+        last = outcome.last
+        if outcome.to_controller and last is not None:
+            metadata = outcome.fields.get("metadata", 0)
+            self._events.packet_in(self, PacketIn(port, last.table, last.cookie, metadata, frame))
+        self.delivered += [(out, frame) for out in outcome.ports]
+        return outcome
+
+    def take(self) -> list[tuple[int, bytes]]:
+        """What came out since the last call."""
+        delivered, self.delivered = self.delivered, []
+        return delivered
+
+
+def _covers(general: Match, specific: Match) -> bool:
+    """Whether every packet of `specific` is one of `general` (a non-strict OpenFlow match)."""
+    have = {name: (value, mask) for name, value, mask in specific}
+    return all(
+        name in have and have[name][1] & mask == mask and have[name][0] & mask == value
+        for name, value, mask in general
+    )

@@ -1,0 +1,178 @@
+"""Remarks, membership, the policy's own tests, explanations and the matrix."""
+
+from __future__ import annotations
+
+import pytest
+
+from zethane.document import Place
+from zethane.policy.check import Report, check
+from zethane.policy.compile import compile_policy
+from zethane.policy.explain import explain
+from zethane.policy.lint import lint
+from zethane.policy.load import parse_policy
+from zethane.policy.matrix import matrix, services_of
+from zethane.policy.model import Service
+from zethane.policy.principal import Principal
+
+A = Principal("user", "ann", frozenset({"a"}))
+A_MFA = Principal("user", "amy", frozenset({"a"}), mfa=True)
+B = Principal("workload", "box", frozenset({"b"}))
+HEAD = "version: 1\nsegments: {a: {groups: [a]}, b: {groups: [b]}}\n"
+
+
+def remarks(rest: str, people: tuple[Principal, ...] = (A, B)) -> list[str]:
+    policy = parse_policy(HEAD + rest, "p")
+    return [str(finding) for finding in lint(policy, compile_policy(policy), people)]
+
+
+def report(rest: str, *people: Principal) -> Report:
+    policy = parse_policy(HEAD + rest, "p")
+    population = [(person, Place("ids", 7, 3, f"users.{person.name}")) for person in people]
+    return check(policy, population, {"ann": A, "box": B, "ghost": None})
+
+
+@pytest.mark.parametrize(
+    ("rules", "remark"),
+    [
+        (
+            "  - {id: x, from: [a], to: [b], services: [tcp/1-9]}\n"
+            "  - {id: no, from: [any], to: [b], services: [tcp/1-5, tcp/6-20], action: deny}",
+            "p:4:5: rule x: can never match: deny rules cover all of it [dead-rule]",
+        ),
+        (
+            "  - {id: x, from: [a], to: [b], services: [tcp/1], when: {mfa: true}}",
+            "p:4:5: rule x: can never match: nobody can be in a with a second factor [dead-rule]",
+        ),
+        (
+            "  - {id: x, from: [a], to: [b], services: [tcp/1-9]}\n"
+            "  - {id: w, from: [a], to: [b], services: [tcp/4], when: {mfa: false}}",
+            "p:5:5: rule w: adds nothing to rule x on line 4 [covered-rule]",
+        ),
+        (
+            "  - {id: x, from: [a], to: [b], services: [tcp/1]}\n  - {id: w, from: [a], to: [b], services: [tcp/1]}",
+            "p:4:5: rule x: adds nothing to rule w on line 5 [covered-rule]",
+        ),
+        (
+            "  - {id: x, from: [a], to: [b], services: [tcp/1, tcp/1]}",
+            "p:4:5: rule x: names tcp/1 twice [repeated-service]",
+        ),
+        (
+            "  - {id: x, from: [a], to: [b], services: [tcp/1, tcp]}",
+            "p:4:5: rule x: names tcp/1 beside tcp, which covers it [repeated-service]",
+        ),
+        ("  - {id: x, from: [a], to: [b], services: [any]}", "p:4:5: rule x: opens any service [open-rule]"),
+        ("  - {id: x, from: [any], to: [b], services: [tcp]}", "p:4:5: rule x: lets any segment in [open-rule]"),
+        ("  - {id: x, from: [a], to: [any], services: [tcp]}", "p:4:5: rule x: opens any segment [open-rule]"),
+    ],
+)
+def test_each_remark_names_its_rule(rules: str, remark: str) -> None:
+    """One remark, with the line of the rule that it is about."""
+    assert remarks(f"rules:\n{rules}") == [remark]
+
+
+def test_services_that_are_the_same_under_two_names_are_remarked() -> None:
+    """Split ranges are no excuse."""
+    assert remarks("services: {x: [tcp/1-3], y: [tcp/1-2, tcp/3]}") == [
+        "p:3:26: services.y: is the same as x [repeated-service]"
+    ]
+
+
+def test_a_segment_nobody_can_be_in_is_remarked() -> None:
+    """Its selector is shown, and rules about it can never match."""
+    found = remarks("rules:\n  - {id: x, from: [a], to: [b], services: [tcp/1]}", (A,))
+    assert found == [
+        "p:2:30: segments.b: nobody can be in this segment: no identity has group b [empty-segment]",
+        "p:4:5: rule x: can never match: nobody can be in b [dead-rule]",
+    ]
+
+
+def test_a_careful_policy_gets_no_remarks() -> None:
+    """A deny that only guards is meant; so is a rule for a second factor that somebody has."""
+    rules = (
+        "rules:\n  - {id: x, from: [a], to: [b], services: [tcp/1-9], when: {mfa: true}}\n"
+        "  - {id: y, from: [a], to: [b], services: [tcp/5-12]}\n"
+        "  - {id: no, from: [any], to: [any], services: [tcp/22], action: deny}"
+    )
+    assert remarks(rules, (A_MFA, B)) == []
+
+
+def test_principals_outside_exactly_one_segment_are_errors() -> None:
+    """They are named with their segments, where the identities have them."""
+    neither, both = Principal("user", "nil"), Principal("user", "two", frozenset("ab"))
+    found = report("", A, neither, both)
+    assert [str(problem) for problem in found.errors] == [
+        "ids:7:3: users.nil: principal user:nil is in no segment; expected exactly one segment of p",
+        "ids:7:3: users.two: principal user:two is in more than one segment: a, b; expected exactly one segment of p",
+    ]
+    assert not found.passed
+
+
+def test_the_policys_own_tests_run() -> None:
+    """Both that hold and that fail are reported; one that fails fails the check."""
+    rules = "rules:\n  - {id: x, from: [a], to: [b], services: [tcp/1-9]}\ntests:\n"
+    good = "  - {allow: ann -> box, service: tcp/2-3}\n  - {deny: ghost -> box, service: any}\n"
+    bad = "  - {deny: ann->box, service: tcp/8-12}\n  - {allow: ann -> box, service: tcp/8-12}\n"
+    found = report(rules + good + bad, A, B)
+    assert [outcome.passed for outcome in found.outcomes] == [True, True, False, False]
+    assert found.outcomes[2].decision.reason == "rule x allows tcp/8 from a to b"
+    assert found.outcomes[3].decision.reason == "no rule allows tcp/10 from a to b"
+    assert not found.passed
+    assert report(rules + good, A, B).passed
+
+
+def test_a_test_about_an_unknown_host_is_an_error() -> None:
+    """The line is that of the test."""
+    found = report("tests:\n  - {deny: gost -> box, service: tcp/1}", A, B)
+    assert [str(problem) for problem in found.errors] == [
+        "p:4:5: tests: no host is named 'gost'; did you mean 'ghost'?"
+    ]
+    assert found.outcomes == ()
+
+
+def test_an_explanation_has_the_whole_reason() -> None:
+    """Both parties, every rule with why it applies or not, and the winner's line."""
+    policy = parse_policy(
+        HEAD + "rules:\n"
+        "  - {id: x, from: [a], to: [b], services: [tcp/1]}\n"
+        "  - {id: y, from: [any], to: [b], services: [tcp], when: {mfa: true}}\n"
+        "  - {id: no, from: [a], to: [any], services: [tcp/1], action: deny}\n"
+        "  - {id: other, from: [b], to: [a], services: [udp/1]}\n",
+        "p",
+    )
+    view = explain(policy, A, B, Service.parse("tcp/1")).view()
+    assert (view["decision"], view["rule"], view["place"]) == ("deny", "no", "p:6")
+    assert view["reason"] == "rule no denies tcp/1 from a to b"
+    assert view["from"] == {
+        "principal": "user:ann",
+        "mfa": False,
+        "segments": [{"segment": "a", "because": "group a"}],
+    }
+    assert [(rule["rule"], rule["applies"], rule["because"]) for rule in view["considered"]] == [
+        ("x", True, "matches, but rule no denies"),
+        ("y", False, "needs a second factor"),
+        ("no", True, "decides"),
+        ("other", False, "from b, not a; to a, not b; for udp/1"),
+    ]
+
+
+def test_an_explanation_of_nobody_says_so() -> None:
+    """A host without a login is not authenticated."""
+    view = explain(parse_policy(HEAD, "p"), None, B, Service.parse("icmp")).view()
+    assert (view["decision"], view["reason"]) == ("deny", "the subject is not authenticated")
+
+
+def test_the_matrix_has_every_ordered_pair_and_named_service() -> None:
+    """Names are expanded, `any` adds none, a range is one cell, and a host has no cell with itself."""
+    policy = parse_policy(
+        HEAD + "services: {dns: [udp/53, tcp/53], unused: [tcp/9]}\nrules:\n"
+        "  - {id: d, from: [a], to: [b], services: [dns, any]}\n"
+        "  - {id: r, from: [b], to: [a], services: [tcp/1-4]}\n"
+        "  - {id: n, from: [b], to: [a], services: [tcp/3], action: deny}\n",
+        "p",
+    )
+    assert [str(service) for service in services_of(policy)] == ["tcp/1-4", "tcp/3", "tcp/53", "udp/53"]
+    cells = [cell.view() for cell in matrix(policy, {"ann": A, "box": B, "ghost": None})]
+    assert len(cells) == 3 * 2 * 4
+    assert {"from": "ann", "to": "box", "service": "udp/53", "decision": "allow", "rule": "d"} in cells
+    assert {"from": "box", "to": "ann", "service": "tcp/1-4", "decision": "deny", "rule": "n"} in cells
+    assert {"from": "ghost", "to": "box", "service": "tcp/53", "decision": "deny", "rule": None} in cells

@@ -122,7 +122,10 @@ class Controller:
             self.require_alive()
             if not self.socket.exists():
                 return None
-            told = {entry["name"]: entry for entry in self.get("/switches")["switches"]}
+            try:
+                told = {entry["name"]: entry for entry in self.get("/switches")["switches"]}
+            except LabError:
+                return None  # not yet: the file may be there before, or since a crash without, a listener
             return all(told.get(name, {}).get("ready") for name in names) or None
 
         wait_for("Not every switch was ready", ready, timeout, lambda: tail(self.log))

@@ -158,6 +158,5 @@ def _covers(general: Match, specific: Match) -> bool:
     """Whether every packet of `specific` is one of `general` (a non-strict OpenFlow match)."""
     have = {name: (value, mask) for name, value, mask in specific}
     return all(
-        name in have and have[name][1] & mask == mask and have[name][0] & mask == value
-        for name, value, mask in general
+        name in have and have[name][1] & mask == mask and have[name][0] & mask == value for name, value, mask in general
     )

@@ -6,8 +6,8 @@ import ipaddress
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from zethane.app.reload import PolicyFile
 from zethane.adapters.audit_log import AuditLog
+from zethane.app.reload import PolicyFile
 from zethane.errors import InputError, Problem
 from zethane.identity.directory import Directory
 from zethane.identity.session import Endpoint, Session
@@ -200,5 +200,3 @@ def _name(session: Session) -> str:
 
 def _is_named(live: Live, name: str) -> bool:
     return name in (live.session.principal.name, _name(live.session))
-
-

@@ -17,7 +17,8 @@ from zethane.policy.model import Policy
 _log = structlog.get_logger("zethane.policy")
 
 Use = Callable[[Policy], Awaitable[object]]
-Refused = Callable[[str], None]
+Refused = Callable[[str, str], None]
+"""Called with the version that stays in force, and what is wrong with the one that was refused."""
 
 
 class PolicyFile:
@@ -74,7 +75,7 @@ class PolicyFile:
         self.problems = problems
         for problem in problems:
             _log.error("policy-refused", problem=str(problem), in_force=self._digest)
-        self._refused("; ".join(str(problem) for problem in problems[:10]))
+        self._refused(self._digest, "; ".join(str(problem) for problem in problems[:10]))
 
     async def watch(self) -> None:
         """Reload whenever the file changes, until cancelled. The folder is watched: editors replace files."""

@@ -1,40 +1,19 @@
-"""Endpoints and sessions: an authenticated principal bound to one place until it ends."""
+"""Sessions: an authenticated principal bound to one endpoint until it ends."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from zethane.net.endpoint import Attachment, Endpoint
 from zethane.policy.principal import Principal
+
+__all__ = ["MAX_ADDRESSES", "MAX_SESSION", "Attachment", "Endpoint", "Session"]
 
 MAX_SESSION = 2**24 - 2
 """Highest session number: it has 24 bits in the cookie and in the metadata; the last value is the portal's."""
 
-PORTAL_NUMBER = 2**24 - 1
-"""The number that stands for the portal where a session's number would be."""
-
 MAX_ADDRESSES = 8
 """IP addresses that one session may hold, both families together."""
-
-
-@dataclass(frozen=True, slots=True)
-class Attachment:
-    """Where a network card is: datapath id, OpenFlow port, VLAN id (0: untagged) and MAC as integer."""
-
-    dpid: int
-    port: int
-    vlan: int
-    mac: int
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """An attachment with the one IP address that a connection to the portal came from.
-
-    `address` is the packed address: 4 bytes of IPv4 or 16 of IPv6.
-    """
-
-    attachment: Attachment
-    address: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from zethane.identity.session import Attachment
+from zethane.net.endpoint import Attachment
 from zethane.pipeline.addresses import destination_fields, source_fields
 from zethane.pipeline.fields import (
     EGRESS_PORT,

@@ -29,6 +29,9 @@ EGRESS_SWITCH = "reg2"
 EGRESS_PORT = "reg3"
 """OpenFlow port of the object on its switch."""
 
+PORTAL_NUMBER = 2**24 - 1
+"""The number that stands for the portal where a session's number would be; no session has it."""
+
 MAX_RULE = 0xFEFF
 """Highest number of a policy rule; the numbers above say why a packet came up without one."""
 

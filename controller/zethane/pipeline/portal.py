@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from zethane.identity.session import PORTAL_NUMBER, Attachment
+from zethane.net.endpoint import Attachment
 from zethane.net.flowkey import TCP, FlowKey
 from zethane.pipeline.addresses import destination_fields, source_fields
 from zethane.pipeline.fields import (
@@ -20,6 +20,7 @@ from zethane.pipeline.fields import (
     OBJECT_MASK,
     OBJECT_SHIFT,
     PARTIES_MASK,
+    PORTAL_NUMBER,
     SUBJECT_MASK,
     SUBJECT_SHIFT,
     Reason,

@@ -10,12 +10,12 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any
 
-from zethane.errors import AddressInUse, ChannelError, SessionError
-from zethane.identity.session import PORTAL_NUMBER, Endpoint, Session
+from zethane.errors import AddressInUse, SessionError
+from zethane.identity.session import Endpoint, Session
 from zethane.net.flowkey import TCP
 from zethane.net.mac import is_multicast
 from zethane.pipeline.bindings import MAX_LEASE
-from zethane.pipeline.fields import Reason, meter_text, split_cookie
+from zethane.pipeline.fields import PORTAL_NUMBER, Reason, meter_text, split_cookie
 from zethane.pipeline.verified import FIN_IDLE
 from zethane.policy.model import Policy
 from zethane.policy.principal import Principal
@@ -279,9 +279,9 @@ class Administrator:
         channel = point.channel
         try:
             changes = await self.enforcement.reconcile(point)
-        except ChannelError as error:
+        except Exception as error:  # noqa: BLE001  # whatever it is, this switch is not right: start over with it
             if channel is not None:
-                channel.close(f"could not be reconciled: {error}")
+                channel.close(f"could not be reconciled: {type(error).__name__}: {error}")
             return
         self.state.journal.switch("reconciled", point.switch.name, f"{changes} changes", self.state.clock())
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from zethane.identity.session import PORTAL_NUMBER
 from zethane.net.flowkey import ICMP, ICMPV6, FlowKey
 from zethane.pipeline.change import Installed
-from zethane.pipeline.fields import split_cookie
+from zethane.pipeline.fields import PORTAL_NUMBER, split_cookie
 from zethane.pipeline.flow import EntryKey, Flow
 from zethane.pipeline.portal import PORTAL_COOKIE, portal_flow
 from zethane.pipeline.tables import Priority, Table

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from zethane.identity.session import PORTAL_NUMBER, Attachment, Endpoint
+from zethane.identity.session import Attachment, Endpoint
 from zethane.net.flowkey import TCP, TCP_ACK, TCP_SYN, FlowKey, Packet, parse_frame
 from zethane.net.mac import is_multicast
 from zethane.pipeline.change import Add, RemoveMatching
-from zethane.pipeline.fields import ALL_BITS, split_cookie
+from zethane.pipeline.fields import ALL_BITS, PORTAL_NUMBER, split_cookie
 from zethane.pipeline.flow import match
 from zethane.pipeline.portal import PORTAL_COOKIE, Portal, portal_flow
 from zethane.pipeline.tables import Table

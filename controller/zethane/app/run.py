@@ -1,0 +1,182 @@
+"""The controller as a process: wiring, the event loop, and an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import structlog
+import uvloop
+
+from zethane.adapters.audit_log import AuditLog
+from zethane.adapters.openflow.listener import Listener
+from zethane.adapters.store.sqlite import SqliteStore
+from zethane.api.app import create_app
+from zethane.api.portal_backend import create_app as create_portal_backend
+from zethane.api.server import serve_tls, serve_unix
+from zethane.app.controller import Controller
+from zethane.app.journal import LogJournal
+from zethane.app.reload import PolicyFile
+from zethane.app.settings import Settings
+from zethane.app.topology import Topology, load_topology
+from zethane.errors import ChannelError, InputError, Problem
+from zethane.network.model import Network
+from zethane.service.administrator import Administrator
+from zethane.service.authentication import Authenticator
+from zethane.service.points import Fabric
+from zethane.service.policy_in_force import PolicyInForce
+from zethane.service.state import State
+
+TICK = 0.1
+"""Seconds between looks at what has come to its end. Switches end leases by themselves, to the second."""
+
+ACCOUNT_INTERVAL = 5.0
+"""Seconds between readings of what the meters have left out."""
+
+PASSWORD_THREADS = 2
+
+_log = structlog.get_logger("zethane")
+
+
+def run(settings: Settings) -> None:
+    """Run the controller until SIGTERM or SIGINT. Raises InputError before anything is started."""
+    topology = load_topology(settings.topology)
+    report = topology.check()
+    if report.errors:
+        raise InputError(report.errors)
+    if topology.network is None:
+        missing = Problem(str(settings.topology / "network.yaml"), "missing: it names the switches to control")
+        raise InputError([missing])
+    settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    uvloop.run(_Process(settings, topology, topology.network).run())
+
+
+class _Process:
+    """Everything that lives as long as the process."""
+
+    def __init__(self, settings: Settings, topology: Topology, network: Network) -> None:
+        self._settings = settings
+        self._topology = topology
+        self._network = network
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stop = asyncio.Event()
+
+    async def run(self) -> None:
+        """Start everything, wait for the signal, stop everything in the opposite order."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        async with AsyncExitStack() as stack:
+            await self._start(stack)
+            await self._stop.wait()
+            _log.info("stopping")
+
+    async def _start(self, stack: AsyncExitStack) -> None:
+        settings = self._settings
+        store = SqliteStore(settings.store_file)
+        stack.callback(store.close)
+        log = AuditLog(settings.decision_log)
+        log.start()
+        stack.callback(log.close)
+        fabric = Fabric(self._network)
+        journal = LogJournal(log, fabric)
+        policy = PolicyInForce(self._topology.policy, store)
+        administrator = Administrator(
+            State(time.time, journal, fabric, policy, settings.limits), store, store, self._spawn
+        )
+        stack.push_async_callback(self._cancel)
+        journal.policy("loaded", self._topology.policy.digest, "at start", time.time())
+        administrator.restore(store.sessions())
+
+        policy_file = PolicyFile(self._topology, administrator.use_policy, _refusals(journal), time.time)
+        controller = Controller(administrator, self._topology.directory, log, policy_file)
+        passwords = ThreadPoolExecutor(PASSWORD_THREADS, "password")
+        stack.callback(passwords.shutdown, wait=False, cancel_futures=True)
+        authenticator = Authenticator(
+            controller, self._topology.directory, store, time.time, passwords, journal.login_refused
+        )
+        await self._serve(stack, controller, authenticator)
+
+        listener = Listener(administrator)
+        host, port = await listener.start(settings.openflow_host, settings.openflow_port, settings.openflow_tls)
+        stack.push_async_callback(listener.stop)
+        self._spawn(_keep_time(administrator))
+        self._spawn(_keep_accounts(administrator))
+        self._spawn(policy_file.watch())
+        _announce(settings.run_file, host, port)
+        stack.callback(settings.run_file.unlink, missing_ok=True)
+
+    async def _serve(self, stack: AsyncExitStack, controller: Controller, authenticator: Authenticator) -> None:
+        settings = self._settings
+        app = create_app(controller)
+        operators = await serve_unix(app, settings.api_socket)
+        stack.push_async_callback(operators.stop)
+        portal = await serve_unix(create_portal_backend(controller, authenticator), settings.portal_socket)
+        stack.push_async_callback(portal.stop)
+        if (tls := settings.api_tls) is not None:
+            remote = await serve_tls(app, tls.host, tls.port, tls.certificate, tls.key, tls.client_ca)
+            stack.push_async_callback(remote.stop)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.critical("task-failed", exc_info=error)
+
+    async def _cancel(self) -> None:
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+async def _keep_time(administrator: Administrator) -> None:
+    while True:
+        await asyncio.sleep(TICK)
+        try:
+            administrator.tick(time.time())
+        except Exception:  # noqa: BLE001  # the clock must go on: it ends everybody else's sessions too
+            _log.exception("tick-failed")
+
+
+async def _keep_accounts(administrator: Administrator) -> None:
+    while True:
+        await asyncio.sleep(ACCOUNT_INTERVAL)
+        for dpid in administrator.state.fabric.points:
+            await _account(administrator, dpid)
+
+
+def _refusals(journal: LogJournal) -> Callable[[str, str], None]:
+    def refused(version: str, detail: str) -> None:
+        journal.policy("refused", version, detail, time.time())
+
+    return refused
+
+
+async def _account(administrator: Administrator, dpid: int) -> None:
+    point = administrator.state.fabric.points[dpid]
+    try:
+        await administrator.account_for_drops(point)
+    except ChannelError as error:
+        _log.warning("meters-unread", switch=point.switch.name, reason=str(error))
+
+
+def _announce(file: Path, host: str, port: int) -> None:
+    """Say that everything listens. Written whole or not at all: whoever waits for it may read it at once."""
+    text = json.dumps({"pid": os.getpid(), "openflow": f"{host}:{port}"})
+    fresh = file.with_suffix(".new")
+    fresh.write_text(text, encoding="utf-8")
+    fresh.replace(file)
+    _log.info("ready", openflow=f"{host}:{port}")

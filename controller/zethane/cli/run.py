@@ -1,0 +1,97 @@
+"""`zethane run`: the controller."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+
+from zethane.adapters.openflow.listener import TlsFiles
+from zethane.app.run import run as run_controller
+from zethane.app.settings import ApiTls, Settings
+from zethane.errors import InputError, Problem
+from zethane.service.points import MeterRates
+from zethane.service.state import Limits
+
+HOURS = 3600.0
+
+
+def run(
+    topology: Annotated[Path, typer.Argument(help="Folder with policy.yaml, identities.yaml and network.yaml.")],
+    state_dir: Annotated[
+        Path, typer.Option(help="Sockets, store and decision log.", envvar="ZETHANE_STATE_DIR")
+    ] = Path("/run/zethane"),
+    openflow: Annotated[str, typer.Option(help="HOST:PORT for switches; port 0 takes a free one.")] = "127.0.0.1:6653",
+    openflow_tls: Annotated[
+        tuple[Path, Path, Path] | None,
+        typer.Option(metavar="CERTIFICATE KEY CA", help="PEM files; every switch needs a certificate of this CA."),
+    ] = None,
+    api: Annotated[str | None, typer.Option(help="HOST:PORT for the API over TLS, beside its unix socket.")] = None,
+    api_tls: Annotated[
+        tuple[Path, Path, Path] | None,
+        typer.Option(metavar="CERTIFICATE KEY CA", help="PEM files; every client needs a certificate of this CA."),
+    ] = None,
+    session_lifetime: Annotated[float, typer.Option(min=1, help="Seconds after which a session ends.")] = 8 * HOURS,
+    reauthenticate_after: Annotated[
+        float, typer.Option(min=1, help="Seconds after which a session ends unless its principal logs in again.")
+    ] = 8 * HOURS,
+    flows_per_session: Annotated[int, typer.Option(min=1, help="Live flows that one session may open.")] = 4096,
+    verify_rate: Annotated[int, typer.Option(min=1, help="New flows per second and port.")] = 5000,
+    deny_log_rate: Annotated[int, typer.Option(min=1, help="Denied packets per second and switch to log.")] = 100,
+    log_json: Annotated[bool, typer.Option(help="Log to standard error as JSON.")] = False,
+) -> None:
+    """Run the controller until SIGTERM or Ctrl-C."""
+    _log_to_stderr(as_json=log_json)
+    host, port = _address("--openflow", openflow)
+    limits = Limits(
+        flows_per_session=flows_per_session,
+        session_lifetime=session_lifetime,
+        reauthenticate_after=reauthenticate_after,
+        meters=MeterRates(deny=deny_log_rate, verify=verify_rate),
+    )
+    settings = Settings(
+        topology,
+        state_dir,
+        host,
+        port,
+        TlsFiles(*openflow_tls) if openflow_tls else None,
+        _api_tls(api, api_tls),
+        limits,
+    )
+    run_controller(settings)
+
+
+def _api_tls(address: str | None, files: tuple[Path, Path, Path] | None) -> ApiTls | None:
+    if address is None and files is None:
+        return None
+    if address is None or files is None:
+        raise InputError([Problem("--api", "--api and --api-tls go together")])
+    host, port = _address("--api", address)
+    return ApiTls(host, port, *files)
+
+
+def _address(option: str, text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 0xFFFF:
+        raise InputError([Problem(option, f"expected HOST:PORT, not {text!r}")])
+    return host.strip("[]"), int(port)
+
+
+def _log_to_stderr(*, as_json: bool) -> None:
+    render: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            render,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )

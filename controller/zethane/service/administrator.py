@@ -38,6 +38,9 @@ REMOVED_IDLE, REMOVED_HARD, REMOVED_DELETED = 0, 1, 2
 COUNTERS_DUE = 30.0
 """Seconds to wait for the last counters of a flow that was taken back."""
 
+LEASE_INTERVAL = 60.0
+"""Seconds between looks for leases to renew: far less than half of MAX_LEASE."""
+
 Spawn = Callable[[Coroutine[Any, Any, None]], object]
 
 
@@ -54,6 +57,7 @@ class Administrator:
         self._numbers = numbers
         self._spawn = spawn
         self._leased: dict[int, float] = {}
+        self._leases_due = 0.0
 
     # sessions
 
@@ -216,13 +220,19 @@ class Administrator:
         """End what has come to its end, renew leases that run out before their session, settle old accounts."""
         for live in self.state.sessions.expired(now):
             self.end(live, "expired")
+        if now >= self._leases_due:
+            self._leases_due = now + LEASE_INTERVAL
+            self._renew_leases(now)
+        for flow, why in self.state.flows.overdue(now - COUNTERS_DUE):
+            self._report_end(flow, why, now)
+
+    def _renew_leases(self, now: float) -> None:
+        """Sessions longer than a lease can be get another one while half of the old is still there."""
         for live in self.state.sessions:
             until = self._leased[live.session.number]
             if until < live.session.ends and until - now < MAX_LEASE / 2:
                 self._lease(live)
                 self.enforcement.session_changed(live)
-        for flow, why in self.state.flows.overdue(now - COUNTERS_DUE):
-            self._report_end(flow, why, now)
 
     async def account_for_drops(self, point: Point) -> None:
         """Log how many packets the meters of a switch have left out since the last time. Raises ChannelError."""

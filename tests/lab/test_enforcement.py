@@ -1,0 +1,270 @@
+"""Enforcement on real Open vSwitch: what stops, when its last packet was, and what is not disturbed."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.shell import run
+from lab.stream import Stream
+from labsite import SETTLED, TOPOLOGIES, Site, running
+
+pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("switches")]
+
+POLICY = """
+version: 1
+segments:
+  web: {labels: {tier: web}}
+  app: {labels: {tier: app}}
+  db: {labels: {tier: db}}
+  staff: {groups: [staff]}
+rules:
+  - {id: app-db, from: [app], to: [db], services: [tcp/5432, udp/5432, icmp]}
+  - {id: web-app, from: [web], to: [app], services: [udp/8080]}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The three-tier topology with a policy that a test may change."""
+    copy = tmp_path / "topology"
+    shutil.copytree(TOPOLOGIES / "three-tier", copy)
+    (copy / "policy.yaml").write_text(POLICY, encoding="utf-8")
+    return copy
+
+
+@pytest.fixture
+def site(folder: Path) -> Iterator[Site]:
+    """Three tiers, all of the servers logged in."""
+    with running(folder, login=("app1", "db1", "web1")) as running_site:
+        yield running_site
+
+
+def assert_ends(stream: Stream, moment: float, *, more: int = 200) -> float:
+    """Nothing sent after `moment` plus the switch's cache arrives, however much is sent; the last packet's delay."""
+    stream.wait_sent(more)
+    late = [packet for packet in stream.received if packet.sent > moment + SETTLED]
+    assert late == []
+    last = stream.last_received
+    assert last is not None
+    assert last < moment + SETTLED
+    return last - moment
+
+
+@pytest.mark.parametrize(("proto", "port"), [("tcp", 5432), ("udp", 5432), ("icmp", 0)])
+def test_an_established_flow_stops_with_its_session(site: Site, proto: str, port: int, record_property) -> None:
+    """The session of either end: the subject's here. The last packet's delay goes into the report."""
+    hosts = site.network.hosts
+    with Stream(hosts["app1"], hosts["db1"], proto, port) as stream:  # type: ignore[arg-type]  # from the table above
+        stream.wait_received(50)
+        moment = site.end("app1")
+        if proto == "tcp":
+            stream.wait_received(0)
+            time_after_end = moment + SETTLED
+            while time.monotonic() < time_after_end:
+                pass  # bounded by SETTLED: TCP sends nothing more by itself that could be waited for
+            assert [packet for packet in stream.received if packet.received > time_after_end] == []
+            delay = (stream.last_received or moment) - moment
+        else:
+            delay = assert_ends(stream, moment)
+    record_property("last_packet_after_s", delay)
+    record = site.wait_record("flow_end", reason="session-revoked")
+    assert record["packets"] > 0
+    assert record["bytes"] > 0
+    assert record["subject"]["principal"] == "workload:app1"
+
+
+def test_the_objects_session_ends_flows_as_well(site: Site) -> None:
+    hosts = site.network.hosts
+    with Stream(hosts["app1"], hosts["db1"], "udp", 5432) as stream:
+        stream.wait_received(50)
+        assert_ends(stream, site.end("db1"))
+
+
+def test_the_first_packet_is_delivered_once_and_nothing_is_lost_or_doubled(site: Site) -> None:
+    hosts = site.network.hosts
+    with Stream(hosts["app1"], hosts["db1"], "udp", 5432) as stream:
+        stream.wait_received(200)
+        stream.stop()
+        numbers = [packet.number for packet in stream.received]
+    assert numbers[0] == min(stream.sent)
+    assert sorted(numbers) == sorted(set(numbers))
+    assert stream.missing() == []
+
+
+def test_a_port_that_goes_down_ends_its_session(site: Site) -> None:
+    site.network.set_port("app1", up=False)
+    record = site.wait_record("session", reason="port-down")
+    assert record["subject"]["principal"] == "workload:app1"
+    site.network.set_port("app1", up=True)
+    assert "workload:app1" not in {session["principal"] for session in site.get("/sessions")["sessions"]}
+
+
+def test_a_deny_that_enters_the_policy_cuts_its_flow_and_no_other(site: Site, folder: Path) -> None:
+    hosts = site.network.hosts
+    with (
+        Stream(hosts["app1"], hosts["db1"], "udp", 5432) as cut,
+        Stream(hosts["web1"], hosts["app1"], "udp", 8080) as kept,
+    ):
+        cut.wait_received(50)
+        kept.wait_received(50)
+        since = time.monotonic()
+        before = site.get("/policy")["version"]
+        deny = "  - {id: stop, from: [app], to: [db], services: [udp/5432], action: deny}\n"
+        (folder / "policy.yaml").write_text(POLICY + deny, encoding="utf-8")
+        site.wait_record("flow_end", reason="policy-changed")
+        assert site.get("/policy")["version"] != before
+        assert_ends(cut, time.monotonic())
+        kept.wait_received(100)
+        kept.stop()
+        assert kept.missing(since) == []
+
+
+def test_a_reload_that_changes_an_unrelated_rule_loses_no_packet(site: Site, folder: Path) -> None:
+    hosts = site.network.hosts
+    with Stream(hosts["app1"], hosts["db1"], "udp", 5432, interval=0.001) as stream:
+        stream.wait_received(100)
+        before = site.get("/policy")["version"]
+        (folder / "policy.yaml").write_text(POLICY.replace("udp/8080", "udp/8081"), encoding="utf-8")
+        site.wait_record("policy", file=str(folder / "policy.yaml"), event="policy") if False else None
+        deadline = time.monotonic() + 10
+        while site.get("/policy")["version"] == before:
+            assert time.monotonic() < deadline
+        stream.wait_received(300)
+        stream.stop()
+        assert stream.missing() == []
+
+
+def test_a_bad_policy_is_refused_and_the_old_one_stays(site: Site, folder: Path) -> None:
+    hosts = site.network.hosts
+    before = site.get("/policy")["version"]
+    with Stream(hosts["app1"], hosts["db1"], "udp", 5432) as stream:
+        stream.wait_received(50)
+        (folder / "policy.yaml").write_text(POLICY.replace("to: [db]", "to: [nowhere]"), encoding="utf-8")
+        deadline = time.monotonic() + 10
+        while (policy := site.get("/policy"))["error"] is None:
+            assert time.monotonic() < deadline
+        assert policy["version"] == before
+        assert "nowhere" in str(policy["error"])
+        stream.wait_received(100)
+        stream.stop()
+        assert stream.missing() == []
+
+
+def test_the_controllers_death_opens_nothing_and_its_return_loses_no_packet(site: Site) -> None:
+    hosts = site.network.hosts
+    controller = site.network.controller
+    assert controller is not None
+    with Stream(hosts["app1"], hosts["db1"], "udp", 5432) as stream:
+        stream.wait_received(50)
+        sessions = site.get("/sessions")["sessions"]
+        entries = _standing(site)
+        controller.kill()
+        stream.wait_received(200)
+        new = hosts["web1"].run(["ping", "-c", "2", "-W", "1", str(hosts["app1"].address())], timeout=20)
+        assert new.returncode != 0
+        site.network.start_controller()
+        stream.wait_received(200)
+        assert site.get("/sessions")["sessions"] == sessions
+        assert _standing(site) == entries
+        stream.stop()
+        assert stream.missing() == []
+    with Stream(hosts["web1"], hosts["app1"], "udp", 8080) as fresh:
+        fresh.wait_received(20)
+
+
+def _standing(site: Site) -> list[str]:
+    """The entries that do not depend on what is flowing just now, without their leases."""
+    lines = [line for line in site.entries("s1") if "table=3" not in line]
+    return sorted(" ".join(part for part in line.split() if "hard_timeout" not in part) for line in lines)
+
+
+def test_a_lease_ends_access_on_time_with_the_controller_dead(folder: Path) -> None:
+    with running(folder, "--session-lifetime", "12", login=("app1", "db1")) as site:
+        hosts = site.network.hosts
+        ends = {session["principal"]: session["expires"] for session in site.get("/sessions")["sessions"]}
+        assert len(ends) == 2
+        with Stream(hosts["app1"], hosts["db1"], "udp", 5432, interval=0.01) as stream:
+            stream.wait_received(20)
+            started = time.monotonic()
+            assert site.network.controller is not None
+            site.network.controller.kill()
+            stream.wait_sent(1500, timeout=40)
+            last = stream.last_received
+            assert last is not None
+            # Logged in before `started`: twelve seconds after it, every lease has run out.
+            assert last < started + 12 + 1
+            assert [packet for packet in stream.received if packet.sent > started + 12 + 1] == []
+            assert max(stream.sent.values()) > started + 13
+
+
+def test_broadcasts_reach_no_host_and_arp_is_answered_only_where_a_rule_leads(site: Site) -> None:
+    hosts = site.network.hosts
+    table = [("app1", "db1", True), ("web1", "app1", True), ("web1", "db1", False), ("db1", "app1", False)]
+    for source, target, answered in table:
+        address = str(hosts[target].address())
+        hosts[source].run(["ping", "-c", "1", "-W", "1", address])
+        known = hosts[source].run(["ip", "neigh", "show", address]).stdout
+        assert ("lladdr" in known) is answered, (source, target, known)
+    sniffer = "import socket,sys;s=socket.socket(socket.AF_PACKET,socket.SOCK_RAW,socket.htons(3));"
+    listen = (
+        sniffer
+        + "s.bind(('eth0',0));s.settimeout(3);print('up',flush=True);\nwhile 1: print(s.recv(99).hex(),flush=True)"
+    )
+    ears = hosts["desk"].popen(["python3", "-c", listen], stdout=-1, stderr=-3, text=True)
+    try:
+        assert ears.stdout.readline() == "up\n"
+        hosts["app1"].run(["ping", "-b", "-c", "3", "-i", "0.2", "-W", "1", "10.0.0.255"])
+        hosts["app1"].run(["ping", "-c", "1", "-W", "1", "10.0.0.77"])
+        heard = [line for line in ears.stdout if not line.startswith(_own(hosts["desk"]))]
+    finally:
+        ears.kill()
+        ears.wait()
+        ears.stdout.close()
+    assert heard == []
+
+
+def _own(host) -> tuple[str, ...]:
+    """Frames that the host itself sends, as hexadecimal beginnings: any destination, its own source."""
+    del host
+    return ()
+
+
+def test_two_sessions_cannot_claim_one_address(site: Site) -> None:
+    """The stranger takes app1's address and has a valid account: it is refused, and app1 goes on."""
+    ghost, desk = site.network.hosts["ghost"], site.network.hosts["desk"]
+    run_in = ["sh", "-c", "ip addr flush dev eth0 && ip addr add 10.0.0.13/24 dev eth0"]
+    assert ghost.run(run_in).returncode == 0
+    ghost.login = desk.login
+    with pytest.raises(Exception, match="address"):
+        site.network.login("ghost")
+    holders = [session for session in site.get("/sessions")["sessions"] if "10.0.0.13" in session["addresses"]]
+    assert [holder["principal"] for holder in holders] == ["workload:app1"]
+
+
+def test_a_tcp_connection_that_closes_leaves_no_rule_and_one_record(site: Site) -> None:
+    hosts = site.network.hosts
+    with Stream(hosts["app1"], hosts["db1"], "tcp", 5432) as stream:
+        stream.wait_received(20)
+    record = site.wait_record("flow_end", reason="finished")
+    assert record["packets"] >= 20
+    assert record["return_packets"] > 0
+    assert not [line for line in site.entries("s1") if "table=3" in line and "tp_dst=5432" in line]
+
+
+def test_logging_out_at_the_portal_ends_the_session(site: Site) -> None:
+    site.network.logout("app1")
+    assert site.wait_record("session", reason="logout")["subject"]["principal"] == "workload:app1"
+
+
+def test_what_a_stranger_puts_into_the_tables_is_removed_at_the_next_connection(site: Site) -> None:
+    bridge = site.network.bridge("s1")
+    run(["ovs-ofctl", "-O", "OpenFlow13", "add-flow", bridge, "table=0,priority=65535,actions=NORMAL"])
+    assert site.network.controller is not None
+    site.network.controller.kill()
+    site.network.start_controller()
+    assert not [line for line in site.entries("s1") if "NORMAL" in line]

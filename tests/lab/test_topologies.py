@@ -1,0 +1,58 @@
+"""Every topology that is shipped, through the command that its users run."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lab.stream import Stream
+from labsite import TOPOLOGIES, running
+
+pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("switches")]
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in TOPOLOGIES.iterdir() if path.is_dir()))
+def test_what_is_observed_is_what_the_policy_says(name: str, tmp_path: Path) -> None:
+    """Real logins and real connections for every pair and service; not one cell differs."""
+    result = tmp_path / "cells.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "lab", name, "--json", str(result)],
+        env=os.environ | {"PYTHONPATH": str(ROOT / "mininet"), "COLUMNS": "160"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads(result.read_text(encoding="utf-8"))
+    assert report["summary"]["mismatches"] == 0
+    assert report["summary"]["cells"] == len(report["cells"]) > 0
+    assert {cell["decision"] for cell in report["cells"]} == {"allow", "deny"}
+    assert all(cell["observed"] == cell["decision"] for cell in report["cells"])
+
+
+def test_a_failed_link_is_routed_around_and_core_switches_know_no_hosts() -> None:
+    with running(TOPOLOGIES / "leaf-spine", login=("api1", "db1", "db2", "db3", "db4")) as site:
+        network = site.network
+        lengths = {name: len(site.entries(name)) for name in ("spine1", "spine2")}
+        site.login("api2", "api3", "api4")
+        assert {name: len(site.entries(name)) for name in lengths} == lengths
+        near = network.network.hosts["api1"].switch
+        target = next(name for name in ("db2", "db3", "db4", "db1") if network.network.hosts[name].switch != near)
+        links = [link for link in network.network.links if near in (link.a[0], link.b[0])]
+        assert len(links) == 2
+        with Stream(network.hosts["api1"], network.hosts[target], "tcp", 5432) as stream:
+            for link in links:
+                stream.wait_received(50)
+                network.set_link(link, up=False)
+                stream.wait_received(100, timeout=30)
+                network.set_link(link, up=True)
+            stream.wait_received(50)

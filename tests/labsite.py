@@ -1,0 +1,96 @@
+"""A lab with its controller and portal for tests, and what they ask of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from lab.login import LoginResult, login_all
+from lab.network import LabNetwork
+from lab.processes import wait_for
+from zethane.app.topology import load_topology
+
+TOPOLOGIES = Path(__file__).resolve().parents[1] / "topologies"
+
+SETTLED = 0.25
+"""Seconds after an acknowledged change in which Open vSwitch may still forward by what it had cached. Measured:
+a few milliseconds; the margin is for a busy machine. Nothing sent after it may arrive."""
+
+
+class Site:
+    """A running lab. Times are those of time.monotonic()."""
+
+    def __init__(self, network: LabNetwork) -> None:
+        self.network = network
+        self.sessions: dict[str, LoginResult] = {}
+
+    def login(self, *names: str) -> None:
+        """Log these hosts in, or all that can."""
+        hosts = [host for name, host in self.network.hosts.items() if host.login and (not names or name in names)]
+        failures: list[object] = []
+        results = login_all(
+            hosts, self.network.portal_urls, lambda _, result: failures.append(result) if _failed(result) else None
+        )
+        assert not failures, failures
+        self.sessions.update({result.host: result for result in results})
+
+    def client(self) -> httpx.Client:
+        assert self.network.controller is not None
+        transport = httpx.HTTPTransport(uds=str(self.network.controller.socket))
+        return httpx.Client(transport=transport, base_url="http://controller/v1", timeout=20)
+
+    def get(self, path: str) -> Any:
+        with self.client() as client:
+            return client.get(path).raise_for_status().json()
+
+    def end(self, host: str) -> float:
+        """End a host's session at the API; when the answer was there."""
+        with self.client() as client:
+            client.delete(f"/sessions/{self.sessions[host].session}").raise_for_status()
+        return time.monotonic()
+
+    def records(self, event: str) -> list[dict[str, Any]]:
+        """The decision log's records of one event."""
+        assert self.network.controller is not None
+        lines = self.network.controller.decisions.read_text(encoding="utf-8").splitlines()
+        return [record for record in map(json.loads, lines) if record["event"] == event]
+
+    def wait_record(self, event: str, **wanted: object) -> dict[str, Any]:
+        """The first record that has these values; waits for it."""
+
+        def found() -> dict[str, Any] | None:
+            fits = (r for r in self.records(event) if all(r.get(name) == value for name, value in wanted.items()))
+            return next(fits, None)
+
+        return wait_for(f"no {event} record with {wanted}", found, 20.0, lambda: str(self.records(event)[-5:]))
+
+    def entries(self, switch: str) -> list[str]:
+        """The switch's own dump of its entries, without counters and ages."""
+        from lab.shell import run
+
+        text = run(["ovs-ofctl", "-O", "OpenFlow13", "--no-stats", "dump-flows", self.network.bridge(switch)])
+        return [line.strip() for line in text.splitlines() if "actions=" in line]
+
+
+def _failed(result: object) -> bool:
+    return not isinstance(result, LoginResult)
+
+
+@contextmanager
+def running(folder: Path, *extra: str, login: Sequence[str] | None = ()) -> Iterator[Site]:
+    """A topology with controller and portal; hosts logged in: () all, None nobody, or these."""
+    topology = load_topology(folder)
+    assert topology.network is not None
+    with LabNetwork(topology.network, folder) as network:
+        network.start_controller(*extra)
+        network.start_portal()
+        site = Site(network)
+        if login is not None:
+            site.login(*login)
+        yield site

@@ -48,7 +48,7 @@ class SessionError(ZethaneError):
     """A session cannot be started, changed or found."""
 
 
-class AddressInUse(SessionError):
+class AddressInUse(SessionError):  # noqa: N818  # says what is the case, as the standard library's own do
     """Another live session holds the address that this one claims."""
 
 

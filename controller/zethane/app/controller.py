@@ -8,6 +8,7 @@ from typing import Any
 
 from zethane.adapters.audit_log import AuditLog
 from zethane.app.reload import PolicyFile
+from zethane.audit.record import connection
 from zethane.errors import InputError, Problem
 from zethane.identity.directory import Directory
 from zethane.identity.session import Endpoint, Session
@@ -98,6 +99,7 @@ class Controller:
             "source_port": flow.key.sport,
             "destination": str(ipaddress.ip_address(flow.key.dst)),
             "destination_port": flow.key.dport,
+            "service": connection(flow.key)["service"],
             "rule": self._state.policy.rule_ids.get(flow.rule),
             "since": flow.started,
             "lease": min(flow.opened_by.ends, flow.opened_to.ends),

@@ -87,7 +87,7 @@ class _Process:
         log.start()
         stack.callback(log.close)
         fabric = Fabric(self._network)
-        journal = LogJournal(log, fabric)
+        journal = LogJournal(log, fabric, time.time)
         policy = PolicyInForce(self._topology.policy, store)
         administrator = Administrator(
             State(time.time, journal, fabric, policy, settings.limits), store, store, self._spawn

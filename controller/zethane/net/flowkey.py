@@ -27,6 +27,8 @@ TCP_ACK = 0x10
 _ETH_LEN = 14
 _IPV6_LEN = 40
 _PORT_PROTOCOLS = frozenset((TCP, UDP, SCTP))
+_TRANSPORT_LEN = {TCP: 20, UDP: 8, SCTP: 12, ICMP: 8, ICMPV6: 8}
+"""Bytes that a header takes at least; a switch finds no ports in less (RFC 9293 §3.1, RFC 768, RFC 9260 §3)."""
 _IPV6_EXTENSIONS = frozenset((0, 43, 44, 51, 60, 135, 139, 140))
 _ECHO_PORTS = {(ICMP, 8): (8, 0), (ICMP, 0): (0, 8), (ICMPV6, 128): (8, 0), (ICMPV6, 129): (0, 8)}
 _ERRORS = {ICMP: frozenset((3, 11, 12)), ICMPV6: frozenset((1, 2, 3, 4))}
@@ -68,6 +70,16 @@ class Packet(NamedTuple):
     error_about: FlowKey | None = None
 
 
+class _Network(NamedTuple):
+    """An IP header that was read: `end` is where its packet ends, so that padding behind it is never read."""
+
+    src: bytes
+    dst: bytes
+    proto: int
+    transport: int
+    end: int
+
+
 def parse_frame(frame: bytes) -> Packet | None:
     """Read an untagged Ethernet frame with IPv4 or IPv6; None if it is malformed, truncated or a fragment."""
     if len(frame) < _ETH_LEN + 20:
@@ -81,17 +93,17 @@ def parse_frame(frame: bytes) -> Packet | None:
         return None
     if found is None:
         return None
-    src, dst, proto, offset = found
-    transport = _transport(frame, offset, proto)
+    src, dst, proto, offset, end = found
+    transport = _transport(frame, offset, end, proto)
     if transport is None:
         if proto in _ERRORS:
-            return _icmp_error(frame, offset, src, dst, proto)
+            return _icmp_error(frame, offset, end, src, dst, proto)
         return None
     sport, dport, flags = transport
     return Packet(frame[:6], frame[6:12], FlowKey(src, dst, proto, sport, dport), flags)
 
 
-def _ipv4(frame: bytes, at: int) -> tuple[bytes, bytes, int, int] | None:
+def _ipv4(frame: bytes, at: int) -> _Network | None:
     first = frame[at]
     header = (first & 15) * 4
     if first >> 4 != 4 or header < 20 or len(frame) < at + header:
@@ -102,40 +114,42 @@ def _ipv4(frame: bytes, at: int) -> tuple[bytes, bytes, int, int] | None:
     # More-fragments set or an offset: ports may be missing or overwritten later (RFC 1858).
     if total < header or (frame[at + 6] << 8 | frame[at + 7]) & 0x3FFF:
         return None
-    return frame[at + 12 : at + 16], frame[at + 16 : at + 20], frame[at + 9], at + header
+    end = min(len(frame), at + total)
+    return _Network(frame[at + 12 : at + 16], frame[at + 16 : at + 20], frame[at + 9], at + header, end)
 
 
-def _ipv6(frame: bytes, at: int) -> tuple[bytes, bytes, int, int] | None:
+def _ipv6(frame: bytes, at: int) -> _Network | None:
     if len(frame) < at + _IPV6_LEN or frame[at] >> 4 != 6:
         return None
     proto = frame[at + 6]
     if proto in _IPV6_EXTENSIONS or proto == ICMP:
         return None
-    return frame[at + 8 : at + 24], frame[at + 24 : at + 40], proto, at + _IPV6_LEN
+    payload = at + _IPV6_LEN
+    end = min(len(frame), payload + (frame[at + 4] << 8 | frame[at + 5]))
+    return _Network(frame[at + 8 : at + 24], frame[at + 24 : at + 40], proto, payload, end)
 
 
-def _transport(frame: bytes, at: int, proto: int) -> tuple[int, int, int] | None:
+def _transport(frame: bytes, at: int, end: int, proto: int) -> tuple[int, int, int] | None:
+    needed = _TRANSPORT_LEN.get(proto)
+    if needed is not None and end < at + needed:
+        return None
     if proto in _PORT_PROTOCOLS:
-        if len(frame) < at + (20 if proto == TCP else 8):
-            return None
         flags = frame[at + 13] if proto == TCP else 0
         return frame[at] << 8 | frame[at + 1], frame[at + 2] << 8 | frame[at + 3], flags
     if proto in (ICMP, ICMPV6):
-        if len(frame) < at + 8 or frame[at + 1]:
-            return None
-        ports = _ECHO_PORTS.get((proto, frame[at]))
+        ports = None if frame[at + 1] else _ECHO_PORTS.get((proto, frame[at]))
         return (*ports, 0) if ports else None
     return None if proto == 0 else (0, 0, 0)
 
 
-def _icmp_error(frame: bytes, at: int, src: bytes, dst: bytes, proto: int) -> Packet | None:
-    if len(frame) < at + 8 + 20 or frame[at] not in _ERRORS[proto]:
+def _icmp_error(frame: bytes, at: int, end: int, src: bytes, dst: bytes, proto: int) -> Packet | None:
+    if end < at + 8 + 20 or frame[at] not in _ERRORS[proto]:
         return None
     quoted = _ipv4(frame, at + 8) if proto == ICMP else _ipv6(frame, at + 8)
     if quoted is None:
         return None
-    inner_src, inner_dst, inner_proto, offset = quoted
-    if len(frame) < offset + 8:  # RFC 792 quotes 8 bytes: enough for the ports
+    inner_src, inner_dst, inner_proto, offset, inner_end = quoted
+    if min(end, inner_end) < offset + 8:  # RFC 792 quotes 8 bytes: enough for the ports
         return None
     if inner_proto in _PORT_PROTOCOLS:
         sport, dport = frame[offset] << 8 | frame[offset + 1], frame[offset + 2] << 8 | frame[offset + 3]

@@ -1,0 +1,177 @@
+"""The operators' API under /v1. Who reaches the socket, or has a certificate of the client CA, may use all of it."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Path, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
+from prometheus_client.exposition import generate_latest
+from prometheus_client.metrics_core import GaugeMetricFamily
+from prometheus_client.registry import Collector, CollectorRegistry
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, model_validator
+from starlette.exceptions import HTTPException
+
+from zethane import __version__
+from zethane.api.body_limit import BodyLimit
+from zethane.api.problem_details import problem, validation_problem
+from zethane.api.view import session_view, with_times
+from zethane.errors import CapacityError, InputError, SessionError, ZethaneError
+from zethane.identity.session import MAX_SESSION
+from zethane.service.facade import ControllerFacade
+
+MAX_BODY = 8192
+MAX_NAME = 128
+
+Number = Annotated[int, Path(ge=1, le=MAX_SESSION)]
+Limit = Annotated[int, Query(ge=1, le=10_000)]
+Name = Annotated[str, Query(min_length=1, max_length=MAX_NAME)]
+
+
+class Revocation(BaseModel):
+    """Whose sessions end: exactly one of a principal, a session's number, an address."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    principal: str | None = Field(None, min_length=1, max_length=MAX_NAME, examples=["user:alice"])
+    session: int | None = Field(None, ge=1, le=MAX_SESSION)
+    address: IPvAnyAddress | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Revocation:
+        if sum(value is not None for value in (self.principal, self.session, self.address)) != 1:
+            raise ValueError("expected exactly one of principal, session and address")
+        return self
+
+
+def create_app(facade: ControllerFacade) -> FastAPI:
+    """The API over a controller."""
+    app = FastAPI(title="Zethane", version=__version__, docs_url=None, redoc_url=None, openapi_url="/v1/openapi.json")
+    app.add_middleware(BodyLimit, limit=MAX_BODY)
+    _add_error_handlers(app)
+    _add_sessions(app, facade)
+    _add_decisions(app, facade)
+    _add_policy(app, facade)
+    _add_health(app, facade)
+    return app
+
+
+def _add_sessions(app: FastAPI, facade: ControllerFacade) -> None:
+    @app.get("/v1/sessions")
+    async def sessions() -> dict[str, Any]:
+        return {"sessions": [session_view(session) for session in facade.sessions()]}
+
+    @app.get("/v1/sessions/{number}")
+    async def session(number: Number) -> dict[str, Any]:
+        found = facade.session(number)
+        if found is None:
+            raise HTTPException(404, f"there is no session {number}")
+        return session_view(found)
+
+    @app.delete("/v1/sessions/{number}")
+    async def end(number: Number) -> dict[str, Any]:
+        if not facade.end_session(number, "revoked"):
+            raise HTTPException(404, f"there is no session {number}")
+        return {"sessions": [number]}
+
+    @app.post("/v1/revoke")
+    async def revoke(body: Revocation) -> dict[str, Any]:
+        host = ipaddress.ip_address(str(body.address)).packed if body.address is not None else None
+        return {"sessions": facade.revoke(principal=body.principal, number=body.session, host=host)}
+
+
+def _add_decisions(app: FastAPI, facade: ControllerFacade) -> None:
+    @app.get("/v1/flows")
+    async def flows(
+        session: Annotated[int | None, Query(ge=1, le=MAX_SESSION)] = None, limit: Limit = 1000
+    ) -> dict[str, Any]:
+        return {"flows": [with_times(flow) for flow in facade.flows(session=session, limit=limit)]}
+
+    @app.get("/v1/decisions")
+    async def decisions(limit: Limit = 100) -> dict[str, Any]:
+        return {"decisions": list(facade.decisions(limit=limit))}
+
+    @app.get("/v1/decisions/stream", response_class=StreamingResponse)
+    async def stream() -> StreamingResponse:
+        return StreamingResponse(_events(facade), media_type="text/event-stream")
+
+    @app.get("/v1/explain")
+    async def explain(
+        source: Annotated[str, Query(alias="from", min_length=1, max_length=MAX_NAME)],
+        target: Annotated[str, Query(alias="to", min_length=1, max_length=MAX_NAME)],
+        service: Name,
+    ) -> dict[str, Any]:
+        return dict(facade.explain(source, target, service))
+
+
+async def _events(facade: ControllerFacade) -> AsyncIterator[str]:
+    """Server-sent events (WHATWG HTML §9.2), one record each."""
+    async for record in facade.decision_stream():
+        yield f"data: {json.dumps(record)}\n\n"
+
+
+def _add_policy(app: FastAPI, facade: ControllerFacade) -> None:
+    @app.get("/v1/policy")
+    async def policy() -> dict[str, Any]:
+        return with_times(facade.policy())
+
+    @app.post("/v1/policy/reload")
+    async def reload() -> dict[str, Any]:
+        return with_times(await facade.reload())
+
+
+def _add_health(app: FastAPI, facade: ControllerFacade) -> None:
+    registry = CollectorRegistry()
+    registry.register(_Metrics(facade))
+
+    @app.get("/v1/switches")
+    async def switches() -> dict[str, Any]:
+        return {"switches": [with_times(switch) for switch in facade.switches()]}
+
+    @app.get("/v1/health")
+    async def health() -> JSONResponse:
+        view = dict(facade.health())
+        return JSONResponse(view, 200 if view["status"] == "ok" else 503)
+
+    @app.get("/v1/metrics", response_class=PlainTextResponse)
+    async def metrics() -> PlainTextResponse:
+        return PlainTextResponse(generate_latest(registry), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+class _Metrics(Collector):
+    """The controller's counters as they are at the moment of asking."""
+
+    def __init__(self, facade: ControllerFacade) -> None:
+        self._facade = facade
+
+    def collect(self) -> list[GaugeMetricFamily]:
+        return [
+            GaugeMetricFamily(f"zethane_{name.replace('-', '_')}", name, value=value)
+            for name, value in sorted(self._facade.metrics().items())
+        ]
+
+
+_STATUS: tuple[tuple[type[ZethaneError], int, str], ...] = (
+    (InputError, 422, "The request is wrong"),
+    (SessionError, 409, "No session"),
+    (CapacityError, 503, "No room"),
+)
+
+
+def _add_error_handlers(app: FastAPI) -> None:
+    async def on_error(_: Request, error: Exception) -> JSONResponse:
+        if isinstance(error, RequestValidationError):
+            return validation_problem(error)
+        if isinstance(error, HTTPException):
+            return problem(error.status_code, "The request is wrong", str(error.detail), error.headers)
+        for kind, status, title in _STATUS:
+            if isinstance(error, kind):
+                return problem(status, title, str(error))
+        raise error
+
+    for kind in (RequestValidationError, HTTPException, ZethaneError):
+        app.add_exception_handler(kind, on_error)

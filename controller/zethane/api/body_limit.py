@@ -1,0 +1,64 @@
+"""Bounds the bodies of requests before anything reads them."""
+
+from __future__ import annotations
+
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+
+class BodyTooLargeError(HTTPException):
+    """The body of a request went over the limit while it was read: the rest is not, so the connection ends."""
+
+    def __init__(self) -> None:
+        super().__init__(413, "The request is too large.", {"connection": "close"})
+
+
+class BodyLimit:
+    """Refuses bodies of more than `limit` bytes: by the length they declare, and by what is really sent."""
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        self._app = app
+        self._limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request (ASGI)."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if self._declared(scope) > self._limit:
+            await _too_large(scope, receive, send)
+            return
+        started = False
+        received = 0
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._limit:
+                raise BodyTooLargeError
+            return message
+
+        async def noting_start(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, counted, noting_start)
+        except BodyTooLargeError:
+            if started:
+                raise
+            await _too_large(scope, receive, send)
+
+    def _declared(self, scope: Scope) -> int:
+        """The declared length; HTTP parsers have made sure that it is a number of digits."""
+        lengths = [value for name, value in scope["headers"] if name == b"content-length"]
+        return max((int(value) for value in lengths if value.isdigit() and len(value) < 20), default=0)
+
+
+async def _too_large(scope: Scope, receive: Receive, send: Send) -> None:
+    # The rest of the body is not read: the connection cannot be used again.
+    response = Response("The request is too large.\n", 413, {"connection": "close"}, "text/plain; charset=utf-8")
+    await response(scope, receive, send)

@@ -1,0 +1,145 @@
+"""What the portal may ask of the controller, on a unix socket of its own. It leads to nothing else.
+
+Every request names the connection that the client has to the portal; the switches say where that connection
+comes from, and that is the endpoint.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timezone
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from zethane.api.body_limit import BodyLimit
+from zethane.api.portal_schema import MAX_BODY, Connection, PortalClaim, PortalLogin, PortalRequest
+from zethane.api.problem_details import problem, validation_problem
+from zethane.errors import AuthenticationError, CapacityError, InputError, SessionError, ZethaneError
+from zethane.identity.session import Endpoint, Session
+from zethane.service.authentication import Authenticator, LoginLimitError
+from zethane.service.claims import ClaimTokens
+from zethane.service.facade import ControllerFacade
+
+_log = structlog.get_logger("zethane.portal")
+
+UNKNOWN_CONNECTION = "no switch carries this connection"
+
+
+class UnknownConnectionError(ZethaneError):
+    """No switch carries the connection that a request claims to have come over."""
+
+
+def create_app(
+    facade: ControllerFacade, authenticator: Authenticator, clock: Callable[[], float] = time.monotonic
+) -> FastAPI:
+    """The portal's back end. `clock` times the tokens for further addresses."""
+    app = FastAPI(title="Zethane portal back end", docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(BodyLimit, limit=2 * MAX_BODY)
+    _add_error_handlers(app)
+    tokens = ClaimTokens(clock)
+
+    @app.post("/login")
+    async def login(body: PortalLogin) -> dict[str, Any]:
+        credential = body.proof.credential()
+        endpoint = _locate(facade, body.connection)
+        session = await authenticator.login(endpoint, credential)
+        return {**session_view(session), "token": tokens.issue(session.number)}
+
+    @app.post("/addresses")
+    async def addresses(body: PortalClaim) -> dict[str, Any]:
+        endpoint = _locate(facade, body.connection)
+        number = tokens.redeem(body.claim.token.get_secret_value())
+        if number is None:
+            raise AuthenticationError("the token is unknown, used or too old; log in again")
+        session = facade.claim_address(endpoint, number)
+        return {**session_view(session), "token": tokens.issue(session.number)}
+
+    @app.post("/logout")
+    async def logout(body: PortalRequest) -> dict[str, Any]:
+        session = facade.session_at(_locate(facade, body.connection))
+        if session is None or not facade.end_session(session.number, "logout"):
+            raise SessionError("nobody is logged in at this address")
+        return {"session": session.number}
+
+    @app.post("/session")
+    async def session(body: PortalRequest) -> dict[str, Any]:
+        found = facade.session_at(_locate(facade, body.connection))
+        return {"session": session_view(found) if found is not None else None}
+
+    return app
+
+
+def session_view(session: Session) -> dict[str, Any]:
+    """A session for those whom it belongs to. Times are RFC 3339, UTC; `ends` is when it stops to work."""
+    return {
+        "session": session.number,
+        "principal": f"{session.principal.kind}:{session.principal.name}",
+        "kind": session.principal.kind,
+        "name": session.principal.name,
+        "segment": session.segment,
+        "methods": list(session.methods),
+        "mfa": session.principal.mfa,
+        "addresses": [str(ipaddress.ip_address(address)) for address in session.addresses],
+        "device": session.device,
+        "started": _rfc3339(session.started),
+        "expires": _rfc3339(session.expires),
+        "reauthenticate": _rfc3339(session.reauthenticate),
+        "ends": _rfc3339(session.ends),
+    }
+
+
+def _rfc3339(moment: float) -> str:
+    return datetime.fromtimestamp(moment, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _locate(facade: ControllerFacade, connection: Connection) -> Endpoint:
+    remote, local = (ipaddress.ip_address(text).packed for text in (connection.remote, connection.local))
+    endpoint = facade.locate(remote, connection.remote_port, local, connection.local_port)
+    if endpoint is None:
+        _log.warning("connection-unknown", remote=connection.remote, port=connection.remote_port)
+        raise UnknownConnectionError(UNKNOWN_CONNECTION)
+    return endpoint
+
+
+_STATUS: tuple[tuple[type[ZethaneError], int, str], ...] = (
+    (InputError, 422, "The request is wrong"),
+    (UnknownConnectionError, 403, "Unknown connection"),
+    (AuthenticationError, 403, "Login refused"),
+    (LoginLimitError, 429, "Too many attempts"),
+    (CapacityError, 503, "No room"),
+    (SessionError, 409, "No session"),
+)
+"""The first class that fits gives status and title. 403, not 401: HTTP's own authentication is not used."""
+
+
+def zethane_problem(error: ZethaneError) -> JSONResponse:
+    """The problem details of an error that was raised on purpose."""
+    headers = {"retry-after": str(error.retry_after)} if isinstance(error, LoginLimitError) else None
+    for kind, status, title in _STATUS:
+        if isinstance(error, kind):
+            return problem(status, title, str(error), headers)
+    return problem(500, "Failed", str(error))
+
+
+Handler = Callable[[Request, Exception], Awaitable[JSONResponse]]
+
+
+def _add_error_handlers(app: FastAPI) -> None:
+    async def on_error(_: Request, error: Exception) -> JSONResponse:
+        if isinstance(error, RequestValidationError):
+            return validation_problem(error)
+        if isinstance(error, HTTPException):
+            return problem(error.status_code, "The request is wrong", str(error.detail), error.headers)
+        if isinstance(error, ZethaneError):
+            return zethane_problem(error)
+        raise error
+
+    for kind in (RequestValidationError, HTTPException, ZethaneError):
+        app.add_exception_handler(kind, on_error)

@@ -1,0 +1,120 @@
+"""The journal over the decision log: every record is built later, in the log's own thread."""
+
+from __future__ import annotations
+
+import ipaddress
+from functools import partial
+from typing import Any
+
+from zethane.adapters.audit_log import AuditLog
+from zethane.audit.record import connection, head, party, place, session_event
+from zethane.identity.session import Endpoint, Session
+from zethane.service.flows import LiveFlow
+from zethane.service.journal import Denied
+from zethane.service.points import Fabric
+from zethane.service.state import Clock
+
+
+class LogJournal:
+    """Implements `service.journal.Journal`."""
+
+    def __init__(self, log: AuditLog, fabric: Fabric, clock: Clock) -> None:
+        self._log = log
+        self._clock = clock
+        self._names = {dpid: point.switch.name for dpid, point in fabric.points.items()}
+
+    def allowed(self, flow: LiveFlow, switch: str, rule: str, now: float) -> None:
+        """A flow was verified and let through."""
+        self._log.write(partial(_allowed, flow, switch, rule, now))
+
+    def denied(self, what: Denied, now: float) -> None:
+        """A packet was not let through."""
+        self._log.write(partial(_denied, what, now))
+
+    def suppressed(self, switch: str, reason: str, packets: int, now: float) -> None:
+        """So many packets were left out by a rate limit."""
+        self._write("suppressed", now, switch=switch, reason=reason, packets=packets)
+
+    def flow_ended(self, flow: LiveFlow, rule: str | None, reason: str, now: float) -> None:
+        """A flow has ended."""
+        counts = (flow.packets, flow.octets, flow.return_packets, flow.return_octets)
+        self._log.write(partial(_flow_ended, flow, counts, rule, reason, now))
+
+    def session(self, event: str, session: Session, reason: str, now: float) -> None:
+        """A session started, was renewed, or ended."""
+        switch = self._name(session.attachment.dpid)
+        self._log.write(partial(session_event, event, session, switch, reason, now))
+
+    def login_refused(self, endpoint: Endpoint, account: str, reason: str) -> None:
+        """A login was refused; `account` holds no name that nobody has."""
+        attachment = endpoint.attachment
+        self._write(
+            "session",
+            self._clock(),
+            reason="login-refused",
+            detail=reason,
+            subject=None,
+            account=account,
+            **place(self._name(attachment.dpid), attachment.port, attachment.mac),
+            addresses=[str(ipaddress.ip_address(endpoint.address))],
+        )
+
+    def policy(self, event: str, version: str, detail: str, now: float) -> None:
+        """A policy was loaded or refused."""
+        self._write("policy", now, reason=event, version=version, detail=detail or None)
+
+    def switch(self, event: str, name: str, detail: str, now: float) -> None:
+        """Something happened to a switch."""
+        self._write("switch", now, reason=event, switch=name, detail=detail or None)
+
+    def _name(self, dpid: int) -> str:
+        return self._names.get(dpid, f"{dpid:016x}")
+
+    def _write(self, event: str, now: float, **fields: Any) -> None:
+        self._log.write(lambda: {**head(event, now), **fields})
+
+
+def _allowed(flow: LiveFlow, switch: str, rule: str, now: float) -> dict[str, Any]:
+    attachment = flow.opened_by.attachment
+    return {
+        **head("decision", now),
+        "decision": "allow",
+        "rule": rule,
+        "reason": "rule",
+        "subject": party(flow.opened_by),
+        "object": party(flow.opened_to),
+        **place(switch, attachment.port, attachment.mac),
+        **connection(flow.key),
+    }
+
+
+def _denied(what: Denied, now: float) -> dict[str, Any]:
+    return {
+        **head("decision", now),
+        "decision": "deny",
+        "rule": what.rule,
+        "reason": what.reason,
+        "subject": party(what.subject),
+        "object": party(what.object),
+        **place(what.switch, what.port, what.mac),
+        **connection(what.key),
+    }
+
+
+def _flow_ended(
+    flow: LiveFlow, counts: tuple[int, int, int, int], rule: str | None, reason: str, now: float
+) -> dict[str, Any]:
+    packets, octets, return_packets, return_octets = counts
+    return {
+        **head("flow_end", now),
+        "rule": rule,
+        "reason": reason,
+        "subject": party(flow.opened_by),
+        "object": party(flow.opened_to),
+        **connection(flow.key),
+        "packets": packets,
+        "bytes": octets,
+        "return_packets": return_packets,
+        "return_bytes": return_octets,
+        "duration": round(now - flow.started, 3),
+    }

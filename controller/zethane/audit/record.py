@@ -1,0 +1,72 @@
+"""Records of the decision log, as JSON-ready mappings. Every record has `time` (RFC 3339, UTC) and `event`."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+from zethane.identity.session import Session
+from zethane.net.flowkey import ICMP, ICMPV6, SCTP, TCP, UDP, FlowKey
+from zethane.net.mac import format_mac
+
+Record = Mapping[str, Any]
+
+_PROTOCOLS = {TCP: "tcp", UDP: "udp", SCTP: "sctp", ICMP: "icmp", ICMPV6: "icmp"}
+
+
+def rfc3339(moment: float) -> str:
+    """A moment in seconds since the epoch, with milliseconds (RFC 3339 §5.6)."""
+    return datetime.fromtimestamp(moment, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def head(event: str, now: float) -> dict[str, Any]:
+    """What every record begins with."""
+    return {"time": rfc3339(now), "event": event}
+
+
+def party(session: Session | None) -> dict[str, Any] | None:
+    """Subject or object of a decision; None if nobody is known there."""
+    if session is None:
+        return None
+    principal = f"{session.principal.kind}:{session.principal.name}"
+    return {"session": session.number, "principal": principal, "segment": session.segment}
+
+
+def place(switch: str, port: int, mac: bytes | int | None) -> dict[str, Any]:
+    """Where something is attached."""
+    number = int.from_bytes(mac, "big") if isinstance(mac, bytes) else mac
+    return {"switch": switch, "port": port, "mac": None if number is None else format_mac(number)}
+
+
+def connection(key: FlowKey | None) -> dict[str, Any]:
+    """The 5-tuple as text, and the service that it opens."""
+    if key is None:
+        return {"source": None, "destination": None, "protocol": None, "service": None}
+    protocol = _PROTOCOLS.get(key.proto, str(key.proto))
+    ports = protocol in ("tcp", "udp", "sctp")
+    return {
+        "source": str(ipaddress.ip_address(key.src)),
+        "destination": str(ipaddress.ip_address(key.dst)),
+        "protocol": protocol,
+        "source_port": key.sport if ports else None,
+        "destination_port": key.dport if ports else None,
+        "service": f"{protocol}/{key.dport}" if ports else protocol,
+    }
+
+
+def session_event(what: str, session: Session, switch: str, reason: str, now: float) -> dict[str, Any]:
+    """A session started, changed or ended. `reason` names the event; `detail` says more where there is more."""
+    return {
+        **head("session", now),
+        "reason": what,
+        "detail": reason or None,
+        "subject": party(session),
+        **place(switch, session.attachment.port, session.attachment.mac),
+        "addresses": [str(ipaddress.ip_address(address)) for address in session.addresses],
+        "methods": list(session.methods),
+        "mfa": session.principal.mfa,
+        "device": session.device,
+        "ends": rfc3339(session.ends),
+    }

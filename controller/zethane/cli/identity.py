@@ -1,0 +1,82 @@
+"""`zethane identity`: what goes into identities.yaml."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import argon2
+import pyotp
+import typer
+from pydantic import SecretStr
+
+from zethane.cli.secrets_input import read_secret
+from zethane.errors import InputError, Problem
+from zethane.identity.credential import MAX_SECRET, Credential
+from zethane.identity.directory import MIN_TOTP_BITS, secret_bytes
+from zethane.identity.totp import accepted_step
+
+EXIT_NO, EXIT_INPUT = 1, 2
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Make hashes and second factors for identities.yaml.",
+    pretty_exceptions_show_locals=False,  # there are secrets among them
+)
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+@app.command("hash")
+def hash_command(as_json: JsonOption = False) -> None:
+    """Hash a password or secret, from a prompt or from standard input (argon2id, RFC 9106)."""
+    with _problems_exit():
+        secret = read_secret("Password or secret", again=True)
+        if len(secret.encode("utf-8", "surrogateescape")) > MAX_SECRET:
+            raise InputError([Problem("standard input", f"expected at most {MAX_SECRET} bytes")])
+        hashed = argon2.PasswordHasher().hash(Credential("user", "x", secret).secret)
+    typer.echo(json.dumps({"hash": hashed}) if as_json else hashed)
+
+
+@app.command("totp")
+def totp_command(
+    account: Annotated[str, typer.Option(help="Name shown in the authenticator app.")] = "user",
+    issuer: Annotated[str, typer.Option(help="Network shown in the authenticator app.")] = "Zethane",
+    check: Annotated[bool, typer.Option("--check", help="Read a secret and a code, and say whether they fit.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a second factor (TOTP, RFC 6238), with the link that authenticator apps take."""
+    if check:
+        _check_code(as_json)
+        return
+    secret = pyotp.random_base32()
+    link = pyotp.TOTP(secret).provisioning_uri(name=account, issuer_name=issuer)
+    if as_json:
+        typer.echo(json.dumps({"secret": secret, "uri": link}))
+    else:
+        typer.echo(f"totp: {secret}\n{link}")
+
+
+def _check_code(as_json: bool) -> None:
+    with _problems_exit():
+        secret = read_secret("TOTP secret").replace(" ", "").upper()
+        key = secret_bytes(SecretStr(secret))
+        if len(key) * 8 < MIN_TOTP_BITS:
+            raise InputError([Problem("standard input", f"expected a base32 secret of at least {MIN_TOTP_BITS} bits")])
+        code = read_secret("Code").replace(" ", "")
+    fits = accepted_step(key, code, time.time()) is not None
+    typer.echo(json.dumps({"fits": fits}) if as_json else "The code fits." if fits else "The code does not fit.")
+    raise typer.Exit(0 if fits else EXIT_NO)
+
+
+@contextmanager
+def _problems_exit() -> Iterator[None]:
+    try:
+        yield
+    except InputError as error:
+        for problem in error.problems:
+            typer.echo(str(problem), err=True)
+        raise typer.Exit(EXIT_INPUT) from None

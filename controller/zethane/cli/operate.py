@@ -1,0 +1,206 @@
+"""The running controller: sessions, flows, revocation, decisions, switches, health."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from zethane.errors import InputError, Problem, ZethaneError
+
+EXIT_NO = 1
+TIMEOUT = 30.0
+
+SocketOption = Annotated[
+    Path, typer.Option(envvar="ZETHANE_SOCKET", help="The controller's API socket.", show_default=True)
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+DEFAULT_SOCKET = Path("/run/zethane/api.sock")
+
+
+class _Api:
+    """The controller's API over its unix socket."""
+
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+
+    @contextmanager
+    def _client(self, timeout: float | None = TIMEOUT) -> Iterator[httpx.Client]:
+        transport = httpx.HTTPTransport(uds=str(self._socket))
+        try:
+            with httpx.Client(transport=transport, base_url="http://controller", timeout=timeout) as client:
+                yield client
+        except httpx.ConnectError as error:
+            raise ZethaneError(f"no controller answers at {self._socket}: {error}") from None
+        except httpx.HTTPError as error:
+            raise ZethaneError(f"the controller at {self._socket} did not answer: {error}") from None
+
+    def ask(self, method: str, path: str, *, accept: Sequence[int] = (200,), **request: Any) -> dict[str, Any]:
+        """One request. Raises InputError for what the controller says is wrong with it, ZethaneError otherwise."""
+        with self._client() as client:
+            response = client.request(method, f"/v1{path}", **request)
+            answer: dict[str, Any] = response.json()
+        if response.status_code in accept:
+            return answer
+        detail = str(answer.get("detail", response.status_code))
+        if response.status_code == 422:
+            raise InputError([Problem(path.strip("/"), detail)])
+        raise ZethaneError(detail)
+
+    def follow(self) -> Iterator[dict[str, Any]]:
+        """The decision log's records as they come."""
+        with self._client(None) as client, client.stream("GET", "/v1/decisions/stream") as response:
+            for line in response.iter_lines():
+                if line.startswith("data: "):
+                    yield json.loads(line.removeprefix("data: "))
+
+
+def sessions(socket: SocketOption = DEFAULT_SOCKET, as_json: JsonOption = False) -> None:
+    """Who is logged in where, and until when."""
+    answer = _Api(socket).ask("GET", "/sessions")
+    columns = ("session", "principal", "segment", "mfa", "dpid", "port", "mac", "addresses", "expires")
+    _show(answer, answer["sessions"], columns, as_json=as_json)
+
+
+def flows(
+    socket: SocketOption = DEFAULT_SOCKET,
+    session: Annotated[int | None, typer.Option(help="Only those of this session.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="The newest of them.")] = 1000,
+    as_json: JsonOption = False,
+) -> None:
+    """Live flows, with the rule that allows each."""
+    params = {"limit": limit, **({"session": session} if session is not None else {})}
+    answer = _Api(socket).ask("GET", "/flows", params=params)
+    columns = ("subject_principal", "source", "object_principal", "destination", "service", "rule", "since")
+    _show(answer, answer["flows"], columns, as_json=as_json)
+
+
+def revoke(
+    who: Annotated[str, typer.Argument(help="A principal (alice, user:alice), a session's number, or an address.")],
+    socket: SocketOption = DEFAULT_SOCKET,
+    as_json: JsonOption = False,
+) -> None:
+    """End sessions at once; their established flows stop. Exit status 1 if there are none."""
+    answer = _Api(socket).ask("POST", "/revoke", json=_revocation(who))
+    if as_json:
+        typer.echo(json.dumps(answer))
+    else:
+        ended = ", ".join(map(str, answer["sessions"]))
+        typer.echo(f"Ended: session {ended}." if ended else f"No session is of, at or numbered {who}.")
+    if not answer["sessions"]:
+        raise typer.Exit(EXIT_NO)
+
+
+def _revocation(who: str) -> dict[str, Any]:
+    if who.isdecimal():
+        return {"session": int(who)}
+    if who.count(".") == 3 and who.replace(".", "").isdecimal():
+        return {"address": who}
+    kind, colon, _ = who.partition(":")
+    if colon and kind not in ("user", "device", "workload"):
+        return {"address": who}
+    return {"principal": who}
+
+
+def explain(
+    source: Annotated[str, typer.Argument(help="Address, principal or number of the subject.")],
+    target: Annotated[str, typer.Argument(help="Address, principal or number of the object.")],
+    service: Annotated[str, typer.Argument(help="Such as tcp/443.")],
+    socket: SocketOption = DEFAULT_SOCKET,
+    as_json: JsonOption = False,
+) -> None:
+    """The decision between two live sessions and its reason. Exit status 1 for a deny."""
+    answer = _Api(socket).ask("GET", "/explain", params={"from": source, "to": target, "service": service})
+    if as_json:
+        typer.echo(json.dumps(answer))
+    else:
+        place = f" ({answer['place']})" if answer.get("place") else ""
+        typer.echo(f"{answer['decision']}: {answer['reason']}{place}")
+    if answer["decision"] != "allow":
+        raise typer.Exit(EXIT_NO)
+
+
+def decisions(
+    socket: SocketOption = DEFAULT_SOCKET,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="The newest of them.")] = 20,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new ones until Ctrl-C.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """The newest records of the decision log."""
+    api = _Api(socket)
+    for record in api.ask("GET", "/decisions", params={"limit": limit})["decisions"]:
+        _print_record(record, as_json=as_json)
+    if follow:
+        for record in api.follow():
+            _print_record(record, as_json=as_json)
+
+
+def _print_record(record: Mapping[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(record))
+        return
+    what = record.get("decision") or record.get("reason") or ""
+    parties = [(record.get(role) or {}).get("principal") for role in ("subject", "object")]
+    ends = [
+        name or record.get(address) or "?" for name, address in zip(parties, ("source", "destination"), strict=True)
+    ]
+    flow = f"{ends[0]} -> {ends[1]} {record.get('service') or ''}" if record.get("source") else (parties[0] or "")
+    why = record.get("rule") or record.get("detail") or (record.get("reason") if record.get("decision") else "") or ""
+    place = f"{record['switch']}:{record['port']}" if "port" in record else record.get("switch", "")
+    typer.echo(f"{record['time']}  {record['event']:<10} {what:<12} {flow}  {why}  {place}".rstrip())
+
+
+def switches(socket: SocketOption = DEFAULT_SOCKET, as_json: JsonOption = False) -> None:
+    """The switches, and whether each has its tables."""
+    answer = _Api(socket).ask("GET", "/switches")
+    columns = ("name", "dpid", "connected", "ready", "since", "ports", "sessions", "remote_sessions", "suppressed")
+    _show(answer, answer["switches"], columns, as_json=as_json)
+
+
+def reload(socket: SocketOption = DEFAULT_SOCKET, as_json: JsonOption = False) -> None:
+    """Read the policy file again now; a bad one is refused and the old one stays."""
+    answer = _Api(socket).ask("POST", "/policy/reload")
+    if as_json:
+        typer.echo(json.dumps(answer))
+    else:
+        typer.echo(f"In force: {answer['version'][:12]}, {answer['rules']} rules, loaded {answer['loaded']}.")
+
+
+def health(socket: SocketOption = DEFAULT_SOCKET, as_json: JsonOption = False) -> None:
+    """Whether everything that is described is there and works. Exit status 1 if not."""
+    answer = _Api(socket).ask("GET", "/health", accept=(200, 503))
+    if as_json:
+        typer.echo(json.dumps(answer))
+    else:
+        for name, value in answer.items():
+            text = ", ".join(f"{key} {one}" for key, one in value.items()) if isinstance(value, dict) else value
+            typer.echo(f"{name.replace('_', ' ')}: {text}")
+    if answer["status"] != "ok":
+        raise typer.Exit(EXIT_NO)
+
+
+def _show(answer: object, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(answer))
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False)
+    for column in columns:
+        table.add_column(column.replace("_", " "), no_wrap=column in ("session", "principal"))
+    for row in rows:
+        table.add_row(*(_cell(row.get(column)) for column in columns))
+    Console().print(table)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return "\n".join(map(str, value))
+    return "" if value is None else str(value)

@@ -1,0 +1,183 @@
+"""The portal: a login page for people, and the same as JSON for `zethane login`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Collection
+from urllib.parse import parse_qs
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+
+from zethane.api.body_limit import BodyLimit
+from zethane.api.portal_schema import MAX_BODY, Claim, Connection, Proof
+from zethane.api.problem_details import problem, validation_problem
+from zethane.errors import InputError
+from zethane.portal.backend import Answer, Backend, BackendUnavailableError
+from zethane.portal.guard import FormTokens, Guard
+from zethane.portal.pages import STYLE, error_page, login_page, session_page
+
+COOKIE = "zethane-form"
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def create_app(backend: Backend, names: Collection[str] = (), clock: Callable[[], float] = time.monotonic) -> FastAPI:
+    """The portal's application. `names` are host names that it may be called by, beside its addresses."""
+    app = FastAPI(title="Zethane portal", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    app.add_middleware(BodyLimit, limit=MAX_BODY)
+    app.add_middleware(Guard, names=names, clock=clock)
+    _add_api(app, backend)
+    _add_pages(app, _Pages(backend))
+    _add_error_handlers(app)
+    return app
+
+
+def connection_of(request: Request) -> Connection:
+    """The connection that a request came over, as the socket has it. No header has a say."""
+    client, server = request.scope["client"], request.scope["server"]
+    return Connection(remote=client[0], remote_port=client[1], local=server[0], local_port=server[1])
+
+
+def _add_api(app: FastAPI, backend: Backend) -> None:
+    @app.post("/v1/login")
+    async def login(request: Request, proof: Proof) -> Response:
+        proof.credential()  # what cannot be a credential is told so here, and does not reach the controller
+        return _json(await backend.login(connection_of(request), proof))
+
+    @app.post("/v1/logout")
+    async def logout(request: Request) -> Response:
+        _require_json(request)
+        return _json(await backend.logout(connection_of(request)))
+
+    @app.post("/v1/addresses")
+    async def addresses(request: Request, claim: Claim) -> Response:
+        return _json(await backend.claim(connection_of(request), claim))
+
+    @app.get("/v1/session")
+    async def session(request: Request) -> Response:
+        return _json(await backend.session(connection_of(request)))
+
+
+def _require_json(request: Request) -> None:
+    """Another site's form cannot send this type: a browser would ask first, and get no for an answer."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise HTTPException(415, "expected Content-Type: application/json")
+
+
+def _json(answer: Answer) -> JSONResponse:
+    headers = {"retry-after": answer.retry_after} if answer.retry_after else None
+    media = "application/json" if answer.ok else "application/problem+json"
+    return JSONResponse(dict(answer.body), answer.status, headers, media)
+
+
+class _Pages:
+    """What people see."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._tokens = FormTokens()
+
+    async def home(self, request: Request) -> Response:
+        """The form, or the session of who is logged in."""
+        return await self._show(request, 200)
+
+    async def login(self, request: Request) -> Response:
+        """Take the login form."""
+        form = await self._form(request)
+        if form is None:
+            return await self._show(request, 403, "This form was not made for this browser, or is too old.")
+        user = form.get("user", "")
+        try:
+            code = form.get("totp", "").replace(" ", "") or None
+            proof = Proof.model_validate({"user": user, "secret": form.get("secret", ""), "totp": code})
+            proof.credential()
+        except (ValidationError, InputError):
+            # The form has the bounds already: a browser does not send such a thing.
+            return self._page(request, lambda token: login_page(token, "Check name, password and code."), 422)
+        answer = await self._backend.login(connection_of(request), proof)
+        if answer.ok:
+            return RedirectResponse("/", 303)
+        return self._page(request, lambda token: login_page(token, _sentence(answer.detail), user), answer.status)
+
+    async def logout(self, request: Request) -> Response:
+        """Take the logout form."""
+        if await self._form(request) is None:
+            return await self._show(request, 403, "This form was not made for this browser, or is too old.")
+        answer = await self._backend.logout(connection_of(request))
+        if answer.ok:
+            return RedirectResponse("/", 303)
+        return await self._show(request, answer.status, _sentence(answer.detail))
+
+    async def style(self, _: Request) -> Response:
+        """The style sheet."""
+        return Response(STYLE, media_type="text/css")
+
+    async def _form(self, request: Request) -> dict[str, str] | None:
+        """The fields of a form that this browser was given; None if it was not."""
+        if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
+            return None
+        try:
+            # Strictly: a body that is no form, or has a field twice, was not made by a browser.
+            text = (await request.body()).decode("ascii")
+            fields = parse_qs(text, keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=8)
+        except ValueError:
+            return None
+        form = {key: values[0] for key, values in fields.items() if len(values) == 1}
+        fits = self._tokens.fits(request.cookies.get(COOKIE, ""), form.get("token", ""))
+        return form if fits and len(form) == len(fields) else None
+
+    async def _show(self, request: Request, status: int, error: str = "") -> Response:
+        answer = await self._backend.session(connection_of(request))
+        if not answer.ok:
+            return HTMLResponse(error_page(_sentence(answer.detail)), answer.status)
+        session = answer.body.get("session")
+        if session is None:
+            return self._page(request, lambda token: login_page(token, error), status)
+        return self._page(request, lambda token: session_page(token, session, error), status)
+
+    def _page(self, request: Request, make: Callable[[str], str], status: int) -> Response:
+        cookie = request.cookies.get(COOKIE, "")
+        if not self._tokens.is_cookie(cookie):
+            cookie = self._tokens.new_cookie()
+        response = HTMLResponse(make(self._tokens.token(cookie)), status)
+        secure = request.url.scheme == "https"
+        response.set_cookie(COOKIE, cookie, httponly=True, samesite="strict", secure=secure)
+        return response
+
+
+def _add_pages(app: FastAPI, pages: _Pages) -> None:
+    app.add_route("/", pages.home, ["GET"])
+    app.add_route("/login", pages.login, ["POST"])
+    app.add_route("/logout", pages.logout, ["POST"])
+    app.add_route("/style.css", pages.style, ["GET"])
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def _add_error_handlers(app: FastAPI) -> None:
+    async def on_error(request: Request, error: Exception) -> Response:
+        if isinstance(error, RequestValidationError):
+            return validation_problem(error)
+        if isinstance(error, InputError):
+            return problem(422, "The request is wrong", str(error))
+        if isinstance(error, BackendUnavailableError):
+            return _failed(request, 503, "Not available", str(error), {"retry-after": "5"})
+        if isinstance(error, HTTPException):
+            return _failed(request, error.status_code, "The request is wrong", str(error.detail), error.headers)
+        raise error
+
+    for kind in (RequestValidationError, HTTPException, InputError, BackendUnavailableError):
+        app.add_exception_handler(kind, on_error)
+
+
+def _failed(request: Request, status: int, title: str, detail: str, headers: object) -> Response:
+    known = {str(key): str(value) for key, value in headers.items()} if isinstance(headers, dict) else None
+    if request.url.path.startswith("/v1/"):
+        return problem(status, title, detail, known)
+    return HTMLResponse(error_page(_sentence(detail)), status, known)

@@ -1,0 +1,118 @@
+"""An in-memory controller for the portal: connections it knows, sessions it holds, logins it records."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+from zethane.errors import AddressInUse, SessionError
+from zethane.identity.directory import Directory, parse_identities
+from zethane.identity.session import Attachment, Endpoint, Session
+from zethane.policy.principal import Principal
+
+# argon2id with the least that is allowed: the tests are about what is done, not about what it costs.
+# They are the hashes of "lab-alice", "lab-bob" and "lab-web1".
+ALICE = "$argon2id$v=19$m=8,t=1,p=1$eIqzQBkpVdp94oiI3SsA3g$j9/D0Bzq0VXIFvJ/dn5HQT2ByHR0nvwV8Joh2HZzfuk"
+BOB = "$argon2id$v=19$m=8,t=1,p=1$aDMS1Bx/JA6+KdeW/xmcJg$FC2g2F5p+oMKU2IpBGEPBpiy/y/nyYJfygnSY8BCvdY"
+WEB1 = "$argon2id$v=19$m=8,t=1,p=1$AcCUW8IyNV4IB4IAt5I4/g$M20uQXZLs6HjNPRUqhTv8k8uTKVo6PSdCEiAgrfoaxc"
+
+IDENTITIES = f"""
+users:
+  alice: {{groups: [staff], password: "{ALICE}", totp: JBSWY3DPEHPK3PXP}}
+  bob: {{groups: [staff], password: "{BOB}"}}
+  gone: {{password: "{BOB}", disabled: true}}
+workloads:
+  web1: {{labels: {{tier: web}}, secret: "{WEB1}"}}
+"""
+TOTP_SECRET = "JBSWY3DPEHPK3PXP"
+TOTP_KEY = b"Hello!\xde\xad\xbe\xef"
+
+PLACE = Attachment(1, 5, 0, 0x020000000015)
+
+
+def address(text: str) -> bytes:
+    return ipaddress.ip_address(text).packed
+
+
+def at(port: int = 5, text: str = "10.0.0.21", mac: int = 0x020000000015) -> Endpoint:
+    return Endpoint(Attachment(1, port, 0, mac), address(text))
+
+
+def directory(text: str = IDENTITIES) -> Directory:
+    return parse_identities(text, "identities.yaml")
+
+
+class PortalSite:
+    """What the facade does for the portal, with every connection coming from `place` unless `known` is false."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000_000.0
+        self.known = True
+        self.place = PLACE
+        self.located: list[tuple[bytes, int, bytes, int]] = []
+        self.live: dict[int, Session] = {}
+        self.refusals: list[tuple[Endpoint, str, str]] = []
+        self.failure: Exception | None = None
+
+    def clock(self) -> float:
+        return self.now
+
+    def refused(self, endpoint: Endpoint, account: str, reason: str) -> None:
+        self.refusals.append((endpoint, account, reason))
+
+    @property
+    def reasons(self) -> list[str]:
+        return [reason for _, _, reason in self.refusals]
+
+    def locate(self, address: bytes, port: int, server: bytes, server_port: int) -> Endpoint | None:
+        self.located.append((address, port, server, server_port))
+        return Endpoint(self.place, address) if self.known else None
+
+    def session(self, number: int) -> Session | None:
+        return self.live.get(number)
+
+    def sessions(self) -> list[Session]:
+        return list(self.live.values())
+
+    def session_at(self, endpoint: Endpoint) -> Session | None:
+        held = (s for s in self.live.values() if s.attachment == endpoint.attachment)
+        return next((s for s in held if endpoint.address in s.addresses), None)
+
+    def start_session(self, endpoint: Endpoint, principal: Principal, methods: tuple[str, ...]) -> Session:
+        if self.failure is not None:
+            raise self.failure
+        number = max(self.live, default=0) + 1
+        ends = self.now + 3600
+        session = Session(
+            number, principal, endpoint.attachment, (endpoint.address,), "staff", methods, self.now, ends, ends
+        )
+        self.live[number] = session
+        return session
+
+    def claim_address(self, endpoint: Endpoint, number: int) -> Session:
+        session = self.live.get(number)
+        if session is None or session.attachment != endpoint.attachment:
+            raise SessionError("the session is not at this place")
+        if any(endpoint.address in other.addresses for other in self.live.values() if other is not session):
+            raise AddressInUse("another session holds this address")
+        addresses = (*session.addresses, endpoint.address)
+        self.live[number] = replace(session, addresses=addresses)
+        return self.live[number]
+
+    def end_session(self, number: int, reason: str) -> bool:  # noqa: ARG002 - the signature of the facade
+        return self.live.pop(number, None) is not None
+
+    # What the portal must never ask for.
+
+    def _never(self, *_: Any, **__: Any) -> Any:
+        raise AssertionError("the portal has no business with this")
+
+    revoke = flows = decisions = policy = switches = health = explain = metrics = _never
+
+    async def reload(self) -> Any:
+        return self._never()
+
+    def decision_stream(self) -> AsyncIterator[Any]:
+        raise AssertionError("the portal has no business with this")

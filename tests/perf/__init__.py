@@ -1,0 +1,1 @@
+"""The benchmarks: programs, not tests. `python -m perf` runs them; `./run bench` does that for you."""

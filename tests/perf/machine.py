@@ -1,0 +1,36 @@
+"""What the figures were measured on: without it they mean little."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import re
+from pathlib import Path
+
+from lab.errors import LabError
+from lab.shell import run
+
+_CPU = re.compile(r"^model name\s*:\s*(.+)$", re.MULTILINE)
+
+
+def machine() -> dict[str, str | int | float]:
+    """Processor, cores, load before the run, and the versions of what takes part."""
+    found = _CPU.search(Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace"))
+    return {
+        "processor": found.group(1) if found else platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "load": round(os.getloadavg()[0], 2),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "open_vswitch": _open_vswitch(),
+        "os_ken": importlib.metadata.version("os-ken"),
+        "uvloop": importlib.metadata.version("uvloop"),
+    }
+
+
+def _open_vswitch() -> str:
+    try:
+        return run(["ovs-vswitchd", "--version"]).splitlines()[0].rpartition(" ")[2]
+    except LabError:
+        return "none"

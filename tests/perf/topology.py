@@ -1,0 +1,82 @@
+"""The topology of the benchmarks: one switch, clients that may open TCP and UDP to servers, all logged in.
+
+The sessions are put into the store before the controller starts, as if it had been restarted: it takes them up the
+way it always does, and no benchmark of set-ups waits for password hashes.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from argon2 import PasswordHasher
+
+from zethane.adapters.store.sqlite import SqliteStore
+from zethane.identity.session import Attachment, Session
+from zethane.policy.principal import Principal
+
+LIFETIME = 3600.0
+"""Seconds that the sessions last: longer than any run."""
+
+TCP_SERVICE, UDP_SERVICE = 443, 9000
+
+_POLICY = f"""
+version: 1
+segments:
+  clients: {{labels: {{role: client}}}}
+  servers: {{labels: {{role: server}}}}
+rules:
+  - {{id: clients-servers, from: [clients], to: [servers], services: [tcp/{TCP_SERVICE}, udp/{UDP_SERVICE}]}}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one session is: its OpenFlow port, MAC and address, packed."""
+
+    role: str
+    port: int
+    mac: bytes
+    address: bytes
+
+
+def write_topology(folder: Path, dpid: int) -> None:
+    """Write policy.yaml, identities.yaml and network.yaml for a switch with this datapath id."""
+    folder.mkdir(parents=True)
+    (folder / "policy.yaml").write_text(_POLICY, encoding="utf-8")
+    (folder / "network.yaml").write_text(f'switches: {{s1: {{dpid: "{dpid:016x}"}}}}\n', encoding="utf-8")
+    # Nobody logs in with it: the hash of a random secret is the safe thing to write.
+    hashed = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1).hash(secrets.token_urlsafe())
+    lines = [f'  {role}: {{labels: {{role: {role}}}, secret: "{hashed}"}}' for role in ("client", "server")]
+    (folder / "identities.yaml").write_text("\n".join(("workloads:", *lines, "")), encoding="utf-8")
+
+
+def write_sessions(state_dir: Path, dpid: int, places: Iterable[Place]) -> list[int]:
+    """Store a live session for each place; their numbers."""
+    state_dir.mkdir(parents=True, mode=0o700)
+    store = SqliteStore(state_dir / "zethane.sqlite")
+    try:
+        sessions = [_session(store, dpid, place) for place in places]
+        for session in sessions:
+            store.save(session)
+    finally:
+        store.close()
+    return [session.number for session in sessions]
+
+
+def _session(store: SqliteStore, dpid: int, place: Place) -> Session:
+    now = time.time()
+    return Session(
+        number=store.new_number(lambda _: False),
+        principal=Principal("workload", place.role, labels=(("role", place.role),)),
+        attachment=Attachment(dpid, place.port, 0, int.from_bytes(place.mac, "big")),
+        addresses=(place.address,),
+        segment=f"{place.role}s",
+        methods=("pwd",),
+        started=now,
+        expires=now + LIFETIME,
+        reauthenticate=now + LIFETIME,
+    )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import socket
 import sys
 import time
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from dataclasses import asdict, dataclass
 
 from perf import wire
 from perf.statistics import percentile
-from perf.switch import LoadError, Side, SwitchEnd
+from perf.switch import TIMEOUT, LoadError, Side, SwitchEnd
 
 WARM_UP = 500
 """Flows that are set up before anything is measured."""
@@ -74,17 +75,16 @@ def many_at_once(switch: SwitchEnd, messages: Sequence[bytes], window: int) -> f
 
 def measure(address: tuple[str, int], side: Side, single: int, many: int, window: int) -> SetupResult:
     """One turn against the controller at `address`. Raises LoadError."""
-    switch = SwitchEnd(address, side)
-    try:
+    with socket.create_connection(address, TIMEOUT) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        switch = SwitchEnd(connection, side)
         switch.handshake()
         messages = packet_ins(side, switch.rule, WARM_UP + single + many)
         gc.freeze()
-        gc.disable()
+        gc.disable()  # the generator's pauses are not the controller's
         many_at_once(switch, messages[:WARM_UP], window)
         latencies = [taken / 1000 for taken in one_at_a_time(switch, messages[WARM_UP : WARM_UP + single])]
         rate = many_at_once(switch, messages[WARM_UP + single :], window)
-    finally:
-        switch.close()
     if switch.completed != len(messages) or (side != "os-ken" and switch.flow_mods != 2 * len(messages)):
         raise LoadError(f"{len(messages)} flows, {switch.flow_mods} flow-mods, {switch.delivered} packets")
     return SetupResult(rate, percentile(latencies, 50), percentile(latencies, 99), len(messages))

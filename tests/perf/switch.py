@@ -32,22 +32,18 @@ class LoadError(Exception):
 class SwitchEnd:
     """A connected fake switch. `rule` is the number of the policy's one rule, once it was installed."""
 
-    def __init__(self, address: tuple[str, int], side: Side) -> None:
+    def __init__(self, connection: socket.socket, side: Side) -> None:
         self.rule = 0
         self.flow_mods = 0
         self.delivered = 0
         self._side = side
-        self._socket = socket.create_connection(address, TIMEOUT)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket = connection
+        self._socket.settimeout(TIMEOUT)
         self._rest = b""
         self._described = False
         self._committed = False
         self.send = self._socket.sendall
         self.send(wire.message(wire.HELLO, 1))
-
-    def close(self) -> None:
-        """End the connection."""
-        self._socket.close()
 
     @property
     def completed(self) -> int:

@@ -53,9 +53,9 @@ class BodyLimit:
             await _too_large(scope, receive, send)
 
     def _declared(self, scope: Scope) -> int:
-        """The declared length; HTTP parsers have made sure that it is a number of digits."""
+        """The declared length; the HTTP parser has bounded how many digits it may have."""
         lengths = [value for name, value in scope["headers"] if name == b"content-length"]
-        return max((int(value) for value in lengths if value.isdigit() and len(value) < 20), default=0)
+        return max((int(value) for value in lengths if value.isdigit()), default=0)
 
 
 async def _too_large(scope: Scope, receive: Receive, send: Send) -> None:

@@ -17,6 +17,9 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
+PIECE = 4096
+"""Bytes that are parsed at a time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
@@ -63,7 +66,11 @@ class GuardedProtocol(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """Take bytes. Garbage after a request that is being answered ends the connection at once."""
         try:
-            super().data_received(data)
+            # In pieces: h11 holds the headers against their limit only when it has to wait for more of them.
+            for start in range(0, len(data), PIECE):
+                if self.transport.is_closing():
+                    break
+                super().data_received(data[start : start + PIECE])
         except h11.LocalProtocolError:
             # uvicorn answers garbage with status 400, which cannot be said in the middle of another answer.
             self.transport.abort()

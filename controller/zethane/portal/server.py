@@ -84,7 +84,8 @@ class PortalServer(uvicorn.Server):
         self._sockets = sockets
         self._tls = tls
         self._deadlines = deadlines or Deadlines()
-        self._places = places or Places(MAX_CONNECTIONS, MAX_PER_REMOTE)
+        # Not `or`: without connections, Places is empty and so false.
+        self._places = Places(MAX_CONNECTIONS, MAX_PER_REMOTE) if places is None else places
         self._tasks: set[asyncio.Task[None]] = set()
         self.servers: list[asyncio.Server] = []  # uvicorn closes these at its end; the listener is not among them
 

@@ -65,7 +65,7 @@ class Authenticator:
         self._clock = clock
         self._executor = executor
         self._refused = refused
-        self._attempts = attempts or Attempts()
+        self._attempts = Attempts() if attempts is None else attempts
         self._matches = matches
         self._pending: Counter[tuple[int, int]] = Counter()
 

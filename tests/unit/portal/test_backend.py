@@ -116,9 +116,7 @@ async def test_a_token_is_no_good_after_its_time(client: httpx.AsyncClient, site
     assert answer.status_code == 403
 
 
-async def test_logout_ends_the_session_at_the_connections_end_and_no_other(
-    client: httpx.AsyncClient, site: PortalSite
-) -> None:
+async def test_logout_ends_the_session_at_the_connections_end_and_no_other(client: httpx.AsyncClient) -> None:
     await login(client)
     assert (await client.post("/logout", json={"connection": V6})).status_code == 409
     assert (await client.post("/session", json={"connection": V4})).json()["session"]["name"] == "bob"

@@ -10,6 +10,7 @@ import asyncio
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import structlog
 
@@ -91,9 +92,8 @@ class Channel(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Greet, and give the other side a bounded time to answer."""
-        if not isinstance(transport, asyncio.Transport):
-            raise TypeError("a stream transport is needed")
-        self._transport = transport
+        # uvloop's transports have asyncio's methods without being subclasses of its classes.
+        self._transport = transport = cast("asyncio.Transport", transport)
         self.peer = str(transport.get_extra_info("peername"))
         transport.set_write_buffer_limits(high=self._limits.write_high_water)
         # Our version only, without elements: OpenFlow 1.3.5 §6.3.1 falls back to the header's version.

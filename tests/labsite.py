@@ -94,3 +94,6 @@ def running(folder: Path, *extra: str, login: Sequence[str] | None = ()) -> Iter
         if login is not None:
             site.login(*login)
         yield site
+        if network.controller is not None and network.controller.running:
+            # A refused flow-mod shows in no probe: the controller would carry every packet itself.
+            assert site.get("/health")["switch_errors"] == 0, site.records("switch")

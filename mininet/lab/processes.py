@@ -130,6 +130,11 @@ class Controller:
 
         wait_for("Not every switch was ready", ready, timeout, lambda: tail(self.log))
 
+    @property
+    def running(self) -> bool:
+        """Whether the process is there."""
+        return self.process is not None and self.process.poll() is None
+
     def kill(self) -> None:
         """SIGKILL: as if it had crashed."""
         if self.process is not None:

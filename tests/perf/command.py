@@ -25,6 +25,9 @@ from perf.setups import SetupLoad, Setups
 NAMES = ("setup", "first-packet")
 DEFAULT_ROUNDS = 5
 MAX_ROUNDS = 100
+WIDTH = 140
+"""Columns where the output is no terminal: a table with broken rows is of no use in a file."""
+
 EXIT_NO, EXIT_INPUT = 1, 2
 
 app = typer.Typer(add_completion=False)
@@ -48,7 +51,6 @@ def bench(
     if name is not None and name not in NAMES:
         typer.echo(f"bench: expected one of {', '.join(NAMES)}, not {name!r}", err=True)
         raise typer.Exit(EXIT_INPUT)
-    console = Console()
     about = machine()
     try:
         results = measure((name,) if name else NAMES, rounds, Loads(), Console(stderr=True).print)
@@ -61,13 +63,15 @@ def bench(
         raise typer.Exit(128 + signal.SIGINT) from None
     except Terminated as terminated:
         raise typer.Exit(128 + terminated.signum) from None
-    show(console, results, about, rounds)
+    console = Console()
+    show(console if console.is_terminal else Console(width=WIDTH), results, about, rounds)
 
 
 def measure(names: Sequence[str], rounds: int, loads: Loads, progress: Callable[[str], None]) -> list[Result]:
     """Run the benchmarks of these names; what they made on the machine is gone afterwards. Raises LabError."""
     interrupts = Interrupts()
     with interrupts.installed(), _ledger(interrupts) as ledger:
+        progress(f"run {ledger.run_id}")
         results = []
         if "setup" in names:
             results.append(run_rounds(Setups(ledger.directory, ledger.environment, loads.setup), rounds, progress))

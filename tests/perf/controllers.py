@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -63,6 +64,12 @@ def zethane(folder: Path, tagged: Mapping[str, str], dpid: int, places: Sequence
         raise LabError(f"{error}. {tail(controller.log)}") from None
     finally:
         controller.stop()
+
+
+def allowed_flows(folder: Path) -> int:
+    """How many flows the decision log of a controller that has ended says were let through."""
+    with (folder / "state" / "decisions.jsonl").open(encoding="utf-8") as log:
+        return sum(json.loads(line).get("decision") == "allow" for line in log)
 
 
 @contextmanager

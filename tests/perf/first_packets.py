@@ -34,10 +34,10 @@ class FirstPackets:
     title = "Packets through Open vSwitch, one host to another"
     sides: tuple[Side, ...] = ("zethane", "os-ken")
     measures: tuple[Measure, ...] = (
-        Measure("new_p50", "first packet of a flow, p50", "µs"),
-        Measure("new_p99", "first packet of a flow, p99", "µs"),
-        Measure("old_p50", "packet of a flow that is there, p50", "µs"),
-        Measure("old_p99", "packet of a flow that is there, p99", "µs"),
+        Measure("new_p50", "first packet, p50", "µs"),
+        Measure("new_p99", "first packet, p99", "µs"),
+        Measure("old_p50", "later packets, p50", "µs"),
+        Measure("old_p99", "later packets, p99", "µs"),
     )
 
     def __init__(self, folder: Path, tagged: Mapping[str, str], network: BenchNetwork, load: PacketLoad) -> None:

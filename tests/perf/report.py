@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -14,7 +14,7 @@ from rich.table import Table
 from perf.measures import Measure, Result
 from perf.switch import Side
 
-_HEADINGS: dict[Side, str] = {"zethane": "Zethane", "os-ken": "os-ken application", "limit": "generator's limit"}
+_HEADINGS: dict[Side, str] = {"zethane": "Zethane", "os-ken": "os-ken", "limit": "generator alone"}
 
 
 def table(result: Result) -> Table:
@@ -24,20 +24,20 @@ def table(result: Result) -> Table:
     shown.add_column("measure")
     for side in benchmark.sides:
         shown.add_column(_HEADINGS[side], justify="right")
-    shown.add_column("Zethane : os-ken", justify="right")
+    shown.add_column("Zethane / os-ken", justify="right")
     for measure in benchmark.measures:
-        cells = [_cell(result.series(side, measure), measure.unit) for side in benchmark.sides]
-        shown.add_row(measure.text, *cells, _ratio(result, measure))
+        cells = [_cell(result.series(side, measure)) for side in benchmark.sides]
+        shown.add_row(f"{measure.text}, {measure.unit}", *cells, _ratio(result, measure))
     return shown
 
 
-def _cell(values: list[float], unit: str) -> str:
-    return f"{median(values):,.0f} {unit} ({min(values):,.0f}–{max(values):,.0f})"  # noqa: RUF001  # a range
+def _cell(values: Sequence[float]) -> str:
+    return f"{median(values):,.0f} ({min(values):,.0f} to {max(values):,.0f})"
 
 
 def _ratio(result: Result, measure: Measure) -> str:
     ratios = result.ratios(measure)
-    return f"{median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})"  # noqa: RUF001  # a range
+    return f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
 def show(console: Console, results: Iterable[Result], about: Mapping[str, Any], rounds: int) -> None:
@@ -46,10 +46,9 @@ def show(console: Console, results: Iterable[Result], about: Mapping[str, Any], 
         console.print(table(result))
         lost = {side: sum(turn.get("lost", 0) for turn in turns) for side, turns in result.turns.items()}
         if any(lost.values()):
-            console.print(f"first packets lost: {lost}")
-    console.print(
-        f"Median of {rounds} rounds (lowest to highest round). " + ", ".join(f"{k} {v}" for k, v in about.items())
-    )
+            console.print(f"First packets lost: {lost}", markup=False)
+    console.print(f"Median of {rounds} rounds (lowest to highest); the ratio is that of each round.")
+    console.print(", ".join(f"{name} {value}" for name, value in about.items()), markup=False)
 
 
 def write_json(file: Path, results: Iterable[Result], about: Mapping[str, Any], rounds: int) -> None:

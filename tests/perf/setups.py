@@ -13,7 +13,7 @@ from typing import Any
 from lab.errors import LabError
 from lab.processes import stop
 from perf import wire
-from perf.controllers import environment, peer, pinned, python, run_program, zethane
+from perf.controllers import allowed_flows, environment, peer, pinned, python, run_program, zethane
 from perf.measures import Measure, Turn
 from perf.switch import Side
 from perf.topology import Place
@@ -38,9 +38,9 @@ class Setups:
     title = "Flow set-ups, with a fake switch on loopback"
     sides: tuple[Side, ...] = ("zethane", "os-ken", "limit")
     measures: tuple[Measure, ...] = (
-        Measure("rate", "set-ups per second, many at once", "/s"),
-        Measure("p50", "latency of one at a time, p50", "µs"),
-        Measure("p99", "latency of one at a time, p99", "µs"),
+        Measure("rate", "set-ups, many at once", "per second"),
+        Measure("p50", "one at a time, p50", "µs"),
+        Measure("p99", "one at a time, p99", "µs"),
     )
 
     def __init__(self, folder: Path, tagged: Mapping[str, str], load: SetupLoad) -> None:
@@ -51,8 +51,12 @@ class Setups:
 
     def turn(self, side: Side, number: int) -> Turn:
         """Measure one side once. Raises LabError."""
-        with self._controller(side, self._folder / f"setup-{side}-{number}") as port, pinned(first=False):
-            return self._generate(side, port)
+        folder = self._folder / f"setup-{side}-{number}"
+        with self._controller(side, folder) as port, pinned(first=False):
+            turn = self._generate(side, port)
+        if side == "zethane" and (logged := allowed_flows(folder)) != turn["flows"]:
+            raise LabError(f"{turn['flows']} flows were set up and {logged} are in the decision log")
+        return turn
 
     @contextmanager
     def _controller(self, side: Side, folder: Path) -> Iterator[int]:

@@ -157,6 +157,7 @@ class Controller:
             "switches": {"connected": ready, "expected": len(points)},
             "sessions": len(self._state.sessions),
             "flows": len(self._state.flows),
+            "switch_errors": self._state.counters["switch_errors"],
             "policy_error": bool(self._policy.problems),
             "decision_log_failing": self._log.failing,
         }

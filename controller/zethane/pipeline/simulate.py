@@ -52,8 +52,12 @@ class Simulator:
 
         Fields that the packet does not have are 0, as an untagged packet's `vlan_vid` and fresh registers are.
         """
+        return self.run_from(Table.PORT, packet)
+
+    def run_from(self, start: Table, packet: dict[str, int]) -> Outcome:
+        """Send a packet through the tables from `start` on, as one that has come so far."""
         outcome = Outcome(fields=dict(packet))
-        table: Table | None = Table.PORT
+        table: Table | None = start
         while table is not None:
             flow = self._lookup(table, outcome.fields)
             if flow is None:

@@ -75,7 +75,7 @@ def read_flow_removed(message: bytes) -> FlowRemoved | None:
 # to eight bytes, instructions. The masked metadata and the ports are what differs between flows of a session.
 _FLOW_MOD = "!BBHI QQBBHHHIIIHxx"
 _MATCH_START = "HH IQQ II II IH IB"
-_APPLY_FIN = struct.Struct("!HHIHHIHHH6x").pack(
+_APPLY_FIN = struct.Struct("!HHIHHIHHH2x").pack(
     4, 24, 0, 0xFFFF, 16, 0x2320, 19, FIN_IDLE, 0
 )  # instruction apply-actions with Nicira's fin_timeout
 _GOTO_FORWARD = struct.Struct("!HHB3x").pack(1, 8, Table.FORWARD)

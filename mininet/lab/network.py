@@ -190,6 +190,7 @@ class LabNetwork:
         names = [name for bridge in bridges for name in bridge.ports.values()]
         for name in names:
             run(["ethtool", "-K", name, "tx", "off", "rx", "off"])
+            _keep_kernel_quiet(name)
         run(["ip", "-batch", "-"], text_in="".join(f"link set dev {name} up\n" for name in names))
         openvswitch.create(bridges, run_id=self.ledger.run_id, secure=not self.unprotected)
         self._bridges = bridges
@@ -275,6 +276,13 @@ class LabNetwork:
         """The environment in which `zethane` commands reach this run's controller."""
         socket = {"ZETHANE_SOCKET": str(self.controller.socket)} if self.controller else {}
         return self._tag | socket
+
+
+def _keep_kernel_quiet(interface: str) -> None:
+    """This machine's own IPv6 would send router solicitations out of a switch's port, past the switch."""
+    setting = Path(f"/proc/sys/net/ipv6/conf/{interface}/disable_ipv6")
+    if setting.exists():
+        setting.write_text("1", encoding="ascii")
 
 
 def _authority(address: Any, port: int) -> str:

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -19,9 +19,6 @@ import uvloop
 from zethane.adapters.audit_log import AuditLog
 from zethane.adapters.openflow.listener import Listener
 from zethane.adapters.store.sqlite import SqliteStore
-from zethane.api.app import create_app
-from zethane.api.portal_backend import create_app as create_portal_backend
-from zethane.api.server import serve_tls, serve_unix
 from zethane.app.controller import Controller
 from zethane.app.journal import LogJournal
 from zethane.app.reload import PolicyFile
@@ -46,7 +43,11 @@ PASSWORD_THREADS = 2
 _log = structlog.get_logger("zethane")
 
 
-def run(settings: Settings) -> None:
+Serve = Callable[[Settings, Controller, Authenticator, AsyncExitStack], Awaitable[None]]
+"""Starts what listens for operators and for the portal, and leaves its end with the stack."""
+
+
+def run(settings: Settings, serve: Serve) -> None:
     """Run the controller until SIGTERM or SIGINT. Raises InputError before anything is started."""
     topology = load_topology(settings.topology)
     report = topology.check()
@@ -56,14 +57,15 @@ def run(settings: Settings) -> None:
         missing = Problem(str(settings.topology / "network.yaml"), "missing: it names the switches to control")
         raise InputError([missing])
     settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    uvloop.run(_Process(settings, topology, topology.network).run())
+    uvloop.run(_Process(settings, topology, topology.network, serve).run())
 
 
 class _Process:
     """Everything that lives as long as the process."""
 
-    def __init__(self, settings: Settings, topology: Topology, network: Network) -> None:
+    def __init__(self, settings: Settings, topology: Topology, network: Network, serve: Serve) -> None:
         self._settings = settings
+        self._serve = serve
         self._topology = topology
         self._network = network
         self._tasks: set[asyncio.Task[None]] = set()
@@ -103,7 +105,7 @@ class _Process:
         authenticator = Authenticator(
             controller, self._topology.directory, store, time.time, passwords, journal.login_refused
         )
-        await self._serve(stack, controller, authenticator)
+        await self._serve(settings, controller, authenticator, stack)
 
         listener = Listener(administrator)
         host, port = await listener.start(settings.openflow_host, settings.openflow_port, settings.openflow_tls)
@@ -113,17 +115,6 @@ class _Process:
         self._spawn(policy_file.watch())
         _announce(settings.run_file, host, port)
         stack.callback(settings.run_file.unlink, missing_ok=True)
-
-    async def _serve(self, stack: AsyncExitStack, controller: Controller, authenticator: Authenticator) -> None:
-        settings = self._settings
-        app = create_app(controller)
-        operators = await serve_unix(app, settings.api_socket)
-        stack.push_async_callback(operators.stop)
-        portal = await serve_unix(create_portal_backend(controller, authenticator), settings.portal_socket)
-        stack.push_async_callback(portal.stop)
-        if (tls := settings.api_tls) is not None:
-            remote = await serve_tls(app, tls.host, tls.port, tls.certificate, tls.key, tls.client_ca)
-            stack.push_async_callback(remote.stop)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)

@@ -11,6 +11,7 @@ import structlog
 import typer
 
 from zethane.adapters.openflow.listener import TlsFiles
+from zethane.api.listeners import serve_all
 from zethane.app.run import run as run_controller
 from zethane.app.settings import ApiTls, Settings
 from zethane.errors import InputError, Problem
@@ -62,7 +63,7 @@ def run(
         _api_tls(api, api_tls),
         limits,
     )
-    run_controller(settings)
+    run_controller(settings, serve_all)
 
 
 def _api_tls(address: str | None, files: tuple[Path, Path, Path] | None) -> ApiTls | None:

@@ -87,6 +87,8 @@ class AttemptLimits:
     attachment: Rate = Rate(6, 15.0)
     # With three codes good at a time, one guess a minute finds a TOTP code in about eight months on average.
     account: Rate = Rate(10, 60.0)
+    # One port spends an account's tokens at half the rate at which they come back: it cannot keep the owner out.
+    port_account: Rate = Rate(5, 120.0)
     size: int = 16_384
 
 
@@ -98,6 +100,7 @@ class Attempts:
         self._ports = Buckets(limits.port, limits.size)
         self._attachments = Buckets(limits.attachment, limits.size)
         self._accounts = Buckets(limits.account, limits.size)
+        self._port_accounts = Buckets(limits.port_account, limits.size)
         self._size = limits.size
         self._familiar: dict[tuple[Attachment, str], None] = {}
 
@@ -127,8 +130,10 @@ class Attempts:
 
     def _limits(self, attachment: Attachment, account: str) -> tuple[tuple[str, Buckets, Hashable], ...]:
         key: Hashable = (attachment, account)
+        port = (attachment.dpid, attachment.port)
         return (
-            ("port", self._ports, (attachment.dpid, attachment.port)),
+            ("port", self._ports, port),
             ("attachment", self._attachments, attachment),
+            ("port-account", self._port_accounts, (port, account)),
             ("account", self._accounts, key if key in self._familiar else account),
         )

@@ -77,7 +77,7 @@ def portal_path(portal: Portal, switch: int) -> Iterator[Flow]:
         )
         yield Flow(
             Table.SOURCE,
-            Priority.SOURCE_PORTAL,
+            Priority.SOURCE_PORTAL + 1,  # a packet of the portal to itself is from the portal
             match(
                 **place,
                 eth_src=portal.attachment.mac,

@@ -21,7 +21,7 @@ from zethane.policy.model import Policy
 from zethane.policy.principal import Principal
 from zethane.service.denials import denied
 from zethane.service.enforcement import Enforcement
-from zethane.service.flows import FORWARD, LiveFlow
+from zethane.service.flows import LiveFlow
 from zethane.service.neighbours import Neighbours
 from zethane.service.points import Point
 from zethane.service.policy_in_force import Numbers, PolicyInForce
@@ -199,9 +199,9 @@ class Administrator:
         self.enforcement.session_ended(live)
         state.sessions.remove(live)
         self._leased.pop(live.session.number, None)
-        self._store.end(live.session.number)
         state.counters["sessions_ended"] += 1
         state.journal.session(reason, live.session, "", state.clock())
+        self._store.end(live.session.number)
 
     def _close_flows(self, live: Live, why: str, *, remember: bool) -> None:
         state = self.state
@@ -338,7 +338,7 @@ class Administrator:
             self._direction_gone(*found, event)
 
     def _closed(self, flow: LiveFlow, direction: int, why: str, event: FlowRemoved) -> None:
-        _count(flow, direction, event)
+        flow.count(direction, event.packets, event.octets)
         flow.alive &= ~direction
         if not flow.alive:
             self.state.flows.closed(flow)
@@ -347,7 +347,7 @@ class Administrator:
     def _direction_gone(self, flow: LiveFlow, direction: int, event: FlowRemoved) -> None:
         """The flow lives as long as one direction does; what ended idle may go on with a packet."""
         state = self.state
-        _count(flow, direction, event)
+        flow.count(direction, event.packets, event.octets)
         flow.alive &= ~direction
         if flow.alive:
             return
@@ -400,12 +400,3 @@ _REMOVED_TEXT = {REMOVED_IDLE: "idle", REMOVED_HARD: "lease-ended", REMOVED_DELE
 
 def _same_principal(first: Principal, second: Principal) -> bool:
     return (first.kind, first.name) == (second.kind, second.name)
-
-
-def _count(flow: LiveFlow, direction: int, event: FlowRemoved) -> None:
-    if direction == FORWARD:
-        flow.packets += event.packets
-        flow.octets += event.octets
-    else:
-        flow.return_packets += event.packets
-        flow.return_octets += event.octets

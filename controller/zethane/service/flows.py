@@ -21,7 +21,8 @@ class LiveFlow:
     """One connection. `alive` has a bit for each direction whose per-flow rule is in the switch.
 
     `opened_by` and `opened_to` are the sessions as they were then, for the record; `subject_class`
-    and `object_class` those at the time of installing. Counters are of entries that are gone.
+    and `object_class` those at the time of installing. Counters are of what the controller
+    delivered itself, and of entries that are gone.
     """
 
     key: FlowKey
@@ -39,6 +40,15 @@ class LiveFlow:
     octets: int = 0
     return_packets: int = 0
     return_octets: int = 0
+
+    def count(self, direction: int, packets: int, octets: int) -> None:
+        """Add to the counters of a direction."""
+        if direction == FORWARD:
+            self.packets += packets
+            self.octets += octets
+        else:
+            self.return_packets += packets
+            self.return_octets += octets
 
 
 class FlowTable:

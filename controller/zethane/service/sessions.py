@@ -102,17 +102,15 @@ class SessionTable:
         for address in live.session.addresses:
             del self.by_address[address]
 
-    def expired(self, now: float) -> list[Live]:
-        """The sessions whose end has come. They stay in the table until they are removed."""
-        found = []
+    def expired(self, now: float) -> Iterator[Live]:
+        """The sessions whose end has come, one by one. They stay in the table until they are removed."""
         while self._ends and self._ends[0][0] <= now:
             ends, number = heapq.heappop(self._ends)
             live = self.by_number.get(number)
             if live is not None and live.session.ends <= now:
-                found.append(live)
+                yield live
             elif live is not None and live.session.ends < ends:
                 heapq.heappush(self._ends, (live.session.ends, number))
-        return found
 
     def next_end(self) -> float | None:
         """When the next session may end; None without sessions."""

@@ -90,6 +90,7 @@ class Verifier:
         subject.opened += 1
         self._install(flow, subject, obj)
         self._deliver(obj, event.frame)
+        flow.count(FORWARD, 1, len(event.frame))
         state.counters["allowed"] += 1
         state.journal.allowed(flow, point.switch.name, verdict.rule_id or "", now)
 
@@ -120,6 +121,7 @@ class Verifier:
             self._install(flow, subject, obj)
             state.counters["reinstalled"] += 1
         self._deliver(receiver, event.frame)
+        flow.count(direction, 1, len(event.frame))
 
     def _recall(self, packet: Packet, sender: Live, receiver: Live) -> tuple[LiveFlow, int] | None:
         """A flow that was idle and goes on: it is live again if its sessions are the same."""

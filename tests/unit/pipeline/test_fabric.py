@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -63,10 +64,10 @@ def test_paths_lead_around_any_failed_links(fabric: Fabric, data: st.DataObject)
 
 
 @given(fabrics(), st.randoms(use_true_random=False))
-def test_the_order_in_which_links_are_named_never_matters(fabric: Fabric, random: object) -> None:
+def test_the_order_in_which_links_are_named_never_matters(fabric: Fabric, random: Random) -> None:
     switches, links = fabric
     shuffled = list(links)
-    random.shuffle(shuffled)  # type: ignore[attr-defined]  # Hypothesis' Random
+    random.shuffle(shuffled)
     assert next_hops(tuple(shuffled), switches) == next_hops(links, switches)
 
 
@@ -74,7 +75,7 @@ def test_the_order_in_which_links_are_named_never_matters(fabric: Fabric, random
 def test_a_leaf_uses_every_spine_and_none_much_more(spines: int, leaves: int) -> None:
     switches, links = leaf_spine(spines, leaves)
     hops = next_hops(links, switches)
-    every = Counter()  # type: Counter[int]
+    every: Counter[int] = Counter()
     for leaf in switches[spines:]:
         used = Counter(behind(links)[leaf, hops[leaf][to]][0] for to in switches[spines:] if to != leaf)
         assert set(used) == set(switches[:spines])
@@ -95,14 +96,10 @@ def test_packets_follow_the_entries_to_their_object_and_out_of_its_port_once(fab
     """The entries of `forward`, not only the hops: from every switch to a port on every other."""
     switches, links = fabric
     hops, ends = next_hops(links, switches), behind(links)
-    tables = {switch: Simulator(_from_forward(switch, hops[switch])) for switch in switches}
+    tables = {switch: Simulator(forward_entries(switch, hops[switch])) for switch in switches}
     for start in switches:
         for to in switches:
             assert _travel(tables, ends, start, to) == (to, 77)
-
-
-def _from_forward(switch: int, hops: dict[int, int]) -> list[object]:
-    return list(forward_entries(switch, hops))
 
 
 def _travel(

@@ -23,7 +23,7 @@ from zethane.pipeline.flow import (
     SetField,
     ToController,
 )
-from zethane.pipeline.tables import PipelineError, Table
+from zethane.pipeline.tables import FIELD_BITS, PipelineError, Table
 from zethane.service.switch import PortState
 
 _FLOW = struct.Struct("!HBxIIHHHH4xQQQ")
@@ -40,8 +40,18 @@ _LINK_DOWN = 1
 _MAX_REAL_PORT = 0xFFFFFF00
 
 _GOTO, _WRITE_METADATA, _APPLY, _METER_INSTRUCTION = 1, 2, 4, 6
+# What each instruction is in a Flow, and its length in bytes; 0: that of its actions.
+_INSTRUCTIONS = {
+    _GOTO: ("goto", 8),
+    _WRITE_METADATA: ("metadata", 24),
+    _APPLY: ("actions", 0),
+    _METER_INSTRUCTION: ("meter", 8),
+}
 _OUTPUT, _PUSH_VLAN, _POP_VLAN, _SET_FIELD, _EXPERIMENTER = 0, 17, 18, 25, 0xFFFF
 _NX_OUTPUT_REG, _NX_FIN_TIMEOUT = 15, 19
+_ETH_VLAN = 0x8100
+_WHOLE_REGISTER = 31
+"""Offset 0 and 32 bits, as `ofs_nbits` says it (Open vSwitch, nicira-ext.h)."""
 _REGISTERS = {0x00010004: "reg0", 0x00010204: "reg1", 0x00010404: "reg2", 0x00010604: "reg3"}
 
 
@@ -103,39 +113,48 @@ def _flow(body: bytes, at: int, end: int) -> Installed:
 def _instructions(data: bytes, at: int, end: int) -> dict[str, object]:
     found: dict[str, object] = {}
     for kind, start, stop in _parts(data, at, end, 8):
+        name, length = _INSTRUCTIONS.get(kind, ("", 0))
+        if not name or name in found or length not in (0, stop - start):
+            raise _UnreadableError(f"instruction {kind} of {stop - start} bytes")
         if kind == _GOTO:
-            found["goto"] = Table(data[start + 4])
+            found[name] = Table(data[start + 4])
         elif kind == _WRITE_METADATA:
-            found["metadata"] = struct.unpack_from("!QQ", data, start + 8)
+            found[name] = struct.unpack_from("!QQ", data, start + 8)
         elif kind == _METER_INSTRUCTION:
-            found["meter"] = struct.unpack_from("!I", data, start + 4)[0]
-        elif kind == _APPLY:
-            found["actions"] = tuple(_action(data, *part) for part in _parts(data, start + 8, stop, 8))
+            found[name] = struct.unpack_from("!I", data, start + 4)[0]
         else:
-            raise _UnreadableError(f"instruction {kind}")
+            found[name] = tuple(_action(data, *part) for part in _parts(data, start + 8, stop, 8))
     return found
 
 
 def _action(data: bytes, kind: int, start: int, stop: int) -> Action:
-    if kind == _OUTPUT:
-        port, length = struct.unpack_from("!IH", data, start + 4)
-        return ToController(length) if port == _CONTROLLER else Output(port)
-    if kind == _PUSH_VLAN:
+    length = stop - start
+    if kind == _OUTPUT and length == 16:
+        port, octets = struct.unpack_from("!IH", data, start + 4)
+        return ToController(octets) if port == _CONTROLLER else Output(port)
+    if kind == _PUSH_VLAN and struct.unpack_from("!H", data, start + 4)[0] == _ETH_VLAN:
         return PushVlan()
     if kind == _POP_VLAN:
         return PopVlan()
     if kind == _SET_FIELD:
-        (name, value, _), _ = read_field(data, start + 4, stop)
-        return SetField(name, value)
-    if kind == _EXPERIMENTER:
-        vendor, subtype = struct.unpack_from("!IH", data, start + 4)
-        if vendor == _NICIRA and subtype == _NX_FIN_TIMEOUT:
-            return FinTimeout(*struct.unpack_from("!HH", data, start + 10))
-        if vendor == _NICIRA and subtype == _NX_OUTPUT_REG:
-            register = _REGISTERS.get(struct.unpack_from("!I", data, start + 12)[0])
-            if register is not None:
-                return OutputRegister(register)
-    raise _UnreadableError(f"action {kind}")
+        (name, value, mask), _ = read_field(data, start + 4, stop)
+        if mask == (1 << FIELD_BITS[name]) - 1:
+            return SetField(name, value)
+    if kind == _EXPERIMENTER and length >= 16:
+        return _nicira_action(data, start, length)
+    raise _UnreadableError(f"action {kind} of {length} bytes")
+
+
+def _nicira_action(data: bytes, start: int, length: int) -> Action:
+    vendor, subtype = struct.unpack_from("!IH", data, start + 4)
+    if (vendor, subtype, length) == (_NICIRA, _NX_FIN_TIMEOUT, 16):
+        return FinTimeout(*struct.unpack_from("!HH", data, start + 10))
+    if (vendor, subtype, length) == (_NICIRA, _NX_OUTPUT_REG, 24):
+        bits, source = struct.unpack_from("!HI", data, start + 10)
+        register = _REGISTERS.get(source)
+        if register is not None and bits == _WHOLE_REGISTER:
+            return OutputRegister(register)
+    raise _UnreadableError(f"experimenter action {vendor:#x}:{subtype}")
 
 
 def read_datapath_id(body: bytes) -> int:

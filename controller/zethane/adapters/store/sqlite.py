@@ -1,14 +1,16 @@
 """The store in SQLite: one file, write-ahead log, one connection, on the event loop.
 
-Each write is one small transaction. WAL with `synchronous=NORMAL` survives a crash of the process whole; a crash of
-the machine may lose the last moments, which costs those hosts a login and never gives a number out twice, because
-numbers are taken from the file in blocks.
+Each write is one small transaction. WAL with `synchronous=NORMAL` survives a crash of the process whole. A crash of the
+machine may lose the last moments: who logged in then has to log in again, and a session that ended then is taken up
+again until its lifetime ends. It never gives a number out twice: numbers are taken in blocks, and a block is on the
+disk (`synchronous=FULL`) before the first of it is used.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import secrets
 import sqlite3
 import time
 from collections.abc import Callable
@@ -16,7 +18,7 @@ from pathlib import Path
 
 import structlog
 
-from zethane.errors import CapacityError
+from zethane.errors import CapacityError, InputError, Problem
 from zethane.identity.session import MAX_SESSION, Attachment, Session
 from zethane.pipeline.fields import MAX_CLASS, MAX_RULE
 from zethane.policy.principal import Principal
@@ -24,6 +26,9 @@ from zethane.policy.principal import Principal
 SCHEMA_VERSION = 1
 NUMBER_BLOCK = 256
 """Session numbers taken from the file at a time."""
+
+LOCK_WAIT = 1.0
+"""Seconds to wait for another process that has the file open, such as a controller that is just ending."""
 
 _LAST_NUMBER = {"rule": MAX_RULE, "class": MAX_CLASS}
 
@@ -34,6 +39,7 @@ CREATE TABLE numbers (kind TEXT NOT NULL, key TEXT NOT NULL, number INTEGER NOT 
                       PRIMARY KEY (kind, key), UNIQUE (kind, number)) STRICT;
 CREATE TABLE totp (user TEXT PRIMARY KEY, step INTEGER NOT NULL) STRICT;
 """
+_TABLES = {"meta", "sessions", "numbers", "totp"}
 
 _log = structlog.get_logger("zethane.store")
 
@@ -42,22 +48,30 @@ class SqliteStore:
     """Implements `service.store.SessionStore`."""
 
     def __init__(self, file: Path) -> None:
-        """Open the file, or make it. A damaged one is moved aside: everybody has to log in again."""
+        """Open the file, or make it. A damaged one is moved aside: everybody has to log in again.
+
+        Raises InputError for a file that cannot be used as it is, damaged or not: another controller has it open,
+        the disk is full, the permissions are wrong. It stays where it is then.
+        """
         self._file = file
+        self._forgotten: set[int] = set()
         try:
             self._db = self._open()
         except (sqlite3.DatabaseError, _DamagedError) as error:
-            aside = file.with_name(f"{file.name}.damaged-{int(time.time())}")
-            file.replace(aside)
-            for suffix in ("-wal", "-shm"):
-                file.with_name(file.name + suffix).unlink(missing_ok=True)
-            _log.error("store-damaged", file=str(file), moved_to=str(aside), reason=str(error))  # the reason says it
-            self._db = self._open()
+            if isinstance(error, sqlite3.OperationalError):
+                raise InputError([Problem(str(file), f"the store cannot be opened: {error}")]) from error
+            self._db = self._start_anew(error)
+        except OSError as error:
+            raise InputError([Problem(str(file), f"the store cannot be opened: {error.strerror}")]) from error
         self._next = self._reserved = self._meta("next_session")
 
     def _open(self) -> sqlite3.Connection:
-        os.close(os.open(self._file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        db = sqlite3.connect(self._file, isolation_level=None)
+        descriptor = os.open(self._file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            os.fchmod(descriptor, 0o600)
+        finally:
+            os.close(descriptor)
+        db = sqlite3.connect(self._file, timeout=LOCK_WAIT, isolation_level=None)
         try:
             _prepare(db)
         except BaseException:
@@ -65,24 +79,68 @@ class SqliteStore:
             raise
         return db
 
+    def _start_anew(self, reason: Exception) -> sqlite3.Connection:
+        """Move a damaged file aside. Numbers start anywhere: switches may still hold what carries the old ones."""
+        stamp = time.time_ns()
+        for suffix in ("", "-wal"):
+            part = self._file.with_name(self._file.name + suffix)
+            if part.exists():
+                part.replace(part.with_name(f"{self._file.name}.damaged-{stamp}{suffix}"))
+        aside = f"{self._file}.damaged-{stamp}"
+        _log.error("store-damaged", file=str(self._file), moved_to=aside, reason=str(reason))
+        db = self._open()
+        db.execute("INSERT INTO meta VALUES ('next_session', ?)", (secrets.randbelow(MAX_SESSION),))
+        return db
+
     def close(self) -> None:
         """Close the file."""
         self._db.close()
 
     def sessions(self) -> list[Session]:
-        """The sessions that were saved and not ended."""
-        return [_read(body) for (body,) in self._db.execute("SELECT body FROM sessions ORDER BY number")]
+        """The sessions that were saved and not ended. One that cannot be read is logged and forgotten."""
+        rows = self._db.execute("SELECT number, body FROM sessions ORDER BY number").fetchall()
+        read = (self._session(number, body) for number, body in rows)
+        return [session for session in read if session is not None]
+
+    def _session(self, number: int, body: str) -> Session | None:
+        try:
+            return _read(body)
+        except (ValueError, KeyError, TypeError) as error:
+            _log.error("session-unreadable", session=number, reason=type(error).__name__)
+            self.end(number)
+            return None
 
     def save(self, session: Session) -> None:
-        """Keep a session, new or changed."""
-        self._db.execute("INSERT OR REPLACE INTO sessions VALUES (?, ?)", (session.number, _write(session)))
+        """Keep a session, new or changed. Raises CapacityError if it cannot be written."""
+        self._write("INSERT OR REPLACE INTO sessions VALUES (?, ?)", (session.number, _text(session)))
 
     def end(self, number: int) -> None:
-        """Forget a session."""
-        self._db.execute("DELETE FROM sessions WHERE number = ?", (number,))
+        """Forget a session.
+
+        Never raises, as sessions must end whatever the disk says: what cannot be written now is tried again with
+        the next session that ends.
+        """
+        self._forgotten.add(number)
+        for due in tuple(self._forgotten):
+            try:
+                self._write("DELETE FROM sessions WHERE number = ?", (due,))
+            except CapacityError as error:
+                _log.error("session-end-unwritten", sessions=len(self._forgotten), reason=str(error))
+                return
+            self._forgotten.discard(due)
+
+    def _write(self, statement: str, values: tuple[object, ...]) -> None:
+        """Raises CapacityError if it cannot be written; then nothing has changed."""
+        try:
+            self._db.execute(statement, values)
+        except sqlite3.OperationalError as error:
+            raise CapacityError(f"the store cannot be written: {error}") from error
 
     def new_number(self, in_use: Callable[[int], bool]) -> int:
-        """A session number that was not given out since all others were. Raises CapacityError."""
+        """A session number that was not given out since all others were.
+
+        Raises CapacityError if every number is in use, or the file cannot be written.
+        """
         for _ in range(MAX_SESSION):
             if self._next >= self._reserved:
                 self._reserve()
@@ -94,10 +152,14 @@ class SqliteStore:
 
     def _reserve(self) -> None:
         """Take the next block. The file says what may have been given out, before any of it is."""
-        if self._next >= MAX_SESSION:
-            self._next = 0
-        self._reserved = min(self._next + NUMBER_BLOCK, MAX_SESSION)
-        self._db.execute("INSERT OR REPLACE INTO meta VALUES ('next_session', ?)", (self._reserved,))
+        start = self._next if self._next < MAX_SESSION else 0
+        reserved = min(start + NUMBER_BLOCK, MAX_SESSION)
+        self._db.execute("PRAGMA synchronous=FULL")
+        try:
+            self._write("INSERT OR REPLACE INTO meta VALUES ('next_session', ?)", (reserved,))
+        finally:
+            self._db.execute("PRAGMA synchronous=NORMAL")
+        self._next, self._reserved = start, reserved
 
     def _meta(self, name: str) -> int:
         row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
@@ -111,7 +173,7 @@ class SqliteStore:
         last = self._db.execute("SELECT max(number) FROM numbers WHERE kind = ?", (kind,)).fetchone()[0] or 0
         if last >= _LAST_NUMBER[kind]:
             raise CapacityError(f"no {kind} number is left; a new state directory starts from 1")
-        self._db.execute("INSERT INTO numbers VALUES (?, ?, ?)", (kind, key, last + 1))
+        self._write("INSERT INTO numbers VALUES (?, ?, ?)", (kind, key, last + 1))
         return int(last) + 1
 
     def last_totp_step(self, user: str) -> int:
@@ -120,10 +182,10 @@ class SqliteStore:
         return int(row[0]) if row else -1
 
     def use_totp_step(self, user: str, step: int) -> bool:
-        """Record a code's time step; False unless it is later than the last."""
+        """Record a code's time step; False unless it is later than the last. Raises CapacityError."""
         if step <= self.last_totp_step(user):
             return False
-        self._db.execute("INSERT OR REPLACE INTO totp VALUES (?, ?)", (user, step))
+        self._write("INSERT OR REPLACE INTO totp VALUES (?, ?)", (user, step))
         return True
 
 
@@ -133,18 +195,25 @@ class _DamagedError(Exception):
 
 def _prepare(db: sqlite3.Connection) -> None:
     """Make the tables of a new file, or make sure of an old one. Raises _DamagedError, sqlite3.DatabaseError."""
+    # Exclusive: a second controller on the same file would end the sessions of the first.
+    db.execute("PRAGMA locking_mode=EXCLUSIVE")
     db.execute("PRAGMA journal_mode=WAL")
     db.execute("PRAGMA synchronous=NORMAL")
+    db.executescript("BEGIN EXCLUSIVE; COMMIT;")
     version = db.execute("PRAGMA user_version").fetchone()[0]
-    if version == 0:
+    if version == 0 and not _tables(db):
         db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
-    elif version != SCHEMA_VERSION:
+    elif version != SCHEMA_VERSION or _tables(db) != _TABLES:
         raise _DamagedError(f"schema version {version}, expected {SCHEMA_VERSION}")
     if db.execute("PRAGMA quick_check").fetchone()[0] != "ok":
         raise _DamagedError("the file fails its check")
 
 
-def _write(session: Session) -> str:
+def _tables(db: sqlite3.Connection) -> set[str]:
+    return {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+
+
+def _text(session: Session) -> str:
     principal, place = session.principal, session.attachment
     return json.dumps(
         {

@@ -1,0 +1,343 @@
+"""The store: what is in it after a restart, after damage, and with a disk that takes no more."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from zethane.adapters.store.sqlite import NUMBER_BLOCK, SqliteStore
+from zethane.errors import CapacityError, InputError
+from zethane.identity.session import MAX_SESSION, Attachment, Session
+from zethane.policy.principal import Principal
+from zethane.service.store import SessionStore
+
+ALICE = Session(
+    number=7,
+    principal=Principal("user", "alice", frozenset({"staff", "admins"}), (("site", "hq"), ("tier", "1")), mfa=True),
+    attachment=Attachment(0xFFFFFFFFFFFFFFFF, 5, 12, 0x020000000015),
+    addresses=(b"\x0a\x00\x00\x15", bytes(15) + b"\x01"),
+    segment="staff",
+    methods=("pwd", "otp"),
+    started=1000.25,
+    expires=2000.5,
+    reauthenticate=1500.125,
+    device="alice-laptop",
+)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "store.sqlite"
+
+
+@contextmanager
+def opened(file: Path) -> Iterator[SqliteStore]:
+    with closing(SqliteStore(file)) as store:
+        yield store
+
+
+@contextmanager
+def unwritable(store: SqliteStore) -> Iterator[None]:
+    """SQLite takes no write."""
+    store._db.execute("PRAGMA query_only=ON")
+    try:
+        yield
+    finally:
+        store._db.execute("PRAGMA query_only=OFF")
+
+
+def never(_: int) -> bool:
+    return False
+
+
+def test_it_is_a_session_store(file: Path) -> None:
+    """mypy holds the class against the protocol here."""
+    with opened(file) as store:
+        as_protocol: SessionStore = store
+        assert as_protocol.sessions() == []
+
+
+def test_a_saved_session_is_the_same_after_a_restart(file: Path) -> None:
+    with opened(file) as store:
+        store.save(ALICE)
+        store.save(replace(ALICE, number=8, device=None, addresses=()))
+    with opened(file) as store:
+        assert store.sessions() == [ALICE, replace(ALICE, number=8, device=None, addresses=())]
+
+
+def test_a_changed_session_replaces_the_old_and_an_ended_one_is_gone(file: Path) -> None:
+    with opened(file) as store:
+        store.save(ALICE)
+        store.save(replace(ALICE, expires=9000.0))
+        store.save(replace(ALICE, number=8))
+        store.end(8)
+        store.end(99)
+    with opened(file) as store:
+        assert store.sessions() == [replace(ALICE, expires=9000.0)]
+
+
+texts = st.text(max_size=30).filter(lambda text: not any("\ud800" <= char <= "\udfff" for char in text))
+principals = st.builds(
+    Principal,
+    st.sampled_from(["user", "device", "workload"]),
+    texts,
+    st.frozensets(texts, max_size=4),
+    st.dictionaries(texts, texts, max_size=4).map(lambda labels: tuple(sorted(labels.items()))),
+    st.booleans(),
+)
+moments = st.floats(0, 1e11)
+sessions = st.builds(
+    Session,
+    st.integers(1, MAX_SESSION),
+    principals,
+    st.builds(
+        Attachment,
+        st.integers(0, 2**64 - 1),
+        st.integers(1, 2**32 - 1),
+        st.integers(0, 4095),
+        st.integers(0, 2**48 - 1),
+    ),
+    st.lists(st.binary(min_size=4, max_size=4) | st.binary(min_size=16, max_size=16), max_size=8).map(tuple),
+    texts,
+    st.lists(texts, max_size=3).map(tuple),
+    moments,
+    moments,
+    moments,
+    st.none() | texts,
+)
+
+
+@given(session=sessions)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_every_session_comes_back_as_it_was(tmp_path: Path, session: Session) -> None:
+    with opened(tmp_path / "any.sqlite") as store:
+        store.save(session)
+        assert session in store.sessions()
+        store.end(session.number)
+        assert store.sessions() == []
+
+
+def test_session_numbers_begin_at_one_and_go_up(file: Path) -> None:
+    with opened(file) as store:
+        assert [store.new_number(never) for _ in range(NUMBER_BLOCK + 2)] == list(range(1, NUMBER_BLOCK + 3))
+
+
+def test_no_number_is_given_out_again_after_a_crash(file: Path) -> None:
+    given_out: list[int] = []
+    for _ in range(3):
+        store = SqliteStore(file)
+        given_out += [store.new_number(never) for _ in range(3)]
+        store._db.close()  # nothing else is done at the end: as if the process had been killed
+    assert len(set(given_out)) == len(given_out)
+    assert given_out == sorted(given_out)
+
+
+def test_a_block_of_numbers_is_on_the_disk_before_the_first_is_used(file: Path) -> None:
+    statements: list[str] = []
+    with opened(file) as store:
+        store._db.set_trace_callback(statements.append)
+        store.new_number(never)
+        store.new_number(never)
+    assert statements == [
+        "PRAGMA synchronous=FULL",
+        "INSERT OR REPLACE INTO meta VALUES ('next_session', 256)",
+        "PRAGMA synchronous=NORMAL",
+    ]
+
+
+def test_numbers_wrap_at_the_highest_and_skip_those_in_use(file: Path) -> None:
+    with opened(file) as store:
+        store._next = store._reserved = MAX_SESSION - 2
+        in_use = {MAX_SESSION, 1, 2}.__contains__
+        assert [store.new_number(in_use) for _ in range(3)] == [MAX_SESSION - 1, 3, 4]
+
+
+def test_rule_and_class_numbers_are_the_same_ever_after(file: Path) -> None:
+    with opened(file) as store:
+        first = [store.number_of("rule", "a"), store.number_of("rule", "b"), store.number_of("class", "a")]
+    with opened(file) as store:
+        assert [store.number_of("rule", "a"), store.number_of("rule", "b"), store.number_of("class", "a")] == first
+        assert store.number_of("rule", "c") == 3
+    assert first == [1, 2, 1]
+
+
+@pytest.mark.parametrize(("kind", "highest"), [("rule", 0xFEFF), ("class", 0xFFFF)])
+def test_numbers_of_a_kind_run_out_with_an_error(file: Path, kind: str, highest: int) -> None:
+    with opened(file) as store:
+        store._db.execute("INSERT INTO numbers VALUES (?, 'last-but-one', ?)", (kind, highest - 1))
+        assert store.number_of(kind, "last") == highest
+        with pytest.raises(CapacityError, match=kind):
+            store.number_of(kind, "one more")
+        assert store.number_of(kind, "last") == highest
+
+
+def test_a_totp_step_is_used_once_and_only_upwards_across_restarts(file: Path) -> None:
+    with opened(file) as store:
+        assert store.last_totp_step("alice") == -1
+        assert store.use_totp_step("alice", 100)
+        assert not store.use_totp_step("alice", 100)
+    with opened(file) as store:
+        assert not store.use_totp_step("alice", 99)
+        assert store.use_totp_step("alice", 101)
+        assert store.use_totp_step("bob", 5)
+        assert (store.last_totp_step("alice"), store.last_totp_step("bob")) == (101, 5)
+
+
+def test_only_the_owner_can_read_it(file: Path) -> None:
+    before = os.umask(0)
+    try:
+        with opened(file) as store:
+            store.save(ALICE)
+            parts = list(file.parent.iterdir())
+            assert {part.name: stat.S_IMODE(part.stat().st_mode) & 0o077 for part in parts} == dict.fromkeys(
+                (part.name for part in parts), 0
+            )
+    finally:
+        os.umask(before)
+
+
+def test_a_file_that_others_could_read_is_closed_to_them(file: Path) -> None:
+    with opened(file):
+        file.chmod(0o644)
+    with opened(file):
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def _other_tables(file: Path) -> None:
+    with closing(sqlite3.connect(file)) as db:
+        db.execute("CREATE TABLE meta (something TEXT)")
+
+
+def _newer(file: Path) -> None:
+    SqliteStore(file).close()
+    with closing(sqlite3.connect(file)) as db:
+        db.execute("PRAGMA user_version=99")
+
+
+def _missing_table(file: Path) -> None:
+    SqliteStore(file).close()
+    with closing(sqlite3.connect(file)) as db:
+        db.execute("DROP TABLE totp")
+
+
+def _garbage(file: Path) -> None:
+    file.write_bytes(b"not a database" * 100)
+
+
+def _overwritten(file: Path) -> None:
+    with opened(file) as store:
+        for number in range(1, 500):
+            store.save(replace(ALICE, number=number))
+    content = bytearray(file.read_bytes())
+    content[4096:] = os.urandom(len(content) - 4096)
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [_garbage, _overwritten, _other_tables, _newer, _missing_table])
+def test_a_damaged_file_is_kept_aside_and_a_new_one_started(file: Path, damage: Any) -> None:
+    damage(file)
+    content = file.read_bytes()
+    with structlog.testing.capture_logs() as logs, opened(file) as store:
+        assert store.sessions() == []
+        assert not store.use_totp_step("alice", -1)
+        assert store.number_of("rule", "a") == 1
+        number = store.new_number(never)
+    assert 1 <= number <= MAX_SESSION
+    aside = [part for part in file.parent.iterdir() if ".damaged-" in part.name and not part.name.endswith("-wal")]
+    # The first 100 bytes are SQLite's header, which it may change when it opens the file.
+    assert [part.read_bytes()[100:] for part in aside] == [content[100:]]
+    assert [(entry["event"], entry["log_level"]) for entry in logs] == [("store-damaged", "error")]
+    assert logs[0]["moved_to"] == str(aside[0])
+
+
+def test_after_damage_session_numbers_do_not_begin_anew(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Switches may still hold entries that carry the low numbers of before."""
+    _garbage(file)
+    monkeypatch.setattr("secrets.randbelow", lambda bound: bound // 2)
+    with opened(file) as store:
+        assert store.new_number(never) == MAX_SESSION // 2 + 1
+
+
+def test_a_second_controller_is_refused_and_the_file_stays(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zethane.adapters.store.sqlite.LOCK_WAIT", 0.01)
+    with opened(file) as store:
+        store.save(ALICE)
+        with pytest.raises(InputError, match=r"store\.sqlite: the store cannot be opened: database is locked"):
+            SqliteStore(file)
+        store.save(replace(ALICE, number=8))
+    assert not [part for part in file.parent.iterdir() if "damaged" in part.name]
+    with opened(file) as store:
+        assert [session.number for session in store.sessions()] == [7, 8]
+
+
+def test_a_folder_that_is_missing_is_an_input_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="No such file or directory"):
+        SqliteStore(tmp_path / "missing" / "store.sqlite")
+
+
+def test_a_session_that_makes_no_sense_is_logged_and_forgotten_and_the_others_stay(file: Path) -> None:
+    with opened(file) as store:
+        store.save(ALICE)
+        for number, body in ((1, "{}"), (2, "no json"), (3, "[]"), (4, '{"place": [1]}')):
+            store._db.execute("INSERT INTO sessions VALUES (?, ?)", (number, body))
+    with structlog.testing.capture_logs() as logs, opened(file) as store:
+        assert store.sessions() == [ALICE]
+        assert store.sessions() == [ALICE]
+    assert [entry["session"] for entry in logs] == [1, 2, 3, 4]
+
+
+def test_a_disk_that_takes_no_writes_refuses_what_is_new_and_nothing_else(file: Path) -> None:
+    with opened(file) as store:
+        store.save(ALICE)
+        store.use_totp_step("alice", 5)
+        store.number_of("rule", "a")
+        with unwritable(store):
+            for attempt in (
+                lambda: store.save(replace(ALICE, number=8)),
+                lambda: store.new_number(never),
+                lambda: store.number_of("rule", "new"),
+                lambda: store.use_totp_step("alice", 6),
+            ):
+                with pytest.raises(CapacityError, match="cannot be written"):
+                    attempt()
+            assert store.sessions() == [ALICE]
+            assert store.number_of("rule", "a") == 1
+        assert store.new_number(never) == 1
+        assert store.use_totp_step("alice", 6)
+
+
+def test_a_session_ends_though_nothing_can_be_written_and_stays_ended_when_it_is_back(file: Path) -> None:
+    with opened(file) as store:
+        for number in (7, 8, 9):
+            store.save(replace(ALICE, number=number))
+        with structlog.testing.capture_logs() as logs, unwritable(store):
+            store.end(7)
+            store.end(8)
+        assert [(entry["event"], entry["sessions"]) for entry in logs] == [
+            ("session-end-unwritten", 1),
+            ("session-end-unwritten", 2),
+        ]
+        store.end(9)
+    with opened(file) as store:
+        assert store.sessions() == []
+
+
+def test_a_full_disk_refuses_a_login_and_keeps_the_sessions_that_are_there(file: Path) -> None:
+    with opened(file) as store:
+        store.save(ALICE)
+        pages = store._db.execute("PRAGMA page_count").fetchone()[0]
+        store._db.execute(f"PRAGMA max_page_count={pages}")
+        with pytest.raises(CapacityError, match="disk is full"):
+            store.save(replace(ALICE, number=8, segment="s" * 100_000))
+        assert store.sessions() == [ALICE]

@@ -277,3 +277,43 @@ def test_what_a_stranger_puts_into_the_tables_is_removed_at_the_next_connection(
     site.network.controller.kill()
     site.network.start_controller()
     assert not [line for line in site.entries("s1") if "NORMAL" in line]
+
+
+def test_per_flow_rules_carry_the_cookie_the_timeouts_and_both_directions(site: Site) -> None:
+    hosts = site.network.hosts
+    numbers = {session["name"]: session["session"] for session in site.get("/sessions")["sessions"]}
+    with Stream(hosts["app1"], hosts["db1"], "tcp", 5432) as stream:
+        stream.wait_received(10)
+        rules = [line for line in site.entries("s1") if "table=3" in line and "5432" in line]
+    there, back = sorted(rules, key=lambda line: "tp_dst=5432" not in line)
+    assert ("tp_dst=5432" in there, "tp_src=5432" in back) == (True, True)
+    cookies = {int(line.split("cookie=")[1].split(",")[0], 16) for line in rules}
+    (cookie,) = cookies
+    assert (cookie >> 40, cookie >> 16 & 0xFFFFFF) == (numbers["app1"], numbers["db1"])
+    assert 0 < cookie & 0xFFFF < 0xFF00
+    assert all("fin_timeout(idle_timeout=5)" in line and "idle_timeout=300" in line for line in rules)
+    (flow,) = site.get("/flows")["flows"]
+    assert (flow["rule"], flow["subject"], flow["service"]) == ("app-db", numbers["app1"], "tcp/5432")
+
+
+def test_the_far_switch_enforces_by_itself() -> None:
+    """A near switch that lets a stranger's frames into the fabric: the far one still delivers none of them."""
+    with running(TOPOLOGIES / "leaf-spine", login=("db1",)) as site:
+        network = site.network
+        described = network.network
+        stray, victim = described.hosts["stray"], described.hosts["db1"]
+        assert stray.switch != victim.switch
+        link = next(link for link in described.links if stray.switch in (link.a[0], link.b[0]))
+        trunk = link.a[1] if link.a[0] == stray.switch else link.b[1]
+        tag = 0x1000 | described.switches[victim.switch].number
+        leak = f"table=0,priority=65535,in_port={stray.port},actions=push_vlan:0x8100,set_field:{tag}->vlan_vid,{trunk}"
+        run(["ovs-ofctl", "-O", "OpenFlow13", "add-flow", network.bridge(stray.switch), leak])
+        mac = ":".join(f"{byte:02x}" for byte in victim.mac.to_bytes(6, "big"))
+        address = str(network.hosts["db1"].address())
+        assert network.hosts["stray"].run(["ip", "neigh", "add", address, "lladdr", mac, "dev", "eth0"]).returncode == 0
+        with listening(network.hosts["db1"]) as heard:
+            network.hosts["stray"].run(["ping", "-c", "5", "-i", "0.2", "-W", "1", address])
+        assert heard == []
+        counted = run(["ovs-ofctl", "-O", "OpenFlow13", "dump-flows", network.bridge(victim.switch), "table=1"])
+        misses = next(line for line in counted.splitlines() if "priority=0" in line)
+        assert int(misses.split("n_packets=")[1].split(",")[0]) >= 5

@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import stat
 import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,7 @@ class AuditLog:
         self._reported = 0
         self._rest = b""
         self._opened: int | None = None
+        self._mended = False
         self._thread = threading.Thread(target=self._run, name="decision-log", daemon=True)
 
     def start(self) -> None:
@@ -83,7 +86,7 @@ class AuditLog:
     def recent(self, limit: int) -> Sequence[Record]:
         """The newest records, newest last."""
         newest = list(self._recent)
-        return [make() for make in newest[max(0, len(newest) - limit) :]]
+        return [_made(make) for make in newest[max(0, len(newest) - limit) :]]
 
     async def stream(self) -> AsyncIterator[Record]:
         """Records as they come. A reader that is too slow loses some, and is told how many."""
@@ -102,12 +105,12 @@ class AuditLog:
         while True:
             self._wake.wait()
             self._wake.clear()
-            while self._rest or self._queue:
+            while self._unwritten():
                 if not self._rest:
                     self._rest = self._next_batch()
                 if not self._put():
                     break
-            if self._ending and (self.failing or not (self._rest or self._queue)):
+            if self._ending and (self.failing or not self._unwritten()):
                 self._finish()
                 return
             if self._rest:
@@ -115,15 +118,18 @@ class AuditLog:
                 self._pause.wait(RETRY)
                 self._wake.set()
 
+    def _unwritten(self) -> bool:
+        return bool(self._rest or self._queue or self.lost != self._reported)
+
     def _next_batch(self) -> bytes:
-        lines = []
+        lines: list[bytes] = []
         unreported = self.lost - self._reported
         if unreported:
             self._reported += unreported
-            lines.append(json.dumps({**head("lost", time.time()), "records": unreported}) + "\n")
+            lines.append(_line(partial(_lost, unreported, time.time())))
         while self._queue and len(lines) < BATCH:
             lines.append(_line(self._queue.popleft()))
-        return "".join(lines).encode()
+        return b"".join(lines)
 
     def _put(self) -> bool:
         """Write what is at hand; False if some of it has to be tried again."""
@@ -149,8 +155,17 @@ class AuditLog:
             except FileNotFoundError:
                 _log.info("decision-log-reopened", file=str(self._file))
             self._close()
-        self._opened = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._opened = os.open(self._file, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if not self._mended:
+            self._mended = True
+            self._mend(self._opened)
         return self._opened
+
+    def _mend(self, descriptor: int) -> None:
+        """End the line that a controller that was killed left in the middle: only that record is unreadable."""
+        about = os.fstat(descriptor)
+        if stat.S_ISREG(about.st_mode) and about.st_size and os.pread(descriptor, 1, about.st_size - 1) != b"\n":
+            self._rest = b"\n" + self._rest
 
     def _failed(self, error: OSError) -> None:
         if not self.failing:
@@ -164,19 +179,40 @@ class AuditLog:
             self._opened = None
 
     def _finish(self) -> None:
-        if self._rest or self._queue:
-            _log.error("decision-log-unwritten", records=len(self._queue), octets=len(self._rest))
+        if self._unwritten():
+            lost = self.lost - self._reported
+            _log.error("decision-log-unwritten", records=len(self._queue), octets=len(self._rest), lost=lost)
         if self._opened is not None:
-            os.fsync(self._opened)
+            try:
+                os.fsync(self._opened)
+            except OSError as error:
+                _log.error("decision-log-unsynced", file=str(self._file), reason=str(error))
         self._close()
 
 
-def _line(make: MakeRecord) -> str:
+def _line(make: MakeRecord) -> bytes:
     try:
-        return json.dumps(make(), ensure_ascii=False) + "\n"
+        text = json.dumps(_made(make), ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        text = json.dumps(_unreadable(error))
+    # What has no UTF-8 (half of a surrogate pair) is escaped, which is also how JSON writes it.
+    return text.encode("utf-8", "backslashreplace") + b"\n"
+
+
+def _made(make: MakeRecord) -> Record:
+    try:
+        return make()
     except Exception as error:  # noqa: BLE001  # one bad record must not keep the others from being written
-        _log.error("record-failed", reason=f"{type(error).__name__}: {error}")  # the reason says it
-        return json.dumps({**head("unreadable", time.time()), "reason": type(error).__name__}) + "\n"
+        return _unreadable(error)
+
+
+def _unreadable(error: Exception) -> Record:
+    _log.error("record-failed", reason=f"{type(error).__name__}: {error}")
+    return {**head("unreadable", time.time()), "reason": type(error).__name__}
+
+
+def _lost(records: int, now: float) -> Record:
+    return {**head("lost", now), "records": records}
 
 
 class _Reader:
@@ -197,9 +233,9 @@ class _Reader:
     async def take(self) -> list[Record]:
         await self._more.wait()
         self._more.clear()
-        records = [make() for make in self._waiting]
+        records = [_made(make) for make in self._waiting]
         self._waiting.clear()
         if self._skipped:
-            records.append({**head("lost", time.time()), "records": self._skipped})
+            records.append(_lost(self._skipped, time.time()))
             self._skipped = 0
         return records

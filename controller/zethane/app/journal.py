@@ -38,7 +38,8 @@ class LogJournal:
     def flow_ended(self, flow: LiveFlow, rule: str | None, reason: str, now: float) -> None:
         """A flow has ended."""
         counts = (flow.packets, flow.octets, flow.return_packets, flow.return_octets)
-        self._log.write(partial(_flow_ended, flow, counts, rule, reason, now))
+        switch = self._name(flow.opened_by.attachment.dpid)
+        self._log.write(partial(_flow_ended, flow, switch, counts, rule, reason, now))
 
     def session(self, event: str, session: Session, reason: str, now: float) -> None:
         """A session started, was renewed, or ended."""
@@ -102,15 +103,17 @@ def _denied(what: Denied, now: float) -> dict[str, Any]:
 
 
 def _flow_ended(
-    flow: LiveFlow, counts: tuple[int, int, int, int], rule: str | None, reason: str, now: float
+    flow: LiveFlow, switch: str, counts: tuple[int, int, int, int], rule: str | None, reason: str, now: float
 ) -> dict[str, Any]:
     packets, octets, return_packets, return_octets = counts
+    attachment = flow.opened_by.attachment
     return {
         **head("flow_end", now),
         "rule": rule,
         "reason": reason,
         "subject": party(flow.opened_by),
         "object": party(flow.opened_to),
+        **place(switch, attachment.port, attachment.mac),
         **connection(flow.key),
         "packets": packets,
         "bytes": octets,

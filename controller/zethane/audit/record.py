@@ -43,7 +43,7 @@ def place(switch: str, port: int, mac: bytes | int | None) -> dict[str, Any]:
 def connection(key: FlowKey | None) -> dict[str, Any]:
     """The 5-tuple as text, and the service that it opens."""
     if key is None:
-        return {"source": None, "destination": None, "protocol": None, "service": None}
+        return dict.fromkeys(("source", "destination", "protocol", "source_port", "destination_port", "service"))
     protocol = _PROTOCOLS.get(key.proto, str(key.proto))
     ports = protocol in ("tcp", "udp", "sctp")
     return {

@@ -26,12 +26,18 @@ from zethane.pipeline.flow import (
 from zethane.pipeline.tables import FIELD_BITS, PipelineError, Table
 from zethane.service.switch import PortState
 
-_FLOW = struct.Struct("!HBxIIHHHH4xQQQ")
+_ENTRY = struct.Struct("!HBxIIHHHH4xQQQ")
 _PORT = struct.Struct("!I4x6s2x16sIIIIIIII")
 _TYPE_LENGTH = struct.Struct("!HH")
 _METER = struct.Struct("!HHI")
 _METER_STATS = struct.Struct("!IH34x")
 _BAND = struct.Struct("!HHII")
+_CAUSE = struct.Struct("!xBxxI")
+_FLOW_MOD = 14
+_FLOW_MOD_START = struct.Struct("!Q8xBB")
+_BUNDLE_ADD = struct.pack("!II", 0x4F4E4600, 2301)
+_BUNDLED_AT = 24
+"""Where the message inside a bundle-add begins: after its header and the bundle's number and flags."""
 _NICIRA = 0x2320
 _CONTROLLER = 0xFFFFFFFD
 _SEND_FLOW_REM = 1
@@ -76,10 +82,10 @@ def read_flow_stats(body: bytes) -> list[Installed]:
     found = []
     at = 0
     while at < len(body):
-        if len(body) - at < _FLOW.size:
+        if len(body) - at < _ENTRY.size:
             raise ChannelError("flow stats: truncated entry")
         length = struct.unpack_from("!H", body, at)[0]
-        if length < _FLOW.size + 8 or at + length > len(body):
+        if length < _ENTRY.size + 8 or at + length > len(body):
             raise ChannelError(f"flow stats: entry of {length} bytes")
         found.append(_flow(body, at, at + length))
         at += length
@@ -87,13 +93,13 @@ def read_flow_stats(body: bytes) -> list[Installed]:
 
 
 def _flow(body: bytes, at: int, end: int) -> Installed:
-    _, table, sec, nsec, priority, idle, hard, flags, cookie, packets, octets = _FLOW.unpack_from(body, at)
+    _, table, sec, nsec, priority, idle, hard, flags, cookie, packets, octets = _ENTRY.unpack_from(body, at)
     age = sec + nsec / 1e9
     wanted: Match = ()
     readable = False
     flow = None
     try:
-        wanted, instructions = read_match(body, at + _FLOW.size, end)
+        wanted, instructions = read_match(body, at + _ENTRY.size, end)
         readable = True
         flow = Flow(
             Table(table),
@@ -223,10 +229,15 @@ def describe_error(body: bytes) -> str:
         return "error without a type"
     kind, code = _TYPE_LENGTH.unpack_from(body)
     text = f"error type {kind} code {code}"
-    if len(body) >= 12:
-        cause_type, _length, xid = struct.unpack_from("!xBHI", body, 4)
-        text += f" for message type {cause_type} xid {xid}"
-        if cause_type == 14 and len(body) >= 4 + 8 + 18:
-            cookie, _mask, table, command = struct.unpack_from("!QQBB", body, 12)
-            text += f" (flow-mod command {command} table {table} cookie {cookie:#018x})"
+    cause = body[4:]
+    if len(cause) < _CAUSE.size:
+        return text
+    cause_type, xid = _CAUSE.unpack_from(cause)
+    text += f" for message type {cause_type} xid {xid}"
+    if cause[_CAUSE.size : _CAUSE.size + 8] == _BUNDLE_ADD:
+        cause = cause[_BUNDLED_AT:]
+        cause_type = cause[1] if len(cause) > 1 else 0
+    if cause_type == _FLOW_MOD and len(cause) >= _CAUSE.size + _FLOW_MOD_START.size:
+        cookie, table, command = _FLOW_MOD_START.unpack_from(cause, _CAUSE.size)
+        text += f" (flow-mod command {command} table {table} cookie {cookie:#018x})"
     return text

@@ -105,6 +105,8 @@ def _change(change: Change) -> Any:
             idle_timeout=flow.idle_timeout,
             hard_timeout=flow.hard_timeout,
             flags=ofp.OFPFF_SEND_FLOW_REM if flow.notify_removed else 0,
+            out_port=ofp.OFPP_ANY,
+            out_group=ofp.OFPG_ANY,
             buffer_id=ofp.OFP_NO_BUFFER,
         )
     if isinstance(change, Remove):

@@ -1,0 +1,121 @@
+"""A real bridge for one test, and the switch's own account of what it does with a packet."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import secrets
+import subprocess
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from zethane.net.mac import format_mac
+
+_STEP = re.compile(r"^ *(\d+)\. .*?priority (\d+)(?:, cookie (0x[0-9a-f]+))?$")
+
+_NAMES = {
+    "eth_dst": "dl_dst",
+    "eth_src": "dl_src",
+    "eth_type": "dl_type",
+    "ip_proto": "nw_proto",
+    "ipv4_src": "nw_src",
+    "ipv4_dst": "nw_dst",
+    "icmpv4_type": "icmp_type",
+    "icmpv4_code": "icmp_code",
+}
+
+
+def run(*command: str) -> str:
+    """What a command prints; AssertionError with its complaint if it fails."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, f"{' '.join(command)}: {done.stderr or done.stdout}"
+    return done.stdout
+
+
+class Step(NamedTuple):
+    """An entry that a packet took."""
+
+    table: int
+    priority: int
+    cookie: int
+
+
+class Trace(NamedTuple):
+    """The way of a packet: the entries in order, and what the last of them does, as Open vSwitch prints it."""
+
+    steps: tuple[Step, ...]
+    does: tuple[str, ...]
+    text: str
+
+
+class Bridge:
+    """A bridge in user space that forwards nothing by itself, with internal ports 1 to `ports`."""
+
+    def __init__(self, ports: int) -> None:
+        tag = secrets.token_hex(4)
+        self.name = f"zt{tag}"
+        self.dpid = int(f"7a{tag}", 16)
+        self._ports = [f"{self.name}p{number}" for number in range(1, ports + 1)]
+
+    def __enter__(self) -> Bridge:
+        command = ["ovs-vsctl", "--timeout=20", "add-br", self.name, "--", "set", "Bridge", self.name]
+        command += ["datapath_type=netdev", "fail_mode=secure", "protocols=OpenFlow13"]
+        command += [f"other_config:datapath-id={self.dpid:016x}", "other_config:disable-in-band=true"]
+        for number, port in enumerate(self._ports, 1):
+            command += ["--", "add-port", self.name, port]
+            command += ["--", "set", "Interface", port, "type=internal", f"ofport_request={number}"]
+        run(*command)
+        for number, port in enumerate(self._ports, 1):
+            assert run("ovs-vsctl", "get", "Interface", port, "ofport").strip() == str(number)
+            run("ip", "link", "set", port, "up")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        run("ovs-vsctl", "--timeout=20", "--if-exists", "del-br", self.name)
+
+    def set_controller(self, port: int) -> None:
+        """Connect to a controller on loopback, from now on to this one only."""
+        command = ["set-controller", self.name, f"tcp:127.0.0.1:{port}"]
+        run("ovs-vsctl", "--timeout=20", *command, "--", "set", "Controller", self.name, "connection_mode=out-of-band")
+
+    def ofctl(self, command: str, *arguments: str) -> str:
+        """Somebody else's hand on the tables."""
+        return run("ovs-ofctl", "-O", "OpenFlow13", command, self.name, *arguments)
+
+    def trace(self, fields: dict[str, int]) -> Trace:
+        """What the switch would do with a packet that has these match fields."""
+        return read_trace(run("ovs-appctl", "ofproto/trace", self.name, flow_text(fields)))
+
+
+def flow_text(fields: dict[str, int]) -> str:
+    """Match fields as Open vSwitch writes them (ovs-fields(7))."""
+    return ",".join(f"{_NAMES.get(name, name)}={_value(name, value)}" for name, value in fields.items())
+
+
+def _value(name: str, value: int) -> str:
+    if name in ("eth_dst", "eth_src"):
+        return format_mac(value)
+    if name.startswith("ipv4_"):
+        return str(ipaddress.IPv4Address(value))
+    if name.startswith("ipv6_"):
+        return str(ipaddress.IPv6Address(value))
+    return hex(value) if name in ("eth_type", "tcp_flags") else str(value)
+
+
+def read_trace(text: str) -> Trace:
+    """The steps of `ofproto/trace`."""
+    steps: list[Step] = []
+    does: list[str] = []
+    for line in text.partition("\nFinal flow:")[0].splitlines():
+        found = _STEP.match(line)
+        if found:
+            steps.append(Step(int(found[1]), int(found[2]), int(found[3] or "0", 16)))
+            does = []
+        elif steps and line.startswith("    "):
+            does.append(line.strip())
+    return Trace(tuple(steps), tuple(does), text)
+
+
+def lines(text: str, wanted: Sequence[str]) -> list[str]:
+    """The lines that hold one of these words."""
+    return [line for line in text.splitlines() if any(word in line for word in wanted)]

@@ -1,0 +1,254 @@
+"""The decision log's file: nothing is lost silently, whatever the disk does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import select
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from zethane.adapters.audit_log import BATCH, STREAM_QUEUE, AuditLog
+
+Record = dict[str, Any]
+PATIENCE = 20.0
+
+
+def record(number: int) -> Callable[[], Record]:
+    return lambda: {"event": "test", "number": number}
+
+
+def broken() -> Record:
+    raise RuntimeError("this record cannot be made")
+
+
+def lines(file: Path) -> list[Record]:
+    return [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+
+
+def numbers(records: list[Record]) -> list[int]:
+    return [record["number"] for record in records if record["event"] == "test"]
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """The writer is a real thread: look until it has come so far."""
+    deadline = time.monotonic() + PATIENCE
+    pause = threading.Event()
+    while not condition():
+        assert time.monotonic() < deadline, "the writer did not get there"
+        pause.wait(0.005)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "decisions.jsonl"
+
+
+@pytest.fixture(autouse=True)
+def _quick_retry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zethane.adapters.audit_log.RETRY", 0.01)
+
+
+@contextmanager
+def started(file: Path, **bounds: int) -> Iterator[AuditLog]:
+    log = AuditLog(file, **bounds)
+    log.start()
+    try:
+        yield log
+    finally:
+        log.close()
+
+
+def test_all_that_was_written_is_in_the_file_in_order_when_it_closes(file: Path) -> None:
+    with started(file) as log:
+        for number in range(3 * BATCH):
+            log.write(record(number))
+    assert numbers(lines(file)) == list(range(3 * BATCH))
+    assert log.lost == 0
+
+
+def test_the_file_is_added_to_and_only_the_owner_can_read_it(file: Path) -> None:
+    for number in range(2):
+        with started(file) as log:
+            log.write(record(number))
+    assert numbers(lines(file)) == [0, 1]
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_records_are_made_in_the_writers_thread(file: Path) -> None:
+    made_by: list[str] = []
+
+    def make() -> Record:
+        made_by.append(threading.current_thread().name)
+        return {"event": "test", "number": 1}
+
+    with started(file) as log:
+        log.write(make)
+    assert made_by == ["decision-log"]
+
+
+def test_a_line_that_a_killed_controller_left_unfinished_spoils_no_other(file: Path) -> None:
+    file.write_bytes(b'{"event": "test", "number": 1}\n{"event": "te')
+    with started(file) as log:
+        log.write(record(2))
+    first, torn, last = file.read_text("utf-8").splitlines()
+    assert (json.loads(first)["number"], torn, json.loads(last)["number"]) == (1, '{"event": "te', 2)
+
+
+def test_after_a_rename_records_go_to_a_new_file(file: Path) -> None:
+    with started(file) as log:
+        log.write(record(1))
+        wait_until(lambda: file.exists() and len(lines(file)) == 1)
+        old = file.rename(file.with_suffix(".1"))
+        log.write(record(2))
+    assert (numbers(lines(old)), numbers(lines(file))) == ([1], [2])
+
+
+def test_a_full_disk_is_told_and_the_records_go_to_the_disk_when_it_is_back(file: Path) -> None:
+    file.symlink_to("/dev/full")
+    with structlog.testing.capture_logs() as logs, started(file) as log:
+        log.write(record(1))
+        wait_until(lambda: log.failing)
+        log.write(record(2))
+        file.unlink()
+        wait_until(lambda: not log.failing)
+        log.write(record(3))
+    assert numbers(lines(file)) == [1, 2, 3]
+    told = [entry["event"] for entry in logs]
+    assert told.count("decision-log-failing") == 1
+    assert told.count("decision-log-works-again") == 1
+
+
+def test_a_folder_that_is_removed_and_comes_back_loses_nothing_that_was_not_written(tmp_path: Path) -> None:
+    file = tmp_path / "logs" / "decisions.jsonl"
+    file.parent.mkdir()
+    with started(file) as log:
+        log.write(record(1))
+        wait_until(lambda: file.exists() and len(lines(file)) == 1)
+        file.unlink()
+        file.parent.rmdir()
+        log.write(record(2))
+        wait_until(lambda: log.failing)
+        file.parent.mkdir()
+        wait_until(lambda: not log.failing)
+    assert numbers(lines(file)) == [2]
+
+
+def test_what_does_not_fit_in_the_queue_is_counted_and_the_count_is_written(file: Path) -> None:
+    file.symlink_to("/dev/full")
+    with started(file, queue=10) as log:
+        log.write(record(0))
+        wait_until(lambda: log.failing)
+        for number in range(1, 16):
+            log.write(record(number))
+        assert log.lost == 5
+        file.unlink()
+        wait_until(lambda: not log.failing)
+        log.write(record(16))
+    records = lines(file)
+    assert numbers(records) == [*range(11), 16]
+    assert [entry["records"] for entry in records if entry["event"] == "lost"] == [5]
+
+
+def test_closing_on_a_full_disk_ends_and_says_what_was_not_written(file: Path) -> None:
+    file.symlink_to("/dev/full")
+    with structlog.testing.capture_logs() as logs, started(file, queue=2) as log:
+        log.write(record(0))
+        wait_until(lambda: log.failing)
+        for number in range(5):
+            log.write(record(number))
+    (told,) = [entry for entry in logs if entry["event"] == "decision-log-unwritten"]
+    assert (told["records"], told["lost"], told["octets"] > 0) == (2, 3, True)
+
+
+@pytest.mark.parametrize("make", [broken, lambda: {"event": object()}, lambda: {"event": "test", "loop": _loop()}])
+def test_a_record_that_cannot_be_made_is_told_in_its_place(file: Path, make: Callable[[], Record]) -> None:
+    with started(file) as log:
+        log.write(record(1))
+        log.write(make)
+        log.write(record(2))
+    assert [entry["event"] for entry in lines(file)] == ["test", "unreadable", "test"]
+
+
+def _loop() -> list[Any]:
+    loop: list[Any] = []
+    loop.append(loop)
+    return loop
+
+
+def test_text_that_has_no_utf8_is_escaped(file: Path) -> None:
+    with started(file) as log:
+        log.write(lambda: {"event": "test", "text": "ü \ud800"})
+    assert lines(file) == [{"event": "test", "text": "ü \ud800"}]
+
+
+def test_the_newest_records_can_be_read_with_the_newest_last(file: Path) -> None:
+    log = AuditLog(file, keep=3)
+    for number in range(5):
+        log.write(record(number))
+    assert [numbers(list(log.recent(limit))) for limit in (0, 2, 3, 100)] == [[], [3, 4], [2, 3, 4], [2, 3, 4]]  # type: ignore[arg-type]  # these are dicts
+
+
+def test_a_record_that_cannot_be_made_does_not_hide_the_others_from_readers(file: Path) -> None:
+    log = AuditLog(file)
+    for make in (record(1), broken, record(2)):
+        log.write(make)
+    assert [entry["event"] for entry in log.recent(10)] == ["test", "unreadable", "test"]
+
+
+async def test_readers_of_the_stream_each_get_every_record(file: Path) -> None:
+    log = AuditLog(file)
+    streams = [log.stream(), log.stream()]
+    waiting = [asyncio.ensure_future(anext(stream)) for stream in streams]
+    await asyncio.sleep(0)
+    for number in range(3):
+        log.write(record(number))
+    first = await asyncio.gather(*waiting)
+    assert [entry["number"] for entry in first] == [0, 0]
+    for stream in streams:
+        assert [(await anext(stream))["number"] for _ in range(2)] == [1, 2]
+        await stream.aclose()  # type: ignore[attr-defined]  # it is an asynchronous generator
+    assert not log._readers
+
+
+async def test_a_slow_reader_loses_the_newest_records_and_is_told_how_many(file: Path) -> None:
+    log = AuditLog(file)
+    stream = log.stream()
+    waiting = asyncio.ensure_future(anext(stream))
+    await asyncio.sleep(0)
+    for number in range(STREAM_QUEUE + 7):
+        log.write(record(number))
+    told = [await waiting] + [await anext(stream) for _ in range(STREAM_QUEUE)]
+    assert [entry["number"] for entry in told[:-1]] == list(range(STREAM_QUEUE))
+    assert (told[-1]["event"], told[-1]["records"]) == ("lost", 7)
+
+
+def test_a_disk_that_hangs_holds_up_neither_writing_nor_the_end(file: Path) -> None:
+    """A pipe that nobody empties is a disk that does not answer."""
+    os.mkfifo(file)
+    reader = os.open(file, os.O_RDONLY | os.O_NONBLOCK)
+    log = AuditLog(file, queue=100_000)
+    log.start()
+    with structlog.testing.capture_logs() as logs:
+        for number in range(20_000):
+            log.write(record(number))
+        log.close(patience=0.05)
+    received = bytearray()
+
+    def drained() -> bool:
+        data = os.read(reader, 1 << 16) if select.select([reader], [], [], 0)[0] else b""
+        received.extend(data)
+        return not data and not log._thread.is_alive()
+
+    wait_until(drained)
+    os.close(reader)
+    assert [entry["event"] for entry in logs] == ["decision-log-unwritten"]
+    assert numbers([json.loads(line) for line in received.splitlines()]) == list(range(20_000))

@@ -12,6 +12,7 @@ from fakes.records import MemoryStore
 from fakes.site import POLICY, Site
 from openvswitch import Bridge
 from zethane.adapters.openflow.listener import Listener
+from zethane.service.administrator import Administrator
 from zethane.service.points import Point
 from zethane.service.switch import PacketIn, SwitchChannel
 
@@ -27,6 +28,21 @@ def network_of(bridge: Bridge) -> str:
     )
 
 
+class _Told:
+    """The administrator, with an event for the end of a connection."""
+
+    def __init__(self, admin: Administrator, gone: asyncio.Event) -> None:
+        self._admin = admin
+        self._gone = gone
+
+    def disconnected(self, channel: SwitchChannel, reason: str) -> None:
+        self._admin.disconnected(channel, reason)
+        self._gone.set()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._admin, name)
+
+
 class LiveSite(Site):
     """One controller and one bridge. Leases run down in the bridge, so the clock is the real one."""
 
@@ -35,7 +51,8 @@ class LiveSite(Site):
         super().__init__(network_of(bridge), policy, store, **limits)
         self.state.clock = time.time
         self.bridge = bridge
-        self._listener = Listener(self.admin)
+        self._gone = asyncio.Event()
+        self._listener = Listener(_Told(self.admin, self._gone))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> object:
         self._spawned.set()
@@ -53,9 +70,10 @@ class LiveSite(Site):
 
     async def stop(self) -> None:
         """The controller goes away, and says goodbye to nobody: the entries stay in the bridge."""
+        connected = self.point.channel is not None
         await self._listener.stop()
-        while self.point.channel is not None:  # its end is reported by the event loop's next rounds
-            await asyncio.sleep(0)
+        if connected:
+            await asyncio.wait_for(self._gone.wait(), CONNECT_WITHIN)
         await self.settle()
 
     @property
@@ -66,9 +84,6 @@ class LiveSite(Site):
     def channel(self) -> SwitchChannel:
         assert self.point.channel is not None
         return self.point.channel
-
-    def endpoint(self, host: Host, switch: str = "s1", address: str | None = None) -> Any:
-        return super().endpoint(host, switch, address)
 
     async def reconcile(self) -> int:
         """Reconcile once more; the number of changes."""

@@ -6,7 +6,6 @@ import ipaddress
 import re
 import secrets
 import subprocess
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from zethane.net.mac import format_mac
@@ -78,9 +77,10 @@ class Bridge:
         command = ["set-controller", self.name, f"tcp:127.0.0.1:{port}"]
         run("ovs-vsctl", "--timeout=20", *command, "--", "set", "Controller", self.name, "connection_mode=out-of-band")
 
-    def ofctl(self, command: str, *arguments: str) -> str:
+    def ofctl(self, command: str, *arguments: str, strict: bool = False) -> str:
         """Somebody else's hand on the tables."""
-        return run("ovs-ofctl", "-O", "OpenFlow13", command, self.name, *arguments)
+        options = ["-O", "OpenFlow13", *(["--strict"] if strict else [])]
+        return run("ovs-ofctl", *options, command, self.name, *arguments)
 
     def trace(self, fields: dict[str, int]) -> Trace:
         """What the switch would do with a packet that has these match fields."""
@@ -114,8 +114,3 @@ def read_trace(text: str) -> Trace:
         elif steps and line.startswith("    "):
             does.append(line.strip())
     return Trace(tuple(steps), tuple(does), text)
-
-
-def lines(text: str, wanted: Sequence[str]) -> list[str]:
-    """The lines that hold one of these words."""
-    return [line for line in text.splitlines() if any(word in line for word in wanted)]

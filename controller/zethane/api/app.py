@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Path, Query, Request
+from fastapi import Depends, FastAPI, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector, CollectorRegistry
-from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, model_validator
 from starlette.exceptions import HTTPException
 
 from zethane import __version__
 from zethane.api.body_limit import BodyLimit
+from zethane.api.portal_schema import Address
 from zethane.api.problem_details import problem, validation_problem
 from zethane.api.view import session_view, with_times
 from zethane.errors import CapacityError, InputError, SessionError, ZethaneError
@@ -38,8 +40,8 @@ class Revocation(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     principal: str | None = Field(None, min_length=1, max_length=MAX_NAME, examples=["user:alice"])
-    session: int | None = Field(None, ge=1, le=MAX_SESSION)
-    address: IPvAnyAddress | None = None
+    session: StrictInt | None = Field(None, ge=1, le=MAX_SESSION)
+    address: Address | None = None
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Revocation:
@@ -50,7 +52,14 @@ class Revocation(BaseModel):
 
 def create_app(facade: ControllerFacade) -> FastAPI:
     """The API over a controller."""
-    app = FastAPI(title="Zethane", version=__version__, docs_url=None, redoc_url=None, openapi_url="/v1/openapi.json")
+    app = FastAPI(
+        title="Zethane",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/v1/openapi.json",
+        dependencies=[Depends(_known_parameters)],
+    )
     app.add_middleware(BodyLimit, limit=MAX_BODY)
     _add_error_handlers(app)
     _add_sessions(app, facade)
@@ -58,6 +67,15 @@ def create_app(facade: ControllerFacade) -> FastAPI:
     _add_policy(app, facade)
     _add_health(app, facade)
     return app
+
+
+async def _known_parameters(request: Request) -> None:
+    """Refuse query parameters that nobody reads: a filter with a typing error would show everything."""
+    known = {parameter.alias for parameter in request.scope["route"].dependant.query_params}
+    unknown = sorted(set(request.query_params) - known)
+    if unknown:
+        expected = ", ".join(sorted(known)) or "none"
+        raise HTTPException(422, f"query: {unknown[0][:MAX_NAME]!r} is unknown; expected {expected}")
 
 
 def _add_sessions(app: FastAPI, facade: ControllerFacade) -> None:
@@ -80,7 +98,7 @@ def _add_sessions(app: FastAPI, facade: ControllerFacade) -> None:
 
     @app.post("/v1/revoke")
     async def revoke(body: Revocation) -> dict[str, Any]:
-        host = ipaddress.ip_address(str(body.address)).packed if body.address is not None else None
+        host = ipaddress.ip_address(body.address).packed if body.address is not None else None
         return {"sessions": facade.revoke(principal=body.principal, number=body.session, host=host)}
 
 
@@ -142,6 +160,10 @@ def _add_health(app: FastAPI, facade: ControllerFacade) -> None:
         return PlainTextResponse(generate_latest(registry), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
+_NO_NAME = re.compile(r"[^a-zA-Z0-9_]")
+"""What no metric's name may hold."""
+
+
 class _Metrics(Collector):
     """The controller's counters as they are at the moment of asking."""
 
@@ -150,7 +172,7 @@ class _Metrics(Collector):
 
     def collect(self) -> list[GaugeMetricFamily]:
         return [
-            GaugeMetricFamily(f"zethane_{name.replace('-', '_')}", name, value=value)
+            GaugeMetricFamily("zethane_" + _NO_NAME.sub("_", name), name, value=value)
             for name, value in sorted(self._facade.metrics().items())
         ]
 
@@ -171,7 +193,9 @@ def _add_error_handlers(app: FastAPI) -> None:
         for kind, status, title in _STATUS:
             if isinstance(error, kind):
                 return problem(status, title, str(error))
-        raise error
+        # Whatever else it is goes to the controller's log, with where it happened: the server sees to that.
+        detail = str(error) if isinstance(error, ZethaneError) else "the controller's log says why"
+        return problem(500, "Failed", detail)
 
-    for kind in (RequestValidationError, HTTPException, ZethaneError):
+    for kind in (RequestValidationError, HTTPException, ZethaneError, Exception):
         app.add_exception_handler(kind, on_error)

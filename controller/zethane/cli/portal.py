@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from zethane.cli.logs import log_to_stderr
 from zethane.errors import InputError, Problem
 from zethane.portal.server import Listen, Tls, serve
 
@@ -25,6 +26,7 @@ def portal(
     key: Annotated[Path | None, typer.Option(help="PEM file with the certificate's key.")] = None,
 ) -> None:
     """Serve the login page until SIGTERM or Ctrl-C."""
+    log_to_stderr()
     listens = [_listen(text) for text in listen]
     asyncio.run(serve(listens, controller, name or (), _tls(certificate, key)))
 

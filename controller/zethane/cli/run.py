@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import logging
-import sys
 from pathlib import Path
 from typing import Annotated
 
-import structlog
 import typer
 
 from zethane.adapters.openflow.listener import TlsFiles
 from zethane.api.listeners import serve_all
 from zethane.app.run import run as run_controller
 from zethane.app.settings import ApiTls, Settings
+from zethane.cli.logs import log_to_stderr
 from zethane.errors import InputError, Problem
 from zethane.service.points import MeterRates
 from zethane.service.state import Limits
@@ -46,7 +44,7 @@ def run(
     log_json: Annotated[bool, typer.Option(help="Log to standard error as JSON.")] = False,
 ) -> None:
     """Run the controller until SIGTERM or Ctrl-C."""
-    _log_to_stderr(as_json=log_json)
+    log_to_stderr(as_json=log_json)
     host, port = _address("--openflow", openflow)
     limits = Limits(
         flows_per_session=flows_per_session,
@@ -80,19 +78,3 @@ def _address(option: str, text: str) -> tuple[str, int]:
     if not host or not port.isdecimal() or int(port) > 0xFFFF:
         raise InputError([Problem(option, f"expected HOST:PORT, not {text!r}")])
     return host.strip("[]"), int(port)
-
-
-def _log_to_stderr(*, as_json: bool) -> None:
-    render: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    )
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            render,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )

@@ -6,6 +6,7 @@ a decision cannot race; what has to wait for a switch is a task that the caller 
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any
@@ -65,13 +66,27 @@ class Administrator:
         """Take up the sessions of the last run that have not ended; the policy may have moved them."""
         now = self.state.clock()
         for session in sessions:
-            point = self.state.fabric.points.get(session.attachment.dpid)
-            place = self.state.policy.place(session.principal)
-            if point is None or place is None or session.ends <= now:
+            reason = self._restore(session, now)
+            if reason is not None:
                 self._store.end(session.number)
-                self.state.journal.session("expired" if session.ends <= now else "ended", session, "restart", now)
-                continue
+                self.state.journal.session(reason, session, "at start", now)
+
+    def _restore(self, session: Session, now: float) -> str | None:
+        """Take up one session; the reason if it cannot go on."""
+        attachment = session.attachment
+        point = self.state.fabric.points.get(attachment.dpid)
+        place = self.state.policy.place(session.principal)
+        if session.ends <= now:
+            return "expired"
+        if point is None or not point.is_edge(attachment.port):
+            return "no-port"
+        if place is None:
+            return "no-segment"
+        try:
             self._enter(replace(session, segment=place[0]), place[1], point)
+        except SessionError:
+            return "conflict"
+        return None
 
     def start_session(
         self, endpoint: Endpoint, principal: Principal, methods: tuple[str, ...], device: str | None
@@ -114,6 +129,9 @@ class Administrator:
             raise SessionError("the port is down")
         if is_multicast(attachment.mac) or attachment.mac == 0:
             raise SessionError("not the MAC of a host")
+        address = ipaddress.ip_address(endpoint.address)
+        if address.is_multicast or address.is_unspecified or address.is_loopback or address.is_reserved:
+            raise SessionError("not the address of a host")
         return point
 
     def _make_room(self, endpoint: Endpoint, principal: Principal) -> None:
@@ -175,6 +193,7 @@ class Administrator:
 
     def claim_address(self, endpoint: Endpoint, number: int) -> Session:
         """Add an address to the session at the same attachment. Raises AddressInUse, SessionError."""
+        self._usable(endpoint)
         live = self.state.sessions.at(endpoint.attachment)
         if live is None or live.session.number != number:
             raise SessionError("the session is not at this place")
@@ -281,6 +300,9 @@ class Administrator:
         point.channel, point.ready, point.since = channel, False, state.clock()
         point.ports = {port.number: port for port in ports}
         state.journal.switch("connected", point.switch.name, "", state.clock())
+        for number in self.portal_access.ports_of(channel.dpid):
+            if number not in point.ports or not point.ports[number].up:
+                self.portal_access.port_gone(channel.dpid, number)
         self._ports_changed(point)
         self._spawn(self._reconcile(point))
         return True
@@ -373,6 +395,8 @@ class Administrator:
             point.ports.pop(port.number, None)
         else:
             point.ports[port.number] = port
+        if removed or not port.up:
+            self.portal_access.port_gone(channel.dpid, port.number)
         self._ports_changed(point)
         if known is None and not removed:
             self._spawn(self._reconcile(point))
@@ -382,7 +406,6 @@ class Administrator:
             live = self.state.sessions.by_number[number]
             port = point.ports.get(live.session.attachment.port)
             if port is None or not port.up:
-                self.portal_access.port_gone(point.switch.dpid, live.session.attachment.port)
                 self.end(live, "port-down")
         self.enforcement.links_changed()
 

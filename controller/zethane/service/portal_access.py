@@ -137,6 +137,10 @@ class PortalAccess:
         if event.key is not None and split_cookie(event.metadata)[1] == PORTAL_NUMBER:
             self._forget(event.key)
 
+    def ports_of(self, dpid: int) -> set[int]:
+        """The ports of a switch that connections come from."""
+        return {port for switch, port in self._per_port if switch == dpid}
+
     def port_gone(self, dpid: int, port: int) -> None:
         """End the connections of a port."""
         gone = [c for c in self._connections.values() if (c.client.dpid, c.client.port) == (dpid, port)]

@@ -246,16 +246,29 @@ def test_no_garbage_raises_or_hangs(sent: list[tuple[int, int, bytes]], tail: by
     asyncio.run(asyncio.wait_for(run(), 5))
 
 
-async def test_an_event_that_cannot_be_handled_ends_this_connection_and_no_other() -> None:
+async def test_a_packet_that_cannot_be_handled_is_dropped_and_costs_the_switch_nothing() -> None:
+    """A host sent it: it must not be able to cut its switch off."""
+
     class Fragile(Events):
         def packet_in(self, channel: Any, event: PacketIn) -> None:  # noqa: ARG002  # SwitchEvents names them
             raise ZeroDivisionError
 
-    _, other, others = await connect()
     _, transport, events = await connect(events=Fragile())
     transport.deliver(message(PACKET_IN, 0, PACKET_IN_BODY))
+    assert events.of("disconnected") == []
+    assert not transport.is_closing()
+
+
+async def test_an_event_that_cannot_be_handled_ends_this_connection_and_no_other() -> None:
+    class Fragile(Events):
+        def port_status(self, channel: Any, port: PortState, *, removed: bool) -> None:  # noqa: ARG002  # as above
+            raise ZeroDivisionError
+
+    _, other, others = await connect()
+    _, transport, events = await connect(events=Fragile())
+    transport.deliver(message(PORT_STATUS, 0, bytes(8) + port(3)))
     await transport.lost
-    assert events.of("disconnected") == ["a message of type 10 could not be handled: ZeroDivisionError"]
+    assert events.of("disconnected") == ["a message of type 12 could not be handled: ZeroDivisionError"]
     other.deliver(message(PACKET_IN, 0, PACKET_IN_BODY))
     assert len(others.of("packet_in")) == 1
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from fakes.frames import ACK, SYN_ACK, Host
 from fakes.site import ALICE, DB, PORTAL, TWO_SWITCHES, WEB, Site
+from zethane.errors import SessionError
 from zethane.pipeline.change import Add
 from zethane.pipeline.flow import Flow, ToController, match
 from zethane.pipeline.tables import Table
@@ -189,3 +192,29 @@ async def test_a_second_address_of_either_family_belongs_to_the_session_after_a_
     assert len(site.s1.take()) == 1
     site.s1.send(4, six.tcp(web_six, 40001, 443))
     assert [port for port, _ in site.s1.take()] == [2]
+
+
+async def test_a_portal_connection_ends_with_its_port() -> None:
+    site = await busy_site()
+    site.admin.port_status(site.s1, PortState(5, "p5", up=False), removed=False)
+    assert len(site.admin.portal_access) == 0
+    site.s1.send(1, PORTAL.tcp(GHOST, 8080, 50000, SYN_ACK))
+    site.s1.send(5, GHOST.tcp(PORTAL, 50000, 8080, ACK))
+    assert site.s1.take() == []
+
+
+async def test_a_session_is_not_taken_up_where_none_may_be() -> None:
+    """The network's description has changed meanwhile: what was an access port leads to another switch now."""
+    site = await busy_site()
+    other = Site(TWO_SWITCHES.replace('"s1:9"', '"s1:4"'), store=site.store)
+    await other.start()
+    assert bytes([10, 0, 0, 21]) not in other.state.sessions.by_address
+    assert bytes([10, 0, 0, 11]) in other.state.sessions.by_address
+    assert len(site.store.sessions()) == 2
+
+
+@pytest.mark.parametrize("address", ["224.0.0.1", "255.255.255.255", "127.0.0.1", "0.0.0.0", "ff02::1", "::1"])
+async def test_no_session_holds_an_address_that_is_no_hosts(address: str) -> None:
+    site = await busy_site()
+    with pytest.raises(SessionError):
+        site.login(Host(6, "02:00:00:00:00:77", address), ALICE)

@@ -149,9 +149,8 @@ class Channel(asyncio.Protocol):
 
     def _handle(self, kind: int, xid: int, message: bytes) -> None:
         try:
-            if kind == _PACKET_IN and self._accepted:
-                if (event := read_packet_in(message)) is not None:
-                    self._events.packet_in(self, event)
+            if kind == _PACKET_IN:
+                self._packet_in(message)
             elif kind == _FLOW_REMOVED and self._accepted:
                 if (removed := read_flow_removed(message)) is not None:
                     self._events.flow_removed(self, removed)
@@ -162,6 +161,15 @@ class Channel(asyncio.Protocol):
         except Exception as error:  # noqa: BLE001  # nothing that a switch sends may stop the others
             _log.exception("message-failed", dpid=self.dpid, type=kind)
             self.close(f"a message of type {kind} could not be handled: {type(error).__name__}")
+
+    def _packet_in(self, message: bytes) -> None:
+        event = read_packet_in(message) if self._accepted else None
+        if event is None:
+            return
+        try:
+            self._events.packet_in(self, event)
+        except Exception:  # noqa: BLE001  # a host's packet: it is dropped, and the switch must not suffer for it
+            _log.exception("packet-failed", dpid=self.dpid, port=event.port)
 
     def _handle_rare(self, kind: int, xid: int, message: bytes) -> None:
         body = message[_HEADER.size :]

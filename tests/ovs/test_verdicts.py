@@ -1,0 +1,239 @@
+"""One policy, three verdicts: the engine's, the compiled tables', and Open vSwitch's own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from fakes.frames import Host, mac, packed
+from livesite import LiveSite
+from openvswitch import Bridge, Step, Trace
+from strategies.policy import flows, members, policies, ports, read
+from zethane.net.flowkey import ETH_IPV4, ETH_IPV6, ICMP, ICMPV6, SCTP, TCP, TCP_SYN, UDP
+from zethane.pipeline.fields import Reason
+from zethane.pipeline.simulate import Simulator
+from zethane.policy.compile import CompiledPolicy, SessionClass, compile_policy, simulate
+from zethane.policy.decide import Decision, decide
+from zethane.policy.model import Policy
+from zethane.policy.principal import Principal
+from zethane.service.policy_in_force import PolicyInForce
+
+pytestmark = pytest.mark.ovs
+
+POLICIES, PACKETS = 50, 20
+NOTHING = "version: 1\nsegments: {all: {labels: {all: all}}}\nrules: []\n"
+HOSTS = [
+    Host(number, f"02:00:00:00:00:{number:02x}", f"10.0.0.{number}", f"2001:db8::{number:x}") for number in range(2, 7)
+]
+STRANGER = len(HOSTS) - 1
+"""The last host is at a port of its own and never logs in."""
+
+VERIFY, SAMPLE = "CONTROLLER:65535", "CONTROLLER:128"
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """The first packet of a flow, from one host to another by their places in HOSTS."""
+
+    source: int
+    target: int
+    proto: int
+    port: int
+    sport: int
+    ipv6: bool
+
+    def fields(self) -> dict[str, int]:
+        """The packet as match fields."""
+        source, target = HOSTS[self.source], HOSTS[self.target]
+        family, eth_type = ("ipv6", ETH_IPV6) if self.ipv6 else ("ipv4", ETH_IPV4)
+        own, other = packed(source.addresses[self.ipv6]), packed(target.addresses[self.ipv6])
+        found = {
+            "in_port": source.port,
+            "eth_src": int.from_bytes(mac(source.mac), "big"),
+            "eth_dst": int.from_bytes(mac(target.mac), "big"),
+            "eth_type": eth_type,
+            f"{family}_src": int.from_bytes(own, "big"),
+            f"{family}_dst": int.from_bytes(other, "big"),
+            "ip_proto": self.proto,
+        }
+        if name := {TCP: "tcp", UDP: "udp", SCTP: "sctp"}.get(self.proto):
+            found |= {f"{name}_src": self.sport, f"{name}_dst": self.port}
+            found |= {"tcp_flags": TCP_SYN} if self.proto == TCP else {}
+        elif self.proto in (ICMP, ICMPV6):
+            echo = {ICMP: ("icmpv4", 8), ICMPV6: ("icmpv6", 128)}[self.proto]
+            found |= {f"{echo[0]}_type": echo[1], f"{echo[0]}_code": 0}
+        return found
+
+
+@st.composite
+def attempts(draw: st.DrawFn) -> Attempt:
+    """Packets between any two hosts; source ports are seldom those that rules name."""
+    proto, port = draw(flows)
+    ipv6 = proto == ICMPV6 or (proto != ICMP and draw(st.booleans()))
+    places = st.integers(0, len(HOSTS) - 1)
+    return Attempt(draw(places), draw(places), proto, port, draw(st.just(40000) | ports), ipv6)
+
+
+class Lab:
+    """One bridge for all examples, and a way to run each of them on its event loop."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.bridge = bridge
+        self.site = self.loop.run_until_complete(self._start())
+
+    async def _start(self) -> LiveSite:
+        return await LiveSite(self.bridge, NOTHING).start()
+
+    def close(self) -> None:
+        self.loop.run_until_complete(self.site.stop())
+        self.loop.close()
+
+    def put_in_force(self, policy: Policy, principals: list[Principal]) -> None:
+        """End every session, change the policy, and log the principals in, all over the real channel."""
+        self.loop.run_until_complete(self._put_in_force(policy, principals))
+
+    async def _put_in_force(self, policy: Policy, principals: list[Principal]) -> None:
+        site = self.site
+        for live in site.state.sessions:
+            site.admin.end(live, "next example")
+        await site.admin.use_policy(policy)
+        for host, principal in zip(HOSTS[:STRANGER], principals, strict=True):
+            site.login(host, principal)
+            site.admin.claim_address(site.endpoint(host, address=host.addresses[1]), site.store.last)
+        await site.channel.barrier()
+        assert site.records.of("refused") == []
+        assert site.point.ready
+
+
+@pytest.fixture(scope="module")
+def lab(switches: None) -> Iterator[Lab]:  # noqa: ARG001  # a fixture cannot use usefixtures
+    with Bridge(len(HOSTS) + 1) as bridge:
+        lab = Lab(bridge)
+        yield lab
+        lab.close()
+
+
+def check(lab: Lab, policy: Policy, principals: list[Principal], sent: list[Attempt]) -> None:
+    """The three verdicts, and the way through the tables, agree on every packet."""
+    lab.put_in_force(policy, principals)
+    tables = Simulator(lab.site.admin.enforcement.intended(lab.site.point).values())
+    for attempt in sent:
+        trace = lab.bridge.trace(attempt.fields())
+        path = tables.run(attempt.fields()).path
+        assert trace.steps == tuple(Step(flow.table, flow.priority, flow.cookie) for flow in path), trace.text
+        subject, target = (_principal(principals, place) for place in (attempt.source, attempt.target))
+        decision = decide(policy, subject, target, attempt.proto, attempt.port)
+        assert decision == _compiled(policy, subject, target, attempt)
+        _compare(lab.site.state.policy, decision, trace, attempt, subject, target)
+
+
+def _principal(principals: list[Principal], place: int) -> Principal | None:
+    return principals[place] if place < STRANGER else None
+
+
+def _compiled(policy: Policy, subject: Principal | None, target: Principal | None, attempt: Attempt) -> Decision:
+    compiled = compile_policy(policy)
+    source, destination = (_class(policy, compiled, one) for one in (subject, target))
+    return simulate(compiled, source, destination, attempt.proto, attempt.port)
+
+
+def _class(policy: Policy, compiled: CompiledPolicy, principal: Principal | None) -> SessionClass | None:
+    if principal is None:
+        return None
+    (segment,) = policy.segments_of(principal)
+    return compiled.class_of(segment, principal.mfa)
+
+
+def _compare(
+    in_force: PolicyInForce,
+    decision: Decision,
+    trace: Trace,
+    attempt: Attempt,
+    subject: Principal | None,
+    target: Principal | None,
+) -> None:
+    """What the switch did is what the engine decided, by the same rule."""
+    rule = trace.steps[-1].cookie & 0xFFFF
+    does = trace.does[-1]
+    if subject is None or target is None:
+        # Only a party's own absence is looked at: the source's first.
+        wanted = Reason.UNAUTHENTICATED if subject is None else Reason.UNKNOWN_DESTINATION
+        assert (rule, does) == (wanted, SAMPLE)
+        assert not decision.allowed
+    elif rule == Reason.RETURN:
+        # It may be an answer to what the other side was allowed to open; only the controller knows.
+        classes = [_class(in_force.policy, in_force.compiled, one) for one in (target, subject)]
+        assert any(entry.allow for entry in in_force.compiled.concerning(*classes))  # type: ignore[arg-type]  # no None
+        verdict = in_force.verdict(_number(in_force, subject), _number(in_force, target), attempt.proto, attempt.port)
+        assert (verdict.allowed, verdict.rule_id) == (decision.allowed, decision.rule)
+        assert does == VERIFY
+    elif rule == Reason.NO_RULE:
+        assert (decision.allowed, decision.rule, does) == (False, None, SAMPLE)
+    else:
+        assert decision.rule == in_force.rule_ids[rule]
+        assert does == (VERIFY if decision.allowed else SAMPLE)
+
+
+def _number(in_force: PolicyInForce, principal: Principal) -> int:
+    place = in_force.place(principal)
+    assert place is not None
+    return place[1]
+
+
+ALICE = Principal("user", "a", labels=(("segment", "web"),), mfa=True)
+BOB = Principal("user", "b", labels=(("segment", "db"),))
+EVERYTHING = read(
+    {
+        "version": 1,
+        "segments": {name: {"labels": {"segment": name}} for name in ("app", "db", "staff", "web")},
+        "rules": [
+            {"id": "a", "from": ["any"], "to": ["any"], "services": ["any"]},
+            {"id": "b", "from": ["web"], "to": ["db"], "services": ["tcp/22", "icmp"], "action": "deny"},
+        ],
+    }
+)
+
+
+@settings(
+    max_examples=POLICIES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
+)
+@given(
+    policy=policies(),
+    principals=st.lists(members(), min_size=STRANGER, max_size=STRANGER),
+    sent=st.lists(attempts(), min_size=1, max_size=PACKETS),
+)
+@example(
+    policy=EVERYTHING,
+    principals=[ALICE, BOB, ALICE, BOB],
+    sent=[
+        Attempt(a, b, proto, 22, 40000, proto == ICMPV6) for a, b in ((0, 1), (1, 0)) for proto in (TCP, ICMP, 58, 47)
+    ],
+)
+def test_engine_tables_and_switch_agree(
+    lab: Lab, policy: Policy, principals: list[Principal], sent: list[Attempt]
+) -> None:
+    check(lab, policy, principals, sent)
+
+
+def test_a_wrong_table_would_be_noticed(lab: Lab) -> None:
+    """The comparison itself: an entry that lets a denied service through is found out."""
+    principals = [ALICE, BOB, ALICE, BOB]
+    denied = [Attempt(0, 1, TCP, 22, 40000, ipv6=False)]
+    check(lab, EVERYTHING, principals, denied)
+    lab.bridge.ofctl("add-flow", "table=4,priority=65535,tcp,tp_dst=22,actions=CONTROLLER:65535")
+    try:
+        lab.loop.run_until_complete(lab.site.channel.barrier())
+        trace = lab.bridge.trace(denied[0].fields())
+        assert trace.steps[-1] == Step(4, 65535, 0)
+        assert trace.does == (VERIFY,)
+    finally:
+        lab.bridge.ofctl("del-flows", "table=4,priority=65535,tcp,tp_dst=22", strict=True)
+    check(lab, EVERYTHING, principals, denied)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -85,6 +86,14 @@ class Site:
 
 def _failed(result: object) -> bool:
     return not isinstance(result, LoginResult)
+
+
+def three_tier(tmp_path: Path, policy: str) -> Path:
+    """A copy of the three-tier topology with another policy, for a test to change."""
+    copy = tmp_path / "topology"
+    shutil.copytree(TOPOLOGIES / "three-tier", copy)
+    (copy / "policy.yaml").write_text(policy, encoding="utf-8")
+    return copy
 
 
 @contextmanager

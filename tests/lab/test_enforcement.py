@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ import pytest
 from lab.host import RunningHost
 from lab.shell import run
 from lab.stream import Stream
-from labsite import SETTLED, TOPOLOGIES, Site, running
+from labsite import SETTLED, TOPOLOGIES, Site, running, three_tier
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("switches")]
 
@@ -34,10 +33,7 @@ rules:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """The three-tier topology with a policy that a test may change."""
-    copy = tmp_path / "topology"
-    shutil.copytree(TOPOLOGIES / "three-tier", copy)
-    (copy / "policy.yaml").write_text(POLICY, encoding="utf-8")
-    return copy
+    return three_tier(tmp_path, POLICY)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from lab.host import RunningHost
 from lab.login import LoginResult
 from lab.processes import zethane
 from lab.stream import Stream
-from labsite import SETTLED, TOPOLOGIES, Site, running
+from labsite import SETTLED, Site, running, three_tier
 from zethane.identity.totp import code_at
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("switches")]
@@ -35,10 +34,7 @@ rules:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    copy = tmp_path / "topology"
-    shutil.copytree(TOPOLOGIES / "three-tier", copy)
-    (copy / "policy.yaml").write_text(POLICY, encoding="utf-8")
-    return copy
+    return three_tier(tmp_path, POLICY)
 
 
 @pytest.fixture

@@ -173,11 +173,8 @@ class Controller:
 
     def _party(self, name: str) -> Principal | None:
         """Who is meant; an address that nobody is logged in at is an unauthenticated party."""
-        try:
-            address = ipaddress.ip_address(name).packed
-        except ValueError:
-            pass
-        else:
+        address = _address(name)
+        if address is not None:
             live = self._state.sessions.by_address.get(address)
             return live.session.principal if live else None
         found = [live for live in self._state.sessions if _is_named(live, name) or str(live.session.number) == name]
@@ -195,6 +192,13 @@ class Controller:
             "portal_connections": float(len(self._administrator.portal_access)),
             "switches_ready": float(sum(point.ready for point in state.fabric.points.values())),
         }
+
+
+def _address(text: str) -> bytes | None:
+    try:
+        return ipaddress.ip_address(text).packed
+    except ValueError:
+        return None
 
 
 def _name(session: Session) -> str:

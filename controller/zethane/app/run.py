@@ -159,7 +159,7 @@ def _refusals(journal: LogJournal) -> Callable[[str, str], None]:
 async def _account(administrator: Administrator, dpid: int) -> None:
     point = administrator.state.fabric.points[dpid]
     try:
-        await administrator.account_for_drops(point)
+        await administrator.accounting.read_drops(point)
     except ChannelError as error:
         _log.warning("meters-unread", switch=point.switch.name, reason=str(error))
 

@@ -13,16 +13,14 @@ from typing import Any
 
 from zethane.errors import AddressInUse, SessionError
 from zethane.identity.session import Endpoint, Session
-from zethane.net.flowkey import TCP
 from zethane.net.mac import is_multicast
 from zethane.pipeline.bindings import MAX_LEASE
-from zethane.pipeline.fields import PORTAL_NUMBER, Reason, meter_text, split_cookie
-from zethane.pipeline.verified import FIN_IDLE
+from zethane.pipeline.fields import PORTAL_NUMBER, Reason, split_cookie
 from zethane.policy.model import Policy
 from zethane.policy.principal import Principal
+from zethane.service.accounting import Accounting
 from zethane.service.denials import denied
 from zethane.service.enforcement import Enforcement
-from zethane.service.flows import LiveFlow
 from zethane.service.neighbours import Neighbours
 from zethane.service.points import Point
 from zethane.service.policy_in_force import Numbers, PolicyInForce
@@ -32,12 +30,6 @@ from zethane.service.state import State
 from zethane.service.store import SessionStore
 from zethane.service.switch import FlowRemoved, PacketIn, PortState, SwitchChannel
 from zethane.service.verification import Verifier
-
-REMOVED_IDLE, REMOVED_HARD, REMOVED_DELETED = 0, 1, 2
-"""OFPRR_*: why a flow-removed came."""
-
-COUNTERS_DUE = 30.0
-"""Seconds to wait for the last counters of a flow that was taken back."""
 
 LEASE_INTERVAL = 60.0
 """Seconds between looks for leases to renew: far less than half of MAX_LEASE."""
@@ -52,6 +44,7 @@ class Administrator:
         self.state = state
         self.portal_access = PortalAccess(state)
         self.enforcement = Enforcement(state, self.portal_access)
+        self.accounting = Accounting(state)
         self._verifier = Verifier(state)
         self._neighbours = Neighbours(state)
         self._store = store
@@ -242,8 +235,7 @@ class Administrator:
         if now >= self._leases_due:
             self._leases_due = now + LEASE_INTERVAL
             self._renew_leases(now)
-        for flow, why in self.state.flows.overdue(now - COUNTERS_DUE):
-            self._report_end(flow, why, now)
+        self.accounting.settle(now)
 
     def _renew_leases(self, now: float) -> None:
         """Sessions longer than a lease can be get another one while half of the old is still there."""
@@ -252,19 +244,6 @@ class Administrator:
             if until < live.session.ends and until - now < MAX_LEASE / 2:
                 self._lease(live)
                 self.enforcement.session_changed(live)
-
-    async def account_for_drops(self, point: Point) -> None:
-        """Log how many packets the meters of a switch have left out since the last time. Raises ChannelError."""
-        if point.channel is None or not point.ready:
-            return
-        drops = await point.channel.read_meter_drops()
-        for meter, total in drops.items():
-            more = total - point.dropped.get(meter, 0)
-            if more > 0:
-                point.suppressed += more
-                self.state.counters["suppressed"] += more
-                self.state.journal.suppressed(point.switch.name, meter_text(meter), more, self.state.clock())
-        point.dropped = drops
 
     # policy
 
@@ -344,48 +323,11 @@ class Administrator:
 
     def flow_removed(self, channel: SwitchChannel, event: FlowRemoved) -> None:  # noqa: ARG002  # SwitchEvents names it
         """A direction of a flow is gone from its subject's switch."""
-        state = self.state
         subject, obj, _ = split_cookie(event.cookie)
         if obj == PORTAL_NUMBER and subject == 0:
             self.portal_access.flow_removed(event)
-            return
-        if event.key is None:
-            return
-        closing = state.flows.closing(event.key, subject)
-        if closing is not None and event.reason == REMOVED_DELETED:
-            self._closed(*closing, event)
-            return
-        found = state.flows.find(event.key)
-        if found is not None and found[0].subject == subject:
-            self._direction_gone(*found, event)
-
-    def _closed(self, flow: LiveFlow, direction: int, why: str, event: FlowRemoved) -> None:
-        flow.count(direction, event.packets, event.octets)
-        flow.alive &= ~direction
-        if not flow.alive:
-            self.state.flows.closed(flow)
-            self._report_end(flow, why, self.state.clock())
-
-    def _direction_gone(self, flow: LiveFlow, direction: int, event: FlowRemoved) -> None:
-        """The flow lives as long as one direction does; what ended idle may go on with a packet."""
-        state = self.state
-        flow.count(direction, event.packets, event.octets)
-        flow.alive &= ~direction
-        if flow.alive:
-            return
-        state.flows.remove(flow)
-        subject = state.sessions.by_number.get(flow.subject)
-        if subject is not None:
-            subject.opened -= 1
-        finished = event.idle_timeout <= FIN_IDLE
-        if flow.key.proto == TCP and not finished:
-            state.flows.remember(flow)
-        self._report_end(flow, "finished" if finished else _REMOVED_TEXT.get(event.reason, "removed"), state.clock())
-
-    def _report_end(self, flow: LiveFlow, why: str, now: float) -> None:
-        state = self.state
-        state.counters["flows_ended"] += 1
-        state.journal.flow_ended(flow, state.policy.rule_ids.get(flow.rule), why, now)
+        elif event.key is not None:
+            self.accounting.flow_removed(event.key, subject, event)
 
     def port_status(self, channel: SwitchChannel, port: PortState, *, removed: bool) -> None:
         """A port changed: its sessions end when it goes down, and paths lead around it."""
@@ -418,7 +360,6 @@ class Administrator:
 
 
 _DENIALS = frozenset((Reason.UNAUTHENTICATED, Reason.UNKNOWN_DESTINATION, Reason.NO_RULE))
-_REMOVED_TEXT = {REMOVED_IDLE: "idle", REMOVED_HARD: "lease-ended", REMOVED_DELETED: "removed"}
 
 
 def _same_principal(first: Principal, second: Principal) -> bool:

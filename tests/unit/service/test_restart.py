@@ -213,7 +213,7 @@ async def test_a_session_is_not_taken_up_where_none_may_be() -> None:
     assert len(site.store.sessions()) == 2
 
 
-@pytest.mark.parametrize("address", ["224.0.0.1", "255.255.255.255", "127.0.0.1", "0.0.0.0", "ff02::1", "::1"])
+@pytest.mark.parametrize("address", ["224.0.0.1", "255.255.255.255", "127.0.0.1", "0.0.0.0", "ff02::1", "::1"])  # noqa: S104  # nothing listens there
 async def test_no_session_holds_an_address_that_is_no_hosts(address: str) -> None:
     site = await busy_site()
     with pytest.raises(SessionError):

@@ -1,0 +1,89 @@
+"""Accounting: when a flow has ended, and what it carried; and how much the meters kept out of the log.
+
+Each direction of a flow has an entry of its own, which reports its counters when it goes. The flow has ended when
+both are gone.
+"""
+
+from __future__ import annotations
+
+from zethane.net.flowkey import TCP, FlowKey
+from zethane.pipeline.fields import meter_text
+from zethane.pipeline.verified import FIN_IDLE
+from zethane.service.flows import LiveFlow
+from zethane.service.points import Point
+from zethane.service.state import State
+from zethane.service.switch import FlowRemoved
+
+REMOVED_IDLE, REMOVED_HARD, REMOVED_DELETED = 0, 1, 2
+"""OFPRR_*: why a flow-removed came."""
+
+COUNTERS_DUE = 30.0
+"""Seconds to wait for the last counters of a flow that was taken back."""
+
+_REMOVED_TEXT = {REMOVED_IDLE: "idle", REMOVED_HARD: "lease-ended", REMOVED_DELETED: "removed"}
+
+
+class Accounting:
+    """Writes the record of every flow that ends."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def flow_removed(self, key: FlowKey, subject: int, event: FlowRemoved) -> None:
+        """A direction of a flow that `subject` opened is gone from the subject's switch."""
+        flows = self._state.flows
+        closing = flows.closing(key, subject)
+        if closing is not None and event.reason == REMOVED_DELETED:
+            self._closed(*closing, event)
+            return
+        found = flows.find(key)
+        if found is not None and found[0].subject == subject:
+            self._direction_gone(*found, event)
+
+    def settle(self, now: float) -> None:
+        """Write the records of flows whose last counters no switch will report any more."""
+        for flow, why in self._state.flows.overdue(now - COUNTERS_DUE):
+            self._ended(flow, why, now)
+
+    async def read_drops(self, point: Point) -> None:
+        """Log how many packets the meters of a switch have left out since the last time. Raises ChannelError."""
+        if point.channel is None or not point.ready:
+            return
+        state = self._state
+        drops = await point.channel.read_meter_drops()
+        for meter, total in drops.items():
+            more = total - point.dropped.get(meter, 0)
+            if more > 0:
+                point.suppressed += more
+                state.counters["suppressed"] += more
+                state.journal.suppressed(point.switch.name, meter_text(meter), more, state.clock())
+        point.dropped = drops
+
+    def _closed(self, flow: LiveFlow, direction: int, why: str, event: FlowRemoved) -> None:
+        flow.count(direction, event.packets, event.octets)
+        flow.alive &= ~direction
+        if not flow.alive:
+            self._state.flows.closed(flow)
+            self._ended(flow, why, self._state.clock())
+
+    def _direction_gone(self, flow: LiveFlow, direction: int, event: FlowRemoved) -> None:
+        """The flow lives as long as one direction does; what ended idle may go on with a packet."""
+        state = self._state
+        flow.count(direction, event.packets, event.octets)
+        flow.alive &= ~direction
+        if flow.alive:
+            return
+        state.flows.remove(flow)
+        subject = state.sessions.by_number.get(flow.subject)
+        if subject is not None:
+            subject.opened -= 1
+        # A FIN or RST that passed has shortened the entry's idle timeout.
+        finished = event.idle_timeout <= FIN_IDLE
+        if flow.key.proto == TCP and not finished:
+            state.flows.remember(flow)
+        self._ended(flow, "finished" if finished else _REMOVED_TEXT.get(event.reason, "removed"), state.clock())
+
+    def _ended(self, flow: LiveFlow, why: str, now: float) -> None:
+        state = self._state
+        state.counters["flows_ended"] += 1
+        state.journal.flow_ended(flow, state.policy.rule_ids.get(flow.rule), why, now)

@@ -7,7 +7,18 @@ again and nothing else happens.
 
 from __future__ import annotations
 
-from zethane.net.flowkey import ICMP, ICMPV6, TCP, TCP_ACK, TCP_SYN, FlowKey, Packet, parse_frame
+from zethane.net.flowkey import (
+    ICMP,
+    ICMPV6,
+    TCP,
+    TCP_ACK,
+    TCP_FIN,
+    TCP_RST,
+    TCP_SYN,
+    FlowKey,
+    Packet,
+    parse_frame,
+)
 from zethane.pipeline.fields import Reason, split_cookie
 from zethane.pipeline.verified import both_directions
 from zethane.service.flows import FORWARD, RETURN, LiveFlow
@@ -49,7 +60,9 @@ class Verifier:
     def _verify(self, point: Point, event: PacketIn, packet: Packet, sender: Live, receiver: Live) -> None:
         flows = self._state.flows
         found = flows.find(packet.key) or self._recall(packet, sender, receiver)
-        if found is not None and _is_between(found, sender, receiver):
+        if packet.flags & TCP_SYN and _is_stray_syn(packet, found):
+            self._deny(point, event, "no-flow", packet, sender, receiver)
+        elif found is not None and _is_between(found, sender, receiver):
             self._known(point, event, packet, sender, receiver, *found)
         elif found is not None:
             self._deny(point, event, "address-not-bound", packet, sender, receiver)
@@ -204,10 +217,20 @@ def _opens(packet: Packet) -> bool:
     """Whether a packet may be the first of a flow: a SYN, an echo request, anything without connections."""
     proto = packet.key.proto
     if proto == TCP:
-        return packet.flags & (TCP_SYN | TCP_ACK) == TCP_SYN
+        return packet.flags & (TCP_SYN | TCP_ACK | TCP_FIN | TCP_RST) == TCP_SYN
     if proto in (ICMP, ICMPV6):
         return packet.key.sport == 8
     return True
+
+
+def _is_stray_syn(packet: Packet, found: tuple[LiveFlow, int] | None) -> bool:
+    """A SYN that opens nothing: with FIN or RST, or from the end that is to answer.
+
+    Without this, a server could connect back to its client from the service's port while their flow lives.
+    """
+    if packet.flags & TCP_ACK:
+        return False
+    return not _opens(packet) or (found is not None and found[1] == RETURN)
 
 
 def _holds(live: Live, address: bytes) -> bool:

@@ -9,6 +9,9 @@ import pytest
 from fakes.frames import ACK, FIN_ACK, SYN, SYN_ACK, Host
 from fakes.site import ALICE, BOB, DB, PORTAL, TWO_SWITCHES, WEB, Site
 from zethane.errors import AddressInUse, SessionError
+from zethane.pipeline.fields import Reason
+from zethane.pipeline.tables import Table
+from zethane.service.switch import PacketIn
 
 WEB1 = Host(2, "02:00:00:00:00:11", "10.0.0.11")
 DB1 = Host(3, "02:00:00:00:00:14", "10.0.0.14")
@@ -88,6 +91,30 @@ async def test_the_reply_direction_opens_nothing() -> None:
     site.s1.send(2, WEB1.tcp(LAPTOP, 443, 40000, SYN_ACK))
     site.s1.send(2, WEB1.udp(LAPTOP, 443, 40000))
     site.s1.send(4, LAPTOP.echo(WEB1, reply=True))
+    assert site.s1.take() == []
+
+
+async def test_a_server_cannot_connect_back_from_its_port_while_a_flow_lives() -> None:
+    site = await three_tier()
+    site.s1.send(4, LAPTOP.tcp(WEB1, 40000, 443))
+    site.s1.take()
+    back = WEB1.tcp(LAPTOP, 443, 40000, SYN)
+    outcome = site.s1.send(2, back)
+    assert site.records.reasons() == ["no-rule"]
+    # Nor would the controller fall for it, had a switch asked.
+    asked = PacketIn(2, Table.RULE, Reason.RETURN, outcome.fields["metadata"], back)
+    site.admin.packet_in(site.s1, asked)
+    assert site.s1.take() == []
+    assert site.records.reasons() == ["no-rule", "no-flow"]
+
+
+@pytest.mark.parametrize("flags", [0x03, 0x06, 0x07, 0x2B])
+async def test_a_syn_with_fin_or_rst_opens_nothing_and_belongs_to_nothing(flags: int) -> None:
+    site = await three_tier()
+    site.s1.send(4, LAPTOP.tcp(WEB1, 40000, 443, flags))
+    site.s1.send(4, LAPTOP.tcp(WEB1, 40001, 443))
+    assert len(site.s1.take()) == 1
+    site.s1.send(4, LAPTOP.tcp(WEB1, 40001, 443, flags))
     assert site.s1.take() == []
 
 

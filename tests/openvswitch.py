@@ -67,6 +67,8 @@ class Bridge:
         for number, port in enumerate(self._ports, 1):
             assert run("ovs-vsctl", "get", "Interface", port, "ofport").strip() == str(number)
             run("ip", "link", "set", port, "up")
+        for port in self._ports:
+            run("ovs-vsctl", "--timeout=20", "wait-until", "Interface", port, "link_state=up")
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.status import Status
 
 from lab.errors import LabError, Terminated
 from lab.host import RunningHost
@@ -23,10 +24,11 @@ from lab.network import PORTAL, LabNetwork
 from lab.prober import Prober
 from lab.processes import tail
 from lab.prompt import LabPrompt
+from lab.tables import count, logins_table, table
 from lab.verdicts import Verdict, report
 from lab.view import matrix_view, mismatch_line, mismatch_text, print_summary
 from zethane.app.topology import Topology, load_topology
-from zethane.errors import InputError
+from zethane.errors import InputError, Problem
 from zethane.policy.explain import explain
 from zethane.policy.matrix import matrix, services_of
 
@@ -46,7 +48,7 @@ def lab(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the cells and the summary here.")] = None,
     cli: Annotated[bool, typer.Option("--cli", help="Open Mininet's prompt afterwards.")] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave everything running.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Show the end of the controller's log.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show every step, and the controller's log.")] = False,
     unprotected: Annotated[bool, typer.Option("--unprotected", help="Do without Zethane: what passes then?")] = False,
     down: Annotated[str | None, typer.Option("--down", metavar="ID", help="Take a kept run down.")] = None,
 ) -> None:
@@ -58,6 +60,8 @@ def lab(
             if down is not None:
                 status = take_down(console, down)
             else:
+                if json_file is not None:
+                    require_writable(json_file)
                 run = Run(console, interrupts, load(topology), json_file, verbose=verbose)
                 status = run.go(cli=cli, keep=keep, unprotected=unprotected)
     except InputError as error:
@@ -91,6 +95,13 @@ def load(name: str) -> Topology:
     return topology
 
 
+def require_writable(file: Path) -> None:
+    """Raises InputError before minutes are spent on a result that nobody can have."""
+    folder = file.absolute().parent
+    if file.is_dir() or not os.access(folder, os.W_OK):
+        raise InputError([Problem(str(file), "expected a file in a folder that is there and can be written to")])
+
+
 def take_down(console: Console, run_id: str) -> int:
     """Take an earlier run down."""
     failed = Ledger.open_old(run_id).take_down()
@@ -111,12 +122,19 @@ class Run:
         self._topology = topology
         self._json_file = json_file
         self._verbose = verbose
+        self._failures: dict[str, LabError] = {}
 
     def go(self, *, cli: bool, keep: bool, unprotected: bool) -> int:
         """Build, log in, measure, show; the exit status."""
         if self._topology.network is None or not self._topology.hosts:
             raise LabError(f"{self._topology.folder} has no hosts: there is nothing to build")
-        with self._network(unprotected=unprotected) as network:
+        with (
+            self._console.status("Building the network …") as status,
+            self._network(status, unprotected=unprotected) as network,
+        ):
+            status.stop()
+            if network.started_daemons:
+                self._console.print("Open vSwitch was not running; it is now.")
             logins = [] if unprotected else self._log_in(network)
             started = time.monotonic()
             verdicts = self._measure(network)
@@ -128,60 +146,63 @@ class Run:
             if keep:
                 network.keep()
                 self._tell_how_to_reach(network)
-        return EXIT_NO if any(verdict.mismatch for verdict in verdicts) else EXIT_DONE
+        good = not self._failures and not any(verdict.mismatch for verdict in verdicts)
+        return EXIT_DONE if good else EXIT_NO
 
-    def _network(self, *, unprotected: bool) -> LabNetwork:
+    def _network(self, status: Status, *, unprotected: bool) -> LabNetwork:
         network = self._topology.network
         assert network is not None  # noqa: S101 - go() has looked
-        counts = f"{len(network.switches)} switches, {len(network.hosts)} hosts, {len(network.links)} links"
-        self._console.print(f"[bold]{self._topology.folder.name}[/]: {counts}")
+        counts = {"switch": network.switches, "host": network.hosts, "link": network.links}
+        text = ", ".join(count(len(listed), noun) for noun, listed in counts.items() if listed)
+        self._console.print(f"[bold]{self._topology.folder.name}[/]: {text}")
+
+        def progress(step: str) -> None:
+            status.update(f"Building the network: {step}")
+            self._step(step)
+
         return LabNetwork(
             network,
             self._topology.folder,
             unprotected=unprotected,
             interrupts=self._interrupts,
-            progress=lambda step: self._console.log(step) if self._verbose else None,
+            progress=progress,
         )
 
+    def _step(self, text: str) -> None:
+        if self._verbose:
+            self._console.log(text)
+
     def _log_in(self, network: LabNetwork) -> list[LoginResult]:
+        self._step("starting the controller")
         with self._console.status("Starting the controller …"):
             controller = network.start_controller()
         self._console.print(f"The controller listens at {controller.openflow}; every switch is connected.")
+        self._step("starting the portal")
         with self._console.status("Starting the portal …"):
             network.start_portal()
         self._console.print(f"The portal is at {', '.join(network.portal_urls)}.")
-        failures: list[LabError] = []
+        self._step("logging in")
         hosts = [host for host in network.hosts.values() if host.login]
         with self._bar() as bar:
             task = bar.add_task("Logging in", total=len(hosts))
 
-            def done(_: RunningHost, result: LoginResult | LabError) -> None:
+            def done(host: RunningHost, result: LoginResult | LabError) -> None:
                 bar.advance(task)
                 if isinstance(result, LabError):
-                    failures.append(result)
+                    self._failures[host.name] = result
 
             results = login_all(hosts, network.portal_urls, done)
-        self._show_logins(results)
-        for failure in failures:
-            self._console.print(f"[bold red]Login failed:[/] {_plain(failure)}")
+        self._console.print(logins_table(self._topology.hosts, results, self._failures))
+        self._tell_failures()
         return results
 
-    def _show_logins(self, results: Sequence[LoginResult]) -> None:
-        table = Table(box=None, padding=(0, 2, 0, 0))
-        for heading in ("host", "principal", "segment", "session", "until"):
-            table.add_column(heading)
-        got = {result.host: result for result in results}
-        for name in self._topology.hosts:
-            if name in got:
-                one = got[name]
-                table.add_row(name, one.principal, f"[cyan]{one.segment}", str(one.session), one.expires)
-            else:
-                table.add_row(name, "[dim]not logged in")
-        self._console.print(table)
+    def _tell_failures(self) -> None:
+        for failure in self._failures.values():
+            self._console.print(f"[bold red]Login failed:[/] {_plain(failure)}", highlight=False)
 
     def _bar(self) -> Progress:
         return Progress(
-            SpinnerColumn(),
+            SpinnerColumn(finished_text="[green]✓"),
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
@@ -190,6 +211,7 @@ class Run:
         )
 
     def _measure(self, network: LabNetwork) -> list[Verdict]:
+        self._step("probing")
         cells = matrix(self._topology.policy, self._topology.parties())
         hosts = [host for name, host in network.hosts.items() if name != PORTAL]
         with Prober(hosts, services_of(self._topology.policy)) as prober, self._bar() as bar:
@@ -202,6 +224,9 @@ class Run:
         self._console.print()
         self._show_mismatches([verdict for verdict in verdicts if verdict.mismatch])
         print_summary(self._console, verdicts, seconds)
+        if self._failures:
+            names = ", ".join(self._failures)
+            self._console.print(f"[bold red]{count(len(self._failures), 'login')} failed: {names}")
         if self._json_file is not None:
             self._json_file.write_text(json.dumps(report(verdicts), indent=1) + "\n", encoding="utf-8")
 
@@ -231,9 +256,7 @@ class Run:
         if network.controller:
             self._console.print(f"Controller: export ZETHANE_SOCKET={network.controller.socket}", soft_wrap=True)
             self._console.print(f"Log:        {network.controller.decisions}", soft_wrap=True)
-        table = Table(box=None, padding=(0, 2, 0, 0))
-        table.add_column("host")
-        table.add_column("a shell in it")
+        shells = table("host", "a shell in it")
         for name, keeper in network.keepers.items():
-            table.add_row(name, f"mnexec -a {keeper.pid} bash")
-        self._console.print(table)
+            shells.add_row(name, f"mnexec -a {keeper.pid} bash")
+        self._console.print(shells)

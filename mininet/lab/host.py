@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any
 
+from lab.codes import Codes
 from lab.nodes import LabHost
 from lab.shell import run
 from zethane.network.model import Interface, Login
@@ -36,11 +37,14 @@ detection would hold an IPv6 address back for seconds. Unasked router solicitati
 class RunningHost:
     """A host, or the portal's place, while the lab is up."""
 
-    def __init__(self, name: str, node: LabHost, interfaces: Sequence[Interface], login: Login | None) -> None:
+    def __init__(
+        self, name: str, node: LabHost, interfaces: Sequence[Interface], login: Login | None, codes: Codes
+    ) -> None:
         self.name = name
         self.node = node
         self.interfaces = tuple(interfaces)
         self.login = login
+        self.codes = codes
 
     def __repr__(self) -> str:
         return f"RunningHost({self.name!r}, {', '.join(map(str, self.interfaces))})"

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from urllib.parse import urlsplit
-
-import pyotp
 
 from lab.errors import LabError
 from lab.host import RunningHost
@@ -19,8 +16,6 @@ from zethane.network.model import Login
 
 PARALLEL = 4
 """Logins at a time: a command takes a core for about half a second to start."""
-_TOTP_MARGIN = 3.0
-"""Seconds that a code must still be good for when it is typed in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +29,11 @@ class LoginResult:
     expires: str
 
 
-def login(host: RunningHost, portals: Sequence[str]) -> LoginResult:
+def _silent(notice: str) -> None:
+    """A notice that nobody reads."""
+
+
+def login(host: RunningHost, portals: Sequence[str], notice: Callable[[str], None] = _silent) -> LoginResult:
     """Log a host in, with all of its addresses. Raises LabError with what the command said."""
     who = host.login
     if who is None:
@@ -42,7 +41,7 @@ def login(host: RunningHost, portals: Sequence[str]) -> LoginResult:
     arguments = [*_portals(host, portals), f"--{who.kind}", who.name, "--json"]
     if who.totp:
         arguments.append("--totp")
-    answer = _run(host, ["login", *arguments], secrets=_secrets(who))
+    answer = _run(host, ["login", *arguments], secrets=_secrets(host, who, notice))
     return LoginResult(
         host.name,
         f"{who.kind}:{who.name}",
@@ -65,13 +64,17 @@ def login_all(
     """Log all in, some at a time, and tell each result as it comes. Returns them in the order of the hosts."""
     listed = [host for host in hosts if host.login]
     results: dict[str, LoginResult] = {}
-    with ThreadPoolExecutor(PARALLEL) as pool:
+    pool = ThreadPoolExecutor(PARALLEL)
+    try:
         futures = {pool.submit(_attempt, host, portals): host for host in listed}
         for future in as_completed(futures):
             host, result = futures[future], future.result()
             done(host, result)
             if isinstance(result, LoginResult):
                 results[host.name] = result
+    finally:
+        # After an interrupt nobody waits for logins: the clean-up ends those that have begun.
+        pool.shutdown(wait=False, cancel_futures=True)
     return [results[host.name] for host in listed if host.name in results]
 
 
@@ -89,15 +92,15 @@ def _portals(host: RunningHost, portals: Sequence[str]) -> list[str]:
     return [part for url in wanted for part in ("--portal", url)]
 
 
-def _secrets(who: Login) -> str:
+def _secrets(host: RunningHost, who: Login, notice: Callable[[str], None]) -> str:
     """One a line, on standard input: a command line is for everyone to read."""
     lines = [who.secret]
     if who.totp:
-        code = pyotp.TOTP(who.totp)
-        left = code.interval - time.time() % code.interval
-        if left < _TOTP_MARGIN:
-            time.sleep(left)
-        lines.append(code.now())
+        code, wait = host.codes.take(who.name, who.totp)
+        if wait:
+            notice(f"{host.name}: {who.name}'s one-time codes are used up; the next is good in {wait:.0f} s …")
+            host.codes.wait(wait)
+        lines.append(code)
     return "\n".join(lines) + "\n"
 
 

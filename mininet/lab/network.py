@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from lab import openvswitch
+from lab.codes import Codes
 from lab.errors import LabError
 from lab.host import RunningHost
 from lab.interrupts import Interrupts
@@ -51,12 +52,15 @@ class LabNetwork:
         self.network = network
         self.unprotected = unprotected
         self.hosts: dict[str, RunningHost] = {}
+        self.codes = Codes()
+        self.started_daemons = False
         self.controller: Controller | None = None
         self._portal: subprocess.Popen[bytes] | None = None
         self._topology = topology
         self._interrupts = interrupts or Interrupts()
         self._progress = progress
         self._kept = False
+        self._begun = False
         self.keepers: dict[str, subprocess.Popen[Any]] = {}
 
     # Up and down
@@ -64,19 +68,25 @@ class LabNetwork:
     def __enter__(self) -> LabNetwork:
         if os.geteuid() != 0:
             raise LabError("the lab makes network namespaces and bridges: it needs root")
-        openvswitch.ensure_running()
-        with self._interrupts.shielded():
-            self.ledger = Ledger.open_new()
-            self.names = Names(self.ledger.run_id)
-            self._tag = self.ledger.environment
-            self.mininet = LabMininet(controller=None)
+        self.started_daemons = openvswitch.ensure_running()
         try:
+            with self._interrupts.shielded():
+                self._begin()
             self._progress(f"run {self.ledger.run_id}")
             self._build()
         except BaseException:
-            self.take_down()
+            # A signal that came while it began is raised when it has: the record is there, and goes.
+            if self._begun:
+                self.take_down()
             raise
         return self
+
+    def _begin(self) -> None:
+        self.mininet = LabMininet(controller=None)
+        self.ledger = Ledger.open_new()
+        self._begun = True
+        self.names = Names(self.ledger.run_id)
+        self._tag = self.ledger.environment
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -96,6 +106,7 @@ class LabNetwork:
         """Take down what was made, however far it got. Raises LabError if something resists."""
         with self._interrupts.ignored():
             self._progress("taking the network down")
+            self.codes.close()
             failed = self.ledger.take_down()
             self.reap()
         if failed:
@@ -171,7 +182,8 @@ class LabNetwork:
             declared = self.network.hosts.get(name)
             place = declared or self.network.portal
             assert place is not None  # noqa: S101 - hosts and the portal are all there is
-            self.hosts[name] = RunningHost(name, node, place.interfaces, declared.login if declared else None)
+            login_with = declared.login if declared else None
+            self.hosts[name] = RunningHost(name, node, place.interfaces, login_with, self.codes)
             self.hosts[name].configure(inside, mac)
 
     def _add_link(self, link: Link) -> None:
@@ -263,12 +275,15 @@ class LabNetwork:
         addresses = sorted(self.hosts[PORTAL].addresses, key=lambda address: address.version)
         return [f"http://{_authority(address, self.network.portal.tcp_port)}" for address in addresses]
 
-    def login(self, name: str) -> LoginResult:
-        """Log a host in through the portal, from inside its namespace. Raises LabError."""
-        return login(self.host(name), self.portal_urls)
+    def login(self, name: str, notice: Progress = _silent) -> LoginResult:
+        """Log a host in through the portal, from inside its namespace. `notice` is told why it takes longer.
+
+        Raises LookupError for a host that is not there, LabError for everything else.
+        """
+        return login(self.host(name), self.portal_urls, notice)
 
     def logout(self, name: str) -> None:
-        """Log a host out. Raises LabError."""
+        """Log a host out. Raises LookupError for a host that is not there, LabError for everything else."""
         logout(self.host(name), self.portal_urls)
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import warnings
 from collections.abc import Mapping
@@ -21,6 +22,8 @@ with warnings.catch_warnings():
             f"Mininet cannot be imported ({error}): its Python package comes with the Debian package mininet, "
             "for /usr/bin/python3 and environments made with --system-site-packages"
         ) from None
+
+_FILES = 16_384
 
 
 class _Tagged:
@@ -61,9 +64,19 @@ class LabSwitch(_Tagged, OVSSwitch):  # type: ignore[misc]  # Mininet has no typ
 class LabMininet(Mininet):  # type: ignore[misc]  # Mininet has no types
     """Mininet that changes no limits of the machine: other runs and other programs depend on them."""
 
-    @classmethod
-    def init(cls) -> None:
-        """Nothing. Mininet's own would write to /proc/sys for the whole machine."""
+    def __init__(self, **params: Any) -> None:
+        # It would write to /proc/sys for the whole machine, from Mininet.init(): a subclass's is not asked.
+        Mininet.inited = True
+        _raise_file_limit()
+        super().__init__(**params)
+
+
+def _raise_file_limit() -> None:
+    """Every host takes descriptors: let this process, and what it starts, have as many as Mininet asks for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 __all__ = ["CLI", "LabHost", "LabMininet", "LabSwitch"]

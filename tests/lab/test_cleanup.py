@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -13,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from lab import openvswitch
-from lab.errors import LabError
+from lab.errors import LabError, Terminated
+from lab.interrupts import Interrupts
 from lab.ledger import ROOT, Ledger, processes
 from lab.network import LabNetwork
-from networks import TOPOLOGIES, network_text
+from networks import network_text
 from zethane.network.load import parse_network
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("switches")]
@@ -44,7 +46,7 @@ def leftovers(run_id: str) -> list[str]:
 def start_lab(*arguments: str) -> subprocess.Popen[str]:
     environment = os.environ | {"PYTHONPATH": str(MININET), "PYTHONUNBUFFERED": "1", "COLUMNS": "200"}
     return subprocess.Popen(
-        [sys.executable, "-m", "lab", "--unprotected", "--verbose", *arguments],
+        [sys.executable, "-m", "lab", "--verbose", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -74,18 +76,83 @@ def read_until(process: subprocess.Popen[str], step: str) -> str:
         ("links", signal.SIGINT),
         ("bridges", signal.SIGINT),
         ("spanning tree", signal.SIGHUP),
-        ("Probing", signal.SIGINT),
+        ("probing", signal.SIGINT),
     ],
 )
 def test_an_interrupted_lab_leaves_nothing_behind(foreign_bridge: str, step: str, number: signal.Signals):
     """At every step, half-built or measuring, a signal takes down what was made and nothing else."""
-    with start_lab(str(TOPOLOGIES / "campus")) as process:
+    with start_lab("campus", "--unprotected") as process:
         run_id = read_until(process, step)
         process.send_signal(number)
         process.communicate(timeout=60)
     assert process.returncode == 128 + number
     assert leftovers(run_id) == []
     assert foreign_bridge in openvswitch.existing_bridges()
+
+
+@pytest.mark.parametrize(
+    ("step", "number"),
+    [
+        ("starting the controller", signal.SIGINT),
+        ("starting the portal", signal.SIGTERM),
+        ("logging in", signal.SIGINT),
+        ("probing", signal.SIGTERM),
+    ],
+)
+def test_an_interrupted_lab_takes_controller_portal_and_logins_along(
+    foreign_bridge: str, step: str, number: signal.Signals
+):
+    """The same with all programs: none of them is left, nor what they would have done next."""
+    with start_lab("three-tier") as process:
+        run_id = read_until(process, step)
+        process.send_signal(number)
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, output
+    assert "Traceback" not in output
+    assert leftovers(run_id) == []
+    assert foreign_bridge in openvswitch.existing_bridges()
+
+
+def test_a_signal_that_arrives_as_a_run_begins_leaves_no_record(monkeypatch: pytest.MonkeyPatch):
+    """The record is there when the signal is raised: it goes, and no later run finds it."""
+    begun: list[Ledger] = []
+    open_new = Ledger.open_new
+
+    def interrupted() -> Ledger:
+        begun.append(open_new())
+        os.kill(os.getpid(), signal.SIGTERM)
+        return begun[0]
+
+    monkeypatch.setattr(Ledger, "open_new", interrupted)
+    interrupts = Interrupts()
+    lab = LabNetwork(parse_network(network_text(), "network.yaml"), unprotected=True, interrupts=interrupts)
+    with interrupts.installed(), pytest.raises(Terminated):
+        lab.__enter__()
+    assert leftovers(begun[0].run_id) == []
+
+
+def test_the_lab_changes_no_limits_of_the_machine(monkeypatch: pytest.MonkeyPatch):
+    """Mininet would write to /proc/sys for everybody."""
+
+    def write() -> None:
+        raise AssertionError("Mininet changed the limits of the machine")
+
+    monkeypatch.setattr("mininet.net.fixLimits", write)
+    monkeypatch.setattr("mininet.net.Mininet.inited", False)
+    with LabNetwork(parse_network(network_text(hosts=1), "network.yaml"), unprotected=True) as lab:
+        assert list(lab.hosts) == ["h1", "portal"]
+
+
+def test_two_labs_with_controllers_run_side_by_side(tmp_path: Path):
+    """The same topology twice at the same time: every cell of both is as the policy says."""
+    files = [tmp_path / "first.json", tmp_path / "second.json"]
+    labs = [start_lab("three-tier", "--json", str(file)) for file in files]
+    outputs = [lab.communicate(timeout=120)[0] for lab in labs]
+    assert [lab.returncode for lab in labs] == [0, 0], outputs
+    assert [json.loads(file.read_text(encoding="utf-8"))["summary"]["mismatches"] for file in files] == [0, 0]
+    runs = [run_id for output in outputs for run_id in re.findall(r"run (z\w{3})\b", output)]
+    assert len(set(runs)) == 2
+    assert [leftovers(run_id) for run_id in runs] == [[], []]
 
 
 def test_two_labs_run_side_by_side():
@@ -116,6 +183,21 @@ def test_a_kept_lab_goes_on_and_is_taken_down_by_its_identifier(foreign_bridge: 
     assert foreign_bridge in openvswitch.existing_bridges()
     with pytest.raises(LabError, match="there is no run"):
         Ledger.open_old(run_id)
+
+
+def test_a_kept_lab_still_enforces_until_it_is_taken_down(foreign_bridge: str):
+    """With controller and portal: after the command, allowed hosts talk, others do not, and `--down` ends it all."""
+    output, _ = start_lab("three-tier", "--keep").communicate(timeout=120)
+    run_id = re.findall(r"Run (z\w{3}) goes on", output)[0]
+    shells = dict(re.findall(r"^(\w+) +mnexec -a (\d+) bash", output, re.MULTILINE))
+    ping = {name: ["mnexec", "-a", shells[name], "ping", "-c1", "-W2", "10.0.0.11"] for name in ("laptop", "ghost")}
+    reached = {name: subprocess.run(one, capture_output=True, check=False).returncode for name, one in ping.items()}
+    down = start_lab("--down", run_id)
+    told, _ = down.communicate(timeout=60)
+    assert (reached["laptop"], reached["ghost"]) == (0, 1), output
+    assert (down.returncode, told) == (0, f"Run {run_id} is down.\n")
+    assert leftovers(run_id) == []
+    assert foreign_bridge in openvswitch.existing_bridges()
 
 
 def test_a_failure_while_building_takes_down_what_was_built(monkeypatch: pytest.MonkeyPatch):

@@ -20,6 +20,9 @@ _CONCURRENCY = 256
 _MAX_HEADERS = 16 * 1024
 """Bytes of request line and headers."""
 
+_PATIENCE = 0.5
+"""Seconds that answers have to end when the server stops."""
+
 _PROBE_TIMEOUT = 1.0
 """Seconds that somebody who listens has to accept a connection."""
 
@@ -49,6 +52,18 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Leave them alone."""
         yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let answers end, and hang up on those who follow the decision log: that answer never ends."""
+        patience = asyncio.get_running_loop().call_later(_PATIENCE, self._hang_up)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            patience.cancel()
+
+    def _hang_up(self) -> None:
+        for connection in tuple(self.server_state.connections):
+            connection.transport.close()
 
 
 async def serve_unix(app: Any, path: Path) -> ApiServer:

@@ -71,6 +71,9 @@ def main() -> int:
         for problem in error.problems:
             print(problem, file=sys.stderr)
         return EXIT_INPUT
+    except OSError as error:
+        print(f"zethane: {error}", file=sys.stderr)
+        return EXIT_NO
     except ZethaneError as error:
         print(f"zethane: {error}", file=sys.stderr)
         return EXIT_NO

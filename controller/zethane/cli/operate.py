@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ import httpx
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from zethane.errors import InputError, Problem, ZethaneError
 
@@ -46,7 +48,7 @@ class _Api:
         """One request. Raises InputError for what the controller says is wrong with it, ZethaneError otherwise."""
         with self._client() as client:
             response = client.request(method, f"/v1{path}", **request)
-            answer: dict[str, Any] = response.json()
+        answer = self._parse(response.text)
         if response.status_code in accept:
             return answer
         detail = str(answer.get("detail", response.status_code))
@@ -55,11 +57,22 @@ class _Api:
         raise ZethaneError(detail)
 
     def follow(self) -> Iterator[dict[str, Any]]:
-        """The decision log's records as they come."""
+        """The decision log's records as they come. Raises ZethaneError when the controller ends."""
         with self._client(None) as client, client.stream("GET", "/v1/decisions/stream") as response:
+            if response.status_code != httpx.codes.OK:
+                raise ZethaneError(f"the controller at {self._socket} answered with status {response.status_code}")
             for line in response.iter_lines():
                 if line.startswith("data: "):
-                    yield json.loads(line.removeprefix("data: "))
+                    yield self._parse(line.removeprefix("data: "))
+
+    def _parse(self, text: str) -> dict[str, Any]:
+        try:
+            answer = json.loads(text)
+        except (ValueError, RecursionError):
+            answer = None
+        if not isinstance(answer, dict):
+            raise ZethaneError(f"what answers at {self._socket} is no controller, or a busy one: {text[:80]!r}")
+        return answer
 
 
 def sessions(socket: SocketOption = DEFAULT_SOCKET, as_json: JsonOption = False) -> None:
@@ -99,14 +112,12 @@ def revoke(
 
 
 def _revocation(who: str) -> dict[str, Any]:
-    if who.isdecimal():
+    if who.isascii() and who.isdecimal():
         return {"session": int(who)}
-    if who.count(".") == 3 and who.replace(".", "").isdecimal():
-        return {"address": who}
-    kind, colon, _ = who.partition(":")
-    if colon and kind not in ("user", "device", "workload"):
-        return {"address": who}
-    return {"principal": who}
+    try:
+        return {"address": str(ipaddress.ip_address(who))}
+    except ValueError:
+        return {"principal": who}
 
 
 def explain(
@@ -122,7 +133,7 @@ def explain(
         typer.echo(json.dumps(answer))
     else:
         place = f" ({answer['place']})" if answer.get("place") else ""
-        typer.echo(f"{answer['decision']}: {answer['reason']}{place}")
+        typer.echo(_printable(f"{answer['decision']}: {answer['reason']}{place}"))
     if answer["decision"] != "allow":
         raise typer.Exit(EXIT_NO)
 
@@ -137,9 +148,13 @@ def decisions(
     api = _Api(socket)
     for record in api.ask("GET", "/decisions", params={"limit": limit})["decisions"]:
         _print_record(record, as_json=as_json)
-    if follow:
+    if not follow:
+        return
+    try:
         for record in api.follow():
             _print_record(record, as_json=as_json)
+    except KeyboardInterrupt:
+        return  # the way to end it
 
 
 def _print_record(record: Mapping[str, Any], *, as_json: bool) -> None:
@@ -154,7 +169,10 @@ def _print_record(record: Mapping[str, Any], *, as_json: bool) -> None:
     flow = f"{ends[0]} -> {ends[1]} {record.get('service') or ''}" if record.get("source") else (parties[0] or "")
     why = record.get("rule") or record.get("detail") or (record.get("reason") if record.get("decision") else "") or ""
     place = f"{record['switch']}:{record['port']}" if "port" in record else record.get("switch", "")
-    typer.echo(f"{record['time']}  {record['event']:<10} {what:<12} {flow}  {why}  {place}".rstrip())
+    time, event = record.get("time", ""), record.get("event", "")
+    if event == "lost":
+        why = f"{record.get('records')} records"
+    typer.echo(_printable(f"{time}  {event:<10} {what:<12} {flow}  {why}  {place}".rstrip()))
 
 
 def switches(socket: SocketOption = DEFAULT_SOCKET, as_json: JsonOption = False) -> None:
@@ -195,12 +213,19 @@ def _show(answer: object, rows: Sequence[Mapping[str, Any]], columns: Sequence[s
         table.add_column(column.replace("_", " "), no_wrap=column in ("session", "principal"))
     for row in rows:
         table.add_row(*(_cell(row.get(column)) for column in columns))
-    Console().print(table)
+    console = Console(highlight=False)
+    # Where there is no terminal, nothing is cut or wrapped: the lines are for a file or another program.
+    (console if console.is_terminal else Console(highlight=False, width=250)).print(table)
 
 
-def _cell(value: object) -> str:
+def _cell(value: object) -> Text:
+    """A value as plain text: a name is no markup, and steers no terminal."""
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return Text("yes" if value else "no")
     if isinstance(value, list):
-        return "\n".join(map(str, value))
-    return "" if value is None else str(value)
+        return Text("\n".join(_printable(str(one)) for one in value))
+    return Text("" if value is None else _printable(str(value)))
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)

@@ -61,7 +61,7 @@ class SwitchChannel(Protocol):
         """Send a frame out of a port."""
 
     def commit(self, changes: Sequence[Change]) -> Awaitable[None]:
-        """Send all changes as one atomic, ordered bundle; they are written before this returns.
+        """Send all changes as one atomic, ordered bundle. Whatever is sent after this takes effect after it.
 
         Awaiting it raises ChannelError if the switch refuses; then none of them took effect.
         """

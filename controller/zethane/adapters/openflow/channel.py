@@ -30,7 +30,7 @@ _HEADER = struct.Struct("!BBHI")
 _HELLO, _ERROR, _ECHO_REQUEST, _ECHO_REPLY, _EXPERIMENTER, _FEATURES_REPLY = 0, 1, 2, 3, 4, 6
 _PACKET_IN, _FLOW_REMOVED, _PORT_STATUS, _MULTIPART_REPLY, _BARRIER_REPLY = 10, 11, 12, 19, 21
 _MULTIPART_MORE = 1
-_BUNDLE_OPEN, _BUNDLE_COMMIT = 0, 4
+_BUNDLE_OPEN, _BUNDLE_COMMIT, _BUNDLE_DISCARD = 0, 4, 6
 _ONF_BUNDLE = (0x4F4E4600, 2300)
 _METER_ADD, _METER_MODIFY, _METER_DELETE = 0, 1, 2
 _PORT_DELETED = 1
@@ -48,6 +48,7 @@ class ChannelLimits:
     request: float = 30.0
     multipart_bytes: int = 256 * 2**20
     write_high_water: int = 4 * 2**20
+    held_bytes: int = 64 * 2**20
 
 
 @dataclass(slots=True)
@@ -56,6 +57,14 @@ class _Request:
 
     answer: asyncio.Future[bytes]
     parts: list[bytes] = field(default_factory=list)
+    size: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class _Gate:
+    """A bundle that is not committed yet, and the messages that wait behind it."""
+
+    held: list[bytes] = field(default_factory=list)
     size: int = 0
 
 
@@ -81,6 +90,7 @@ class Channel(asyncio.Protocol):
         self._bundle = 1
         self._requests: dict[int, _Request] = {}
         self._bundles: dict[range, _Request] = {}
+        self._gates: list[_Gate] = []
         self._greeted = False
         self._accepted = False
         self._closed_for: str | None = None
@@ -176,7 +186,7 @@ class Channel(asyncio.Protocol):
         if kind == _HELLO:
             self._hello(message[0])
         elif kind == _ECHO_REQUEST:
-            self._send(_HEADER.pack(encode.VERSION, _ECHO_REPLY, len(message), xid) + body)
+            self._send_now(_HEADER.pack(encode.VERSION, _ECHO_REPLY, len(message), xid) + body)
         elif kind == _ERROR:
             self._error(xid, body)
         elif kind == _MULTIPART_REPLY:
@@ -222,7 +232,7 @@ class Channel(asyncio.Protocol):
         if self._loop.time() - self._heard > self._limits.echo_deadline:
             self.close("no answer to echo requests")
             return
-        self._send(_HEADER.pack(encode.VERSION, _ECHO_REQUEST, _HEADER.size, self._next_xid()))
+        self._send_now(_HEADER.pack(encode.VERSION, _ECHO_REQUEST, _HEADER.size, self._next_xid()))
         self._timer = self._loop.call_later(self._limits.echo_interval, self._keep_alive)
 
     # SwitchChannel
@@ -241,7 +251,11 @@ class Channel(asyncio.Protocol):
         self._send(write_packet_out(port, frame, self._next_xid()))
 
     def commit(self, changes: Sequence[Change]) -> asyncio.Task[None]:
-        """Send all changes as one bundle, written whole before this returns. The task raises ChannelError."""
+        """Send all changes as one bundle. The task raises ChannelError, and nothing has changed then.
+
+        A switch leaves out of a bundle what it refuses to take in, and commits the rest. So the commit follows
+        when a barrier has shown that all was taken; what is sent meanwhile waits, and reaches the switch later.
+        """
         bundle = self._bundle
         self._bundle = bundle % 0xFFFFFFFF + 1
         first = self._next_xid()
@@ -249,17 +263,35 @@ class Channel(asyncio.Protocol):
         for change in changes:
             self._send(encode.bundle_add(bundle, change, self._next_xid()))
         last = self._next_xid()
-        self._send(encode.bundle_control(bundle, _BUNDLE_COMMIT, last))
-        request = self._expect(last)
+        self._send(encode.barrier_request(last))
+        taken = self._expect(last)
         members = range(first, last)
-        self._bundles[members] = request
-        return self._loop.create_task(self._committed(last, request, members))
+        self._bundles[members] = taken
+        gate = _Gate()
+        self._gates.append(gate)
+        return self._loop.create_task(self._commit(bundle, members, taken, gate))
 
-    async def _committed(self, xid: int, request: _Request, members: range) -> None:
+    async def _commit(self, bundle: int, members: range, taken: _Request, gate: _Gate) -> None:
         try:
+            await self._wait(members.stop, taken)
+            xid = self._next_xid()
+            # Errors at the commit name the member that caused them, too.
+            request = self._bundles[members] = self._expect(xid)
+            self._open(gate, encode.bundle_control(bundle, _BUNDLE_COMMIT, xid))
             await self._wait(xid, request)
         finally:
             self._bundles.pop(members, None)
+            if gate in self._gates:
+                self._open(gate, encode.bundle_control(bundle, _BUNDLE_DISCARD, self._next_xid()))
+
+    def _open(self, gate: _Gate, message: bytes) -> None:
+        """Send a bundle's last message, and then what has waited behind it."""
+        place = self._gates.index(gate)
+        del self._gates[place]
+        before = self._gates[place - 1].held if place else self._out
+        if before is self._out:
+            self._flush_soon()
+        before += [message, *gate.held]
 
     async def barrier(self) -> None:
         """Return when the switch has processed all that was sent before. Raises ChannelError."""
@@ -359,9 +391,23 @@ class Channel(asyncio.Protocol):
         return xid
 
     def _send(self, message: bytes) -> None:
+        """Write in order: behind every bundle that is not committed yet."""
+        if not self._gates:
+            self._send_now(message)
+            return
+        gate = self._gates[-1]
+        gate.held.append(message)
+        gate.size += len(message)
+        if gate.size > self._limits.held_bytes:
+            self.close("too much has to wait for a bundle")
+
+    def _send_now(self, message: bytes) -> None:
+        self._flush_soon()
+        self._out.append(message)
+
+    def _flush_soon(self) -> None:
         if not self._out:
             self._loop.call_soon(self._flush)
-        self._out.append(message)
 
     def _flush(self) -> None:
         if self._out and self._transport is not None and not self._transport.is_closing():

@@ -136,7 +136,7 @@ def flow_mod(change: Change, xid: int) -> bytes:
 
 
 def bundle_control(bundle: int, kind: int, xid: int) -> bytes:
-    """Open (0) or commit (4) a bundle."""
+    """Open (0), commit (4) or discard (6) a bundle."""
     message = parser.ONFBundleCtrlMsg(_DATAPATH, bundle, kind, _BUNDLE_FLAGS, properties=[])
     return _finish(message, xid)
 

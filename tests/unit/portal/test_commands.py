@@ -150,11 +150,11 @@ async def test_the_portal_serves_and_ends_on_sigterm(site: PortalSite, tmp_path:
             "-c",
             PORTAL,
             *["--listen", f"127.0.0.1:{port}", "--controller", str(path)],
-            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
             env={"PYTHONPATH": str(Path(__file__).parents[3] / "controller")},
         )
-        assert process.stdout is not None
-        assert b"listening" in await asyncio.wait_for(process.stdout.readline(), 60)
+        assert process.stderr is not None
+        assert b"listening" in await asyncio.wait_for(process.stderr.readline(), 60)
         done = await run(RUN, "login", "--portal", f"http://127.0.0.1:{port}", "--user", "bob", text="lab-bob\n")
         process.terminate()
         assert await asyncio.wait_for(process.wait(), 60) == 0

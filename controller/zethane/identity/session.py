@@ -9,8 +9,9 @@ from zethane.policy.principal import Principal
 
 __all__ = ["MAX_ADDRESSES", "MAX_SESSION", "Attachment", "Endpoint", "Session"]
 
-MAX_SESSION = 2**24 - 2
-"""Highest session number: it has 24 bits in the cookie and in the metadata; the last value is the portal's."""
+MAX_SESSION = 0xFFFEFF
+"""Highest session number: it has 24 bits in the cookie and in the metadata; the last 256 values stand for what
+does not log in (`pipeline.fields.FIRST_STATIC`)."""
 
 MAX_ADDRESSES = 8
 """IP addresses that one session may hold, both families together."""

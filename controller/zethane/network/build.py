@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from ipaddress import ip_network
 from typing import TypeVar
 
 from zethane.document import Document
@@ -11,9 +12,32 @@ from zethane.errors import Problem
 from zethane.network.addresses import default_mac, highest_free, parse_interface, parse_mac, subnets
 from zethane.network.claims import Claims
 from zethane.network.graph import unreachable
-from zethane.network.model import Host, Interface, Link, Login, Network, Portal, Switch
+from zethane.network.model import (
+    Host,
+    Infrastructure,
+    Interface,
+    Link,
+    Login,
+    Network,
+    Port,
+    Portal,
+    Prefix,
+    Switch,
+    Uplink,
+)
 from zethane.network.ports import PortTakenError, SwitchPorts, reserve
-from zethane.network.schema import MAX_PORT, HostEntry, LinkEntry, LoginEntry, NetworkFile, PortalEntry, Role
+from zethane.network.schema import (
+    MAX_PORT,
+    HostEntry,
+    InfrastructureEntry,
+    LinkEntry,
+    LoginEntry,
+    NetworkFile,
+    PortalEntry,
+    PortEntry,
+    Role,
+    UplinkEntry,
+)
 
 T = TypeVar("T")
 Place = tuple[str | int, ...]
@@ -41,10 +65,12 @@ class Builder:
         links = self._links()
         portal_port = self._portal_port()
         hosts = {name: self._host(name, entry) for name, entry in self._entry.hosts.items()}
+        infrastructure = {name: self._server(name, entry) for name, entry in self._entry.infrastructure.items()}
+        uplinks = {name: self._uplink(name, entry) for name, entry in self._entry.uplinks.items()}
         self._claims.one_subnet_per_family()
         portal = self._portal(portal_port)
         self._check_connected()
-        return Network(self._switches(dpids), links, hosts, portal)
+        return Network(self._switches(dpids), links, hosts, portal, infrastructure, uplinks)
 
     def _problem(self, place: Place, message: str) -> None:
         self.problems.append(self._document.problem(message, *place))
@@ -60,10 +86,17 @@ class Builder:
     # Switches
 
     def _check_names(self) -> None:
-        for name in self._entry.hosts:
-            if name in self._entry.switches:
-                self._problem(("hosts", name), f"a switch is called {name} as well; expected different names")
-        for kind, names in (("switches", self._entry.switches), ("hosts", self._entry.hosts)):
+        seen: dict[str, str] = {}
+        for kind, one, names in (
+            ("switches", "a switch", self._entry.switches),
+            ("hosts", "a host", self._entry.hosts),
+            ("infrastructure", "a server", self._entry.infrastructure),
+            ("uplinks", "an uplink", self._entry.uplinks),
+        ):
+            for name in names:
+                if name in seen:
+                    self._problem((kind, name), f"{seen[name]} is called {name} as well; expected different names")
+                seen.setdefault(name, one)
             for name in RESERVED_NAMES.intersection(names):
                 self._problem((kind, name), f"{name} has a meaning of its own; expected another name")
 
@@ -84,12 +117,36 @@ class Builder:
         }
 
     def _reserve(self, name: str) -> SwitchPorts:
-        declared = {number: port.role for number, port in self._entry.switches[name].ports.items()}
+        declared = {
+            number: self._declared(name, number, port) for number, port in self._entry.switches[name].ports.items()
+        }
         wanted = [port for ends in self._ends if ends for switch, port in ends if switch == name]
-        wanted += [host.port for host in self._entry.hosts.values() if host.switch == name]
+        attached = (self._entry.hosts, self._entry.infrastructure, self._entry.uplinks)
+        wanted += [entry.port for entries in attached for entry in entries.values() if entry.switch == name]
         if self._entry.portal and self._entry.portal.switch == name:
             wanted.append(self._entry.portal.port)
         return reserve(declared, wanted)
+
+    def _declared(self, switch: str, number: int, entry: PortEntry) -> Port:
+        """A port as it is described."""
+        place = ("switches", switch, "ports", number)
+        if entry.role != "edge" and (entry.macs != 1 or entry.vlans or entry.addresses != "login"):
+            self._problem(place, f"macs, vlans and addresses are for edge ports; expected none with role {entry.role}")
+        if len(set(entry.vlans)) < len(entry.vlans):
+            self._problem((*place, "vlans"), "a VLAN is named twice")
+        prefixes = None
+        if not isinstance(entry.addresses, str):
+            found = (self._checked((*place, "addresses"), _prefix, text) for text in entry.addresses)
+            prefixes = tuple(prefix for prefix in found if prefix is not None)
+        return Port(
+            number,
+            entry.role,
+            macs=entry.macs,
+            vlans=entry.vlans,
+            untagged=entry.untagged or not entry.vlans,
+            dhcp=entry.addresses == "dhcp",
+            prefixes=prefixes,
+        )
 
     def _take(self, switch: str, role: Role, wanted: int | None, place: Place) -> int:
         """A port of the plan, or 0 and a problem."""
@@ -154,7 +211,13 @@ class Builder:
                 found.append(interface)
         return tuple(found)
 
-    def _mac(self, place: Place, entry: HostEntry | PortalEntry, found: tuple[Interface, ...], owner: str) -> int:
+    def _mac(
+        self,
+        place: Place,
+        entry: HostEntry | PortalEntry | InfrastructureEntry | UplinkEntry,
+        found: tuple[Interface, ...],
+        owner: str,
+    ) -> int:
         if entry.mac is not None:
             mac = self._checked((*place, "mac"), parse_mac, entry.mac) or 0
         else:
@@ -171,7 +234,40 @@ class Builder:
         interfaces = self._interfaces(place, entry.ip, name)
         mac = self._mac(place, entry, interfaces, name)
         login = self._login(name, entry.login) if entry.login else None
-        return Host(name, entry.switch, port, mac, interfaces, login)
+        if entry.vlan and port and entry.vlan not in self._plan[entry.switch].used[port].vlans:
+            self._problem((*place, "vlan"), f"port {port} of {entry.switch} takes no tag {entry.vlan}")
+        return Host(name, entry.switch, port, mac, interfaces, login, entry.vlan or 0)
+
+    def _server(self, name: str, entry: InfrastructureEntry) -> Infrastructure:
+        place = ("infrastructure", name)
+        port = self._take(entry.switch, "infrastructure", entry.port, place)
+        interfaces = self._interfaces(place, entry.ip, name)
+        mac = self._mac(place, entry, interfaces, name)
+        return Infrastructure(name, entry.switch, port, mac, interfaces, frozenset(entry.serves))
+
+    def _uplink(self, name: str, entry: UplinkEntry) -> Uplink:
+        place = ("uplinks", name)
+        port = self._take(entry.switch, "uplink", entry.port, place)
+        interfaces = self._interfaces(place, entry.ip, name)
+        mac = self._mac(place, entry, interfaces, name)
+        found = (self._checked((*place, "networks"), _prefix, text) for text in entry.networks)
+        networks = tuple(prefix for prefix in found if prefix is not None)
+        if len(set(networks)) < len(networks):
+            self._problem((*place, "networks"), "a network is named twice")
+        hosts = {host: self._behind((*place, "hosts", host), texts, networks) for host, texts in entry.hosts.items()}
+        return Uplink(name, entry.switch, port, mac, interfaces, networks, entry.vlan or 0, entry.router, hosts)
+
+    def _behind(self, place: Place, texts: tuple[str, ...], networks: tuple[Prefix, ...]) -> tuple[Interface, ...]:
+        """The addresses of something behind an uplink."""
+        found = []
+        for text in texts:
+            interface = self._checked(place, parse_interface, text if "/" in text else _alone(text))
+            if interface is None:
+                continue
+            if not any(interface.ip in network for network in networks if network.version == interface.version):
+                self._problem(place, f"{interface.ip} is in no network of its uplink")
+            found.append(interface)
+        return tuple(found)
 
     def _login(self, host: str, entry: LoginEntry) -> Login | None:
         if entry.user and entry.password and not entry.workload and not entry.secret:
@@ -226,6 +322,21 @@ class Builder:
         version = 6 if ":" in text else 4
         subnet = subnets(self._claims.interfaces).get(version)
         return f"{text}/{subnet.prefixlen if subnet else 32 if version == 4 else 128}"
+
+
+def _prefix(text: str) -> Prefix:
+    """A prefix, or one address. Raises ValueError."""
+    try:
+        return ip_network(text)
+    except ValueError:
+        raise ValueError(
+            f"expected a prefix without host bits such as 198.51.100.0/24 or 2001:db8::/32, found {text[:64]!r}"
+        ) from None
+
+
+def _alone(address: str) -> str:
+    """An address as the only one of its prefix."""
+    return f"{address}/{128 if ':' in address else 32}"
 
 
 def _link_end(text: str) -> tuple[str, int | None]:

@@ -4,25 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Interface, IPv6Interface
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 from typing import Literal
 
 from zethane.network.schema import Role
 
 Interface = IPv4Interface | IPv6Interface
+Prefix = IPv4Network | IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
 class Port:
     """A numbered port of a switch.
 
-    `peer` is the (switch, port) at the other end of a trunk, `host` the host that the lab attaches here.
+    `peer` is the (switch, port) at the other end of a trunk, `host` the host that the lab attaches here. `macs` is
+    how many cards may have a session here, `vlans` the tags that frames may carry; without any, or with `untagged`,
+    frames without a tag are taken. `prefixes` are where addresses of sessions must lie; None: anywhere, and with
+    `dhcp` only what a trusted server has leased.
     """
 
     number: int
     role: Role
     peer: tuple[str, int] | None = None
     host: str | None = None
+    macs: int = 1
+    vlans: tuple[int, ...] = ()
+    untagged: bool = True
+    dhcp: bool = False
+    prefixes: tuple[Prefix, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +47,10 @@ class Switch:
         """The role of a port by number: what is not named is an edge port, which is trusted with nothing."""
         known = self.ports.get(port)
         return known.role if known else "edge"
+
+    def port(self, number: int) -> Port:
+        """A port by number, as it is described or by default."""
+        return self.ports.get(number) or Port(number, "edge")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +86,7 @@ class Host:
     mac: int
     interfaces: tuple[Interface, ...]
     login: Login | None = None
+    vlan: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +101,33 @@ class Portal:
 
 
 @dataclass(frozen=True, slots=True)
+class Infrastructure:
+    """A server of the network itself; `serves` holds `dhcp`, `dns` or both."""
+
+    name: str
+    switch: str
+    port: int
+    mac: int
+    interfaces: tuple[Interface, ...]
+    serves: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Uplink:
+    """A router and the networks behind it. `hosts` are the addresses that the lab puts there, by name."""
+
+    name: str
+    switch: str
+    port: int
+    mac: int
+    interfaces: tuple[Interface, ...]
+    networks: tuple[Prefix, ...]
+    vlan: int
+    router: bool
+    hosts: Mapping[str, tuple[Interface, ...]]
+
+
+@dataclass(frozen=True, slots=True)
 class Network:
     """A checked network. Everything is in the order of the file."""
 
@@ -94,3 +135,5 @@ class Network:
     links: tuple[Link, ...]
     hosts: Mapping[str, Host]
     portal: Portal | None
+    infrastructure: Mapping[str, Infrastructure] = field(default_factory=dict)
+    uplinks: Mapping[str, Uplink] = field(default_factory=dict)

@@ -25,7 +25,7 @@ class SwitchPorts:
     portal or a host. Neither is handed out automatically.
     """
 
-    declared: dict[int, Role]
+    declared: dict[int, Port]
     kept: set[int]
     used: dict[int, Port] = field(default_factory=dict)
     _next: int = 1
@@ -33,16 +33,21 @@ class SwitchPorts:
     def take(self, role: Role, wanted: int | None) -> int:
         """The wanted number, or the lowest free one. Raises PortTakenError."""
         number = self._lowest_free() if wanted is None else self._explicit(role, wanted)
-        self.used[number] = Port(number, role)
+        self.used.setdefault(number, self.declared.get(number) or Port(number, role))
         return number
 
     def _explicit(self, role: Role, wanted: int) -> int:
-        if wanted in self.used:
+        if wanted in self.used and not self._is_shared(role, wanted):
             raise PortTakenError(f"port {wanted} is already taken; expected a number that nothing else has")
-        declared = self.declared.get(wanted, role)
-        if declared != role:
-            raise PortTakenError(f"port {wanted} is declared with role {declared}; expected role {role}")
+        declared = self.declared.get(wanted)
+        if declared is not None and declared.role != role:
+            raise PortTakenError(f"port {wanted} is declared with role {declared.role}; expected role {role}")
         return wanted
+
+    def _is_shared(self, role: Role, number: int) -> bool:
+        """Whether several hosts may be behind a port: it is declared for more than one card."""
+        port = self.used[number]
+        return role == port.role == "edge" and port.macs > 1
 
     def _lowest_free(self) -> int:
         while self._next in self.used or self._next in self.declared or self._next in self.kept:
@@ -53,10 +58,10 @@ class SwitchPorts:
 
     def finish(self) -> dict[int, Port]:
         """All ports by number, with those that are declared but not used."""
-        ports = {number: Port(number, role) for number, role in self.declared.items()} | self.used
+        ports = self.declared | self.used
         return dict(sorted(ports.items()))
 
 
-def reserve(declared: dict[int, Role], numbers: Iterable[int | None]) -> SwitchPorts:
+def reserve(declared: dict[int, Port], numbers: Iterable[int | None]) -> SwitchPorts:
     """The ports of a switch of which nothing is taken yet, with the numbers that the file gives kept."""
     return SwitchPorts(declared, {number for number in numbers if number is not None})

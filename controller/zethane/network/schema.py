@@ -20,7 +20,13 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,31}$")]
 """A name of a switch or a host: a letter, then up to 31 letters, digits, `_` and `-`."""
 
 PortNumber = Annotated[int, Field(ge=1, le=MAX_PORT)]
-Role = Literal["edge", "trunk", "portal"]
+VlanId = Annotated[int, Field(ge=1, le=MAX_FABRIC)]
+Role = Literal["edge", "trunk", "portal", "infrastructure", "uplink"]
+MAX_MACS = 1024
+MAX_VLANS = 64
+MAX_INFRASTRUCTURE = 64
+MAX_UPLINKS = 64
+MAX_NETWORKS = 256
 
 
 def _as_tuple(value: object) -> object:
@@ -45,9 +51,19 @@ class _Strict(BaseModel):
 
 
 class PortEntry(_Strict):
-    """`ports: {7: {role: edge}}` under a switch."""
+    """`ports: {7: {role: edge, macs: 2}}` under a switch.
+
+    `macs` is how many cards may have a session there at once. `vlans` are the tags that frames may carry; a port
+    with tags takes untagged frames only with `untagged`. `addresses` says where addresses of sessions come from:
+    `login` (whatever the login came from), `dhcp` (leased to that card by a trusted server), or a list of the only
+    prefixes that there may be.
+    """
 
     role: Role = "edge"
+    macs: Annotated[int, Field(ge=1, le=MAX_MACS)] = 1
+    vlans: Annotated[tuple[VlanId, ...], Field(max_length=MAX_VLANS)] = ()
+    untagged: bool = False
+    addresses: Literal["login", "dhcp"] | Addresses = "login"
 
 
 class SwitchEntry(_Strict):
@@ -75,6 +91,34 @@ class HostEntry(_Strict):
     port: PortNumber | None = None
     mac: MacText | None = None
     login: LoginEntry | None = None
+    vlan: VlanId | None = None
+
+
+class InfrastructureEntry(_Strict):
+    """A server that belongs to the network itself: its port is trusted with what it serves, and nothing else."""
+
+    switch: Name
+    ip: Addresses
+    port: PortNumber | None = None
+    mac: MacText | None = None
+    serves: Annotated[tuple[Literal["dhcp", "dns"], ...], Field(min_length=1, max_length=2)]
+
+
+class UplinkEntry(_Strict):
+    """A router at a port, behind which are networks and not sessions.
+
+    `ip` and `mac` are the router's own; `vlan` is the tag that it wants; `router` lets it announce itself to hosts
+    (RFC 4861). `hosts` are what the lab puts behind it.
+    """
+
+    switch: Name
+    ip: Addresses
+    port: PortNumber | None = None
+    mac: MacText | None = None
+    vlan: VlanId | None = None
+    networks: Annotated[tuple[AddressText, ...], Field(min_length=1, max_length=MAX_NETWORKS)]
+    router: bool = True
+    hosts: Annotated[dict[Name, Addresses], Field(max_length=MAX_HOSTS)] = {}
 
 
 class PortalEntry(_Strict):
@@ -98,3 +142,5 @@ class NetworkFile(_Strict):
     links: Annotated[tuple[LinkEntry, ...], Field(max_length=MAX_LINKS)] = ()
     hosts: Annotated[dict[Name, HostEntry], Field(max_length=MAX_HOSTS)] = {}
     portal: PortalEntry | None = None
+    infrastructure: Annotated[dict[Name, InfrastructureEntry], Field(max_length=MAX_INFRASTRUCTURE)] = {}
+    uplinks: Annotated[dict[Name, UplinkEntry], Field(max_length=MAX_UPLINKS)] = {}

@@ -1,9 +1,9 @@
 """Every bit that the pipeline names: metadata, cookies, registers, reserved rule numbers, meters.
 
-metadata  63        40 39        16 15         1  0
-         +-----------+-----------+------------+---+
-         |  subject  |  object   |  reserved  | F |    F: the packet came through the fabric
-         +-----------+-----------+------------+---+
+metadata  63        40 39        16 15       4 3    1  0
+         +-----------+-----------+----------+------+---+
+         |  subject  |  object   |   VLAN   |  -   | F |    F: the packet came through the fabric
+         +-----------+-----------+----------+------+---+
 cookie   +-----------+-----------+----------------+
          |  subject  |  object   |      rule      |
          +-----------+-----------+----------------+
@@ -19,6 +19,10 @@ SUBJECT_MASK = 0xFFFFFF << SUBJECT_SHIFT
 OBJECT_MASK = 0xFFFFFF << OBJECT_SHIFT
 PARTIES_MASK = SUBJECT_MASK | OBJECT_MASK
 RULE_MASK = 0xFFFF
+VLAN_SHIFT = 4
+VLAN_MASK = 0xFFF << VLAN_SHIFT
+"""The VLAN that a packet was tagged with on the edge port where it came in; 0: it had no tag."""
+
 FABRIC = 1
 ALL_BITS = 2**64 - 1
 
@@ -28,9 +32,18 @@ EGRESS_SWITCH = "reg2"
 """Number of the switch that the object is attached to."""
 EGRESS_PORT = "reg3"
 """OpenFlow port of the object on its switch."""
+EGRESS_VLAN = "reg4"
+"""VLAN id to tag a packet with at the object's port; 0: none."""
 
 PORTAL_NUMBER = 2**24 - 1
 """The number that stands for the portal where a session's number would be; no session has it."""
+
+FIRST_STATIC = 0xFFFF00
+"""Numbers from here up to the portal's stand for what is part of the network itself and does not log in:
+servers of the infrastructure, and external networks behind an uplink."""
+
+MAX_STATIC = PORTAL_NUMBER - FIRST_STATIC
+"""How many of those a network may have."""
 
 MAX_RULE = 0xFEFF
 """Highest number of a policy rule; the numbers above say why a packet came up without one."""
@@ -65,6 +78,15 @@ class Reason(IntEnum):
     """An entry of `source` or `destination`."""
     UNVERIFIED = 0xFF0C
     """On its way from `flow` to `rule`."""
+    DHCP = 0xFF0D
+    """DHCP and DHCPv6, for the controller to relay between a host and the trusted servers."""
+    LLDP = 0xFF0E
+    """LLDP frames: probes of the fabric on trunks, an alarm anywhere else."""
+    ROUTER = 0xFF0F
+    """Router solicitations of hosts and advertisements of router ports, for the controller."""
+    REFUSED = 0xFF10
+    """What the table `port` does not let in and an operator wants to know of: tags, fragments, rogue servers,
+    router messages of hosts. The controller names it from the sample."""
 
     @property
     def text(self) -> str:
@@ -73,24 +95,37 @@ class Reason(IntEnum):
 
 
 DENY_METER = 1
-"""The meter in front of every sampled deny of a switch."""
+"""The meter in front of the sampled denies of a switch that belong to no edge port."""
+
+_METERS = ("new-flows", "neighbour", "denied", "protocol")
+"""What each of the four meters of a port limits, by the last two bits of the meter's id."""
 
 
 def verify_meter(port: int) -> int:
     """The meter for packets of an edge port that no per-flow rule has taken."""
-    return 2 * port + 2
+    return 4 * port + 4
 
 
 def neighbour_meter(port: int) -> int:
     """The meter for ARP and ND questions of an edge port."""
-    return 2 * port + 3
+    return 4 * port + 5
+
+
+def denied_meter(port: int) -> int:
+    """The meter for sampled denies of an edge port."""
+    return 4 * port + 6
+
+
+def protocol_meter(port: int) -> int:
+    """The meter for DHCP, LLDP and router messages of a port."""
+    return 4 * port + 7
 
 
 def meter_text(meter: int) -> str:
     """What a meter limits, for logs: `denied`, `new-flows port 3`, `neighbour port 3`."""
     if meter == DENY_METER:
         return "denied"
-    return f"{'neighbour' if meter % 2 else 'new-flows'} port {(meter - 2) // 2}"
+    return f"{_METERS[meter % 4]} port {meter // 4 - 1}"
 
 
 def parties(subject: int, obj: int) -> int:

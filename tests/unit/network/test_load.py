@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from ipaddress import ip_interface
+from ipaddress import ip_interface, ip_network
 from pathlib import Path
 
 import pytest
@@ -183,3 +183,40 @@ def test_the_shipped_networks_are_right(name: str):
     network = parse_network((TOPOLOGIES / name / "network.yaml").read_text(encoding="utf-8"), name)
     assert network.portal is not None
     assert sum(host.login is None for host in network.hosts.values()) == 1
+
+
+SITE = """
+switches: {s1: {ports: {7: {macs: 8, vlans: [10, 20]}, 8: {addresses: dhcp}, 9: {addresses: [10.0.0.0/28]}}}}
+hosts:
+  a: {switch: s1, port: 7, vlan: 10, ip: 10.0.0.1/24}
+  b: {switch: s1, port: 7, vlan: 20, ip: 10.0.0.2/24}
+infrastructure:
+  names: {switch: s1, ip: 10.0.0.3/24, serves: [dhcp, dns]}
+uplinks:
+  wan: {switch: s1, ip: 10.0.0.4/24, networks: [198.51.100.0/24, "2001:db8:ffff::/48"], hosts: {www: 198.51.100.80}}
+"""
+
+
+def test_ports_say_how_many_cards_which_tags_and_whose_addresses_they_take():
+    ports = parse_network(SITE, "n.yaml").switches["s1"].ports
+    assert (ports[7].macs, ports[7].vlans, ports[7].untagged) == (8, (10, 20), False)
+    assert (ports[8].dhcp, ports[8].prefixes, ports[8].untagged) == (True, None, True)
+    assert ports[9].prefixes == (ip_network("10.0.0.0/28"),)
+
+
+def test_hosts_share_a_port_that_is_declared_for_more_than_one_card():
+    hosts = parse_network(SITE, "n.yaml").hosts
+    assert [(host.port, host.vlan) for host in hosts.values()] == [(7, 10), (7, 20)]
+    assert "expected a number that nothing else has" in errors(SITE.replace("macs: 8, ", ""))[0]
+    assert "takes no tag 30" in errors(SITE.replace("vlan: 20", "vlan: 30"))[0]
+
+
+def test_servers_and_uplinks_have_ports_of_their_own_role():
+    network = parse_network(SITE, "n.yaml")
+    names, wan = network.infrastructure["names"], network.uplinks["wan"]
+    assert names.serves == {"dhcp", "dns"}
+    assert network.switches["s1"].role(names.port) == "infrastructure"
+    assert network.switches["s1"].role(wan.port) == "uplink"
+    assert wan.hosts == {"www": (ip_interface("198.51.100.80/32"),)}
+    assert "is in no network of its uplink" in errors(SITE.replace("198.51.100.80", "203.0.113.1"))[0]
+    assert "without host bits" in errors(SITE.replace("198.51.100.0/24", "198.51.100.1/24"))[0]

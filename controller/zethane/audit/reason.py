@@ -1,0 +1,51 @@
+"""Why a packet was not let through: the closed list of reasons that the decision log uses.
+
+docs/reasons.md says the same for people; a test holds the two against each other.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class DenyReason(str, Enum):
+    """One reason. The value is the word in the log."""
+
+    # who and where
+    UNAUTHENTICATED = "unauthenticated"
+    UNKNOWN_DESTINATION = "unknown-destination"
+    SESSION_ENDED = "session-ended"
+    ADDRESS_NOT_BOUND = "address-not-bound"
+    ADDRESS_IN_USE = "address-in-use"
+    ADDRESS_NOT_ALLOWED = "address-not-allowed"
+    MAC_LIMIT = "mac-limit"
+    VLAN_NOT_ALLOWED = "vlan-not-allowed"
+    EXTERNAL_SPOOF = "external-spoof"
+    # policy
+    NO_RULE = "no-rule"
+    DENY_RULE = "deny-rule"
+    NO_LONGER_ALLOWED = "no-longer-allowed"
+    # flows
+    NO_FLOW = "no-flow"
+    UNRELATED_ERROR = "unrelated-error"
+    SWITCH_AWAY = "switch-away"
+    # frames
+    MALFORMED = "malformed"
+    FRAGMENT = "fragment"
+    IP_OPTIONS = "ip-options"
+    EXTENSION_HEADER = "extension-header"
+    MULTICAST = "multicast"
+    # neighbours and routers
+    NEIGHBOUR_SPOOF = "neighbour-spoof"
+    ROUTER_SPOOF = "router-spoof"
+    # DHCP
+    ROGUE_SERVER = "rogue-server"
+    DHCP_SPOOF = "dhcp-spoof"
+    # fabric
+    LLDP_ON_EDGE = "lldp-on-edge"
+    LLDP_FORGED = "lldp-forged"
+    LLDP_UNEXPECTED = "lldp-unexpected"
+    # bounds
+    QUOTA = "quota"
+    TABLE_FULL = "table-full"
+    QUEUE_FULL = "queue-full"

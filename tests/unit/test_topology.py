@@ -16,7 +16,7 @@ from zethane.cli.policy import app
 from zethane.errors import InputError
 
 ROOT = Path(__file__).parents[2]
-SHIPPED = ["three-tier", "campus", "leaf-spine"]
+SHIPPED = ["three-tier", "campus", "leaf-spine", "branch"]
 HASH = "$argon2id$v=19$m=8192,t=1,p=1$fX3nWXhWv4a+PzES/JH1WA$h0rwshMAUXqbqf3zBQBxpAXChf35tjdpOaHfCubEHTg"
 
 POLICY = """\

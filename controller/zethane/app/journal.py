@@ -94,7 +94,7 @@ def _denied(what: Denied, now: float) -> dict[str, Any]:
         **head("decision", now),
         "decision": "deny",
         "rule": what.rule,
-        "reason": what.reason,
+        "reason": what.reason.value,
         "subject": party(what.subject),
         "object": party(what.object),
         **place(what.switch, what.port, what.mac),

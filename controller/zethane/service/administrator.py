@@ -19,7 +19,7 @@ from zethane.pipeline.fields import PORTAL_NUMBER, Reason, split_cookie
 from zethane.policy.model import Policy
 from zethane.policy.principal import Principal
 from zethane.service.accounting import Accounting
-from zethane.service.denials import denied
+from zethane.service.denials import SAMPLED, denied
 from zethane.service.enforcement import Enforcement
 from zethane.service.neighbours import Neighbours
 from zethane.service.points import Point
@@ -316,7 +316,7 @@ class Administrator:
             self._neighbours.packet_in(point, event)
         elif rule == Reason.PORTAL:
             self.portal_access.packet_in(point, event)
-        elif rule in _DENIALS or state.policy.denies(rule):
+        elif rule in SAMPLED or state.policy.denies(rule):
             state.deny(denied(state, point, event, rule))
         else:
             self._verifier.packet_in(point, event)
@@ -357,9 +357,6 @@ class Administrator:
         name = point.switch.name if point else f"{channel.dpid:016x}"
         self.state.counters["switch_errors"] += 1
         self.state.journal.switch("error", name, what, self.state.clock())
-
-
-_DENIALS = frozenset((Reason.UNAUTHENTICATED, Reason.UNKNOWN_DESTINATION, Reason.NO_RULE))
 
 
 def _same_principal(first: Principal, second: Principal) -> bool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from zethane.audit.reason import DenyReason
 from zethane.net.flowkey import parse_frame
 from zethane.pipeline.fields import Reason, split_cookie
 from zethane.service.journal import Denied
@@ -9,8 +12,14 @@ from zethane.service.points import Point
 from zethane.service.state import State
 from zethane.service.switch import PacketIn
 
-DENY_RULE = "deny-rule"
-"""The reason of what a deny rule of the policy stopped."""
+SAMPLED: Mapping[int, DenyReason] = {
+    Reason.UNAUTHENTICATED: DenyReason.UNAUTHENTICATED,
+    Reason.UNKNOWN_DESTINATION: DenyReason.UNKNOWN_DESTINATION,
+    Reason.NO_RULE: DenyReason.NO_RULE,
+    Reason.MULTICAST: DenyReason.MULTICAST,
+    Reason.MALFORMED: DenyReason.MALFORMED,
+}
+"""What the cookie of a sampled packet says, in the words of the log."""
 
 
 def denied(state: State, point: Point, event: PacketIn, rule: int) -> Denied:
@@ -23,7 +32,7 @@ def denied(state: State, point: Point, event: PacketIn, rule: int) -> Denied:
         obj = state.sessions.by_address.get(packet.key.dst)
     rule_id = state.policy.rule_ids.get(rule)
     return Denied(
-        reason=DENY_RULE if rule_id is not None else Reason(rule).text,
+        reason=DenyReason.DENY_RULE if rule_id is not None else SAMPLED[rule],
         switch=point.switch.name,
         port=event.port,
         key=packet.key if packet else None,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from zethane.audit.reason import DenyReason
 from zethane.identity.session import Session
 from zethane.net.flowkey import FlowKey
 from zethane.service.flows import LiveFlow
@@ -17,10 +18,10 @@ from zethane.service.flows import LiveFlow
 class Denied:
     """A packet that was not let through: where it came from, what it was, and why not.
 
-    `reason` is a word from the closed list of reasons; `rule` names the deny rule, if one did it.
+    `rule` names the deny rule, if one did it.
     """
 
-    reason: str
+    reason: DenyReason
     switch: str
     port: int
     key: FlowKey | None

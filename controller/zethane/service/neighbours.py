@@ -6,9 +6,9 @@ the portal's MAC; a session also that of those it may open a flow to, or that ha
 
 from __future__ import annotations
 
+from zethane.audit.reason import DenyReason
 from zethane.identity.session import Attachment
 from zethane.net.neighbour import Question, build_answer, parse_question
-from zethane.pipeline.fields import Reason
 from zethane.pipeline.portal import NEIGHBOUR_MAC
 from zethane.service.journal import Denied
 from zethane.service.points import Point
@@ -53,7 +53,7 @@ class Neighbours:
         if not _may_ask_from(asker, question.sender):
             self._state.deny(
                 Denied(
-                    Reason.UNAUTHENTICATED.text,
+                    DenyReason.NEIGHBOUR_SPOOF,
                     point.switch.name,
                     event.port,
                     None,

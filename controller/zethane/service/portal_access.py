@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from zethane.audit.reason import DenyReason
 from zethane.identity.session import Attachment, Endpoint
 from zethane.net.flowkey import TCP, TCP_ACK, TCP_SYN, FlowKey, Packet, parse_frame
 from zethane.net.mac import is_multicast
@@ -56,11 +57,11 @@ class PortalAccess:
         portal = self._state.fabric.portal
         packet = parse_frame(event.frame)
         if portal is None or packet is None or packet.key.proto != TCP:
-            self._deny(point, event, "malformed", packet)
+            self._deny(point, event, DenyReason.MALFORMED, packet)
         elif split_cookie(event.metadata)[0] == PORTAL_NUMBER:
             self._from_portal(point, event, packet)
         elif packet.key.dst not in portal.addresses or packet.key.dport != portal.tcp_port:
-            self._deny(point, event, "malformed", packet)
+            self._deny(point, event, DenyReason.MALFORMED, packet)
         else:
             self._to_portal(point, event, packet, portal)
 
@@ -70,7 +71,7 @@ class PortalAccess:
             if not self._accept(point, event, packet, portal):
                 return
         elif not self._is_from(connection, point, event, packet):
-            self._deny(point, event, "address-in-use", packet)
+            self._deny(point, event, DenyReason.ADDRESS_IN_USE, packet)
             return
         else:
             self._refresh(connection, packet, portal)
@@ -82,13 +83,13 @@ class PortalAccess:
         """Let a new connection in, or say why not."""
         place = (point.switch.dpid, event.port)
         mac = int.from_bytes(packet.eth_src, "big")
-        refusal = None
+        refusal: DenyReason | None = None
         if not _is_syn(packet) or not point.is_edge(event.port):
-            refusal = "no-flow"
+            refusal = DenyReason.NO_FLOW
         elif is_multicast(mac) or mac == 0 or packet.key.src in portal.addresses:
-            refusal = "malformed"
+            refusal = DenyReason.MALFORMED
         elif self._per_port[place] >= self._state.limits.portal_flows_per_port:
-            refusal = "quota"
+            refusal = DenyReason.QUOTA
         if refusal is not None:
             self._deny(point, event, refusal, packet)
             return False
@@ -103,7 +104,7 @@ class PortalAccess:
         connection = self._connections.get(packet.key.reverse())
         portal = self._state.fabric.portal
         if connection is None or portal is None:
-            self._deny(point, event, "no-flow", packet)
+            self._deny(point, event, DenyReason.NO_FLOW, packet)
             return
         self._refresh(connection, packet, portal)
         channel = self._state.fabric.by_number[connection.switch].channel
@@ -176,7 +177,7 @@ class PortalAccess:
         """A live connection by the key of its client's direction."""
         return self._connections.get(key)
 
-    def _deny(self, point: Point, event: PacketIn, reason: str, packet: Packet | None) -> None:
+    def _deny(self, point: Point, event: PacketIn, reason: DenyReason, packet: Packet | None) -> None:
         key = packet.key if packet else None
         what = Denied(reason, point.switch.name, event.port, key, event.frame[6:12], None, None)
         self._state.deny(what)

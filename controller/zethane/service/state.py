@@ -46,5 +46,5 @@ class State:
 
     def deny(self, what: Denied) -> None:
         """Count and log a packet that is not let through."""
-        self.counters[f"denied_{what.reason}"] += 1
+        self.counters[f"denied_{what.reason.value}"] += 1
         self.journal.denied(what, self.clock())

@@ -7,6 +7,7 @@ again and nothing else happens.
 
 from __future__ import annotations
 
+from zethane.audit.reason import DenyReason
 from zethane.net.flowkey import (
     ICMP,
     ICMPV6,
@@ -19,7 +20,7 @@ from zethane.net.flowkey import (
     Packet,
     parse_frame,
 )
-from zethane.pipeline.fields import Reason, split_cookie
+from zethane.pipeline.fields import split_cookie
 from zethane.pipeline.verified import both_directions
 from zethane.service.flows import FORWARD, RETURN, LiveFlow
 from zethane.service.journal import Denied
@@ -47,13 +48,13 @@ class Verifier:
         receiver = state.sessions.by_number.get(object_number)
         packet = parse_frame(event.frame)
         if packet is None:
-            self._deny(point, event, "malformed", None, sender, receiver)
+            self._deny(point, event, DenyReason.MALFORMED, None, sender, receiver)
         elif sender is None or receiver is None:
-            self._deny(point, event, "session-ended", packet, sender, receiver)
+            self._deny(point, event, DenyReason.SESSION_ENDED, packet, sender, receiver)
         elif packet.error_about is not None:
             self._related(point, event, packet, sender, receiver, packet.error_about)
         elif not _holds(sender, packet.key.src) or not _holds(receiver, packet.key.dst):
-            self._deny(point, event, "address-not-bound", packet, sender, receiver)
+            self._deny(point, event, DenyReason.ADDRESS_NOT_BOUND, packet, sender, receiver)
         else:
             self._verify(point, event, packet, sender, receiver)
 
@@ -61,13 +62,13 @@ class Verifier:
         flows = self._state.flows
         found = flows.find(packet.key) or self._recall(packet, sender, receiver)
         if packet.flags & TCP_SYN and _is_stray_syn(packet, found):
-            self._deny(point, event, "no-flow", packet, sender, receiver)
+            self._deny(point, event, DenyReason.NO_FLOW, packet, sender, receiver)
         elif found is not None and _is_between(found, sender, receiver):
             self._known(point, event, packet, sender, receiver, *found)
         elif found is not None:
-            self._deny(point, event, "address-not-bound", packet, sender, receiver)
+            self._deny(point, event, DenyReason.ADDRESS_NOT_BOUND, packet, sender, receiver)
         elif not _opens(packet) or point.number != sender.switch:
-            self._deny(point, event, "no-flow", packet, sender, receiver)
+            self._deny(point, event, DenyReason.NO_FLOW, packet, sender, receiver)
         else:
             self._open(point, event, packet, sender, receiver)
 
@@ -77,14 +78,14 @@ class Verifier:
         key = packet.key
         verdict = self._verdict(key, subject, obj)
         if not verdict.allowed:
-            reason = "deny-rule" if verdict.rule_id else Reason.NO_RULE.text
+            reason = DenyReason.DENY_RULE if verdict.rule_id else DenyReason.NO_RULE
             self._deny(point, event, reason, packet, subject, obj, verdict.rule_id)
             return
         if subject.opened >= state.limits.flows_per_session:
-            self._deny(point, event, "quota", packet, subject, obj, verdict.rule_id)
+            self._deny(point, event, DenyReason.QUOTA, packet, subject, obj, verdict.rule_id)
             return
         if not point.ready or not state.point_of(obj).ready:
-            self._deny(point, event, "switch-away", packet, subject, obj, verdict.rule_id)
+            self._deny(point, event, DenyReason.SWITCH_AWAY, packet, subject, obj, verdict.rule_id)
             return
         now = state.clock()
         flow = LiveFlow(
@@ -122,7 +123,7 @@ class Verifier:
         subject, obj = (sender, receiver) if direction == FORWARD else (receiver, sender)
         verdict = self._verdict(flow.key, subject, obj)
         if not verdict.allowed:
-            self._deny(point, event, "no-longer-allowed", packet, sender, receiver, verdict.rule_id)
+            self._deny(point, event, DenyReason.NO_LONGER_ALLOWED, packet, sender, receiver, verdict.rule_id)
             return
         now = state.clock()
         stale = flow.alive & direction == 0 or (now - flow.installed > REINSTALL_AFTER and not packet.flags & TCP_SYN)
@@ -165,7 +166,7 @@ class Verifier:
             self._deliver(receiver, event.frame)
             self._state.counters["related"] += 1
         else:
-            self._deny(point, event, "unrelated-error", packet, sender, receiver)
+            self._deny(point, event, DenyReason.UNRELATED_ERROR, packet, sender, receiver)
 
     def _verdict(self, key: FlowKey, subject: Live, obj: Live) -> Verdict:
         port = 0 if key.proto in (ICMP, ICMPV6) else key.dport
@@ -193,7 +194,7 @@ class Verifier:
         self,
         point: Point,
         event: PacketIn,
-        reason: str,
+        reason: DenyReason,
         packet: Packet | None,
         sender: Live | None,
         receiver: Live | None,

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from fakes.site import ALICE, ONE_SWITCH, WEB
 from zethane.adapters.audit_log import AuditLog
 from zethane.app.journal import LogJournal
+from zethane.audit.reason import DenyReason
 from zethane.audit.record import connection, rfc3339
 from zethane.identity.session import Attachment, Endpoint, Session
 from zethane.net.flowkey import FlowKey
@@ -100,7 +101,7 @@ def test_an_allowed_flow_is_a_decision_with_its_rule(log: OneRecord, journal: Lo
 
 def test_a_denied_packet_says_why_and_where(log: OneRecord, journal: LogJournal) -> None:
     mac = bytes.fromhex("020000000002")
-    journal.denied(Denied("deny-rule", "s1", 2, HTTPS, mac, LAPTOP, WEB1, "no-ssh"), NOW)
+    journal.denied(Denied(DenyReason.DENY_RULE, "s1", 2, HTTPS, mac, LAPTOP, WEB1, "no-ssh"), NOW)
     assert log.newest() == {
         "time": TIME,
         "event": "decision",
@@ -117,7 +118,7 @@ def test_a_denied_packet_says_why_and_where(log: OneRecord, journal: LogJournal)
 def test_a_denied_frame_that_cannot_be_read_has_every_field_and_nothing_in_them(
     log: OneRecord, journal: LogJournal
 ) -> None:
-    journal.denied(Denied("malformed", "s1", 9, None, None, None, None), NOW)
+    journal.denied(Denied(DenyReason.MALFORMED, "s1", 9, None, None, None, None), NOW)
     assert log.newest() == {
         "time": TIME,
         "event": "decision",

@@ -54,12 +54,14 @@ class PortalSite:
         self.located: list[tuple[bytes, int, bytes, int]] = []
         self.live: dict[int, Session] = {}
         self.refusals: list[tuple[Endpoint, str, str]] = []
+        self.explanations: list[str] = []
         self.failure: Exception | None = None
 
     def clock(self) -> float:
         return self.now
 
-    def refused(self, endpoint: Endpoint, account: str, reason: str) -> None:
+    def refused(self, endpoint: Endpoint, account: str, reason: str, explanation: str = "") -> None:
+        self.explanations.append(explanation)
         self.refusals.append((endpoint, account, reason))
 
     @property

@@ -14,6 +14,7 @@ from fakes.frames import Host, mac, packed
 from livesite import LiveSite
 from openvswitch import Bridge, Step, Trace
 from strategies.policy import flows, members, policies, ports, read
+from zethane.audit.reason import SessionEvent
 from zethane.net.flowkey import ETH_IPV4, ETH_IPV6, ICMP, ICMPV6, SCTP, TCP, TCP_SYN, UDP
 from zethane.pipeline.fields import Reason
 from zethane.pipeline.simulate import Simulator
@@ -101,7 +102,7 @@ class Lab:
     async def _put_in_force(self, policy: Policy, principals: list[Principal]) -> None:
         site = self.site
         for live in site.state.sessions:
-            site.admin.end(live, "next example")
+            site.admin.end(live, SessionEvent.REVOKED)
         await site.admin.use_policy(policy)
         for host, principal in zip(HOSTS[:STRANGER], principals, strict=True):
             site.login(host, principal)

@@ -22,6 +22,7 @@ from zethane.api.body_limit import BodyLimit
 from zethane.api.portal_schema import Address
 from zethane.api.problem_details import problem, validation_problem
 from zethane.api.view import session_view, with_times
+from zethane.audit.reason import SessionEvent
 from zethane.errors import CapacityError, InputError, SessionError, ZethaneError
 from zethane.identity.session import MAX_SESSION
 from zethane.service.facade import ControllerFacade
@@ -92,7 +93,7 @@ def _add_sessions(app: FastAPI, facade: ControllerFacade) -> None:
 
     @app.delete("/v1/sessions/{number}")
     async def end(number: Number) -> dict[str, Any]:
-        if not facade.end_session(number, "revoked"):
+        if not facade.end_session(number, SessionEvent.REVOKED):
             raise HTTPException(404, f"there is no session {number}")
         return {"sessions": [number]}
 

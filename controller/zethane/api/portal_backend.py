@@ -21,6 +21,7 @@ from starlette.exceptions import HTTPException
 from zethane.api.body_limit import BodyLimit
 from zethane.api.portal_schema import MAX_BODY, Connection, PortalClaim, PortalLogin, PortalRequest
 from zethane.api.problem_details import problem, validation_problem
+from zethane.audit.reason import SessionEvent
 from zethane.errors import AuthenticationError, CapacityError, InputError, SessionError, ZethaneError
 from zethane.identity.session import Endpoint, Session
 from zethane.service.authentication import Authenticator, LoginLimitError
@@ -64,7 +65,7 @@ def create_app(
     @app.post("/logout")
     async def logout(body: PortalRequest) -> dict[str, Any]:
         session = facade.session_at(_locate(facade, body.connection))
-        if session is None or not facade.end_session(session.number, "logout"):
+        if session is None or not facade.end_session(session.number, SessionEvent.LOGOUT):
             raise SessionError("nobody is logged in at this address")
         return {"session": session.number}
 

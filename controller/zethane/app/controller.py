@@ -8,6 +8,7 @@ from typing import Any
 
 from zethane.adapters.audit_log import AuditLog
 from zethane.app.reload import PolicyFile
+from zethane.audit.reason import SessionEvent
 from zethane.audit.record import connection
 from zethane.errors import InputError, Problem
 from zethane.identity.directory import Directory
@@ -60,7 +61,7 @@ class Controller:
         """Add the endpoint's address to the session there. Raises AddressInUse, SessionError, CapacityError."""
         return self._administrator.claim_address(endpoint, number)
 
-    def end_session(self, number: int, reason: str) -> bool:
+    def end_session(self, number: int, reason: SessionEvent) -> bool:
         """End one session."""
         return self._administrator.end_session(number, reason)
 
@@ -76,7 +77,7 @@ class Controller:
             or (principal is not None and _is_named(live, principal))
         ]
         for ended in found:
-            self._administrator.end_session(ended, "revoked")
+            self._administrator.end_session(ended, SessionEvent.REVOKED)
         return found
 
     # seeing

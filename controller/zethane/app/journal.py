@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from zethane.adapters.audit_log import AuditLog
+from zethane.audit.reason import LoginRefusal, SessionEvent
 from zethane.audit.record import connection, head, party, place, session_event
 from zethane.identity.session import Endpoint, Session
 from zethane.service.flows import LiveFlow
@@ -41,19 +42,20 @@ class LogJournal:
         switch = self._name(flow.opened_by.attachment.dpid)
         self._log.write(partial(_flow_ended, flow, switch, counts, rule, reason, now))
 
-    def session(self, event: str, session: Session, reason: str, now: float) -> None:
+    def session(self, event: SessionEvent, session: Session, reason: str, now: float) -> None:
         """A session started, was renewed, or ended."""
         switch = self._name(session.attachment.dpid)
         self._log.write(partial(session_event, event, session, switch, reason, now))
 
-    def login_refused(self, endpoint: Endpoint, account: str, reason: str) -> None:
+    def login_refused(self, endpoint: Endpoint, account: str, why: LoginRefusal, explanation: str = "") -> None:
         """A login was refused; `account` holds no name that nobody has."""
         attachment = endpoint.attachment
         self._write(
             "session",
             self._clock(),
-            reason="login-refused",
-            detail=reason,
+            reason=SessionEvent.LOGIN_REFUSED.value,
+            detail=why.value,
+            explanation=explanation or None,
             subject=None,
             account=account,
             **place(self._name(attachment.dpid), attachment.port, attachment.mac),

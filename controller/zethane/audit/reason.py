@@ -1,4 +1,4 @@
-"""Why a packet was not let through: the closed list of reasons that the decision log uses.
+"""Why something was refused or ended: the closed lists of reasons that the decision log uses.
 
 docs/reasons.md says the same for people; a test holds the two against each other.
 """
@@ -49,3 +49,42 @@ class DenyReason(str, Enum):
     QUOTA = "quota"
     TABLE_FULL = "table-full"
     QUEUE_FULL = "queue-full"
+
+
+class SessionEvent(str, Enum):
+    """What happened to a session."""
+
+    STARTED = "started"
+    REAUTHENTICATED = "reauthenticated"
+    ADDRESS_CLAIMED = "address-claimed"
+    # ends
+    LOGOUT = "logout"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+    MOVED = "moved"
+    REPLACED = "replaced"
+    PORT_DOWN = "port-down"
+    NO_SEGMENT = "no-segment"
+    NO_PORT = "no-port"
+    CONFLICT = "conflict"
+    # none began
+    LOGIN_REFUSED = "login-refused"
+
+
+class LoginRefusal(str, Enum):
+    """Why a login was refused. The client learns none of the first six."""
+
+    UNKNOWN = "unknown"
+    DISABLED = "disabled"
+    WRONG_SECRET = "wrong-secret"  # noqa: S105  # a word of the log
+    WRONG_CODE = "wrong-code"
+    CODE_USED = "code-used"
+    CHANGED = "changed"
+    TOO_MANY_ATTEMPTS_PORT = "too-many-attempts-port"
+    TOO_MANY_ATTEMPTS_ATTACHMENT = "too-many-attempts-attachment"
+    TOO_MANY_ATTEMPTS_PORT_ACCOUNT = "too-many-attempts-port-account"
+    TOO_MANY_ATTEMPTS_ACCOUNT = "too-many-attempts-account"
+    BUSY = "busy"
+    ADDRESS_IN_USE = "address-in-use"
+    NO_SESSION = "no-session"
+    CAPACITY = "capacity"

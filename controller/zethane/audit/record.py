@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
+from zethane.audit.reason import SessionEvent
 from zethane.identity.session import Session
 from zethane.net.flowkey import ICMP, ICMPV6, SCTP, TCP, UDP, FlowKey
 from zethane.net.mac import format_mac
@@ -56,12 +57,12 @@ def connection(key: FlowKey | None) -> dict[str, Any]:
     }
 
 
-def session_event(what: str, session: Session, switch: str, reason: str, now: float) -> dict[str, Any]:
-    """A session started, changed or ended. `reason` names the event; `detail` says more where there is more."""
+def session_event(what: SessionEvent, session: Session, switch: str, detail: str, now: float) -> dict[str, Any]:
+    """A session started, changed or ended. `detail` says more where there is more."""
     return {
         **head("session", now),
-        "reason": what,
-        "detail": reason or None,
+        "reason": what.value,
+        "detail": detail or None,
         "subject": party(session),
         **place(switch, session.attachment.port, session.attachment.mac),
         "addresses": [str(ipaddress.ip_address(address)) for address in session.addresses],

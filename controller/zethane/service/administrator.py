@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any
 
+from zethane.audit.reason import SessionEvent
 from zethane.errors import AddressInUse, SessionError
 from zethane.identity.session import Endpoint, Session
 from zethane.net.mac import is_multicast
@@ -64,21 +65,21 @@ class Administrator:
                 self._store.end(session.number)
                 self.state.journal.session(reason, session, "at start", now)
 
-    def _restore(self, session: Session, now: float) -> str | None:
+    def _restore(self, session: Session, now: float) -> SessionEvent | None:
         """Take up one session; the reason if it cannot go on."""
         attachment = session.attachment
         point = self.state.fabric.points.get(attachment.dpid)
         place = self.state.policy.place(session.principal)
         if session.ends <= now:
-            return "expired"
+            return SessionEvent.EXPIRED
         if point is None or not point.is_edge(attachment.port):
-            return "no-port"
+            return SessionEvent.NO_PORT
         if place is None:
-            return "no-segment"
+            return SessionEvent.NO_SEGMENT
         try:
             self._enter(replace(session, segment=place[0]), place[1], point)
         except SessionError:
-            return "conflict"
+            return SessionEvent.CONFLICT
         return None
 
     def start_session(
@@ -109,7 +110,7 @@ class Administrator:
         )
         self._store.save(session)
         self._enter(session, place[1], point)
-        state.journal.session("started", session, "", now)
+        state.journal.session(SessionEvent.STARTED, session, "", now)
         return session
 
     def _usable(self, endpoint: Endpoint) -> Point:
@@ -136,9 +137,9 @@ class Administrator:
             moved = _same_principal(holder.session.principal, principal)
             if not moved or holder.session.attachment.mac != endpoint.attachment.mac:
                 raise AddressInUse("another session holds this address")
-            self.end(holder, "moved")
+            self.end(holder, SessionEvent.MOVED)
         if here is not None:
-            self.end(here, "replaced")
+            self.end(here, SessionEvent.REPLACED)
 
     def _renew(
         self,
@@ -172,7 +173,7 @@ class Administrator:
             self.enforcement.session_changed(live)
         self._lease(live)
         self._store.save(session)
-        state.journal.session("reauthenticated", session, "", now)
+        state.journal.session(SessionEvent.REAUTHENTICATED, session, "", now)
         return session
 
     def _enter(self, session: Session, session_class: int, point: Point) -> None:
@@ -193,10 +194,10 @@ class Administrator:
         self.state.sessions.add_address(live, endpoint.address)
         self.enforcement.session_changed(live)
         self._store.save(live.session)
-        self.state.journal.session("address-claimed", live.session, "", self.state.clock())
+        self.state.journal.session(SessionEvent.ADDRESS_CLAIMED, live.session, "", self.state.clock())
         return live.session
 
-    def end_session(self, number: int, reason: str) -> bool:
+    def end_session(self, number: int, reason: SessionEvent) -> bool:
         """End one session; False if there is none."""
         live = self.state.sessions.by_number.get(number)
         if live is None:
@@ -204,10 +205,10 @@ class Administrator:
         self.end(live, reason)
         return True
 
-    def end(self, live: Live, reason: str) -> None:
+    def end(self, live: Live, reason: SessionEvent) -> None:
         """End a session: no packet of it passes any switch from here on."""
         state = self.state
-        self._close_flows(live, f"session-{reason}", remember=False)
+        self._close_flows(live, f"session-{reason.value}", remember=False)
         self.enforcement.session_ended(live)
         state.sessions.remove(live)
         self._leased.pop(live.session.number, None)
@@ -231,7 +232,7 @@ class Administrator:
     def tick(self, now: float) -> None:
         """End what has come to its end, renew leases that run out before their session, settle old accounts."""
         for live in self.state.sessions.expired(now):
-            self.end(live, "expired")
+            self.end(live, SessionEvent.EXPIRED)
         if now >= self._leases_due:
             self._leases_due = now + LEASE_INTERVAL
             self._renew_leases(now)
@@ -260,7 +261,7 @@ class Administrator:
             else:
                 moved.append((live, *place))
         for live in homeless:
-            self.end(live, "no-segment")
+            self.end(live, SessionEvent.NO_SEGMENT)
         await self.enforcement.policy_changed(new, moved)
         state.journal.policy("loaded", policy.digest, "", now)
         return [live.session for live in homeless]
@@ -348,7 +349,7 @@ class Administrator:
             live = self.state.sessions.by_number[number]
             port = point.ports.get(live.session.attachment.port)
             if port is None or not port.up:
-                self.end(live, "port-down")
+                self.end(live, SessionEvent.PORT_DOWN)
         self.enforcement.links_changed()
 
     def refused(self, channel: SwitchChannel, what: str) -> None:

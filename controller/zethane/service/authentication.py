@@ -13,6 +13,7 @@ from concurrent.futures import Executor
 from math import ceil
 from typing import NoReturn
 
+from zethane.audit.reason import LoginRefusal
 from zethane.errors import AddressInUse, AuthenticationError, CapacityError, SessionError
 from zethane.identity.attempts import Attempts
 from zethane.identity.credential import Credential
@@ -33,7 +34,7 @@ REFUSED = "the name, the secret or the code is wrong"
 """All that a client learns about credentials that do not hold."""
 
 Refused = Callable[..., None]
-"""Called as `refused(endpoint, account, reason)`: the record of a login that was refused."""
+"""Called as `refused(endpoint, account, why, explanation)`: the record of a login that was refused."""
 
 
 class LoginLimitError(CapacityError):
@@ -94,7 +95,7 @@ class Authenticator:
         expected = provider.expected(credential)
         matched = await self._check(endpoint, expected, credential)
         if provider is not self._provider and self._provider.expected(credential) != expected:
-            self._refuse(endpoint, credential, "changed")
+            self._refuse(endpoint, credential, LoginRefusal.CHANGED)
         mfa = self._check_factors(endpoint, credential, expected, matched)
         return self._start(endpoint, credential, mfa)
 
@@ -102,12 +103,12 @@ class Authenticator:
         attachment, now = endpoint.attachment, self._clock()
         limited = self._attempts.admit(attachment, credential.account, now)
         if limited is not None:
-            self._record(endpoint, credential, f"too-many-attempts-{limited.limit}")
+            self._record(endpoint, credential, LoginRefusal(f"too-many-attempts-{limited.limit}"))
             raise LoginLimitError("too many attempts", limited.wait)
         port = (attachment.dpid, attachment.port)
         if self.pending >= MAX_PENDING or self._pending[port] >= MAX_PENDING_PER_PORT:
             self._attempts.forgive(attachment, credential.account, now)
-            self._record(endpoint, credential, "busy")
+            self._record(endpoint, credential, LoginRefusal.BUSY)
             raise LoginLimitError("too many logins at once", 1)
 
     async def _check(self, endpoint: Endpoint, expected: Expected, credential: Credential) -> bool:
@@ -128,16 +129,16 @@ class Authenticator:
     def _check_factors(self, endpoint: Endpoint, credential: Credential, expected: Expected, matched: bool) -> bool:
         """Whether a second factor was proved. Refuses the login if anything that was offered does not hold."""
         if expected.reason:
-            self._refuse(endpoint, credential, expected.reason)
+            self._refuse(endpoint, credential, LoginRefusal(expected.reason))
         if not matched:
-            self._refuse(endpoint, credential, "wrong-secret")
+            self._refuse(endpoint, credential, LoginRefusal.WRONG_SECRET)
         if credential.code is None:
             return False
         step = accepted_step(expected.totp, credential.code, self._clock()) if expected.totp else None
         if step is None:
-            self._refuse(endpoint, credential, "wrong-code")
+            self._refuse(endpoint, credential, LoginRefusal.WRONG_CODE)
         if not self._store.use_totp_step(credential.name, step):
-            self._refuse(endpoint, credential, "code-used")
+            self._refuse(endpoint, credential, LoginRefusal.CODE_USED)
         return True
 
     def _start(self, endpoint: Endpoint, credential: Credential, mfa: bool) -> Session:
@@ -147,20 +148,20 @@ class Authenticator:
             principal = self.directory.principal(credential.kind, credential.name, mfa)
             return self._facade.start_session(endpoint, principal, methods)
         except AddressInUse:
-            self._record(endpoint, credential, "address-in-use")
+            self._record(endpoint, credential, LoginRefusal.ADDRESS_IN_USE)
             raise
         except SessionError as error:
-            self._record(endpoint, credential, str(error))
+            self._record(endpoint, credential, LoginRefusal.NO_SESSION, str(error))
             raise
         except CapacityError:
-            self._record(endpoint, credential, "capacity")
+            self._record(endpoint, credential, LoginRefusal.CAPACITY)
             raise
 
-    def _refuse(self, endpoint: Endpoint, credential: Credential, reason: str) -> NoReturn:
+    def _refuse(self, endpoint: Endpoint, credential: Credential, reason: LoginRefusal) -> NoReturn:
         self._record(endpoint, credential, reason)
         raise AuthenticationError(REFUSED)
 
-    def _record(self, endpoint: Endpoint, credential: Credential, reason: str) -> None:
+    def _record(self, endpoint: Endpoint, credential: Credential, why: LoginRefusal, explanation: str = "") -> None:
         """Tell the log. A name that nobody has is not written down: people type passwords into the wrong field."""
         known = self._provider.expected(credential).reason != "unknown"
-        self._refused(endpoint, credential.account if known else f"{credential.kind}:(unknown)", reason)
+        self._refused(endpoint, credential.account if known else f"{credential.kind}:(unknown)", why, explanation)

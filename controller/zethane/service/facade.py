@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Protocol
 
+from zethane.audit.reason import SessionEvent
 from zethane.identity.session import Endpoint, Session
 from zethane.policy.principal import Principal
 
@@ -48,7 +49,7 @@ class ControllerFacade(Protocol):
         Raises AddressInUse, SessionError, CapacityError (more than MAX_ADDRESSES).
         """
 
-    def end_session(self, number: int, reason: str) -> bool:
+    def end_session(self, number: int, reason: SessionEvent) -> bool:
         """End one session: its flows stop on every switch. False if there is none."""
 
     def revoke(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from zethane.audit.reason import DenyReason
+from zethane.audit.reason import DenyReason, SessionEvent
 from zethane.identity.session import Session
 from zethane.net.flowkey import FlowKey
 from zethane.service.flows import LiveFlow
@@ -46,7 +46,7 @@ class Journal(Protocol):
     def flow_ended(self, flow: LiveFlow, rule: str | None, reason: str, now: float) -> None:
         """A flow has ended; its counters are final."""
 
-    def session(self, event: str, session: Session, reason: str, now: float) -> None:
+    def session(self, event: SessionEvent, session: Session, reason: str, now: float) -> None:
         """A session started, was renewed, or ended."""
 
     def policy(self, event: str, version: str, detail: str, now: float) -> None:

@@ -2,17 +2,21 @@
 
 import ast
 import re
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 
 import pytest
 
-from zethane.audit.reason import DenyReason
+from zethane.audit.reason import DenyReason, LoginRefusal, SessionEvent
+from zethane.identity.attempts import AttemptLimits, Attempts, Rate
+from zethane.identity.session import Attachment
 from zethane.pipeline.fields import Reason
 from zethane.service.denials import SAMPLED
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "reasons.md").read_text(encoding="utf-8")
+PLACE = Attachment(1, 2, 0, 0x02_00_00_00_00_01)
 SOURCES = sorted((ROOT / "controller" / "zethane").rglob("*.py"))
 
 
@@ -28,7 +32,10 @@ def explained(title: str) -> dict[str, list[str]]:
     return rows
 
 
-@pytest.mark.parametrize(("title", "members"), [("Packets denied", DenyReason)])
+LISTS = [("Packets denied", DenyReason), ("Sessions", SessionEvent), ("Logins refused", LoginRefusal)]
+
+
+@pytest.mark.parametrize(("title", "members"), LISTS)
 def test_the_page_explains_every_reason_and_no_other(title: str, members: type[Enum]) -> None:
     rows = explained(title)
     assert list(rows) == [member.value for member in members]
@@ -53,6 +60,19 @@ def test_no_denial_in_the_code_is_a_bare_word() -> None:
 def _called(node: ast.Call) -> str:
     name = node.func
     return name.attr if isinstance(name, ast.Attribute) else name.id if isinstance(name, ast.Name) else ""
+
+
+def test_every_limit_on_logins_is_a_reason() -> None:
+    spent = AttemptLimits(Rate(1, 60), Rate(1, 60), Rate(1, 60), Rate(1, 60))
+    lenient = AttemptLimits(Rate(9, 1), Rate(9, 1), Rate(9, 1), Rate(9, 1))
+    limits = set()
+    for name in ("port", "attachment", "port_account", "account"):
+        attempts = Attempts(replace(lenient, **{name: getattr(spent, name)}))
+        assert attempts.admit(PLACE, "user:alice", 0) is None
+        limited = attempts.admit(PLACE, "user:alice", 0)
+        assert limited is not None
+        limits.add(LoginRefusal(f"too-many-attempts-{limited.limit}"))
+    assert len(limits) == 4
 
 
 def test_what_a_switch_samples_has_a_reason_by_its_cookie() -> None:

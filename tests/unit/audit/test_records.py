@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from fakes.site import ALICE, ONE_SWITCH, WEB
 from zethane.adapters.audit_log import AuditLog
 from zethane.app.journal import LogJournal
-from zethane.audit.reason import DenyReason
+from zethane.audit.reason import DenyReason, LoginRefusal, SessionEvent
 from zethane.audit.record import connection, rfc3339
 from zethane.identity.session import Attachment, Endpoint, Session
 from zethane.net.flowkey import FlowKey
@@ -156,7 +156,7 @@ def test_a_flow_that_ends_has_its_counters_of_that_moment(log: OneRecord, journa
 
 
 def test_a_session_event_names_the_session_and_what_happened(log: OneRecord, journal: LogJournal) -> None:
-    journal.session("expired", WEB1, "restart", NOW)
+    journal.session(SessionEvent.EXPIRED, WEB1, "restart", NOW)
     assert log.newest() == {
         "time": TIME,
         "event": "session",
@@ -176,12 +176,13 @@ def test_a_session_event_names_the_session_and_what_happened(log: OneRecord, jou
 
 def test_a_refused_login_says_where_from_and_which_account(log: OneRecord, journal: LogJournal) -> None:
     endpoint = Endpoint(Attachment(0xBEEF, 2, 0, 0x020000000002), packed("10.0.0.66"))
-    journal.login_refused(endpoint, "user:alice", "wrong-secret")
+    journal.login_refused(endpoint, "user:alice", LoginRefusal.WRONG_SECRET)
     assert log.newest() == {
         "time": TIME,
         "event": "session",
         "reason": "login-refused",
         "detail": "wrong-secret",
+        "explanation": None,
         "subject": None,
         "account": "user:alice",
         "switch": "000000000000beef",

@@ -246,17 +246,18 @@ async def test_a_new_file_that_changes_nothing_for_them_lets_them_in(slow: Authe
 
 
 @pytest.mark.parametrize(
-    ("failure", "reason"),
+    ("failure", "reason", "explanation"),
     [
-        (AddressInUse("taken"), "address-in-use"),
-        (SessionError("the port is down"), "the port is down"),
-        (CapacityError("full"), "capacity"),
+        (AddressInUse("taken"), "address-in-use", ""),
+        (SessionError("the port is down"), "no-session", "the port is down"),
+        (CapacityError("full"), "capacity", ""),
     ],
 )
 async def test_what_the_controller_refuses_is_recorded_and_passed_on(
-    site: PortalSite, authenticator: Authenticator, failure: Exception, reason: str
+    site: PortalSite, authenticator: Authenticator, failure: Exception, reason: str, explanation: str
 ) -> None:
     site.failure = failure
     with pytest.raises(type(failure)):
         await authenticator.login(at(), Credential("user", "bob", "lab-bob"))
     assert site.refusals == [(at(), "user:bob", reason)]
+    assert site.explanations == [explanation]

@@ -8,6 +8,7 @@ import pytest
 
 from fakes.frames import ACK, FIN_ACK, SYN, SYN_ACK, Host
 from fakes.site import ALICE, BOB, DB, PORTAL, TWO_SWITCHES, WEB, Site
+from zethane.audit.reason import SessionEvent
 from zethane.errors import AddressInUse, SessionError
 from zethane.pipeline.fields import Reason
 from zethane.pipeline.tables import Table
@@ -149,7 +150,7 @@ async def test_logout_takes_a_session_back_in_two_flow_mods_however_many_flows()
     s1.take()
     before = s1.flow_mods
     session = site.state.sessions.by_address[bytes([10, 0, 0, 21])].session
-    assert site.admin.end_session(session.number, "logout")
+    assert site.admin.end_session(session.number, SessionEvent.LOGOUT)
     assert s1.flow_mods - before == 2
     s1.send(4, LAPTOP.tcp(WEB1, 40001, 443, ACK, b"more"))
     s1.send(2, WEB1.tcp(LAPTOP, 443, 40001, ACK, b"more"))

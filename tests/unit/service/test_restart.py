@@ -6,6 +6,7 @@ import pytest
 
 from fakes.frames import ACK, SYN_ACK, Host
 from fakes.site import ALICE, DB, PORTAL, TWO_SWITCHES, WEB, Site
+from zethane.audit.reason import SessionEvent
 from zethane.errors import SessionError
 from zethane.pipeline.change import Add
 from zethane.pipeline.flow import Flow, ToController, match
@@ -78,7 +79,7 @@ async def test_a_number_is_not_given_out_again_after_a_restart() -> None:
     site = await busy_site()
     numbers = set(site.state.sessions.by_number)
     for number in numbers:
-        site.admin.end_session(number, "logout")
+        site.admin.end_session(number, SessionEvent.LOGOUT)
     again = await successor(site)
     assert again.login(LAPTOP, ALICE).number not in numbers
 
@@ -146,7 +147,7 @@ async def test_bindings_are_only_where_somebody_may_talk_with_their_session() ->
     assert laptop.number in points[2].remote
     assert web.number in points[1].remote
     assert not points[3].remote
-    site.admin.end_session(web.number, "logout")
+    site.admin.end_session(web.number, SessionEvent.LOGOUT)
     assert laptop.number not in points[2].remote
     names = {flow.source for flow in site.switches["s2"].tables.values()}
     assert not any(name.startswith("session") for name in names)

@@ -57,6 +57,7 @@ class FakeSwitch:
         self.delivered: list[tuple[int, bytes]] = []
         self.flow_mods = 0
         self.closed: str | None = None
+        self.fragments_matched = False
         self.meters: dict[int, tuple[int, int]] = {}
         self.drops: dict[int, int] = {}
         self._events = events
@@ -81,6 +82,9 @@ class FakeSwitch:
     def commit(self, changes: Sequence[Change]) -> Awaitable[None]:
         self.apply(changes)
         return asyncio.sleep(0)
+
+    def match_fragments(self) -> None:
+        self.fragments_matched = True
 
     async def barrier(self) -> None:
         await asyncio.sleep(0)

@@ -44,6 +44,10 @@ def match(**fields: FieldValue) -> Match:
     return tuple(found)
 
 
+SAMPLE_LENGTH = 128
+"""Bytes of a denied packet that go up for the log: enough for every header that is named there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Output:
     """Send out of a port."""

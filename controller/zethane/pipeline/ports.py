@@ -13,16 +13,12 @@ from zethane.pipeline.fields import (
     neighbour_meter,
     verify_meter,
 )
-from zethane.pipeline.flow import FieldValue, Flow, Match, PopVlan, ToController, match
+from zethane.pipeline.flow import SAMPLE_LENGTH, FieldValue, Flow, Match, PopVlan, ToController, match
+from zethane.pipeline.frames import odd_frames
 from zethane.pipeline.tables import VLAN_PRESENT, Priority, Table
-
-SAMPLE_LENGTH = 128
-"""Bytes of a denied packet that go up for the log: enough for every header that is named there."""
 
 _GROUP_BIT = 1 << 40
 _NEIGHBOUR_SOLICITATION = 135
-# Router solicitation and advertisement, neighbor advertisement, redirect (RFC 4861 §4): no host sends them here.
-_REFUSED_ND = (133, 134, 136, 137)
 
 
 def edge_port(port: int) -> Iterator[Flow]:
@@ -38,12 +34,10 @@ def edge_port(port: int) -> Iterator[Flow]:
             actions=(ToController(),),
             meter=neighbour_meter(port),
         )
-    for kind in _REFUSED_ND:
-        refused = match(**nd, icmpv6_type=kind)
-        yield Flow(Table.PORT, Priority.PORT_REFUSED, refused, cookie(0, 0, Reason.MALFORMED))
-    group = match(**untagged, eth_dst=(_GROUP_BIT, _GROUP_BIT))
-    yield Flow(Table.PORT, Priority.PORT_MULTICAST, group, cookie(0, 0, Reason.MULTICAST))
+    yield from odd_frames(port)
     for eth_type in (ETH_IPV4, ETH_IPV6):
+        group = match(**untagged, eth_type=eth_type, eth_dst=(_GROUP_BIT, _GROUP_BIT))
+        yield Flow(Table.PORT, Priority.PORT_MULTICAST, group, cookie(0, 0, Reason.MULTICAST))
         wanted = match(**untagged, eth_type=eth_type)
         yield Flow(Table.PORT, Priority.PORT_IP, wanted, cookie(0, 0, Reason.FORWARD), goto=Table.SOURCE)
         yield _unverified(port, Priority.FLOW_NEW_CONNECTION, match(in_port=port, **_new_connection(eth_type)))

@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator
 
 from zethane.net.flowkey import ETH_IPV4, ETH_IPV6, ICMP, ICMPV6
 from zethane.pipeline.fields import DENY_METER, OBJECT_CLASS, SUBJECT_CLASS, Reason, cookie
-from zethane.pipeline.flow import EntryKey, Flow, ToController, match
-from zethane.pipeline.ports import SAMPLE_LENGTH
+from zethane.pipeline.flow import SAMPLE_LENGTH, EntryKey, Flow, ToController, match
 from zethane.pipeline.services import Fields, opening, returning
 from zethane.pipeline.tables import Priority, Table
 from zethane.policy.compile import CompiledPolicy, Entry, SessionClass

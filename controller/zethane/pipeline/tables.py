@@ -40,6 +40,7 @@ FIELD_BITS = {
     "eth_type": 16,
     "vlan_vid": 13,
     "ip_proto": 8,
+    "ip_frag": 2,
     "ipv4_src": 32,
     "ipv4_dst": 32,
     "ipv6_src": 128,
@@ -99,7 +100,7 @@ class TableDeclaration:
 TABLES: dict[Table, TableDeclaration] = {
     Table.PORT: TableDeclaration(
         "edge or trunk; frames that no host may send; ARP and ND go up",
-        frozenset(("in_port", "vlan_vid", "eth_type", "eth_dst", "ip_proto")) | _ICMP,
+        frozenset(("in_port", "vlan_vid", "eth_type", "eth_dst", "ip_proto", "ip_frag")) | _ICMP,
         frozenset((Table.SOURCE, Table.FORWARD)),
     ),
     Table.SOURCE: TableDeclaration(
@@ -135,12 +136,15 @@ class Priority(IntEnum):
     """Bands of priorities, by table. Within a band, entries never overlap unless the band says so."""
 
     # port
+    PORT_EDGE_FRAGMENT = 510  # the port's own, above the switch's
+    PORT_FRAGMENT = 500
     PORT_TRUNK_OWN = 400
     PORT_TRUNK_TRANSIT = 300
     PORT_NEIGHBOUR = 250
     PORT_REFUSED = 240
     PORT_MULTICAST = 230
     PORT_IP = 200
+    PORT_STRANGE = 100
     # source
     SOURCE_PORTAL = 300
     SOURCE_SESSION = 200

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from zethane.audit.reason import DenyReason
+from zethane.audit.refused import why_refused
 from zethane.net.flowkey import parse_frame
 from zethane.pipeline.fields import Reason, split_cookie
 from zethane.service.journal import Denied
@@ -18,6 +19,7 @@ SAMPLED: Mapping[int, DenyReason] = {
     Reason.NO_RULE: DenyReason.NO_RULE,
     Reason.MULTICAST: DenyReason.MULTICAST,
     Reason.MALFORMED: DenyReason.MALFORMED,
+    Reason.REFUSED: DenyReason.MALFORMED,
 }
 """What the cookie of a sampled packet says, in the words of the log."""
 
@@ -32,7 +34,7 @@ def denied(state: State, point: Point, event: PacketIn, rule: int) -> Denied:
         obj = state.sessions.by_address.get(packet.key.dst)
     rule_id = state.policy.rule_ids.get(rule)
     return Denied(
-        reason=DenyReason.DENY_RULE if rule_id is not None else SAMPLED[rule],
+        reason=DenyReason.DENY_RULE if rule_id is not None else _reason(rule, event.frame),
         switch=point.switch.name,
         port=event.port,
         key=packet.key if packet else None,
@@ -41,3 +43,8 @@ def denied(state: State, point: Point, event: PacketIn, rule: int) -> Denied:
         object=obj.session if obj else None,
         rule=rule_id,
     )
+
+
+def _reason(rule: int, frame: bytes) -> DenyReason:
+    """The word for the log; the table `port` leaves it to the sample to say what it refused."""
+    return why_refused(frame) if rule == Reason.REFUSED else SAMPLED[rule]

@@ -216,6 +216,7 @@ class Enforcement:
         point.ready = True  # the bundle is written before anything that comes after
         if changes:
             await channel.commit(changes)
+        channel.match_fragments()
         return len(changes)
 
     def _send(self, point: Point, changes: list[Change]) -> None:

@@ -11,8 +11,16 @@ from zethane.network.model import Network, Switch
 from zethane.pipeline.bindings import Binding, destination_binding, lease_seconds, source_binding
 from zethane.pipeline.change import Add, Change, Installed, Remove, RemoveMatching
 from zethane.pipeline.fabric import FabricLink, forward_entries, next_hops
-from zethane.pipeline.fields import ALL_BITS, DENY_METER, neighbour_meter, verify_meter
+from zethane.pipeline.fields import (
+    ALL_BITS,
+    DENY_METER,
+    denied_meter,
+    neighbour_meter,
+    protocol_meter,
+    verify_meter,
+)
 from zethane.pipeline.flow import EntryKey, Flow
+from zethane.pipeline.frames import fragments
 from zethane.pipeline.portal import Portal, portal_path, portal_rule
 from zethane.pipeline.ports import edge_port, fabric_arrivals, misses, trunk_port
 from zethane.pipeline.rules import related_errors
@@ -27,6 +35,8 @@ class MeterRates:
     deny: int = 100
     verify: int = 5000
     neighbour: int = 100
+    denied: int = 20
+    protocol: int = 20
 
 
 @dataclass(slots=True, eq=False)
@@ -67,6 +77,8 @@ class Point:
             if self.switch.role(port) != "trunk":
                 found[verify_meter(port)] = (rates.verify, rates.verify)
                 found[neighbour_meter(port)] = (rates.neighbour, rates.neighbour)
+                found[denied_meter(port)] = (rates.denied, rates.denied)
+                found[protocol_meter(port)] = (rates.protocol, rates.protocol)
         return found
 
 
@@ -115,6 +127,7 @@ class Fabric:
 def standing_entries(point: Point, portal: Portal | None, policy: Iterable[Flow]) -> Iterator[Flow]:
     """All that is intended for a switch apart from bindings and per-flow rules."""
     yield from misses()
+    yield from fragments()
     yield from fabric_arrivals()
     yield from forward_entries(point.number, point.hops)
     yield from related_errors()

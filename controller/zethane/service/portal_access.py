@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from zethane.audit.reason import DenyReason
+from zethane.audit.refused import why_refused
 from zethane.identity.session import Attachment, Endpoint
 from zethane.net.flowkey import TCP, TCP_ACK, TCP_SYN, FlowKey, Packet, parse_frame
 from zethane.net.mac import is_multicast
@@ -57,7 +58,7 @@ class PortalAccess:
         portal = self._state.fabric.portal
         packet = parse_frame(event.frame)
         if portal is None or packet is None or packet.key.proto != TCP:
-            self._deny(point, event, DenyReason.MALFORMED, packet)
+            self._deny(point, event, why_refused(event.frame), packet)
         elif split_cookie(event.metadata)[0] == PORTAL_NUMBER:
             self._from_portal(point, event, packet)
         elif packet.key.dst not in portal.addresses or packet.key.dport != portal.tcp_port:

@@ -66,6 +66,9 @@ class SwitchChannel(Protocol):
         Awaiting it raises ChannelError if the switch refuses; then none of them took effect.
         """
 
+    def match_fragments(self) -> None:
+        """Let the tables decide about fragments. Before this, a switch that has just connected drops them all."""
+
     async def barrier(self) -> None:
         """Return when the switch has processed all that was sent before. Raises ChannelError."""
 

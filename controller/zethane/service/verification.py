@@ -8,6 +8,7 @@ again and nothing else happens.
 from __future__ import annotations
 
 from zethane.audit.reason import DenyReason
+from zethane.audit.refused import why_refused
 from zethane.net.flowkey import (
     ICMP,
     ICMPV6,
@@ -48,7 +49,7 @@ class Verifier:
         receiver = state.sessions.by_number.get(object_number)
         packet = parse_frame(event.frame)
         if packet is None:
-            self._deny(point, event, DenyReason.MALFORMED, None, sender, receiver)
+            self._deny(point, event, why_refused(event.frame), None, sender, receiver)
         elif sender is None or receiver is None:
             self._deny(point, event, DenyReason.SESSION_ENDED, packet, sender, receiver)
         elif packet.error_about is not None:

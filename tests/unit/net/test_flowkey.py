@@ -18,7 +18,9 @@ from scapy.layers.inet6 import (
     IPv6ExtHdrFragment,
     IPv6ExtHdrHopByHop,
     IPv6ExtHdrRouting,
+    PadN,
 )
+from scapy.layers.ipsec import AH
 from scapy.layers.l2 import ARP, GRE, Dot1Q, Ether
 from scapy.layers.sctp import SCTP, SCTPChunkInit
 from scapy.packet import Packet as Layer
@@ -28,6 +30,7 @@ from zethane.net.flowkey import TCP_ACK, TCP_SYN, FlowKey, parse_frame
 
 A4, B4 = "10.0.0.1", "10.0.0.2"
 A6, B6 = "2001:db8::1", "2001:db8::2"
+SNAP = bytes.fromhex("0200000000020200000000010030aaaa030000000800")
 ETHER = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
 
 
@@ -43,6 +46,12 @@ def frame(*layers: Layer) -> bytes:
     return bytes(whole)
 
 
+def options_of(length: int) -> Layer:
+    """A destination options header of so many bytes."""
+    return IPv6ExtHdrDestOpt(options=[PadN(optdata=bytes(length - 4))])
+
+
+HOP_BY_HOP, DESTINATION = IPv6ExtHdrHopByHop(), IPv6ExtHdrDestOpt()
 V4, V6 = IP(src=A4, dst=B4), IPv6(src=A6, dst=B6)
 VALID = {
     "tcp": (frame(V4, TCP(sport=40000, dport=443, flags="S"), b"hello"), key(6, 40000, 443)),
@@ -52,12 +61,16 @@ VALID = {
     "echo": (frame(V4, ICMP(type=8), b"ping"), key(1, 8, 0)),
     "echo reply": (frame(V4, ICMP(type=0), b"ping"), key(1, 0, 8)),
     "gre": (frame(V4, GRE(), b"inside"), key(47, 0, 0)),
-    "ip options": (frame(IP(src=A4, dst=B4, options=b"\x94\x04\0\0"), UDP(sport=5, dport=6)), key(17, 5, 6)),
     "tcp over ipv6": (frame(V6, TCP(sport=40000, dport=443)), key(6, 40000, 443, v6=True)),
     "udp over ipv6": (frame(V6, UDP(sport=5000, dport=53), b"question"), key(17, 5000, 53, v6=True)),
     "sctp over ipv6": (frame(V6, SCTP(sport=7, dport=9), SCTPChunkInit()), key(132, 7, 9, v6=True)),
     "echo over ipv6": (frame(V6, ICMPv6EchoRequest(data=b"ping")), key(58, 8, 0, v6=True)),
     "echo reply over ipv6": (frame(V6, ICMPv6EchoReply(data=b"ping")), key(58, 0, 8, v6=True)),
+    "hop-by-hop": (frame(V6, HOP_BY_HOP, TCP(sport=1, dport=2)), key(6, 1, 2, v6=True)),
+    "destination options": (frame(V6, DESTINATION, UDP(sport=1, dport=2)), key(17, 1, 2, v6=True)),
+    "both": (frame(V6, HOP_BY_HOP, DESTINATION, ICMPv6EchoRequest()), key(58, 8, 0, v6=True)),
+    "options of 64 bytes": (frame(V6, options_of(64), TCP(sport=1, dport=2)), key(6, 1, 2, v6=True)),
+    "esp": (frame(IPv6(src=A6, dst=B6, nh=50), bytes(20)), key(50, 0, 0, v6=True)),
 }
 QUOTE4 = IPerror(src=B4, dst=A4, proto=17, len=100) / UDP(sport=53, dport=5000, len=80)
 QUOTE6 = IPv6(src=B6, dst=A6) / TCP(sport=443, dport=40000)
@@ -145,10 +158,22 @@ MALFORMED = {
     "ICMPv6 in IPv4": frame(IP(src=A4, dst=B4, proto=58), bytes(ICMPv6EchoRequest())),
     "ICMP in IPv6": frame(IPv6(src=A6, dst=B6, nh=1), bytes(ICMP(type=8))),
     "protocol 0": frame(IP(src=A4, dst=B4, proto=0), bytes(20)),
-    "hop-by-hop": frame(V6, IPv6ExtHdrHopByHop(), TCP()),
+    "ip options": frame(IP(src=A4, dst=B4, options=b"\x94\x04\0\0"), UDP(sport=5, dport=6)),
     "routing": frame(V6, IPv6ExtHdrRouting(), TCP()),
-    "IPv6 fragment": frame(V6, IPv6ExtHdrFragment(), TCP()),
-    "destination options": frame(V6, IPv6ExtHdrDestOpt(), TCP()),
+    "IPv6 fragment": frame(V6, IPv6ExtHdrFragment(m=1), TCP()),
+    "atomic IPv6 fragment": frame(V6, IPv6ExtHdrFragment(), TCP()),
+    "IPv6 fragment behind options": frame(V6, HOP_BY_HOP, DESTINATION, IPv6ExtHdrFragment(offset=1), TCP()),
+    "authentication header": frame(V6, AH(), TCP()),
+    "two hop-by-hop": frame(V6, HOP_BY_HOP, HOP_BY_HOP, TCP()),
+    "two destination options": frame(V6, DESTINATION, DESTINATION, TCP()),
+    "hop-by-hop in the second place": frame(V6, DESTINATION, HOP_BY_HOP, TCP()),
+    "options of 72 bytes": frame(V6, options_of(72), TCP()),
+    "options beyond the packet": frame(IPv6(src=A6, dst=B6, nh=60), bytes((6, 6, 1, 4, 0, 0, 0, 0)), TCP()),
+    "mobility": frame(IPv6(src=A6, dst=B6, nh=135), bytes(20)),
+    "experimental header": frame(IPv6(src=A6, dst=B6, nh=253), bytes(20)),
+    "ICMP in IPv6 behind options": frame(V6, IPv6ExtHdrDestOpt(nh=1), bytes(ICMP(type=8))),
+    "TCP header of 16 bytes": frame(V4, TCP(dataofs=4)),
+    "SNAP": SNAP + bytes(V4 / TCP()),
     "echo with a code": frame(V4, ICMP(type=8, code=1)),
     "redirect": frame(V4, ICMP(type=5), bytes(QUOTE4)),
     "timestamp": frame(V4, ICMP(type=13)),

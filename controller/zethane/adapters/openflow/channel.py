@@ -212,7 +212,7 @@ class Channel(asyncio.Protocol):
         try:
             features = await self._request(encode.features_request)
             self.dpid = decode.read_datapath_id(features)
-            self._send(encode.set_config(self._next_xid()))
+            self._send(encode.drop_fragments(self._next_xid()))
             ports = decode.read_ports(await self._request(encode.port_description_request))
         except ChannelError as error:
             self.close(str(error))
@@ -292,6 +292,10 @@ class Channel(asyncio.Protocol):
         if before is self._out:
             self._flush_soon()
         before += [message, *gate.held]
+
+    def match_fragments(self) -> None:
+        """Let the tables decide about fragments from here on, behind every bundle that is on its way."""
+        self._send(encode.match_fragments(self._next_xid()))
 
     async def barrier(self) -> None:
         """Return when the switch has processed all that was sent before. Raises ChannelError."""

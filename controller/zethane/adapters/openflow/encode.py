@@ -33,6 +33,8 @@ VERSION = 4
 _ETH_VLAN = 0x8100
 _BUNDLE_FLAGS = 3
 """Atomic and ordered (ONF EXT-230 §4)."""
+_FRAG_NX_MATCH = 3
+"""OFPC_FRAG_NX_MATCH."""
 
 _DATAPATH = ofproto_protocol.ProtocolDesc(version=VERSION)
 
@@ -152,9 +154,14 @@ def features_request(xid: int) -> bytes:
     return _finish(parser.OFPFeaturesRequest(_DATAPATH), xid)
 
 
-def set_config(xid: int) -> bytes:
-    """Fragments are dropped: the later ones have no ports to decide by (RFC 1858, RFC 3128)."""
+def drop_fragments(xid: int) -> bytes:
+    """The switch drops fragments before it looks at any table."""
     return _finish(parser.OFPSetConfig(_DATAPATH, ofp.OFPC_FRAG_DROP, ofp.OFPCML_NO_BUFFER), xid)
+
+
+def match_fragments(xid: int) -> bytes:
+    """Fragments go through the tables, where they can be matched and sampled (Open vSwitch, nicira-ext.h)."""
+    return _finish(parser.OFPSetConfig(_DATAPATH, _FRAG_NX_MATCH, ofp.OFPCML_NO_BUFFER), xid)
 
 
 def port_description_request(xid: int) -> bytes:

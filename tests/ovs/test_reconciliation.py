@@ -421,7 +421,7 @@ async def test_meters_are_exactly_those_intended_whatever_was_there(bridge: Brid
     site = await controllers.start()
     intended = site.point.meters(site.state.limits.meters)
     assert meters(bridge) == intended
-    assert len(intended) == 1 + 2 * 6
+    assert len(intended) == 1 + 4 * 6
     bridge.ofctl("mod-meter", "meter=1,pktps,burst,bands=type=drop,rate=100000,burst_size=100000")
     bridge.ofctl("add-meter", "meter=77,kbps,bands=type=drop,rate=5")
     bridge.ofctl("del-meter", "meter=4")

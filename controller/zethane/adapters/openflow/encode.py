@@ -61,7 +61,9 @@ def _match(wanted: Match) -> Any:
     for name, value, mask in wanted:
         exact = mask == (1 << FIELD_BITS[name]) - 1
         fields[name] = _text(name, value) if exact else (_text(name, value), _text(name, mask))
-    return parser.OFPMatch(**fields)
+    ordered = parser.OFPMatch(**fields).items()
+    # os-ken sorts by number, which puts Nicira's own field before the EtherType that it needs.
+    return parser.OFPMatch(_ordered_fields=sorted(ordered, key=lambda item: item[0] == "ip_frag"))
 
 
 _ACTIONS: dict[type, Callable[[Any], Any]] = {

@@ -61,6 +61,14 @@ def bundle_reply(kind: int, bundle: int = 1) -> bytes:
     return struct.pack("!IIIHH", ONF, BUNDLE_CONTROL, bundle, kind, 3)
 
 
+def entries(part: bytes) -> Iterator[bytes]:
+    """The entries of one part of flow statistics; what is left over is the last."""
+    while part:
+        length = int.from_bytes(part[:2], "big")
+        yield part[:length] if length else part
+        part = part[length:] if length else b""
+
+
 class Peer:
     """Answers what a controller asks. `refuse` gives a message the error (type, code) instead."""
 
@@ -94,6 +102,9 @@ class Peer:
     def _multipart(self, asked: Message) -> Iterator[bytes]:
         kind = struct.unpack_from("!H", asked.body)[0]
         parts = {PORT_DESCRIPTION: self.ports, FLOW_STATS: self.flows, METER_CONFIG: [self.meters]}.get(kind, [b""])
+        if kind == FLOW_STATS:
+            table = asked.body[8]
+            parts = [b"".join(entry for entry in entries(part) if entry[2] == table) for part in parts]
         for number, part in enumerate(parts, 1):
             yield message(MULTIPART_REPLY, asked.xid, multipart(kind, part, more=number < len(parts)))
 

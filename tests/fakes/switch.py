@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 
 from zethane.net.flowkey import ETH_ARP, ETH_IPV4, ETH_IPV6, ICMP, ICMPV6, SCTP, TCP, UDP
-from zethane.pipeline.change import Add, Change, Installed, Remove
+from zethane.pipeline.change import Add, Change, Installed, Remove, RemoveMatching
 from zethane.pipeline.flow import EntryKey, Flow, Match
 from zethane.pipeline.simulate import Outcome, Simulator
 from zethane.pipeline.tables import VLAN_PRESENT
 from zethane.pipeline.verified import Verified, key_of, verified_flow
-from zethane.service.switch import FlowRemoved, PacketIn, PortState, SwitchEvents
+from zethane.service.switch import FlowRemoved, MeterState, PacketIn, PortState, SwitchEvents
 
 
 def fields_of(frame: bytes, port: int) -> dict[str, int]:
@@ -96,8 +96,17 @@ class FakeSwitch:
             for flow in self.tables.values()
         ]
 
-    async def set_meters(self, meters: dict[int, tuple[int, int]]) -> None:
-        self.meters = dict(meters)
+    async def set_meters(
+        self, meters: Mapping[int, tuple[int, int]], stale: Collection[int] = ()
+    ) -> dict[int, MeterState]:
+        wrong: dict[int, MeterState] = {
+            meter: "altered" if meter in self.meters else "missing"
+            for meter, limits in meters.items()
+            if self.meters.get(meter) != limits
+        }
+        wrong |= dict.fromkeys(self.meters.keys() & set(stale), "stale")
+        self.meters = {meter: limits for meter, limits in self.meters.items() if meter not in stale} | dict(meters)
+        return wrong
 
     async def read_meter_drops(self) -> dict[int, int]:
         return dict(self.drops)
@@ -114,8 +123,9 @@ class FakeSwitch:
         elif isinstance(change, Remove):
             self._remove((change.table, change.priority, change.match))
         else:
+            assert isinstance(change, RemoveMatching), change
             for flow in list(self.tables.values()):
-                fits = change.table in (None, flow.table) and _covers(change.match, flow.match)
+                fits = change.table == flow.table and _covers(change.match, flow.match)
                 if fits and flow.cookie & change.cookie_mask == change.cookie:
                     self._remove(flow.key)
 

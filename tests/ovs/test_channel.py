@@ -162,7 +162,7 @@ async def test_flows_taken_back_by_cookie_are_reported_one_by_one_with_their_cou
             channel.install(direction, notify=True, lease=0)
     for direction in both_directions(KEYS[0]._replace(sport=1), 6, 9, 2, 3, 7):
         channel.install(direction, notify=True, lease=0)
-    channel.apply([RemoveMatching(None, (), cookie(5, 0, 0), SUBJECT_MASK)])
+    channel.apply([RemoveMatching(Table.FLOW, (), cookie(5, 0, 0), SUBJECT_MASK)])
     gone = await events.wait_for("flow_removed", 2 * len(KEYS))
     assert {(event.reason, event.packets, event.octets) for event in gone} == {(2, 0, 0)}
     wanted = {(key, cookie(5, 9 + n, 7), parties(5, 9 + n)) for n, key in enumerate(KEYS)}

@@ -26,18 +26,30 @@ class Remove:
 
 @dataclass(frozen=True, slots=True)
 class RemoveMatching:
-    """Remove every entry that the match covers and whose cookie agrees under the mask, in one message.
+    """Remove every entry of a table that the match covers and whose cookie agrees under the mask, in one message.
 
-    `table` None: in all tables.
+    Always of one table: in those that are not Zethane's, other owners' cookies may look like its own.
     """
 
-    table: Table | None
+    table: Table
     match: Match = ()
     cookie: int = 0
     cookie_mask: int = 0
 
 
-Change = Add | Remove | RemoveMatching
+@dataclass(frozen=True, slots=True)
+class RemoveRaw:
+    """Remove exactly the entry with this match, in the bytes in which the switch reported it.
+
+    For entries of others, whose matches Zethane has no names for.
+    """
+
+    table: Table
+    priority: int
+    raw: bytes
+
+
+Change = Add | Remove | RemoveMatching | RemoveRaw
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +57,7 @@ class Installed:
     """An entry as a switch reports it, with its age in seconds and its counters.
 
     `flow` is None for an entry that Zethane could not have written; `table`, `priority` and `match` then say
-    how to remove it. A match that cannot be read is empty and `readable` is False.
+    how to remove it. A match that cannot be read is empty; `raw` has it in the switch's own bytes then.
     """
 
     table: int
@@ -55,5 +67,12 @@ class Installed:
     age: float
     packets: int
     octets: int
-    readable: bool = True
     cookie: int = 0
+    raw: bytes = b""
+
+    @property
+    def removal(self) -> Change:
+        """What removes this entry and nothing else."""
+        if self.raw:
+            return RemoveRaw(Table(self.table), self.priority, self.raw)
+        return Remove(Table(self.table), self.priority, self.match)

@@ -50,7 +50,8 @@ class Accounting:
         if point.channel is None or not point.ready:
             return
         state = self._state
-        drops = await point.channel.read_meter_drops()
+        read = await point.channel.read_meter_drops()
+        drops = {meter: total for meter, total in read.items() if meter in point.metered}
         for meter, total in drops.items():
             more = total - point.dropped.get(meter, 0)
             if more > 0:

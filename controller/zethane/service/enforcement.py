@@ -1,7 +1,7 @@
 """Enforcement: carries what is decided to the switches, and takes it back.
 
 What a switch should hold follows from the state; changes of the state are sent as the difference. Taking back a
-session is two flow-mods per switch, whatever it has open.
+session is twelve flow-mods per switch, whatever it has open.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from zethane.service.policy_in_force import PolicyInForce
 from zethane.service.portal_access import PortalAccess
 from zethane.service.sessions import Live
 from zethane.service.state import State
-from zethane.service.switch import SwitchChannel
+from zethane.service.switch import MeterState, SwitchChannel
 
 Entries = dict[EntryKey, Flow]
 Group = tuple[int, int, int, int]
@@ -62,7 +62,7 @@ class Enforcement:
             self._bind(point, live)
 
     def session_ended(self, live: Live) -> None:
-        """Take a session back everywhere: its bindings and every flow of it, in two messages per switch."""
+        """Take a session back everywhere: its bindings and every flow of it."""
         number, session_class = live.session.number, live.session_class
         for point in self._holding(live):
             self._send(point, _all_of(number))
@@ -207,7 +207,7 @@ class Enforcement:
         channel = point.channel
         if channel is None:
             return 0
-        await channel.set_meters(point.meters(self._state.limits.meters))
+        await self._set_meters(point, channel)
         found = await channel.read_tables()
         if point.channel is not channel:
             raise ChannelError("another connection has taken over")
@@ -219,17 +219,28 @@ class Enforcement:
         channel.match_fragments()
         return len(changes)
 
+    async def _set_meters(self, point: Point, channel: SwitchChannel) -> dict[int, MeterState]:
+        """Make the meters right. Those that this controller made for ports that are gone are removed.
+
+        Whatever else there is may be somebody else's and stays: a meter that no entry names limits nothing.
+        """
+        wanted = point.meters(self._state.limits.meters)
+        stale = point.metered - wanted.keys()
+        point.metered = set(wanted)
+        return await channel.set_meters(wanted, stale)
+
     def _send(self, point: Point, changes: list[Change]) -> None:
         if changes and point.ready and point.channel is not None:
             point.channel.apply(changes)
 
 
 def _all_of(number: int) -> list[Change]:
-    """Everything that names a session as subject or as object, in every table."""
-    return [
-        RemoveMatching(None, (), cookie(number, 0, 0), SUBJECT_MASK),
-        RemoveMatching(None, (), cookie(0, number, 0), OBJECT_MASK),
-    ]
+    """Everything that names a session as subject or as object, table by table.
+
+    One message for all tables would reach those of other owners, whose cookies may mean anything.
+    """
+    whose = ((cookie(number, 0, 0), SUBJECT_MASK), (cookie(0, number, 0), OBJECT_MASK))
+    return [RemoveMatching(table, (), *named) for table in Table for named in whose]
 
 
 def _group(flow: LiveFlow) -> Group:

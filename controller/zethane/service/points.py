@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from zethane.identity.session import Attachment
 from zethane.network.model import Network, Switch
 from zethane.pipeline.bindings import Binding, destination_binding, lease_seconds, source_binding
-from zethane.pipeline.change import Add, Change, Installed, Remove, RemoveMatching
+from zethane.pipeline.change import Add, Change, Installed, Remove
 from zethane.pipeline.fabric import FabricLink, forward_entries, next_hops
 from zethane.pipeline.fields import (
-    ALL_BITS,
     DENY_METER,
     denied_meter,
     neighbour_meter,
@@ -43,7 +42,8 @@ class MeterRates:
 class Point:
     """One enforcement point: its description, its connection, and the sessions that it holds bindings of.
 
-    `dropped` is what each meter had left out when it was last read, `suppressed` the sum that was logged.
+    `dropped` is what each meter had left out when it was last read, `suppressed` the sum that was logged, `metered`
+    the meters that this controller has made there.
 
     `classes` counts its local sessions by class; `wanted` are the classes that those may have flows with.
     """
@@ -60,6 +60,7 @@ class Point:
     hops: Mapping[int, int] = field(default_factory=dict)
     suppressed: int = 0
     dropped: dict[int, int] = field(default_factory=dict)
+    metered: set[int] = field(default_factory=set)
 
     @property
     def number(self) -> int:
@@ -159,21 +160,18 @@ def reconciliation(found: Iterable[Installed], wanted: Mapping[EntryKey, Flow], 
     """What turns a switch's tables into the intended ones; `keep` are the keys of per-flow rules that are right."""
     changes: list[Change] = []
     right: set[EntryKey] = set()
-    purged: set[int] = set()
     for entry in found:
         if entry.table not in Table._value2member_map_:
             continue
         key = (Table(entry.table), entry.priority, entry.match)
         intended = wanted.get(key)
-        if not entry.readable:
-            # Its match cannot be named, so it goes by its cookie, with whatever else has that.
-            purged.add(entry.cookie)
-            changes.append(RemoveMatching(Table(entry.table), (), entry.cookie, ALL_BITS))
+        if entry.raw:
+            changes.append(entry.removal)
         elif intended is not None and _is_right(entry, intended):
             right.add(key)
         elif intended is None and key not in keep:
-            changes.append(Remove(Table(entry.table), entry.priority, entry.match))
-    changes += [Add(flow) for key, flow in wanted.items() if key not in right or flow.cookie in purged]
+            changes.append(entry.removal)
+    changes += [Add(flow) for key, flow in wanted.items() if key not in right]
     return changes
 
 

@@ -5,9 +5,9 @@ The OpenFlow adapter implements `SwitchChannel` and calls `SwitchEvents`; tests 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from zethane.net.flowkey import FlowKey
 from zethane.pipeline.change import Change, Installed
@@ -46,6 +46,10 @@ class PortState:
     up: bool
 
 
+MeterState = Literal["missing", "altered", "stale"]
+"""What was wrong with a meter."""
+
+
 class SwitchChannel(Protocol):
     """One connected switch. Writes are ordered, never block, and are flushed when the current event is done."""
 
@@ -75,8 +79,13 @@ class SwitchChannel(Protocol):
     async def read_tables(self) -> list[Installed]:
         """Everything in the six tables. Raises ChannelError."""
 
-    async def set_meters(self, meters: dict[int, tuple[int, int]]) -> None:
-        """Make the meters (id to packets per second and burst) be exactly these. Raises ChannelError."""
+    async def set_meters(
+        self, meters: Mapping[int, tuple[int, int]], stale: Collection[int] = ()
+    ) -> dict[int, MeterState]:
+        """Make these meters (id to packets per second and burst) be right, and remove the `stale` ones.
+
+        All others are left alone. Returns those that were not as they should be. Raises ChannelError.
+        """
 
     async def read_meter_drops(self) -> dict[int, int]:
         """Packets that each meter has left out since it was made. Raises ChannelError."""

@@ -48,7 +48,7 @@ async def test_an_error_is_matched_to_the_request_that_caused_it() -> None:
     channel, _, events = await connect(peer)
     peer.refuse = lambda asked: (1, 2) if asked.kind == MULTIPART_REQUEST else None
     with pytest.raises(ChannelError, match="error type 1 code 2 for message type 18"):
-        await channel.read_tables()
+        await channel.read_meter_drops()
     await channel.barrier()
     assert len(events.of("refused")) == 1
 
@@ -276,14 +276,15 @@ def _bundle_of(sent: Message) -> int:
 
 
 def meter(number: int, rate: int, burst: int) -> bytes:
-    return struct.pack("!HHIHHIII", 24, 5, number, 1, 16, rate, burst, 0)
+    return struct.pack("!HHIHHIII", 24, 6, number, 1, 16, rate, burst, 0)
 
 
-async def test_meters_are_made_changed_and_removed_and_what_is_right_stays() -> None:
+async def test_meters_are_made_changed_and_removed_and_what_is_right_or_somebody_elses_stays() -> None:
     peer = Peer()
-    peer.meters = meter(1, 100, 100) + meter(2, 50, 50) + meter(9, 1, 1)
+    peer.meters = meter(1, 100, 100) + meter(2, 50, 50) + meter(9, 1, 1) + meter(77, 1, 1)
     channel, transport, _ = await connect(peer)
-    await channel.set_meters({1: (100, 100), 2: (70, 70), 3: (5, 6)})
+    wrong = await channel.set_meters({1: (100, 100), 2: (70, 70), 3: (5, 6)}, {9, 10})
+    assert wrong == {2: "altered", 3: "missing", 9: "stale"}
     sent = [(*struct.unpack_from("!HHI", one.body), one.body[8:]) for one in transport.of(METER_MOD)]
     assert [(command, number) for command, _, number, _ in sent] == [(1, 2), (0, 3), (2, 9)]
     assert sent[1][3] == struct.pack("!HHIII", 1, 16, 5, 6, 0)
@@ -328,8 +329,11 @@ async def test_what_was_written_before_closing_still_goes_out() -> None:
     assert len(transport.of(FLOW_MOD)) == 1
 
 
-async def test_flow_stats_are_asked_for_all_tables() -> None:
+async def test_flow_stats_are_asked_for_the_pipelines_tables_at_once_and_no_others() -> None:
     channel, transport, _ = await connect()
+    await asyncio.sleep(0)
+    before = transport.writes
     await channel.read_tables()
-    asked = transport.of(MULTIPART_REQUEST)[-1]
-    assert struct.unpack_from("!H6xB", asked.body) == (FLOW_STATS, 0xFF)
+    asked = transport.of(MULTIPART_REQUEST)[-6:]
+    assert [struct.unpack_from("!H6xB", one.body) for one in asked] == [(FLOW_STATS, table) for table in range(6)]
+    assert transport.writes == before + 1

@@ -15,7 +15,7 @@ from strategies.pipeline import flows
 from zethane.adapters.openflow import decode, encode
 from zethane.adapters.openflow.oxm import UnreadableMatchError, read_match
 from zethane.errors import ChannelError
-from zethane.pipeline.change import Add, Remove, RemoveMatching
+from zethane.pipeline.change import Add, Installed, Remove, RemoveMatching, RemoveRaw
 from zethane.pipeline.flow import Flow, Output, OutputRegister, PushVlan, SetField, match
 from zethane.pipeline.tables import Table
 from zethane.service.switch import PortState
@@ -45,13 +45,17 @@ def as_reported(flow: Flow, packets: int = 3, octets: int = 200) -> bytes:
     )
 
 
+def read_all(data: bytes) -> list[Installed]:
+    return list(decode.read_flow_stats(data))
+
+
 @given(st.lists(flows(), max_size=4))
 def test_every_entry_reads_back_as_it_was_written(written: list[Flow]) -> None:
-    found = decode.read_flow_stats(b"".join(map(as_reported, written)))
+    found = read_all(b"".join(map(as_reported, written)))
     assert [entry.flow for entry in found] == written
     for entry, flow in zip(found, written, strict=True):
         assert (entry.table, entry.priority, entry.match, entry.cookie) == (*flow.key, flow.cookie)
-        assert (entry.age, entry.packets, entry.octets, entry.readable) == (10.5, 3, 200, True)
+        assert (entry.age, entry.packets, entry.octets, entry.raw) == (10.5, 3, 200, b"")
 
 
 PLAIN = Flow(Table.FORWARD, 200, match(reg2=1), 5, (SetField("vlan_vid", 0x1002), PushVlan(), Output(3)))
@@ -80,10 +84,10 @@ FOREIGN = {
 def test_an_entry_that_does_something_else_is_foreign_and_can_be_named(name: str) -> None:
     """Whatever resembles an entry of ours and is not exactly one must not pass for it."""
     data, old, new = FOREIGN[name]
-    assert decode.read_flow_stats(data)[0].flow is not None
-    (entry,) = decode.read_flow_stats(changed(data, old, new))
+    assert read_all(data)[0].flow is not None
+    (entry,) = read_all(changed(data, old, new))
     assert entry.flow is None
-    assert entry.readable
+    assert not entry.raw
     assert (entry.table, entry.priority, entry.cookie) == (Table.FORWARD, 200, 5)
 
 
@@ -91,7 +95,7 @@ def test_an_instruction_twice_is_foreign() -> None:
     flow = Flow(Table.PORT, 1, (), 5, goto=Table.SOURCE)
     data = as_reported(flow)
     twice = struct.pack("!H", len(data) + 8) + data[2:] + data[-8:]
-    assert decode.read_flow_stats(twice)[0].flow is None
+    assert read_all(twice)[0].flow is None
 
 
 def test_an_instruction_too_short_for_what_it_says_is_foreign() -> None:
@@ -99,7 +103,7 @@ def test_an_instruction_too_short_for_what_it_says_is_foreign() -> None:
     flow = Flow(Table.PORT, 1, (), 5, metadata=(1, 1))
     data = as_reported(flow)
     cut = struct.pack("!H", len(data) - 16) + data[2:-24] + struct.pack("!HH4x", 2, 8)
-    found = decode.read_flow_stats(cut + as_reported(flow))
+    found = read_all(cut + as_reported(flow))
     assert [entry.flow for entry in found] == [None, flow]
 
 
@@ -107,14 +111,30 @@ def test_an_entry_in_another_table_or_not_fit_for_its_own_is_foreign() -> None:
     data = bytearray(as_reported(Flow(Table.SOURCE, 1, match(eth_src=1), 5)))
     for table in (Table.PORT, Table.RULE, 6, 254):
         data[2] = table
-        (entry,) = decode.read_flow_stats(bytes(data))
+        (entry,) = read_all(bytes(data))
         assert (entry.flow, entry.table) == (None, table)
 
 
-def test_a_match_on_an_unknown_field_cannot_be_read_and_is_told_by_its_cookie() -> None:
+def test_a_match_on_an_unknown_field_is_removed_by_its_own_bytes() -> None:
     data = changed(as_reported(PLAIN), "0001 0404 00000001", "0001 1e04 00000001")
-    (entry,) = decode.read_flow_stats(data)
-    assert (entry.readable, entry.match, entry.flow, entry.cookie) == (False, (), None, 5)
+    (entry,) = read_all(data)
+    assert (entry.match, entry.flow, entry.cookie) == ((), None, 5)
+    assert entry.removal == RemoveRaw(Table.FORWARD, 200, bytes.fromhex("0001 000c 0001 1e04 00000001 00000000"))
+    written = encode.flow_mod(entry.removal, 1)
+    assert struct.unpack_from("!QQBB", written, 8) == (0, 0, Table.FORWARD, 4)
+    assert written[48:] == entry.raw
+    named = encode.flow_mod(Remove(*PLAIN.key), 1)
+    assert changed(named, "0001 0404 00000001", "0001 1e04 00000001") == written
+    inside = encode.bundle_add(9, entry.removal, 1)
+    assert inside == encode.bundle_add(9, Remove(*PLAIN.key), 1).replace(named[8:], written[8:])
+
+
+def test_a_match_that_is_none_ends_the_connection() -> None:
+    """Without its bytes the entry could not be removed alone."""
+    data = bytearray(as_reported(PLAIN))
+    data[48:50] = b"\0\2"
+    with pytest.raises(ChannelError, match="match"):
+        read_all(bytes(data))
 
 
 # errors
@@ -160,8 +180,12 @@ def test_a_port_name_that_is_no_text_is_still_a_name() -> None:
 
 def test_meters_are_read_and_strange_ones_have_no_rate() -> None:
     ours = encode.meter_mod(0, 3, 100, 50, 1)[16:]
-    entry = struct.pack("!HHI", 8 + len(ours), 5, 3) + ours
-    assert decode.read_meters(entry + struct.pack("!HHI", 8, 5, 9)) == {3: (100, 50), 9: (0, 0)}
+    entry = struct.pack("!HHI", 8 + len(ours), 6, 3) + ours
+    kbps = struct.pack("!HHI", 8 + len(ours), 5, 4) + ours
+    remark = struct.pack("!HHI", 8 + len(ours), 6, 5) + b"\0\2" + ours[2:]
+    two = struct.pack("!HHI", 8 + 2 * len(ours), 6, 6) + 2 * ours
+    found = decode.read_meters(entry + kbps + remark + two + struct.pack("!HHI", 8, 6, 9))
+    assert found == {3: (100, 50), 4: (0, 0), 5: (0, 0), 6: (0, 0), 9: (0, 0)}
 
 
 def test_the_drops_of_a_meter_are_those_of_its_band() -> None:
@@ -174,7 +198,7 @@ def test_the_datapath_id_is_read() -> None:
 
 
 READERS: list[tuple[Callable[[bytes], object], bytes]] = [
-    (decode.read_flow_stats, as_reported(PLAIN) + REGISTER),
+    (read_all, as_reported(PLAIN) + REGISTER),
     (decode.read_ports, port(1) + port(2)),
     (decode.read_meters, struct.pack("!HHI", 24, 0, 3) + encode.meter_mod(0, 3, 100, 50, 1)[16:]),
     (decode.read_meter_drops, struct.pack("!IH6xIQQIIQQ", 3, 56, 0, 1000, 2000, 1, 0, 40, 5000)),
@@ -248,8 +272,7 @@ def test_a_removal_names_one_entry_exactly() -> None:
     assert read_match(written, 48, len(written))[0] == PLAIN.match
 
 
-@pytest.mark.parametrize(("table", "number"), [(None, 0xFF), (Table.FLOW, 3)])
-def test_a_removal_by_cookie_is_one_message_for_one_table_or_all(table: Table | None, number: int) -> None:
-    written = encode.flow_mod(RemoveMatching(table, (), 0x70000000000, 0xFFFFFF << 40), 1)
-    assert struct.unpack_from("!QQBB", written, 8) == (0x70000000000, 0xFFFFFF << 40, number, 3)
+def test_a_removal_by_cookie_is_one_message_for_one_table() -> None:
+    written = encode.flow_mod(RemoveMatching(Table.FLOW, (), 0x70000000000, 0xFFFFFF << 40), 1)
+    assert struct.unpack_from("!QQBB", written, 8) == (0x70000000000, 0xFFFFFF << 40, 3, 3)
     assert struct.unpack_from("!III", written, 8 + 24) == (0xFFFFFFFF,) * 3

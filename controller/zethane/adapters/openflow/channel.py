@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import cast
 
 import structlog
@@ -23,8 +24,9 @@ from zethane.adapters.openflow.hotpath import (
 )
 from zethane.errors import ChannelError
 from zethane.pipeline.change import Change, Installed
+from zethane.pipeline.tables import Table
 from zethane.pipeline.verified import Verified
-from zethane.service.switch import PortState, SwitchEvents
+from zethane.service.switch import MeterState, PortState, SwitchEvents
 
 _HEADER = struct.Struct("!BBHI")
 _HELLO, _ERROR, _ECHO_REQUEST, _ECHO_REPLY, _EXPERIMENTER, _FEATURES_REPLY = 0, 1, 2, 3, 4, 6
@@ -34,6 +36,9 @@ _BUNDLE_OPEN, _BUNDLE_COMMIT, _BUNDLE_DISCARD = 0, 4, 6
 _ONF_BUNDLE = (0x4F4E4600, 2300)
 _METER_ADD, _METER_MODIFY, _METER_DELETE = 0, 1, 2
 _PORT_DELETED = 1
+
+READ_SLICE = 64
+"""Entries that are read at a time before other work has its turn: about a millisecond."""
 
 _log = structlog.get_logger("zethane.openflow")
 
@@ -302,19 +307,39 @@ class Channel(asyncio.Protocol):
         await self._request(encode.barrier_request)
 
     async def read_tables(self) -> list[Installed]:
-        """Every entry of the switch. Raises ChannelError."""
-        return decode.read_flow_stats(await self._request(encode.flow_stats_request))
+        """Every entry of the pipeline's tables; what others have in other tables is not asked for.
 
-    async def set_meters(self, meters: dict[int, tuple[int, int]]) -> None:
-        """Make the meters be exactly these: id to (packets per second, burst). Raises ChannelError."""
+        Reading many entries gives way to other work again and again. Raises ChannelError.
+        """
+        # All are written before the first suspension: nothing that is sent later comes in between.
+        answers = [self._ask(partial(encode.flow_stats_request, table)) for table in Table]
+        found: list[Installed] = []
+        for answer in await asyncio.gather(*answers):
+            for entry in decode.read_flow_stats(answer):
+                found.append(entry)
+                if len(found) % READ_SLICE == 0:
+                    await asyncio.sleep(0)
+        return found
+
+    async def set_meters(
+        self, meters: Mapping[int, tuple[int, int]], stale: Collection[int] = ()
+    ) -> dict[int, MeterState]:
+        """Make meters be like this: id to (packets per second, burst); and remove the `stale` ones.
+
+        All others are left alone. Returns what was wrong. Raises ChannelError.
+        """
         present = decode.read_meters(await self._request(encode.meter_config_request))
+        wrong: dict[int, MeterState] = {}
         for meter, (rate, burst) in meters.items():
             if present.get(meter) != (rate, burst):
+                wrong[meter] = "altered" if meter in present else "missing"
                 command = _METER_MODIFY if meter in present else _METER_ADD
                 self._send(encode.meter_mod(command, meter, rate, burst, self._next_xid()))
-        for meter in present.keys() - meters.keys():
+        for meter in sorted(present.keys() & set(stale)):
+            wrong[meter] = "stale"
             self._send(encode.meter_mod(_METER_DELETE, meter, 0, 0, self._next_xid()))
         await self.barrier()
+        return wrong
 
     async def read_meter_drops(self) -> dict[int, int]:
         """Packets that each meter has left out since it was made. Raises ChannelError."""
@@ -332,9 +357,13 @@ class Channel(asyncio.Protocol):
     # requests and their answers
 
     async def _request(self, build: Callable[[int], bytes]) -> bytes:
+        return await self._ask(build)
+
+    def _ask(self, build: Callable[[int], bytes]) -> Coroutine[None, None, bytes]:
+        """Write a request now; the answer is to be awaited."""
         xid = self._next_xid()
         self._send(build(xid))
-        return await self._wait(xid, self._expect(xid))
+        return self._wait(xid, self._expect(xid))
 
     def _expect(self, xid: int) -> _Request:
         request = self._requests[xid] = _Request(self._loop.create_future())

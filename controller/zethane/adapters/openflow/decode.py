@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from zethane.adapters.openflow.oxm import UnreadableMatchError, read_field, read_match
+from zethane.adapters.openflow.oxm import UnreadableMatchError, match_bytes, read_field, read_match
 from zethane.errors import ChannelError
 from zethane.pipeline.change import Installed
 from zethane.pipeline.flow import (
@@ -32,6 +32,10 @@ _TYPE_LENGTH = struct.Struct("!HH")
 _METER = struct.Struct("!HHI")
 _METER_STATS = struct.Struct("!IH34x")
 _BAND = struct.Struct("!HHII")
+_BAND_SIZE = 16
+_BAND_DROP = 1
+_METER_FLAGS, _METER_STATS_FLAG = 2 | 4, 8
+"""OFPMF_PKTPS and OFPMF_BURST, which every meter of Zethane has; OFPMF_STATS, which changes nothing."""
 _CAUSE = struct.Struct("!xBxxI")
 _FLOW_MOD = 14
 _FLOW_MOD_START = struct.Struct("!Q8xBB")
@@ -77,9 +81,8 @@ def _parts(data: bytes, at: int, end: int, minimum: int) -> Iterator[tuple[int, 
         at += length
 
 
-def read_flow_stats(body: bytes) -> list[Installed]:
+def read_flow_stats(body: bytes) -> Iterator[Installed]:
     """The entries of one flow-stats reply. Raises ChannelError for bytes that are no list of entries."""
-    found = []
     at = 0
     while at < len(body):
         if len(body) - at < _ENTRY.size:
@@ -87,20 +90,18 @@ def read_flow_stats(body: bytes) -> list[Installed]:
         length = struct.unpack_from("!H", body, at)[0]
         if length < _ENTRY.size + 8 or at + length > len(body):
             raise ChannelError(f"flow stats: entry of {length} bytes")
-        found.append(_flow(body, at, at + length))
+        yield _flow(body, at, at + length)
         at += length
-    return found
 
 
 def _flow(body: bytes, at: int, end: int) -> Installed:
     _, table, sec, nsec, priority, idle, hard, flags, cookie, packets, octets = _ENTRY.unpack_from(body, at)
     age = sec + nsec / 1e9
     wanted: Match = ()
-    readable = False
+    raw = b""
     flow = None
     try:
         wanted, instructions = read_match(body, at + _ENTRY.size, end)
-        readable = True
         flow = Flow(
             Table(table),
             priority,
@@ -111,9 +112,13 @@ def _flow(body: bytes, at: int, end: int) -> Installed:
             notify_removed=bool(flags & _SEND_FLOW_REM),
             **_instructions(body, instructions, end),  # type: ignore[arg-type]  # one dict for several types
         )
-    except (UnreadableMatchError, _UnreadableError, PipelineError, ValueError, struct.error):
+    except UnreadableMatchError:
+        raw = match_bytes(body, at + _ENTRY.size, end)
+        if not raw:
+            raise ChannelError("flow stats: no match") from None
+    except (_UnreadableError, PipelineError, ValueError, struct.error):
         flow = None  # foreign: reported as such, and removed by the reconciliation
-    return Installed(table, priority, wanted, flow, age, packets, octets, readable, cookie)
+    return Installed(table, priority, wanted, flow, age, packets, octets, cookie, raw)
 
 
 def _instructions(data: bytes, at: int, end: int) -> dict[str, object]:
@@ -190,18 +195,19 @@ def read_ports(body: bytes) -> list[PortState]:
 
 
 def read_meters(body: bytes) -> dict[int, tuple[int, int]]:
-    """Meter id to (rate, burst) of one meter-config reply; meters that are not ours have (0, 0)."""
+    """Meter id to (rate, burst) of one meter-config reply; of a kind that Zethane never makes: (0, 0)."""
     meters = {}
     at = 0
     while at < len(body):
         if len(body) - at < _METER.size:
             raise ChannelError("meter configuration: truncated")
-        length, _flags, meter = _METER.unpack_from(body, at)
+        length, flags, meter = _METER.unpack_from(body, at)
         if length < _METER.size or at + length > len(body):
             raise ChannelError(f"meter configuration: entry of {length} bytes")
         rate = burst = 0
-        if length >= _METER.size + _BAND.size:
-            _, _, rate, burst = _BAND.unpack_from(body, at + _METER.size)
+        if length == _METER.size + _BAND_SIZE and flags & ~_METER_STATS_FLAG == _METER_FLAGS:
+            kind, _, *limits = _BAND.unpack_from(body, at + _METER.size)
+            rate, burst = limits if kind == _BAND_DROP else (0, 0)
         meters[meter] = (rate, burst)
         at += length
     return meters

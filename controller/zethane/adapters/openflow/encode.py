@@ -6,6 +6,7 @@ os-ken asks for an object with `ofproto`, `ofproto_parser` and `set_xid`; no eve
 from __future__ import annotations
 
 import ipaddress
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ from os_ken.ofproto import ofproto_v1_3 as ofp
 from os_ken.ofproto import ofproto_v1_3_parser as parser
 
 from zethane.net.mac import format_mac
-from zethane.pipeline.change import Add, Change, Remove, RemoveMatching
+from zethane.pipeline.change import Add, Change, Remove, RemoveMatching, RemoveRaw
 from zethane.pipeline.flow import (
     Action,
     FinTimeout,
@@ -116,8 +117,8 @@ def _change(change: Change) -> Any:
     if isinstance(change, Remove):
         return _delete(ofp.OFPFC_DELETE_STRICT, change.table, change.match, priority=change.priority)
     if isinstance(change, RemoveMatching):
-        table = ofp.OFPTT_ALL if change.table is None else change.table
-        return _delete(ofp.OFPFC_DELETE, table, change.match, cookie=change.cookie, cookie_mask=change.cookie_mask)
+        kept = {"cookie": change.cookie, "cookie_mask": change.cookie_mask}
+        return _delete(ofp.OFPFC_DELETE, change.table, change.match, **kept)
     raise PipelineError(f"no message for {change!r}")
 
 
@@ -134,9 +135,27 @@ def _delete(command: int, table: int, wanted: Match, **fields: int) -> Any:
     )
 
 
+_RAW_REMOVAL = struct.Struct("!BBHI QQBBHHHIIIHxx")
+_BUNDLE_ADD = struct.Struct("!BBHIIII2xH")
+_ONF_BUNDLE_ADD = (0x4F4E4600, 2301)
+
+
 def flow_mod(change: Change, xid: int) -> bytes:
     """One change as a flow-mod."""
+    if isinstance(change, RemoveRaw):
+        return _raw_removal(change, xid)
     return _finish(_change(change), xid)
+
+
+def _raw_removal(change: RemoveRaw, xid: int) -> bytes:
+    """A strict removal by a match that os-ken need not understand."""
+    size = _RAW_REMOVAL.size + len(change.raw)
+    head = _RAW_REMOVAL.pack(
+        VERSION, ofp.OFPT_FLOW_MOD, size, xid,
+        0, 0, change.table, ofp.OFPFC_DELETE_STRICT, 0, 0, change.priority,
+        ofp.OFP_NO_BUFFER, ofp.OFPP_ANY, ofp.OFPG_ANY, 0,
+    )  # fmt: skip  # in the order of the wire, a line per structure
+    return head + change.raw
 
 
 def bundle_control(bundle: int, kind: int, xid: int) -> bytes:
@@ -147,6 +166,11 @@ def bundle_control(bundle: int, kind: int, xid: int) -> bytes:
 
 def bundle_add(bundle: int, change: Change, xid: int) -> bytes:
     """One change inside a bundle."""
+    if isinstance(change, RemoveRaw):
+        inner = _raw_removal(change, xid)
+        size = _BUNDLE_ADD.size + len(inner)
+        head = (VERSION, ofp.OFPT_EXPERIMENTER, size, xid, *_ONF_BUNDLE_ADD, bundle, _BUNDLE_FLAGS)
+        return _BUNDLE_ADD.pack(*head) + inner
     message = parser.ONFBundleAddMsg(_DATAPATH, bundle, _BUNDLE_FLAGS, _change(change), properties=[])
     return _finish(message, xid)
 
@@ -171,11 +195,9 @@ def port_description_request(xid: int) -> bytes:
     return _finish(parser.OFPPortDescStatsRequest(_DATAPATH, 0), xid)
 
 
-def flow_stats_request(xid: int) -> bytes:
-    """Ask for all entries of all tables."""
-    request = parser.OFPFlowStatsRequest(
-        _DATAPATH, 0, ofp.OFPTT_ALL, ofp.OFPP_ANY, ofp.OFPG_ANY, 0, 0, parser.OFPMatch()
-    )
+def flow_stats_request(table: int, xid: int) -> bytes:
+    """Ask for all entries of a table."""
+    request = parser.OFPFlowStatsRequest(_DATAPATH, 0, table, ofp.OFPP_ANY, ofp.OFPG_ANY, 0, 0, parser.OFPMatch())
     return _finish(request, xid)
 
 

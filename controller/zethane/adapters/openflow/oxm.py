@@ -86,6 +86,15 @@ def _value(name: str, body: bytes, has_mask: bool) -> FieldMatch:
     return FieldMatch(name, value & mask, mask)
 
 
+def match_bytes(data: bytes, at: int, end: int) -> bytes:
+    """The match structure at `at` with its padding, as it is; empty if there is none that could be sent back."""
+    if end - at < _HEADER.size:
+        return b""
+    kind, length = struct.unpack_from("!HH", data, at)
+    padded = at + (length + 7) // 8 * 8
+    return data[at:padded] if kind == 1 and length >= _HEADER.size and padded <= end else b""
+
+
 def read_match(data: bytes, at: int, end: int) -> tuple[Match, int]:
     """The match structure at `at`, in canonical form, and where the padded structure ends.
 

@@ -1,0 +1,1 @@
+"""Fuzzing: a target per parser of foreign bytes, run by Hypothesis, over a corpus, and by a coverage-guided fuzzer."""

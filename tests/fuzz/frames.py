@@ -1,0 +1,127 @@
+"""Targets: what hosts send, as frames."""
+
+from __future__ import annotations
+
+from fakes.frames import FIN_ACK, Host, ethernet, ip
+from fuzz import reference
+from fuzz.target import Target
+from zethane.net.flowkey import TCP, FlowKey, Packet, parse_frame
+from zethane.net.neighbour import build_answer, parse_question
+from zethane.pipeline.flow import match
+from zethane.pipeline.simulate import Simulator
+from zethane.pipeline.tables import Table
+from zethane.pipeline.verified import Verified, key_fields, key_of, verified_flow
+
+ALICE = Host(2, "02:00:00:00:00:15", "10.0.0.21", "2001:db8::21")
+WEB = Host(3, "02:00:00:00:00:11", "10.0.0.11", "2001:db8::11")
+ALICE6 = Host(2, ALICE.mac, "2001:db8::21")
+WEB6 = Host(3, WEB.mac, "2001:db8::11")
+OWN_MAC = bytes.fromhex("0200000000fe")
+
+
+def seed_frames() -> dict[str, bytes]:
+    """A frame of every kind that the parsers tell apart."""
+    request = ALICE.udp(WEB, 40000, 53)
+    return {
+        "tcp-syn": ALICE.tcp(WEB, 40000, 443),
+        "tcp-data": ALICE.tcp(WEB, 40000, 443, 0x18, b"GET / HTTP/1.0\r\n\r\n"),
+        "tcp-fin": WEB.tcp(ALICE, 443, 40000, FIN_ACK),
+        "tcp-ipv6": ALICE6.tcp(WEB6, 40000, 443),
+        "udp": request,
+        "udp-ipv6": ALICE6.udp(WEB6, 40000, 53),
+        "sctp": ethernet(ALICE.mac, WEB.mac, *ip(ALICE.ip, WEB.ip, 132, b"\x9c\x40\x16\x63" + bytes(16))),
+        "echo": ALICE.echo(WEB),
+        "echo-reply": WEB.echo(ALICE, reply=True),
+        "echo-ipv6": ALICE6.echo(WEB6),
+        "unreachable": WEB.unreachable(ALICE, request),
+        "gre": ethernet(ALICE.mac, WEB.mac, *ip(ALICE.ip, WEB.ip, 47, b"\0\0\x08\0" + bytes(8))),
+        "arp": ALICE.arp(WEB.ip),
+        "arp-reply": ALICE.arp(WEB.ip, operation=2),
+        "arp-probe": ALICE.arp(WEB.ip, sender="0.0.0.0"),  # noqa: S104  # an ARP probe, not a listener
+        "solicitation": ALICE6.solicitation(WEB6.ip),
+        "solicitation-probe": ALICE6.solicitation(WEB6.ip, sender="::"),
+    }
+
+
+def check_frame(data: bytes) -> None:
+    """The key agrees with the reference's, and a per-flow rule for the key matches the very packet."""
+    packet, seen = parse_frame(data), reference.read(data)
+    if packet is None:
+        assert not _should_be_read(seen), f"not read: {reference.text(seen.fields)}" if seen else ""
+        return
+    assert seen is not None, f"read although it is cut off: {packet}"
+    assert seen.plain, f"read although its ports are not certain: {packet}"
+    assert (packet.key.src, packet.key.dst) == reference.addresses(seen.fields)
+    assert packet.key.proto == seen.fields["ip_proto"]
+    assert (packet.eth_dst, packet.eth_src) == (data[:6], data[6:12])
+    assert packet.flags == (seen.fields["tcp_flags"] if packet.key.proto == TCP else 0)
+    if packet.error_about is not None:
+        _check_error(packet, seen)
+        return
+    _check_key(packet.key)
+    _check_rule(packet.key, seen.fields)
+
+
+def _should_be_read(seen: reference.Seen | None) -> bool:
+    """Whether the reference is sure of all that a flow's key needs."""
+    if seen is None or not seen.plain:
+        return False
+    proto = seen.fields["ip_proto"]
+    name = {1: "icmpv4", 58: "icmpv6"}.get(proto)
+    if name is None:
+        return proto != 0
+    return seen.fields[f"{name}_type"] in reference.ECHO[proto] and seen.fields[f"{name}_code"] == 0
+
+
+def _check_key(key: FlowKey) -> None:
+    """A key is the same after a way through a match, and its reverse's reverse is itself."""
+    assert key.reverse().reverse() == key
+    assert key_of(match(**key_fields(key))) == key
+
+
+def _check_rule(key: FlowKey, fields: dict[str, int]) -> None:
+    """The simulator takes the packet by the rule that would be written for it, and none for the other direction."""
+    rule = verified_flow(Verified(key, 5, 9, 2, 3, 1), notify=False)
+    packet = {**fields, "metadata": 5 << 40 | 9 << 16, "reg0": 2, "reg1": 3}
+    assert Simulator([rule]).run_from(Table.FLOW, packet).path == [rule]
+    if key.reverse() != key:
+        back = verified_flow(Verified(key.reverse(), 5, 9, 2, 3, 1), notify=False)
+        assert not Simulator([back]).run_from(Table.FLOW, packet).path
+
+
+def _check_error(packet: Packet, seen: reference.Seen) -> None:
+    """The flow that an ICMP error is about is the one that the reference reads from what it quotes."""
+    about, inner = packet.error_about, seen.quoted
+    assert about is not None
+    assert inner is not None, f"an error about {about}, which it does not quote"
+    assert (about.src, about.dst) == reference.addresses(inner.fields)
+    assert about.proto == inner.fields["ip_proto"]
+    assert all(
+        inner.fields.get(name, value) == value for name, value in key_fields(about).items() if "code" not in name
+    )
+
+
+def check_neighbour(data: bytes) -> None:
+    """A question never names another than its sender, and its answer is an answer to it alone."""
+    question = parse_question(data)
+    if question is None:
+        return
+    assert question.mac == data[6:12]
+    assert len(question.sender) == len(question.target) in (4, 16)
+    if len(question.target) == 4:
+        assert data[12:22] == bytes.fromhex("0806 0001 0800 06 04 0001")
+        assert (data[22:28], data[28:32], data[38:42]) == (question.mac, question.sender, question.target)
+    else:
+        assert data[12:14] == b"\x86\xdd"
+        assert (data[20], data[21], data[54], data[55]) == (58, 255, 135, 0)
+        assert (data[22:38], data[62:78]) == (question.sender, question.target)
+    answer = build_answer(question, OWN_MAC)
+    assert len(answer) >= 60
+    assert (answer[:6], answer[6:12]) == (question.mac, OWN_MAC)
+    assert parse_question(answer) is None
+
+
+TARGETS = (
+    Target("frame", check_frame, seed_frames, 256),
+    Target("neighbour", check_neighbour, seed_frames, 256),
+)

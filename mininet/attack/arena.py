@@ -1,0 +1,276 @@
+"""The running network in which attacks are tried: its hosts, taps on all cables, and what is permitted there."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, TypeVar
+
+import httpx
+
+from attack.capture import Tap
+from attack.cast import Cast, Permit
+from attack.evidence import Evidence
+from attack.namespace import inside
+from attack.scenario import NotHereError
+from attack.trial import Trial
+from lab.errors import LabError
+from lab.host import RunningHost
+from lab.login import LoginResult, login_all
+from lab.network import PORTAL, LabNetwork
+from lab.prober import Agent
+from lab.shell import run
+from lab.verdicts import sampled_ports
+from zethane.app.topology import Topology
+from zethane.policy.matrix import services_of
+
+T = TypeVar("T")
+
+SETTLE = 0.25
+"""Seconds from an attack's last frame until the captures are read: a frame crosses the network in a few ms."""
+PROBE = 2.5
+"""Seconds that a permitted connection may take to be set up and used."""
+
+
+class Arena:
+    """A network with everybody logged in who can; a context manager. `network` is up already."""
+
+    def __init__(self, network: LabNetwork, topology: Topology, cast: Cast) -> None:
+        self.network = network
+        self.topology = topology
+        self.cast = cast
+        self.protected = not network.unprotected
+        self.sessions: dict[str, LoginResult] = {}
+        self._stack = ExitStack()
+        self._taps: dict[str, Tap] = {}
+        self._ports: dict[str, Tap] = {}
+        self._trunks: list[Tap] = []
+        self._agents: dict[str, Agent] = {}
+
+    def __enter__(self) -> Arena:
+        try:
+            self._open_taps()
+            if self.protected:
+                self.network.start_controller()
+                self.network.start_portal()
+                self.log_in()
+            self._start_agents()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def _open_taps(self) -> None:
+        for name, host in self.network.hosts.items():
+            self._taps[name] = inside(host.pid, lambda: Tap("eth0"))
+            self._ports[name] = Tap(self.port_of(name))
+        for link in self.network.network.links:
+            self._trunks += [Tap(self.network.port(*end)) for end in (link.a, link.b)]
+        for tap in (*self._taps.values(), *self._ports.values(), *self._trunks):
+            self._stack.callback(tap.close)
+
+    def _start_agents(self) -> None:
+        """Every host serves all that any rule names, so that silence is the network's."""
+        services = services_of(self.topology.policy)
+        wanted = sorted(
+            {(one.proto, port) for one in services if one.proto != "icmp" for port in sampled_ports(one, services)}
+        )
+        for name, host in self.network.hosts.items():
+            if name != PORTAL:
+                self._agents[name] = agent = Agent(host)
+                self._stack.callback(agent.close)
+                addresses = [str(address) for address in host.addresses]
+                failed = agent.ask("serve", addresses=addresses, services=wanted).result(30)["failed"]
+                if failed:
+                    raise LabError(f"{name} cannot serve {'; '.join(failed[:5])}")
+
+    # Who and where
+
+    def host(self, name: str) -> RunningHost:
+        """A host by its name."""
+        return self.network.host(name)
+
+    def mac(self, name: str) -> str:
+        """A host's MAC address."""
+        number = self._place(name).mac
+        return ":".join(f"{byte:02x}" for byte in number.to_bytes(6, "big"))
+
+    def ip(self, name: str, version: int = 4) -> str:
+        """A host's first address of an IP version. Raises NotHereError."""
+        try:
+            return str(self.host(name).address(version))
+        except LookupError:
+            raise NotHereError(f"{name} has no IPv{version} address") from None
+
+    def _place(self, name: str) -> Any:
+        described = self.network.network
+        return described.portal if name == PORTAL else described.hosts[name]
+
+    def port_of(self, name: str) -> str:
+        """The name of the interface at the switch that a host's cable ends at."""
+        place = self._place(name)
+        return self.network.port(place.switch, place.port)
+
+    @property
+    def portal_port(self) -> int:
+        """The TCP port of the portal."""
+        portal = self.network.network.portal
+        if portal is None:
+            raise NotHereError("the network has no portal")
+        return portal.tcp_port
+
+    def tap(self, name: str) -> Tap:
+        """The raw socket at a host's interface."""
+        return self._taps[name]
+
+    def inside(self, name: str, do: Callable[[], T]) -> T:
+        """Call a function in a host's network namespace."""
+        return inside(self.host(name).pid, do)
+
+    # Sessions
+
+    def log_in(self, *names: str) -> None:
+        """Log in these hosts, or all that can. Raises LabError."""
+        hosts = [host for name, host in self.network.hosts.items() if host.login and (not names or name in names)]
+        failures: list[LabError] = []
+
+        def done(_: RunningHost, result: LoginResult | LabError) -> None:
+            if isinstance(result, LabError):
+                failures.append(result)
+
+        self.sessions.update({result.host: result for result in login_all(hosts, self.network.portal_urls, done)})
+        if failures:
+            raise failures[0]
+
+    def api(self, method: str, path: str, **body: Any) -> Any:
+        """Ask the controller's API. Raises LabError."""
+        if self.network.controller is None:
+            raise LabError("there is no controller to ask")
+        transport = httpx.HTTPTransport(uds=str(self.network.controller.socket))
+        with httpx.Client(transport=transport, base_url="http://controller/v1", timeout=5) as client:
+            try:
+                answer = client.request(method, path, json=body or None)
+            except httpx.HTTPError as error:
+                raise LabError(f"the controller's API did not answer {path}: {error!r}") from None
+            if path == "/health":
+                return answer.json()
+            if not answer.is_success:
+                raise LabError(f"the controller's API answered {path} with {answer.status_code}: {answer.text[:200]}")
+            return answer.json() if "json" in answer.headers["content-type"] else answer.text
+
+    # Evidence
+
+    def forget(self) -> None:
+        """Begin anew: what the taps hold belongs to something else."""
+        for tap in (*self._taps.values(), *self._ports.values(), *self._trunks):
+            tap.drain()
+            tap.missed()
+
+    def counters(self) -> dict[str, float]:
+        """The controller's counters by name; none without one."""
+        if not self.protected:
+            return {}
+        lines = [line.split() for line in self.api("GET", "/metrics").splitlines() if not line.startswith("#")]
+        return {name.removeprefix("zethane_"): float(value) for name, value in lines}
+
+    def log_size(self) -> int:
+        """Where the decision log ends now."""
+        controller = self.network.controller
+        return controller.decisions.stat().st_size if controller and controller.decisions.exists() else 0
+
+    def records(self, since: int) -> list[Mapping[str, Any]]:
+        """The decision log's records behind an offset."""
+        controller = self.network.controller
+        if controller is None or not controller.decisions.exists():
+            return []
+        with controller.decisions.open("rb") as log:
+            log.seek(since)
+            return [json.loads(line) for line in log.read().splitlines()]
+
+    def evidence(self, trial: Trial, since: int, before: Mapping[str, float]) -> Evidence:
+        """All that is known after an attempt; `since` and `before` are log_size() and counters() ahead of it."""
+        received = {name: tap.drain() for name, tap in self._taps.items()}
+        sent = {name: tap.drain() for name, tap in self._ports.items()}
+        fabric = [frame for tap in self._trunks for frame in tap.drain()]
+        missed = sum(tap.missed() for tap in (*self._taps.values(), *self._ports.values(), *self._trunks))
+        after = self.counters()
+        grown = {name: value - before.get(name, 0.0) for name, value in after.items()}
+        return Evidence(trial.marks, received, sent, fabric, trial.observed, self.records(since), grown, missed)
+
+    # What is permitted
+
+    def probe(self, permit: Permit, version: int = 4, *, timeout: float = PROBE) -> tuple[bool, str]:
+        """Whether a new connection of this kind can be set up and used, and in a word how it went."""
+        told = self._agents[permit.source].ask(
+            "probe",
+            proto=permit.proto,
+            source=self.ip(permit.source, version),
+            target=self.ip(permit.target, version),
+            port=permit.port,
+            timeout=timeout,
+        )
+        answer = told.result(timeout + 10)
+        return bool(answer["answered"]), str(answer["detail"])
+
+    def cut_off(self) -> list[str]:
+        """Permitted connections that do not work: the honest pair's, over every IP version that both have."""
+        service = self.cast.service
+        versions = sorted({address.version for address in self.host(service.source).addresses})
+        failed = []
+        for version in versions:
+            answered, detail = self.probe(service, version)
+            if not answered:
+                kind = f"{service.source} → {service.target} {service.proto}/{service.port} over IPv{version}"
+                failed.append(f"{kind} was cut off ({detail})")
+        return failed
+
+    # The machinery around an attempt
+
+    def neutral(self) -> None:
+        """Before an attempt: bridges that learn forget where they saw whom."""
+        if not self.protected:
+            for name in self.network.network.switches:
+                run(["ovs-appctl", "fdb/flush", self.network.bridge(name)])
+
+    @contextmanager
+    def knowing(self, host: str, *others: str) -> Iterator[None]:
+        """A host whose kernel knows the others' MAC addresses without having to ask."""
+        known = [(address, self.mac(other)) for other in others for address in self.host(other).addresses]
+        versions = {address.version for address in self.host(host).addresses}
+        known = [(address, mac) for address, mac in known if address.version in versions]
+        self._neighbours(host, [f"neigh replace {ip} lladdr {mac} dev eth0 nud permanent" for ip, mac in known])
+        try:
+            yield
+        finally:
+            self._neighbours(host, [f"neigh del {ip} dev eth0" for ip, _ in known])
+
+    @contextmanager
+    def mtu(self, size: int) -> Iterator[None]:
+        """Every cable takes IP packets of this size."""
+        self._set_mtu(size)
+        try:
+            yield
+        finally:
+            self._set_mtu(1500)
+
+    def _set_mtu(self, size: int) -> None:
+        taps = (*self._ports.values(), *self._trunks)
+        run(["ip", "-batch", "-"], text_in="".join(f"link set dev {tap.interface} mtu {size}\n" for tap in taps))
+        for host in self.network.hosts.values():
+            done = host.run(["ip", "link", "set", "dev", "eth0", "mtu", str(size)])
+            if done.returncode:
+                raise LabError(f"{host.name}: the MTU cannot be {size}: {done.stderr.strip()}")
+
+    def _neighbours(self, host: str, lines: Sequence[str]) -> None:
+        done = self.host(host).run(["ip", "-batch", "-"], text_in="\n".join(lines) + "\n")
+        if done.returncode:
+            raise LabError(f"{host}: ip neigh failed: {done.stderr.strip()[-300:]}")
+
+    def settle(self) -> None:
+        """Wait until frames on their way have arrived."""
+        time.sleep(SETTLE)

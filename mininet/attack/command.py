@@ -1,0 +1,152 @@
+"""`./run attack`: attacks on a running network, watched with captures, and what came of them."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from attack.arena import Arena
+from attack.cast import Cast, choose
+from attack.runner import Result, run_scenario
+from attack.scenario import NotHereError, Scenario
+from attack.scenarios import ATTACKS
+from attack.view import print_summary, report, results_table, scenarios_table
+from lab.command import EXIT_DONE, EXIT_INPUT, EXIT_NO, load, require_writable
+from lab.errors import LabError, Terminated
+from lab.interrupts import Interrupts
+from lab.network import LabNetwork
+from zethane.app.topology import Topology
+from zethane.errors import InputError, Problem
+
+DEFAULT_TOPOLOGY = "campus"
+"""Several switches, and both IP versions on every host."""
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def attack(
+    topology: Annotated[str, typer.Argument(help="A topology's folder, or a name in topologies/.")] = DEFAULT_TOPOLOGY,
+    only: Annotated[list[str] | None, typer.Option("--only", metavar="NAME", help="This attack; repeatable.")] = None,
+    group: Annotated[list[str] | None, typer.Option("--group", help="The attacks of a group; repeatable.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="The attacks that take no time.")] = False,
+    unprotected: Annotated[
+        bool,
+        typer.Option("--unprotected", help="Without Zethane: every attack has to succeed, else it proves nothing."),
+    ] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the results here.")] = None,
+    listing: Annotated[bool, typer.Option("--list", help="Show the attacks and try none.")] = False,
+) -> None:
+    """Attack a network from its hosts; exit status 0 only if nothing got through."""
+    console = Console()
+    interrupts = Interrupts()
+    try:
+        with interrupts.installed():
+            scenarios = _select(only or (), group or (), quick=quick)
+            if listing:
+                console.print(scenarios_table(scenarios))
+                raise typer.Exit(EXIT_DONE)
+            if json_file is not None:
+                require_writable(json_file)
+            run = Run(console, interrupts, load(topology), json_file, unprotected=unprotected)
+            status = run.go(scenarios)
+    except InputError as error:
+        for problem in error.problems:
+            typer.echo(str(problem), err=True)
+        status = EXIT_INPUT
+    except (LabError, OSError) as error:
+        typer.echo(f"The attacks stopped: {error}", err=True)
+        status = EXIT_NO
+    except KeyboardInterrupt:
+        status = 128 + signal.SIGINT
+    except Terminated as terminated:
+        status = 128 + terminated.signum
+    raise typer.Exit(status)
+
+
+def _select(only: Sequence[str], groups: Sequence[str], *, quick: bool) -> list[Scenario]:
+    """The scenarios asked for. Raises InputError."""
+    try:
+        selected = ATTACKS.select(only, groups, quick=quick)
+    except LookupError as error:
+        raise InputError([Problem("attack", str(error.args[0]))]) from None
+    if not selected:
+        raise InputError([Problem("attack", "none of these attacks is quick")])
+    return selected
+
+
+def _cast(topology: Topology) -> Cast:
+    """Who plays which part. Raises InputError for a topology in which nothing can be attacked."""
+    try:
+        return choose(topology)
+    except NotHereError as missing:
+        raise InputError([Problem(str(topology.folder), f"nothing to attack here: {missing}")]) from None
+
+
+class Run:
+    """One network, and attacks on it one after the other."""
+
+    def __init__(
+        self, console: Console, interrupts: Interrupts, topology: Topology, json_file: Path | None, *, unprotected: bool
+    ) -> None:
+        self._console = console
+        self._interrupts = interrupts
+        self._topology = topology
+        self._json_file = json_file
+        self._protected = not unprotected
+        self._cast = _cast(topology)
+
+    def go(self, scenarios: Sequence[Scenario]) -> int:
+        """Build, attack, show; the exit status."""
+        started = time.monotonic()
+        results = self._attack(scenarios)
+        self._console.print(results_table(results, protected=self._protected))
+        self._console.print()
+        print_summary(self._console, results, time.monotonic() - started, protected=self._protected)
+        if self._json_file is not None:
+            told = report(results, self._topology.folder.name, protected=self._protected)
+            self._json_file.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        good = all(result.as_wanted(protected=self._protected) for result in results)
+        return EXIT_DONE if good else EXIT_NO
+
+    def _attack(self, scenarios: Sequence[Scenario]) -> list[Result]:
+        assert self._topology.network is not None  # noqa: S101 - go() has looked
+        how = "" if self._protected else ", without Zethane"
+        with self._bar() as bar:
+            task = bar.add_task(f"{self._topology.folder.name}: building the network{how}", total=len(scenarios))
+            results = []
+            with self._network() as network, Arena(network, self._topology, self._cast) as arena:
+                for scenario in scenarios:
+                    bar.update(task, description=scenario.name)
+                    results.append(run_scenario(arena, scenario))
+                    bar.advance(task)
+                bar.update(task, description=f"{self._topology.folder.name}: taking the network down")
+            bar.update(task, description=f"{self._topology.folder.name}{how}")
+        return results
+
+    def _network(self) -> LabNetwork:
+        assert self._topology.network is not None  # noqa: S101 - go() has looked
+        return LabNetwork(
+            self._topology.network,
+            self._topology.folder,
+            unprotected=not self._protected,
+            interrupts=self._interrupts,
+        )
+
+    def _bar(self) -> Progress:
+        return Progress(
+            SpinnerColumn(finished_text="[green]✓"),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=self._console,
+        )

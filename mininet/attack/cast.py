@@ -62,7 +62,8 @@ def choose(topology: Topology) -> Cast:
     service = _service(topology, permits)
     others = [name for name in topology.hosts if name not in (*strangers, service.source, service.target)]
     insider = _insider(others, service.target, permits)
-    victim = _victim(topology, [name for name in others if name != insider], insider, permits)
+    candidates = [name for name in topology.hosts if name not in (*strangers, insider)]
+    victim = _victim(topology, candidates, others, insider, permits)
     honest = (service.source, service.target)
     ordered = sorted(permits, key=lambda permit: (permit.source, permit.target) != honest)
     return Cast(service.source, service.target, service, insider, victim, strangers[0], tuple(ordered))
@@ -99,17 +100,19 @@ def _insider(others: Sequence[str], server: str, permits: Sequence[Permit]) -> s
     return min(able, key=lambda name: (all(permit.target != server for permit in rights[name]), len(rights[name])))
 
 
-def _victim(topology: Topology, others: Sequence[str], insider: str, permits: Sequence[Permit]) -> str:
-    """Whom the insider may not reach; best a server on another switch that may not reach the insider either."""
+def _victim(
+    topology: Topology, candidates: Sequence[str], others: Sequence[str], insider: str, permits: Sequence[Permit]
+) -> str:
+    """Whom the insider may not reach; best a third party: a server elsewhere that may not reach the insider either."""
     reached = {permit.target for permit in permits if permit.source == insider}
     reaching = {permit.source for permit in permits if permit.target == insider}
-    apart = [name for name in others if name not in reached]
+    apart = [name for name in candidates if name not in reached]
     if not apart:
         raise NotHereError(f"{insider} may reach every host: there is no victim")
     served = {permit.target for permit in permits}
     here = topology.hosts[insider].switch
 
-    def merit(name: str) -> tuple[bool, bool, bool]:
-        return name not in reaching, name in served, topology.hosts[name].switch != here
+    def merit(name: str) -> tuple[bool, bool, bool, bool]:
+        return name in others, name not in reaching, name in served, topology.hosts[name].switch != here
 
     return max(apart, key=merit)

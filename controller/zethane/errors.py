@@ -3,7 +3,8 @@
 ZethaneError
 ├── InputError        a file or an argument is wrong; carries one Problem per finding; exit status 2
 ├── SessionError      a session cannot be started, changed or found
-│   └── AddressInUse  another live session holds the address
+│   ├── AddressInUse  another live session, or the network itself, holds the address
+│   └── PortRefusal   the port, its VLAN or its limits do not allow it; carries the reason for the decision log
 ├── AuthenticationError  a proof of identity was refused
 ├── ChannelError      an OpenFlow peer broke the protocol, or a request to it failed
 └── CapacityError     a bound was reached; the request is refused, nothing else suffers
@@ -49,7 +50,15 @@ class SessionError(ZethaneError):
 
 
 class AddressInUse(SessionError):  # noqa: N818  # says what is the case, as the standard library's own do
-    """Another live session holds the address that this one claims."""
+    """Another live session, or the network itself, holds the address that this one claims."""
+
+
+class PortRefusal(SessionError):  # noqa: N818  # says what happened
+    """The port does not allow this session or address; `reason` is the word for it in the decision log."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        self.reason = reason
+        super().__init__(message)
 
 
 class AuthenticationError(ZethaneError):

@@ -37,12 +37,13 @@ def tcp_segment(sport: int, dport: int, flags: int, data: bytes = b"") -> bytes:
 
 
 class Host:
-    """One end of a conversation in a test: its MAC, addresses and port."""
+    """One end of a conversation in a test: its MAC, addresses, port, and the VLAN that it is tagged with there."""
 
-    def __init__(self, port: int, mac_text: str, *addresses: str) -> None:
+    def __init__(self, port: int, mac_text: str, *addresses: str, vlan: int = 0) -> None:
         self.port = port
         self.mac = mac_text
         self.addresses = addresses
+        self.vlan = vlan
 
     @property
     def ip(self) -> str:

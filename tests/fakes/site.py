@@ -94,7 +94,7 @@ class Site:
 
     def endpoint(self, host: Host, switch: str = "s1", address: str | None = None) -> Endpoint:
         dpid = self.switches[switch].dpid
-        attachment = Attachment(dpid, host.port, 0, int.from_bytes(mac(host.mac), "big"))
+        attachment = Attachment(dpid, host.port, host.vlan, int.from_bytes(mac(host.mac), "big"))
         return Endpoint(attachment, packed(address or host.ip))
 
     def login(self, host: Host, principal: Principal, switch: str = "s1") -> Session:

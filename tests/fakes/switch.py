@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Collection, Mapping, Sequence
 
 from zethane.net.flowkey import ETH_ARP, ETH_IPV4, ETH_IPV6, ICMP, ICMPV6, SCTP, TCP, UDP
+from zethane.net.vlan import tagged
 from zethane.pipeline.change import Add, Change, Installed, Remove, RemoveMatching
 from zethane.pipeline.flow import EntryKey, Flow, Match
 from zethane.pipeline.simulate import Outcome, Simulator
@@ -76,8 +77,8 @@ class FakeSwitch:
     def install(self, direction: Verified, *, notify: bool, lease: int) -> None:
         self.apply([Add(verified_flow(direction, notify=notify, lease=lease))])
 
-    def packet_out(self, port: int, frame: bytes) -> None:
-        self.delivered.append((port, frame))
+    def packet_out(self, port: int, frame: bytes, vlan: int = 0) -> None:
+        self.delivered.append((port, tagged(frame, vlan)))
 
     def commit(self, changes: Sequence[Change]) -> Awaitable[None]:
         self.apply(changes)
@@ -158,8 +159,9 @@ class FakeSwitch:
         last = outcome.last
         if outcome.to_controller and last is not None:
             metadata = outcome.fields.get("metadata", 0)
-            self._events.packet_in(self, PacketIn(port, last.table, last.cookie, metadata, frame))
-        self.delivered += [(out, frame) for out in outcome.ports]
+            sent_up = tagged(frame, outcome.fields["vlan_vid"] & ~VLAN_PRESENT)
+            self._events.packet_in(self, PacketIn(port, last.table, last.cookie, metadata, sent_up))
+        self.delivered += [(out, tagged(frame, vlan)) for out, vlan in zip(outcome.ports, outcome.vlans, strict=True)]
         return outcome
 
     def take(self) -> list[tuple[int, bytes]]:

@@ -26,7 +26,7 @@ from zethane.pipeline.verified import Verified
 PORTS = st.integers(0, 0xFFFF)
 CLASSES = st.integers(0, 0xFFFF)
 SESSIONS = st.integers(0, 2**24 - 1)
-REGISTERS = st.sampled_from(("reg0", "reg1", "reg2", "reg3"))
+REGISTERS = st.sampled_from(("reg0", "reg1", "reg2", "reg3", "reg4"))
 
 
 @st.composite
@@ -63,7 +63,13 @@ def matches(draw: st.DrawFn, table: Table) -> Match:
 
 
 def _actions(table: Table) -> st.SearchStrategy[Action]:
-    fields = {**{f"reg{number}": 32 for number in range(4)}, "eth_dst": 48, "vlan_vid": 13}
+    fields = {
+        **{f"reg{number}": 32 for number in range(5)},
+        "eth_dst": 48,
+        "vlan_vid": 13,
+        "metadata": 64,
+        "in_port": 32,
+    }
     inside: list[st.SearchStrategy[Action]] = [
         st.builds(ToController, PORTS),
         st.sampled_from(sorted(fields)).flatmap(

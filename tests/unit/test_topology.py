@@ -134,6 +134,16 @@ def test_a_login_in_no_segment_is_an_error(tmp_path: Path) -> None:
     assert found.startswith("network.yaml:4:57: hosts.web1.login.workload: principal workload:web1 is in no segment")
 
 
+def test_a_host_behind_a_tag_logs_in_to_a_segment_of_that_vlan(tmp_path: Path) -> None:
+    tagged = NETWORK.replace("{s1: {}}", "{s1: {ports: {7: {vlans: [20]}}}}")
+    tagged = tagged.replace("web1: {switch: s1,", "web1: {switch: s1, port: 7, vlan: 20,")
+    place = "network.yaml:4:37: hosts.web1.vlan"
+    for segment in ("web: {", "web: {vlan: 30, "):
+        folder = write(tmp_path, POLICY.replace("web: {", segment), network=tagged)
+        assert problems(folder) == [f"{place}: web1 is in segment web, which is not in VLAN 20 by {folder}/policy.yaml"]
+    assert load_topology(write(tmp_path, POLICY.replace("web: {", "web: {vlan: 20, "), network=tagged))
+
+
 def test_all_files_are_read_before_anything_is_said(tmp_path: Path) -> None:
     """One run shows what is wrong in each."""
     found = problems(write(tmp_path, policy="version: 2", identities="x: 1", network="y: 1"))

@@ -136,6 +136,9 @@ def _login(host: Host, document: Document[NetworkFile], directory: Directory, po
     if segment is None:
         message = f"{why.removeprefix('the ')}; expected exactly one segment of {policy.file}"
         return [document.problem(message, *path)]
+    if host.vlan not in (0, policy.segments[segment].vlan):
+        message = f"{login.name} is in segment {segment}, which is not in VLAN {host.vlan} by {policy.file}"
+        return [document.problem(message, "hosts", host.name, "vlan")]
     return []
 
 

@@ -67,6 +67,9 @@ class SessionEvent(str, Enum):
     NO_SEGMENT = "no-segment"
     NO_PORT = "no-port"
     CONFLICT = "conflict"
+    MAC_LIMIT = "mac-limit"
+    ADDRESS_NOT_ALLOWED = "address-not-allowed"
+    VLAN_NOT_ALLOWED = "vlan-not-allowed"
     # none began
     LOGIN_REFUSED = "login-refused"
 
@@ -86,5 +89,8 @@ class LoginRefusal(str, Enum):
     TOO_MANY_ATTEMPTS_ACCOUNT = "too-many-attempts-account"
     BUSY = "busy"
     ADDRESS_IN_USE = "address-in-use"
+    ADDRESS_NOT_ALLOWED = "address-not-allowed"
+    MAC_LIMIT = "mac-limit"
+    VLAN_NOT_ALLOWED = "vlan-not-allowed"
     NO_SESSION = "no-session"
     CAPACITY = "capacity"

@@ -234,8 +234,11 @@ class Builder:
         interfaces = self._interfaces(place, entry.ip, name)
         mac = self._mac(place, entry, interfaces, name)
         login = self._login(name, entry.login) if entry.login else None
-        if entry.vlan and port and entry.vlan not in self._plan[entry.switch].used[port].vlans:
+        taken = self._plan[entry.switch].used[port] if port else None
+        if taken and entry.vlan and entry.vlan not in taken.vlans:
             self._problem((*place, "vlan"), f"port {port} of {entry.switch} takes no tag {entry.vlan}")
+        elif taken and not entry.vlan and not taken.untagged:
+            self._problem(place, f"port {port} of {entry.switch} takes tagged frames only; expected a vlan")
         return Host(name, entry.switch, port, mac, interfaces, login, entry.vlan or 0)
 
     def _server(self, name: str, entry: InfrastructureEntry) -> Infrastructure:

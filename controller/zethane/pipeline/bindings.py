@@ -14,6 +14,7 @@ from zethane.pipeline.addresses import destination_fields, source_fields
 from zethane.pipeline.fields import (
     EGRESS_PORT,
     EGRESS_SWITCH,
+    EGRESS_VLAN,
     FABRIC,
     OBJECT_CLASS,
     OBJECT_MASK,
@@ -21,6 +22,8 @@ from zethane.pipeline.fields import (
     SUBJECT_CLASS,
     SUBJECT_MASK,
     SUBJECT_SHIFT,
+    VLAN_MASK,
+    VLAN_SHIFT,
     Reason,
     cookie,
 )
@@ -51,9 +54,12 @@ def lease_seconds(ends: float, now: float) -> int:
 
 
 def source_binding(binding: Binding, switch: int, lease: int) -> Iterator[Flow]:
-    """Entries of `source`, per address: at the session's own switch by port, at others by the fabric bit."""
+    """Entries of `source`, per address: at the session's own switch by port and VLAN, at others by the fabric bit."""
     if switch == binding.switch:
-        place: dict[str, int | tuple[int, int]] = {"in_port": binding.attachment.port}
+        place: dict[str, int | tuple[int, int]] = {
+            "in_port": binding.attachment.port,
+            "metadata": (binding.attachment.vlan << VLAN_SHIFT, VLAN_MASK),
+        }
     else:
         place = {"metadata": (FABRIC, FABRIC)}
     for address in binding.addresses:
@@ -82,6 +88,7 @@ def destination_binding(binding: Binding, lease: int) -> Iterator[Flow]:
                 SetField(OBJECT_CLASS, binding.session_class),
                 SetField(EGRESS_SWITCH, binding.switch),
                 SetField(EGRESS_PORT, binding.attachment.port),
+                SetField(EGRESS_VLAN, binding.attachment.vlan),
             ),
             metadata=(binding.number << OBJECT_SHIFT, OBJECT_MASK),
             goto=Table.FLOW,

@@ -7,13 +7,22 @@ to one switch form a tree: loops in the links carry no loops of packets.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import networkx as nx
 
-from zethane.pipeline.fields import EGRESS_PORT, EGRESS_SWITCH, FABRIC, Reason, cookie
-from zethane.pipeline.flow import Flow, Output, OutputRegister, PushVlan, SetField, match
+from zethane.pipeline.fields import (
+    EGRESS_PORT,
+    EGRESS_SWITCH,
+    EGRESS_VLAN,
+    FABRIC,
+    VLAN_MASK,
+    VLAN_SHIFT,
+    Reason,
+    cookie,
+)
+from zethane.pipeline.flow import Action, Flow, Output, OutputRegister, PushVlan, SetField, match
 from zethane.pipeline.tables import VLAN_PRESENT, Priority, Table
 
 MAX_SWITCH = 4094
@@ -54,11 +63,13 @@ def next_hops(links: tuple[FabricLink, ...], switches: tuple[int, ...]) -> dict[
     return hops
 
 
-def forward_entries(switch: int, hops: Mapping[int, int]) -> Iterator[Flow]:
-    """The entries of `forward` on one switch: its own ports, and one pair per switch that can be reached."""
+def forward_entries(switch: int, hops: Mapping[int, int], vlans: Iterable[int] = ()) -> Iterator[Flow]:
+    """The entries of `forward` on one switch: its own ports, and one pair per switch that can be reached.
+
+    `vlans` are the tags that the switch's own ports take.
+    """
     why = cookie(0, 0, Reason.FORWARD)
-    own = match(**_to(switch))
-    yield Flow(Table.FORWARD, Priority.FORWARD, own, why, actions=(OutputRegister(EGRESS_PORT),))
+    yield from _own_ports(switch, sorted(vlans))
     for destination, port in sorted(hops.items()):
         tag = VLAN_PRESENT | destination
         yield Flow(
@@ -70,6 +81,24 @@ def forward_entries(switch: int, hops: Mapping[int, int]) -> Iterator[Flow]:
             actions=(PushVlan(), SetField("vlan_vid", tag), Output(port)),
         )
         yield Flow(Table.FORWARD, Priority.FORWARD, match(vlan_vid=tag), why, actions=(Output(port),))
+
+
+def _own_ports(switch: int, vlans: list[int]) -> Iterator[Flow]:
+    """Out of one of this switch's own ports, with the tag that the object has there.
+
+    A switch sends nothing out of the port where it came in, and that is right within a VLAN: what is behind the
+    port has carried it already. From one VLAN of a port into another it has not; there the port is forgotten.
+    """
+    why = cookie(0, 0, Reason.FORWARD)
+    for vlan in (0, *vlans):
+        push: tuple[Action, ...] = (PushVlan(), SetField("vlan_vid", VLAN_PRESENT | vlan)) if vlan else ()
+        out = (*push, OutputRegister(EGRESS_PORT))
+        to = {**_to(switch), EGRESS_VLAN: vlan}
+        if vlans:
+            within = match(**to, metadata=(vlan << VLAN_SHIFT, VLAN_MASK))
+            yield Flow(Table.FORWARD, Priority.FORWARD + 1, within, why, actions=out)
+            out = (SetField("in_port", 0), *out)
+        yield Flow(Table.FORWARD, Priority.FORWARD, match(**to), why, actions=out)
 
 
 def _to(switch: int) -> dict[str, int]:

@@ -128,6 +128,11 @@ def meter_text(meter: int) -> str:
     return f"{_METERS[meter % 4]} port {meter // 4 - 1}"
 
 
+def vlan_of(metadata: int) -> int:
+    """The VLAN in metadata; 0: none."""
+    return (metadata & VLAN_MASK) >> VLAN_SHIFT
+
+
 def parties(subject: int, obj: int) -> int:
     """Metadata with subject and object."""
     return subject << SUBJECT_SHIFT | obj << OBJECT_SHIFT

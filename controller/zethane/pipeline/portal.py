@@ -1,7 +1,7 @@
 """The way to the portal, open to everybody and leading nowhere else.
 
 A connection to the portal is verified like any other, but by place instead of session: its per-flow rules are
-bound to the port and the MAC it came from, so that the portal's peer address and port stand for one endpoint.
+bound to the port, the VLAN and the MAC it came from, so that the portal's peer address and port stand for one endpoint.
 They do not depend on a session, and live through login and logout.
 """
 
@@ -16,6 +16,7 @@ from zethane.pipeline.addresses import destination_fields, source_fields
 from zethane.pipeline.fields import (
     EGRESS_PORT,
     EGRESS_SWITCH,
+    EGRESS_VLAN,
     FABRIC,
     OBJECT_MASK,
     OBJECT_SHIFT,
@@ -23,6 +24,8 @@ from zethane.pipeline.fields import (
     PORTAL_NUMBER,
     SUBJECT_MASK,
     SUBJECT_SHIFT,
+    VLAN_MASK,
+    VLAN_SHIFT,
     Reason,
     cookie,
     parties,
@@ -114,17 +117,17 @@ def portal_rule() -> Iterator[Flow]:
 def portal_flow(key: FlowKey, client: Attachment, client_switch: int, switch: int) -> Iterator[Flow]:
     """Both directions of one connection to the portal, on one of the (at most two) switches it crosses.
 
-    The entries have to be on the client's switch (`in_port` bound) and on the portal's.
+    The entries have to be on the client's switch (bound to port and VLAN) and on the portal's.
     """
     local = switch == client_switch
     place: dict[str, int | tuple[int, int]] = {"in_port": client.port} if local else {}
-    origin = 0 if local else FABRIC
+    origin = client.vlan << VLAN_SHIFT if local else FABRIC
     yield Flow(
         Table.FLOW,
         Priority.FLOW_VERIFIED,
         match(
             **place,
-            metadata=(parties(0, PORTAL_NUMBER) | origin, PARTIES_MASK | FABRIC),
+            metadata=(parties(0, PORTAL_NUMBER) | origin, PARTIES_MASK | VLAN_MASK | FABRIC),
             eth_src=client.mac,
             **key_fields(key),
         ),
@@ -144,6 +147,7 @@ def portal_flow(key: FlowKey, client: Attachment, client_switch: int, switch: in
             SetField("eth_dst", client.mac),
             SetField(EGRESS_SWITCH, client_switch),
             SetField(EGRESS_PORT, client.port),
+            SetField(EGRESS_VLAN, client.vlan),
         ),
         goto=Table.FORWARD,
         idle_timeout=PORTAL_IDLE,

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from zethane.net.flowkey import ETH_ARP, ETH_IPV4, ETH_IPV6, ICMPV6, TCP, TCP_ACK, TCP_SYN
 from zethane.pipeline.fields import (
     DENY_METER,
     FABRIC,
+    VLAN_MASK,
+    VLAN_SHIFT,
     Reason,
     cookie,
     neighbour_meter,
     verify_meter,
 )
-from zethane.pipeline.flow import SAMPLE_LENGTH, FieldValue, Flow, Match, PopVlan, ToController, match
+from zethane.pipeline.flow import (
+    SAMPLE_LENGTH,
+    FieldMatch,
+    FieldValue,
+    Flow,
+    Match,
+    PopVlan,
+    SetField,
+    ToController,
+    match,
+)
 from zethane.pipeline.frames import odd_frames
 from zethane.pipeline.tables import VLAN_PRESENT, Priority, Table
 
+_UNTAGGED = FieldMatch("vlan_vid", 0, 0x1FFF)
 _GROUP_BIT = 1 << 40
 _NEIGHBOUR_SOLICITATION = 135
 
@@ -53,6 +67,36 @@ def _unverified(port: int, priority: Priority, wanted: Match) -> Flow:
 def _new_connection(eth_type: int) -> dict[str, FieldValue]:
     """TCP with SYN and without ACK: always verified, whatever rule its connection may have left."""
     return {"eth_type": eth_type, "ip_proto": TCP, "tcp_flags": (TCP_SYN, TCP_SYN | TCP_ACK)}
+
+
+def tagged_port(entries: Iterable[Flow], vlans: Iterable[int], *, untagged: bool) -> Iterator[Flow]:
+    """The entries of an edge port, for one that takes tags: each entry about untagged frames once per VLAN.
+
+    The tag is taken off, and its VLAN is in the metadata from there on: of what goes on to `source`, and of what
+    goes up to the controller.
+    """
+    wanted = tuple(vlans)
+    for flow in entries:
+        if _UNTAGGED not in flow.match:
+            yield flow
+            continue
+        if untagged:
+            yield flow
+        for vlan in wanted:
+            yield _tagged(flow, vlan)
+
+
+def _tagged(flow: Flow, vlan: int) -> Flow:
+    tag = FieldMatch("vlan_vid", VLAN_PRESENT | vlan, _UNTAGGED.mask)
+    found = tuple(tag if field == _UNTAGGED else field for field in flow.match)
+    if flow.goto is None and not flow.actions:
+        return replace(flow, match=found)
+    actions = flow.actions
+    if actions:  # they come before write-metadata
+        actions = (SetField("metadata", vlan << VLAN_SHIFT), *actions)
+    value, mask = flow.metadata or (0, 0)
+    written = None if flow.goto is None else (value | vlan << VLAN_SHIFT, mask | VLAN_MASK)
+    return replace(flow, match=found, actions=(PopVlan(), *actions), metadata=written)
 
 
 def trunk_port(port: int, number: int) -> Iterator[Flow]:
@@ -93,6 +137,12 @@ def misses() -> Iterator[Flow]:
             actions=(ToController(SAMPLE_LENGTH),) if sampled else (),
             meter=DENY_METER if sampled else None,
         )
+
+
+def still_tagged() -> Iterator[Flow]:
+    """A frame that reaches `source` with a tag had more than one (or a switch's and a host's): nobody's."""
+    wanted = match(vlan_vid=(VLAN_PRESENT, VLAN_PRESENT))
+    yield Flow(Table.SOURCE, Priority.SOURCE_TAGGED, wanted, cookie(0, 0, Reason.MALFORMED))
 
 
 def fabric_arrivals() -> Iterator[Flow]:

@@ -20,15 +20,19 @@ from zethane.pipeline.flow import (
     SetField,
     ToController,
 )
-from zethane.pipeline.tables import Table
+from zethane.pipeline.tables import VLAN_PRESENT, Table
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What happened to a packet: the entries it took, where it went out, and whether it went up."""
+    """What happened to a packet: the entries it took, where it went out, and whether it went up.
+
+    `vlans` are the VLAN ids of the tags that it had at each of the ports where it went out; 0: none.
+    """
 
     path: list[Flow] = field(default_factory=list)
     ports: list[int] = field(default_factory=list)
+    vlans: list[int] = field(default_factory=list)
     to_controller: bool = False
     fields: dict[str, int] = field(default_factory=dict)
 
@@ -83,11 +87,18 @@ def _apply(flow: Flow, outcome: Outcome) -> None:
         elif isinstance(action, PushVlan | PopVlan):
             fields["vlan_vid"] = 0
         elif isinstance(action, Output):
-            outcome.ports.append(action.port)
+            _send(outcome, action.port)
         elif isinstance(action, OutputRegister):
-            outcome.ports.append(fields.get(action.register, 0))
+            _send(outcome, fields.get(action.register, 0))
         elif isinstance(action, ToController):
             outcome.to_controller = True
     if flow.metadata is not None:
         value, mask = flow.metadata
         fields["metadata"] = fields.get("metadata", 0) & ~mask & ALL_BITS | value & mask
+
+
+def _send(outcome: Outcome, port: int) -> None:
+    """Out of a port, unless it is the one where the packet came in (OpenFlow 1.3.5 §5.12, output)."""
+    if port != outcome.fields.get("in_port"):
+        outcome.ports.append(port)
+        outcome.vlans.append(outcome.fields.get("vlan_vid", 0) & ~VLAN_PRESENT)

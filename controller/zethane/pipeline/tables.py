@@ -60,6 +60,7 @@ FIELD_BITS = {
     "reg1": 32,
     "reg2": 32,
     "reg3": 32,
+    "reg4": 32,
 }
 """Width of every field that the pipeline matches or sets."""
 
@@ -105,7 +106,7 @@ TABLES: dict[Table, TableDeclaration] = {
     ),
     Table.SOURCE: TableDeclaration(
         "the binding of a live session; writes subject",
-        frozenset(("in_port", "metadata", "eth_src", "eth_dst")) | _IP | _PORTS,
+        frozenset(("in_port", "metadata", "vlan_vid", "eth_src", "eth_dst")) | _IP | _PORTS,
         frozenset((Table.DESTINATION, Table.FLOW)),
     ),
     Table.DESTINATION: TableDeclaration(
@@ -125,7 +126,7 @@ TABLES: dict[Table, TableDeclaration] = {
     ),
     Table.FORWARD: TableDeclaration(
         "to the object's port, or through the fabric to its switch",
-        frozenset(("reg2", "vlan_vid", "metadata")),
+        frozenset(("reg2", "reg4", "vlan_vid", "metadata")),
         frozenset(),
         may_output=True,
     ),
@@ -146,6 +147,7 @@ class Priority(IntEnum):
     PORT_IP = 200
     PORT_STRANGE = 100
     # source
+    SOURCE_TAGGED = 400
     SOURCE_PORTAL = 300
     SOURCE_SESSION = 200
     # destination

@@ -18,7 +18,7 @@ _Index = dict[str, list[Rule]]
 class Finding:
     """One remark.
 
-    `code` names its kind: dead-rule, covered-rule, repeated-service, empty-segment or open-rule.
+    `code` names its kind: dead-rule, covered-rule, repeated-service, empty-segment, shared-vlan or open-rule.
     """
 
     code: str
@@ -35,6 +35,7 @@ def lint(policy: Policy, compiled: CompiledPolicy, population: Iterable[Principa
     people = list(population)
     found = [
         *_empty_segments(policy, people),
+        *_shared_vlans(policy),
         *_dead_rules(policy, compiled, people),
         *_covered_rules(policy),
         *_repeated_services(policy),
@@ -56,6 +57,20 @@ def _empty_segments(policy: Policy, people: Sequence[Principal]) -> Iterator[Fin
         if not any(segment.holds(principal) for principal in people):
             message = f"nobody can be in this segment: no identity has {segment}"
             yield _finding(policy, "empty-segment", message, segment.line, segment.column, f"segments.{name}")
+
+
+def _shared_vlans(policy: Policy) -> Iterator[Finding]:
+    """Two segments may have one VLAN, and must not rely on the policy where both are behind one legacy switch."""
+    first: dict[int, str] = {}
+    for name, segment in policy.segments.items():
+        if segment.vlan in first:
+            message = (
+                f"is in VLAN {segment.vlan} as {first[segment.vlan]} is: behind one legacy switch "
+                "their sessions reach each other without passing Zethane"
+            )
+            yield _finding(policy, "shared-vlan", message, segment.line, segment.column, f"segments.{name}")
+        elif segment.vlan:
+            first[segment.vlan] = name
 
 
 def _dead_rules(policy: Policy, compiled: CompiledPolicy, people: Sequence[Principal]) -> Iterator[Finding]:

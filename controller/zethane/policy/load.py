@@ -67,7 +67,7 @@ class _Loader:
                 )
             labels = tuple(sorted((selector.labels or {}).items()))
             place = self._document.place("segments", name, key=True)
-            segments[name] = Segment(name, labels, frozenset(selector.groups or ()), *place)
+            segments[name] = Segment(name, labels, frozenset(selector.groups or ()), *place, vlan=selector.vlan or 0)
         return segments
 
     def _named_services(self) -> None:

@@ -20,17 +20,23 @@ MAX_RULES = 4096
 MAX_SEGMENTS = 1024
 MAX_SERVICES = 1024
 MAX_TESTS = 4096
+MAX_VLAN = 4094
+"""Highest VLAN id (IEEE 802.1Q-2022 §9.6)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A named set of sessions: those with all of the labels and, if groups are named, one of the groups."""
+    """A named set of sessions: those with all of the labels and, if groups are named, one of the groups.
+
+    `vlan` is the VLAN that its sessions have where their port takes tagged frames; 0: none, they have no tag.
+    """
 
     name: str
     labels: tuple[tuple[str, str], ...]
     groups: frozenset[str]
     line: int = 1
     column: int = 1
+    vlan: int = 0
 
     def holds(self, principal: Principal) -> bool:
         """Whether the selector fits the principal. A selector that asks for nothing fits nobody."""
@@ -44,7 +50,7 @@ class Segment:
         parts = [f"{key}={value}" for key, value in self.labels]
         if self.groups:
             parts.append("group " + " or ".join(sorted(self.groups)))
-        return " and ".join(parts)
+        return " and ".join(parts) + (f"; VLAN {self.vlan} where tagged" if self.vlan else "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from zethane.document import Model
-from zethane.policy.model import MAX_RULES, MAX_SEGMENTS, MAX_SERVICES, MAX_TESTS
+from zethane.policy.model import MAX_RULES, MAX_SEGMENTS, MAX_SERVICES, MAX_TESTS, MAX_VLAN
 
 Name = Annotated[str, StringConstraints(max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 """A segment, a service, a group or a rule."""
@@ -21,10 +21,14 @@ Arrow = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\s>]+ *-> 
 
 
 class SelectorFile(Model):
-    """Who belongs to a segment: all of the labels, and one of the groups."""
+    """Who belongs to a segment: all of the labels, and one of the groups.
+
+    `vlan` is the tag that its sessions have behind ports which take tagged frames, such as those to a legacy switch.
+    """
 
     labels: Annotated[dict[LabelKey, LabelValue], Field(min_length=1, max_length=32)] | None = None
     groups: Annotated[tuple[Name, ...], Field(min_length=1, max_length=64)] | None = None
+    vlan: Annotated[int, Field(ge=1, le=MAX_VLAN)] | None = None
 
 
 class ConditionFile(Model):

@@ -6,15 +6,13 @@ a decision cannot race; what has to wait for a switch is a task that the caller 
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any
 
-from zethane.audit.reason import SessionEvent
-from zethane.errors import AddressInUse, SessionError
+from zethane.audit.reason import DenyReason, SessionEvent
+from zethane.errors import AddressInUse, PortRefusal, SessionError
 from zethane.identity.session import Endpoint, Session
-from zethane.net.mac import is_multicast
 from zethane.pipeline.bindings import MAX_LEASE
 from zethane.pipeline.fields import PORTAL_NUMBER, Reason, split_cookie
 from zethane.policy.model import Policy
@@ -22,9 +20,11 @@ from zethane.policy.principal import Principal
 from zethane.service.accounting import Accounting
 from zethane.service.denials import SAMPLED, denied
 from zethane.service.enforcement import Enforcement
+from zethane.service.journal import Denied
 from zethane.service.neighbours import Neighbours
 from zethane.service.points import Point
 from zethane.service.policy_in_force import Numbers, PolicyInForce
+from zethane.service.port_security import check_address, check_room, check_vlan, place_of, usable_point
 from zethane.service.portal_access import PortalAccess
 from zethane.service.sessions import Live
 from zethane.service.state import State
@@ -67,31 +67,55 @@ class Administrator:
 
     def _restore(self, session: Session, now: float) -> SessionEvent | None:
         """Take up one session; the reason if it cannot go on."""
-        attachment = session.attachment
-        point = self.state.fabric.points.get(attachment.dpid)
         place = self.state.policy.place(session.principal)
         if session.ends <= now:
             return SessionEvent.EXPIRED
+        attachment = session.attachment
+        point = self.state.fabric.points.get(attachment.dpid)
         if point is None or not point.is_edge(attachment.port):
             return SessionEvent.NO_PORT
         if place is None:
             return SessionEvent.NO_SEGMENT
         try:
-            self._enter(replace(session, segment=place[0]), place[1], point)
+            check_vlan(self.state.policy, place[0], attachment.vlan)
+            self._enter(replace(session, segment=place[0]), place[1], self._still_allowed(session))
+        except PortRefusal as refusal:
+            return SessionEvent(refusal.reason)
         except SessionError:
             return SessionEvent.CONFLICT
         return None
+
+    def _still_allowed(self, session: Session) -> Point:
+        """Hold a session of the last run against the ports as they are described now. Raises SessionError."""
+        fabric, attachment = self.state.fabric, session.attachment
+        point = place_of(fabric, attachment)
+        port = point.switch.port(attachment.port)
+        for address in session.addresses:
+            check_address(fabric, port, Endpoint(attachment, address))
+        check_room(self.state.sessions, port, attachment)
+        return point
 
     def start_session(
         self, endpoint: Endpoint, principal: Principal, methods: tuple[str, ...], device: str | None
     ) -> Session:
         """Bind a principal that has just proved itself. Raises AddressInUse, SessionError, CapacityError."""
+        try:
+            return self._start_session(endpoint, principal, methods, device)
+        except PortRefusal as refusal:
+            self._refused(endpoint, refusal.reason)
+            raise
+
+    def _start_session(
+        self, endpoint: Endpoint, principal: Principal, methods: tuple[str, ...], device: str | None
+    ) -> Session:
         state = self.state
         now = state.clock()
         place = state.policy.place(principal)
         if place is None:
             raise SessionError("the policy has no single segment for this principal")
-        point = self._usable(endpoint)
+        point = usable_point(state.fabric, endpoint)
+        check_vlan(state.policy, place[0], endpoint.attachment.vlan)
+        check_room(state.sessions, point.switch.port(endpoint.attachment.port), endpoint.attachment)
         here = state.sessions.at(endpoint.attachment)
         if here is not None and _same_principal(here.session.principal, principal):
             return self._renew(here, endpoint, principal, methods, place, now)
@@ -113,20 +137,12 @@ class Administrator:
         state.journal.session(SessionEvent.STARTED, session, "", now)
         return session
 
-    def _usable(self, endpoint: Endpoint) -> Point:
+    def _refused(self, endpoint: Endpoint, reason: str) -> None:
+        """Log and count what port security did not let in."""
         attachment = endpoint.attachment
-        point = self.state.fabric.points.get(attachment.dpid)
-        if point is None or not point.is_edge(attachment.port):
-            raise SessionError("no session can be at this port")
-        port = point.ports.get(attachment.port)
-        if port is None or not port.up:
-            raise SessionError("the port is down")
-        if is_multicast(attachment.mac) or attachment.mac == 0:
-            raise SessionError("not the MAC of a host")
-        address = ipaddress.ip_address(endpoint.address)
-        if address.is_multicast or address.is_unspecified or address.is_loopback or address.is_reserved:
-            raise SessionError("not the address of a host")
-        return point
+        switch = self.state.fabric.points[attachment.dpid].switch.name
+        mac = attachment.mac.to_bytes(6, "big")
+        self.state.deny(Denied(DenyReason(reason), switch, attachment.port, None, mac, None, None))
 
     def _make_room(self, endpoint: Endpoint, principal: Principal) -> None:
         """End what the new session replaces: another principal's at the same place, or its own that has moved."""
@@ -187,7 +203,11 @@ class Administrator:
 
     def claim_address(self, endpoint: Endpoint, number: int) -> Session:
         """Add an address to the session at the same attachment. Raises AddressInUse, SessionError."""
-        self._usable(endpoint)
+        try:
+            usable_point(self.state.fabric, endpoint)
+        except PortRefusal as refusal:
+            self._refused(endpoint, refusal.reason)
+            raise
         live = self.state.sessions.at(endpoint.attachment)
         if live is None or live.session.number != number:
             raise SessionError("the session is not at this place")
@@ -249,7 +269,10 @@ class Administrator:
     # policy
 
     async def use_policy(self, policy: Policy) -> list[Session]:
-        """Put a policy in force as one change per switch; the sessions that it has no segment for are ended."""
+        """Put a policy in force as one change per switch; the sessions that it has no place for are ended.
+
+        That is who fits no single segment now, or is tagged with another VLAN than that of the segment.
+        """
         state = self.state
         new = PolicyInForce(policy, self._numbers)
         now = state.clock()
@@ -257,14 +280,16 @@ class Administrator:
         for live in state.sessions:
             place = new.place(live.session.principal)
             if place is None:
-                homeless.append(live)
+                homeless.append((live, SessionEvent.NO_SEGMENT))
+            elif not new.allows_vlan(place[0], live.session.attachment.vlan):
+                homeless.append((live, SessionEvent.VLAN_NOT_ALLOWED))
             else:
                 moved.append((live, *place))
-        for live in homeless:
-            self.end(live, SessionEvent.NO_SEGMENT)
+        for live, why in homeless:
+            self.end(live, why)
         await self.enforcement.policy_changed(new, moved)
         state.journal.policy("loaded", policy.digest, "", now)
-        return [live.session for live in homeless]
+        return [live.session for live, _ in homeless]
 
     # SwitchEvents
 

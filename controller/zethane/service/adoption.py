@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from zethane.net.endpoint import Attachment
 from zethane.net.flowkey import ICMP, ICMPV6, FlowKey
 from zethane.pipeline.change import Installed
-from zethane.pipeline.fields import PORTAL_NUMBER, split_cookie
+from zethane.pipeline.fields import PORTAL_NUMBER, split_cookie, vlan_of
 from zethane.pipeline.flow import EntryKey, Flow
 from zethane.pipeline.portal import PORTAL_COOKIE, portal_flow
 from zethane.pipeline.tables import Priority, Table
@@ -116,15 +117,18 @@ class Adoption:
         fields = {name: value for name, value, _ in entry.match}
         to_portal = split_cookie(fields.get("metadata", 0))[1] == PORTAL_NUMBER
         first = key if to_portal else key.reverse()
-        if "in_port" in fields and not self._portal_access.adopt(
-            self._point, first, fields["in_port"], fields.get("eth_src", 0)
-        ):
+        if "in_port" in fields and not self._portal_access.adopt(self._point, first, self._client(fields)):
             return False
         connection = self._portal_access.connection(first)
         if connection is None:
             return False
         intended = portal_flow(first, connection.client, connection.switch, self._point.number)
         return any(flow.key == entry.flow.key and _same(entry.flow, flow) for flow in intended)
+
+    def _client(self, fields: dict[str, int]) -> Attachment:
+        """Where the client of a connection to the portal is, from the match of its rule."""
+        vlan = vlan_of(fields.get("metadata", 0))
+        return Attachment(self._point.switch.dpid, fields["in_port"], vlan, fields.get("eth_src", 0))
 
 
 def _same(found: Flow, intended: Flow) -> bool:

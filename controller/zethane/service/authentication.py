@@ -14,7 +14,7 @@ from math import ceil
 from typing import NoReturn
 
 from zethane.audit.reason import LoginRefusal
-from zethane.errors import AddressInUse, AuthenticationError, CapacityError, SessionError
+from zethane.errors import AddressInUse, AuthenticationError, CapacityError, PortRefusal, SessionError
 from zethane.identity.attempts import Attempts
 from zethane.identity.credential import Credential
 from zethane.identity.directory import Directory
@@ -149,6 +149,9 @@ class Authenticator:
             return self._facade.start_session(endpoint, principal, methods)
         except AddressInUse:
             self._record(endpoint, credential, LoginRefusal.ADDRESS_IN_USE)
+            raise
+        except PortRefusal as refusal:
+            self._record(endpoint, credential, LoginRefusal(refusal.reason), str(refusal))
             raise
         except SessionError as error:
             self._record(endpoint, credential, LoginRefusal.NO_SESSION, str(error))

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from zethane.audit.reason import DenyReason
 from zethane.audit.refused import why_refused
 from zethane.net.flowkey import parse_frame
+from zethane.net.vlan import untagged
 from zethane.pipeline.fields import Reason, split_cookie
 from zethane.service.journal import Denied
 from zethane.service.points import Point
+from zethane.service.port_security import takes_vlan
 from zethane.service.state import State
 from zethane.service.switch import PacketIn
 
@@ -34,7 +36,7 @@ def denied(state: State, point: Point, event: PacketIn, rule: int) -> Denied:
         obj = state.sessions.by_address.get(packet.key.dst)
     rule_id = state.policy.rule_ids.get(rule)
     return Denied(
-        reason=DenyReason.DENY_RULE if rule_id is not None else _reason(rule, event.frame),
+        reason=DenyReason.DENY_RULE if rule_id is not None else _reason(rule, point, event),
         switch=point.switch.name,
         port=event.port,
         key=packet.key if packet else None,
@@ -45,6 +47,11 @@ def denied(state: State, point: Point, event: PacketIn, rule: int) -> Denied:
     )
 
 
-def _reason(rule: int, frame: bytes) -> DenyReason:
+def _reason(rule: int, point: Point, event: PacketIn) -> DenyReason:
     """The word for the log; the table `port` leaves it to the sample to say what it refused."""
-    return why_refused(frame) if rule == Reason.REFUSED else SAMPLED[rule]
+    if rule != Reason.REFUSED:
+        return SAMPLED[rule]
+    vlan, frame = untagged(event.frame)
+    if not takes_vlan(point.switch.port(event.port), vlan):
+        return DenyReason.VLAN_NOT_ALLOWED
+    return why_refused(frame)

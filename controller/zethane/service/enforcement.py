@@ -183,8 +183,8 @@ class Enforcement:
     def links_changed(self) -> None:
         """Route around what is down; only the entries of `forward` that differ are written."""
         for point, old in self._state.fabric.route():
-            before = {flow.key: flow for flow in forward_entries(point.number, old)}
-            after = {flow.key: flow for flow in forward_entries(point.number, point.hops)}
+            before = {flow.key: flow for flow in forward_entries(point.number, old, point.vlans)}
+            after = {flow.key: flow for flow in forward_entries(point.number, point.hops, point.vlans)}
             self._send(point, difference(before, after))
 
     # reconciliation

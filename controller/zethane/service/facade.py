@@ -40,7 +40,8 @@ class ControllerFacade(Protocol):
 
         A live session of the same attachment and address ends or, for the same principal, is renewed; one of
         the same principal, MAC and address elsewhere ends (the host moved).
-        Raises AddressInUse, SessionError (no segment, or more than one, or an unusable port), CapacityError.
+        Raises AddressInUse, PortRefusal, SessionError (no segment, or more than one, or an unusable port),
+        CapacityError.
         """
 
     def claim_address(self, endpoint: Endpoint, number: int) -> Session:

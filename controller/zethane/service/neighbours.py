@@ -36,7 +36,7 @@ class Neighbours:
         if mac is None or point.channel is None:
             self._state.counters["neighbour_unanswered"] += 1
             return
-        point.channel.packet_out(event.port, build_answer(question, mac.to_bytes(6, "big")))
+        point.channel.packet_out(event.port, build_answer(question, mac.to_bytes(6, "big")), event.vlan)
         self._state.counters["neighbour_answered"] += 1
 
     def _known_mac(self, point: Point, event: PacketIn, question: Question) -> int | None:
@@ -46,7 +46,7 @@ class Neighbours:
         if portal is not None and question.target in portal.addresses:
             return portal.attachment.mac
         asker = self._state.sessions.at(
-            Attachment(point.switch.dpid, event.port, 0, int.from_bytes(question.mac, "big"))
+            Attachment(point.switch.dpid, event.port, event.vlan, int.from_bytes(question.mac, "big"))
         )
         if asker is None:
             return None

@@ -21,7 +21,7 @@ from zethane.pipeline.fields import (
 from zethane.pipeline.flow import EntryKey, Flow
 from zethane.pipeline.frames import fragments
 from zethane.pipeline.portal import Portal, portal_path, portal_rule
-from zethane.pipeline.ports import edge_port, fabric_arrivals, misses, trunk_port
+from zethane.pipeline.ports import edge_port, fabric_arrivals, misses, still_tagged, tagged_port, trunk_port
 from zethane.pipeline.rules import related_errors
 from zethane.pipeline.tables import Table
 from zethane.service.switch import PortState, SwitchChannel
@@ -67,6 +67,11 @@ class Point:
         """The switch's number in the fabric."""
         return self.switch.number
 
+    @property
+    def vlans(self) -> frozenset[int]:
+        """The tags that frames have at one of the switch's edge ports."""
+        return frozenset(vlan for port in self.switch.ports.values() for vlan in port.vlans)
+
     def is_edge(self, port: int) -> bool:
         """Whether hosts may be behind the port."""
         return self.switch.role(port) == "edge"
@@ -94,6 +99,10 @@ class Fabric:
             for link in network.links
         )
         self.portal = self._portal(network)
+        own = (network.portal, *network.infrastructure.values(), *network.uplinks.values())
+        # What no session can have: it belongs to the portal, a server or a router of the network.
+        self.own_macs = frozenset(one.mac for one in own if one is not None)
+        self.own_addresses = frozenset(i.ip.packed for one in own if one is not None for i in one.interfaces)
         self.route()
 
     @staticmethod
@@ -129,16 +138,20 @@ def standing_entries(point: Point, portal: Portal | None, policy: Iterable[Flow]
     """All that is intended for a switch apart from bindings and per-flow rules."""
     yield from misses()
     yield from fragments()
+    yield from still_tagged()
     yield from fabric_arrivals()
-    yield from forward_entries(point.number, point.hops)
+    yield from forward_entries(point.number, point.hops, point.vlans)
     yield from related_errors()
     yield from portal_rule()
     yield from policy
     if portal is not None:
         yield from portal_path(portal, point.number)
-    for port in sorted(point.ports):
-        role = point.switch.role(port)
-        yield from trunk_port(port, point.number) if role == "trunk" else edge_port(port)
+    for number in sorted(point.ports):
+        port = point.switch.port(number)
+        if port.role == "trunk":
+            yield from trunk_port(number, point.number)
+        else:
+            yield from tagged_port(edge_port(number), port.vlans, untagged=port.untagged)
 
 
 def binding_entries(binding: Binding, point: Point, ends: float, now: float) -> Iterator[Flow]:

@@ -73,6 +73,10 @@ class PolicyInForce:
             return None
         return segments[0], self._numbers[self.compiled.class_of(segments[0], principal.mfa)]
 
+    def allows_vlan(self, segment: str, vlan: int) -> bool:
+        """Whether a session of the segment may be tagged with this VLAN; without a tag (0) every one may be."""
+        return vlan in (0, self.policy.segments[segment].vlan)
+
     def may_reach(self, subject_class: int, object_class: int) -> bool:
         """Whether some rule lets one class open some flow to the other."""
         subject, obj = self._classes.get(subject_class), self._classes.get(object_class)

@@ -1,4 +1,4 @@
-"""Connections to the portal: open to all, and each tied to the port and MAC that it came from.
+"""Connections to the portal: open to all, and each tied to the port, VLAN and MAC that it came from.
 
 That tie is what makes a login trustworthy. The portal names the remote address and port of a connection, and
 the per-flow rule says at which port of which switch its packets come in, and where the answers have gone.
@@ -22,6 +22,7 @@ from zethane.pipeline.tables import Table
 from zethane.pipeline.verified import key_fields
 from zethane.service.journal import Denied
 from zethane.service.points import Point
+from zethane.service.port_security import has_room, takes_vlan
 from zethane.service.state import State
 from zethane.service.switch import FlowRemoved, PacketIn
 from zethane.service.verification import REINSTALL_AFTER
@@ -43,7 +44,7 @@ class PortalAccess:
     def __init__(self, state: State) -> None:
         self._state = state
         self._connections: dict[FlowKey, Connection] = {}
-        self._per_port: Counter[tuple[int, int]] = Counter()
+        self._per_place: Counter[tuple[int, int, int]] = Counter()
 
     def __len__(self) -> int:
         return len(self._connections)
@@ -82,24 +83,32 @@ class PortalAccess:
 
     def _accept(self, point: Point, event: PacketIn, packet: Packet, portal: Portal) -> bool:
         """Let a new connection in, or say why not."""
-        place = (point.switch.dpid, event.port)
-        mac = int.from_bytes(packet.eth_src, "big")
-        refusal: DenyReason | None = None
-        if not _is_syn(packet) or not point.is_edge(event.port):
-            refusal = DenyReason.NO_FLOW
-        elif is_multicast(mac) or mac == 0 or packet.key.src in portal.addresses:
-            refusal = DenyReason.MALFORMED
-        elif self._per_port[place] >= self._state.limits.portal_flows_per_port:
-            refusal = DenyReason.QUOTA
+        client = Attachment(point.switch.dpid, event.port, event.vlan, int.from_bytes(packet.eth_src, "big"))
+        refusal = self._refusal(point, client, packet)
         if refusal is not None:
             self._deny(point, event, refusal, packet)
             return False
-        client = Attachment(*place, 0, mac)
         connection = Connection(packet.key, client, point.number, self._state.clock())
         self._connections[packet.key] = connection
-        self._per_port[place] += 1
+        self._per_place[_place(client)] += 1
         self._install(connection, portal)
         return True
+
+    def _refusal(self, point: Point, client: Attachment, packet: Packet) -> DenyReason | None:
+        """Why there may be no new connection from this place; None if there may."""
+        state = self._state
+        port = point.switch.port(client.port)
+        if not _is_syn(packet) or not point.is_edge(client.port):
+            return DenyReason.NO_FLOW
+        if is_multicast(client.mac) or client.mac == 0 or packet.key.src in state.fabric.own_addresses:
+            return DenyReason.MALFORMED
+        if not takes_vlan(port, client.vlan):
+            return DenyReason.VLAN_NOT_ALLOWED
+        if not has_room(state.sessions, port, client):
+            return DenyReason.MAC_LIMIT
+        if self._per_place[_place(client)] >= state.limits.portal_flows_per_port:
+            return DenyReason.QUOTA
+        return None
 
     def _from_portal(self, point: Point, event: PacketIn, packet: Packet) -> None:
         connection = self._connections.get(packet.key.reverse())
@@ -111,7 +120,7 @@ class PortalAccess:
         channel = self._state.fabric.by_number[connection.switch].channel
         if channel is not None:
             frame = connection.client.mac.to_bytes(6, "big") + event.frame[6:]
-            channel.packet_out(connection.client.port, frame)
+            channel.packet_out(connection.client.port, frame, connection.client.vlan)
 
     def _refresh(self, connection: Connection, packet: Packet, portal: Portal) -> None:
         now = self._state.clock()
@@ -131,7 +140,7 @@ class PortalAccess:
         client = connection.client
         if int.from_bytes(packet.eth_src, "big") != client.mac:
             return False
-        at_client = (point.switch.dpid, event.port) == (client.dpid, client.port)
+        at_client = (point.switch.dpid, event.port, event.vlan) == _place(client)
         return at_client or point.switch.role(event.port) == "trunk"
 
     def flow_removed(self, event: FlowRemoved) -> None:
@@ -141,7 +150,7 @@ class PortalAccess:
 
     def ports_of(self, dpid: int) -> set[int]:
         """The ports of a switch that connections come from."""
-        return {port for switch, port in self._per_port if switch == dpid}
+        return {port for switch, port, _ in self._per_place if switch == dpid}
 
     def port_gone(self, dpid: int, port: int) -> None:
         """End the connections of a port."""
@@ -159,19 +168,20 @@ class PortalAccess:
     def _forget(self, key: FlowKey) -> None:
         connection = self._connections.pop(key, None)
         if connection is not None:
-            place = (connection.client.dpid, connection.client.port)
-            self._per_port[place] -= 1
-            if self._per_port[place] <= 0:
-                del self._per_port[place]
+            place = _place(connection.client)
+            self._per_place[place] -= 1
+            if self._per_place[place] <= 0:
+                del self._per_place[place]
 
-    def adopt(self, point: Point, key: FlowKey, port: int, mac: int) -> bool:
+    def adopt(self, point: Point, key: FlowKey, client: Attachment) -> bool:
         """Take over a connection that was found in its client's switch after a restart."""
         known = self._connections.get(key)
-        client = Attachment(point.switch.dpid, port, 0, mac)
+        if not takes_vlan(point.switch.port(client.port), client.vlan):
+            return False
         if known is not None:
             return known.client == client
         self._connections[key] = Connection(key, client, point.number, self._state.clock())
-        self._per_port[point.switch.dpid, port] += 1
+        self._per_place[_place(client)] += 1
         return True
 
     def connection(self, key: FlowKey) -> Connection | None:
@@ -182,6 +192,10 @@ class PortalAccess:
         key = packet.key if packet else None
         what = Denied(reason, point.switch.name, event.port, key, event.frame[6:12], None, None)
         self._state.deny(what)
+
+
+def _place(client: Attachment) -> tuple[int, int, int]:
+    return client.dpid, client.port, client.vlan
 
 
 def _is_syn(packet: Packet) -> bool:

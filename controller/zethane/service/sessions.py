@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -41,6 +42,7 @@ class SessionTable:
         self.by_number: dict[int, Live] = {}
         self.by_address: dict[bytes, Live] = {}
         self._by_attachment: dict[Attachment, Live] = {}
+        self._by_port: dict[tuple[int, int], dict[int, Live]] = defaultdict(dict)
         self._ends: list[tuple[float, int]] = []
 
     def __len__(self) -> int:
@@ -55,7 +57,7 @@ class SessionTable:
 
     def on_port(self, dpid: int, port: int) -> list[Live]:
         """The sessions of a port."""
-        return [live for place, live in self._by_attachment.items() if (place.dpid, place.port) == (dpid, port)]
+        return list(self._by_port.get((dpid, port), {}).values())
 
     def check_address(self, endpoint: Endpoint) -> None:
         """Raise AddressInUse if a session elsewhere holds the address."""
@@ -74,6 +76,7 @@ class SessionTable:
             raise AddressInUse("another session holds this address")
         self.by_number[session.number] = live
         self._by_attachment[session.attachment] = live
+        self._by_port[_port(session)][session.number] = live
         for address in session.addresses:
             self.by_address[address] = live
         heapq.heappush(self._ends, (session.ends, session.number))
@@ -99,6 +102,10 @@ class SessionTable:
         """Forget a session."""
         del self.by_number[live.session.number]
         del self._by_attachment[live.session.attachment]
+        port = _port(live.session)
+        del self._by_port[port][live.session.number]
+        if not self._by_port[port]:
+            del self._by_port[port]
         for address in live.session.addresses:
             del self.by_address[address]
 
@@ -115,3 +122,7 @@ class SessionTable:
     def next_end(self) -> float | None:
         """When the next session may end; None without sessions."""
         return self._ends[0][0] if self._ends else None
+
+
+def _port(session: Session) -> tuple[int, int]:
+    return session.attachment.dpid, session.attachment.port

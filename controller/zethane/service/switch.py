@@ -11,17 +11,26 @@ from typing import Literal, NamedTuple, Protocol
 
 from zethane.net.flowkey import FlowKey
 from zethane.pipeline.change import Change, Installed
+from zethane.pipeline.fields import vlan_of
 from zethane.pipeline.verified import Verified
 
 
 class PacketIn(NamedTuple):
-    """A packet that a switch sent up, with what the switch had worked out about it."""
+    """A packet that a switch sent up, with what the switch had worked out about it.
+
+    A tag of its edge port is not in the frame any more: `vlan` says what it was.
+    """
 
     port: int
     table: int
     cookie: int
     metadata: int
     frame: bytes
+
+    @property
+    def vlan(self) -> int:
+        """The VLAN that the packet was tagged with on the edge port where it came in; 0: it had no tag."""
+        return vlan_of(self.metadata)
 
 
 class FlowRemoved(NamedTuple):
@@ -61,8 +70,8 @@ class SwitchChannel(Protocol):
     def install(self, direction: Verified, *, notify: bool, lease: int) -> None:
         """The hot path: the per-flow rule for one direction of a flow."""
 
-    def packet_out(self, port: int, frame: bytes) -> None:
-        """Send a frame out of a port."""
+    def packet_out(self, port: int, frame: bytes, vlan: int = 0) -> None:
+        """Send an untagged frame out of a port, with a tag of this VLAN there if it is not 0."""
 
     def commit(self, changes: Sequence[Change]) -> Awaitable[None]:
         """Send all changes as one atomic, ordered bundle. Whatever is sent after this takes effect after it.

@@ -104,7 +104,7 @@ class Verifier:
         state.flows.add(flow)
         subject.opened += 1
         self._install(flow, subject, obj)
-        self._deliver(obj, event.frame)
+        self._deliver(subject, obj, event.frame)
         flow.count(FORWARD, 1, len(event.frame))
         state.counters["allowed"] += 1
         state.journal.allowed(flow, point.switch.name, verdict.rule_id or "", now)
@@ -135,7 +135,7 @@ class Verifier:
             flow.subject_class, flow.object_class = subject.session_class, obj.session_class
             self._install(flow, subject, obj)
             state.counters["reinstalled"] += 1
-        self._deliver(receiver, event.frame)
+        self._deliver(sender, receiver, event.frame)
         flow.count(direction, 1, len(event.frame))
 
     def _recall(self, packet: Packet, sender: Live, receiver: Live) -> tuple[LiveFlow, int] | None:
@@ -164,7 +164,7 @@ class Verifier:
             and _is_between(found, receiver, sender)
         )
         if fits:
-            self._deliver(receiver, event.frame)
+            self._deliver(sender, receiver, event.frame)
             self._state.counters["related"] += 1
         else:
             self._deny(point, event, DenyReason.UNRELATED_ERROR, packet, sender, receiver)
@@ -186,10 +186,15 @@ class Verifier:
             own.channel.install(back, notify=True, lease=0)
             own.channel.install(there, notify=True, lease=0)
 
-    def _deliver(self, receiver: Live, frame: bytes) -> None:
+    def _deliver(self, sender: Live, receiver: Live, frame: bytes) -> None:
+        """Send a packet to its receiver. Within a VLAN of one port it is there already, as for the switch itself."""
+        source, target = sender.session.attachment, receiver.session.attachment
+        if (source.dpid, source.port, source.vlan) == (target.dpid, target.port, target.vlan):
+            self._state.counters["not_sent_back"] += 1
+            return
         channel = self._state.point_of(receiver).channel
         if channel is not None:
-            channel.packet_out(receiver.session.attachment.port, frame)
+            channel.packet_out(target.port, frame, target.vlan)
 
     def _deny(
         self,

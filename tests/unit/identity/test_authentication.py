@@ -11,7 +11,7 @@ import pytest
 
 from fakes.portal_site import IDENTITIES, TOTP_KEY, PortalSite, at, directory
 from fakes.records import MemoryStore
-from zethane.errors import AddressInUse, AuthenticationError, CapacityError, SessionError
+from zethane.errors import AddressInUse, AuthenticationError, CapacityError, PortRefusal, SessionError
 from zethane.identity.attempts import AttemptLimits, Attempts, Rate
 from zethane.identity.credential import Credential
 from zethane.identity.totp import code_at
@@ -250,6 +250,7 @@ async def test_a_new_file_that_changes_nothing_for_them_lets_them_in(slow: Authe
     [
         (AddressInUse("taken"), "address-in-use", ""),
         (SessionError("the port is down"), "no-session", "the port is down"),
+        (PortRefusal("the port allows one card", "mac-limit"), "mac-limit", "the port allows one card"),
         (CapacityError("full"), "capacity", ""),
     ],
 )

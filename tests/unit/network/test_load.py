@@ -209,6 +209,8 @@ def test_hosts_share_a_port_that_is_declared_for_more_than_one_card():
     assert [(host.port, host.vlan) for host in hosts.values()] == [(7, 10), (7, 20)]
     assert "expected a number that nothing else has" in errors(SITE.replace("macs: 8, ", ""))[0]
     assert "takes no tag 30" in errors(SITE.replace("vlan: 20", "vlan: 30"))[0]
+    assert "takes tagged frames only; expected a vlan" in errors(SITE.replace("vlan: 20, ", ""))[0]
+    assert parse_network(SITE.replace("vlan: 20, ", "").replace("20]", "20], untagged: true"), "n.yaml")
 
 
 def test_servers_and_uplinks_have_ports_of_their_own_role():

@@ -35,14 +35,14 @@ def test_less_than_a_second_is_too_late_for_a_lease() -> None:
 def test_the_entries_of_a_session_where_it_is_attached() -> None:
     flows = [*source_binding(BINDING, 2, 60), *destination_binding(BINDING, 60)]
     assert render(flows).splitlines() == [
-        "source 200 eth_src=02:00:00:00:00:11,ip,in_port=3,ipv4_src=10.0.0.11 -> SetField(reg0,5)"
+        "source 200 eth_src=02:00:00:00:00:11,ip,in_port=3,ipv4_src=10.0.0.11,metadata=0x0/0xfff0 -> SetField(reg0,5)"
         " metadata:0x70000000000/0xffffff0000000000 destination hard=60 [7|0|binding]",
-        "source 200 eth_src=02:00:00:00:00:11,ipv6,in_port=3,ipv6_src=2001:db8::11 -> SetField(reg0,5)"
-        " metadata:0x70000000000/0xffffff0000000000 destination hard=60 [7|0|binding]",
+        "source 200 eth_src=02:00:00:00:00:11,ipv6,in_port=3,ipv6_src=2001:db8::11,metadata=0x0/0xfff0 ->"
+        " SetField(reg0,5) metadata:0x70000000000/0xffffff0000000000 destination hard=60 [7|0|binding]",
         "destination 200 eth_dst=02:00:00:00:00:11,ip,ipv4_dst=10.0.0.11 -> SetField(reg1,5) SetField(reg2,2)"
-        " SetField(reg3,3) metadata:0x70000/0xffffff0000 flow hard=60 [0|7|binding]",
+        " SetField(reg3,3) SetField(reg4,0) metadata:0x70000/0xffffff0000 flow hard=60 [0|7|binding]",
         "destination 200 eth_dst=02:00:00:00:00:11,ipv6,ipv6_dst=2001:db8::11 -> SetField(reg1,5) SetField(reg2,2)"
-        " SetField(reg3,3) metadata:0x70000/0xffffff0000 flow hard=60 [0|7|binding]",
+        " SetField(reg3,3) SetField(reg4,0) metadata:0x70000/0xffffff0000 flow hard=60 [0|7|binding]",
     ]
 
 

@@ -19,8 +19,12 @@ rules:
 ONE_MORE = ALL_TO_ALL + "  - {id: c, from: [one], to: [one], services: [tcp/22]}\n"
 
 
+MANY_CARDS = "{ports: {" + ", ".join(f"{port}: {{macs: 64}}" for port in range(2, 9)) + "}}"
+SITES = TWO_SWITCHES.replace("s1: {}, s2: {}", f"s1: {MANY_CARDS}, s2: {MANY_CARDS}")
+
+
 def fill(site: Site, count: int, first: int = 1) -> None:
-    """Sessions on the two edge switches in turn, of the two segments in turn, each on a port of its own."""
+    """Sessions on the two edge switches in turn, of the two segments in turn, spread over the ports."""
     for number in range(first, first + count):
         host = Host(1 + (number + 1) // 2 % 8 or 8, f"02:00:00:00:01:{number:02x}", f"10.0.1.{number}")
         host.port = 2 + number // 2 % 7
@@ -33,7 +37,7 @@ def sizes(site: Site) -> dict[str, int]:
 
 
 async def test_the_entries_of_a_core_switch_do_not_grow_with_sessions() -> None:
-    site = await Site(TWO_SWITCHES, ALL_TO_ALL).start()
+    site = await Site(SITES, ALL_TO_ALL).start()
     empty = sizes(site)["s3"]
     fill(site, 40)
     assert sizes(site)["s3"] == empty
@@ -42,7 +46,7 @@ async def test_the_entries_of_a_core_switch_do_not_grow_with_sessions() -> None:
 
 @pytest.mark.parametrize("policy", [ALL_TO_ALL, ONE_MORE])
 async def test_a_session_adds_two_entries_per_address_however_many_there_are(policy: str) -> None:
-    site = await Site(TWO_SWITCHES, policy).start()
+    site = await Site(SITES, policy).start()
     fill(site, 8)
     before = sizes(site)
     fill(site, 8, first=9)
@@ -56,7 +60,7 @@ async def test_a_session_adds_two_entries_per_address_however_many_there_are(pol
 async def test_a_rule_adds_as_many_entries_with_sessions_as_without() -> None:
     added = []
     for count in (0, 30):
-        site = await Site(TWO_SWITCHES, ALL_TO_ALL).start()
+        site = await Site(SITES, ALL_TO_ALL).start()
         fill(site, count)
         before = site.s1.tables.keys() - {key for key in site.s1.tables if key[0] != Table.RULE}
         await site.use_policy(ONE_MORE)
@@ -69,7 +73,7 @@ async def test_sessions_that_nobody_here_may_talk_with_take_no_room() -> None:
     apart = ALL_TO_ALL.replace("to: [two]", "to: [one]").replace(
         "to: [one], services: [udp/53]", "to: [two], services: [udp/53]"
     )
-    site = await Site(TWO_SWITCHES, apart).start()
+    site = await Site(SITES, apart).start()
     site.login(Host(2, "02:00:00:00:02:01", "10.0.2.1"), Principal("workload", "here", labels=(("s", "one"),)), "s1")
     before = sizes(site)["s1"]
     site.login(Host(2, "02:00:00:00:02:02", "10.0.2.2"), Principal("workload", "there", labels=(("s", "two"),)), "s2")

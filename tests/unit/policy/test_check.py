@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from zethane.document import Place
+from zethane.errors import InputError
 from zethane.policy.check import Report, check
 from zethane.policy.compile import compile_policy
 from zethane.policy.explain import explain
@@ -84,6 +85,33 @@ def test_a_segment_nobody_can_be_in_is_remarked() -> None:
         "p:2:30: segments.b: nobody can be in this segment: no identity has group b [empty-segment]",
         "p:4:5: rule x: can never match: nobody can be in b [dead-rule]",
     ]
+
+
+def test_two_segments_may_share_a_vlan_and_it_is_remarked() -> None:
+    text = (
+        "version: 1\nsegments:\n  a: {labels: {n: a}, vlan: 20}\n  b: {labels: {n: b}, vlan: 20}\n"
+        "  c: {labels: {n: c}, vlan: 30}\nrules: []\n"
+    )
+    people = [Principal("workload", name, labels=(("n", name),)) for name in "abc"]
+    policy = parse_policy(text, "p")
+    (found,) = lint(policy, compile_policy(policy), people)
+    assert str(found) == (
+        "p:4:3: segments.b: is in VLAN 20 as a is: behind one legacy switch their sessions reach each other "
+        "without passing Zethane [shared-vlan]"
+    )
+
+
+@pytest.mark.parametrize("vlan", ["0", "4095", "'20'", "2.5"])
+def test_a_vlan_is_a_number_from_1_to_4094(vlan: str) -> None:
+    with pytest.raises(InputError, match=r"segments\.a\.vlan"):
+        parse_policy(f"version: 1\nsegments: {{a: {{labels: {{n: a}}, vlan: {vlan}}}}}\n", "p")
+
+
+def test_an_explanation_names_the_vlan_of_a_segment() -> None:
+    policy = parse_policy("version: 1\nsegments: {a: {labels: {n: a}, vlan: 20}}\n", "p")
+    who = Principal("workload", "w", labels=(("n", "a"),))
+    text = explain(policy, who, who, Service.parse("tcp/1")).view()["from"]["segments"]
+    assert text == [{"segment": "a", "because": "n=a; VLAN 20 where tagged"}]
 
 
 def test_a_careful_policy_gets_no_remarks() -> None:

@@ -73,7 +73,7 @@ def test_everything_wrong_is_said_at_once() -> None:
         (
             "version: 1\nsegments: {a: {label: {x: y}}}",
             "policy.yaml:2:16: segments.a.label: unknown key 'label'; did you mean 'labels'? "
-            "expected one of: groups, labels",
+            "expected one of: groups, labels, vlan",
         ),
         (
             "version: 1\nsegments: {a: {labels: {x: 017}}}",

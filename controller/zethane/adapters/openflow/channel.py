@@ -23,6 +23,7 @@ from zethane.adapters.openflow.hotpath import (
     write_verified,
 )
 from zethane.errors import ChannelError
+from zethane.net.vlan import tagged
 from zethane.pipeline.change import Change, Installed
 from zethane.pipeline.tables import Table
 from zethane.pipeline.verified import Verified
@@ -251,9 +252,9 @@ class Channel(asyncio.Protocol):
         """The per-flow rule for one direction of a flow."""
         self._send(write_verified(direction, self._next_xid(), notify=notify, lease=lease))
 
-    def packet_out(self, port: int, frame: bytes) -> None:
-        """Send a frame out of a port."""
-        self._send(write_packet_out(port, frame, self._next_xid()))
+    def packet_out(self, port: int, frame: bytes, vlan: int = 0) -> None:
+        """Send an untagged frame out of a port, with a tag of this VLAN there if it is not 0."""
+        self._send(write_packet_out(port, tagged(frame, vlan), self._next_xid()))
 
     def commit(self, changes: Sequence[Change]) -> asyncio.Task[None]:
         """Send all changes as one bundle. The task raises ChannelError, and nothing has changed then.

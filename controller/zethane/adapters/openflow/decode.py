@@ -62,7 +62,7 @@ _NX_OUTPUT_REG, _NX_FIN_TIMEOUT = 15, 19
 _ETH_VLAN = 0x8100
 _WHOLE_REGISTER = 31
 """Offset 0 and 32 bits, as `ofs_nbits` says it (Open vSwitch, nicira-ext.h)."""
-_REGISTERS = {0x00010004: "reg0", 0x00010204: "reg1", 0x00010404: "reg2", 0x00010604: "reg3"}
+_REGISTERS = {0x00010004 + 0x200 * number: f"reg{number}" for number in range(5)}
 
 
 class _UnreadableError(ValueError):

@@ -12,6 +12,7 @@ from fakes.openflow_peer import (
     ECHO_REQUEST,
     ERROR,
     EXPERIMENTER,
+    FLOW_MOD,
     FLOW_REMOVED,
     FLOW_STATS,
     MULTIPART_REPLY,
@@ -40,6 +41,7 @@ from zethane.pipeline.tables import Table
 from zethane.pipeline.verified import Verified
 
 _MAX_MESSAGE = 0xFFFF
+_DELETE_STRICT = 4
 _ENTRY = struct.Struct("!HBxIIHHHH4xQQQ")
 _KEYS = {
     "tcp": FlowKey(bytes((10, 0, 0, 21)), bytes((10, 0, 0, 11)), 6, 40000, 443),
@@ -173,18 +175,27 @@ def seed_flow_removeds() -> dict[str, bytes]:
 def check_flow_stats(data: bytes) -> None:
     """An entry that is ours is exactly what was read: written again, it reads the same."""
     try:
-        found = decode.read_flow_stats(data)
+        found = list(decode.read_flow_stats(data))
     except ChannelError:
         return
     assert len(found) * (_ENTRY.size + 8) <= len(data)
     for entry in found:
         names = [name for name, _, _ in entry.match]
-        assert entry.readable or entry.flow is None
+        assert not entry.raw or (entry.flow is None and entry.raw in data)
+        if entry.table in set(Table):
+            _check_removal(encode.flow_mod(entry.removal, 7))
         if entry.flow is None or len(set(names)) < len(names) or any(not mask for _, _, mask in entry.match):
             continue
         assert entry.flow.key == (entry.table, entry.priority, entry.match)
         (again,) = decode.read_flow_stats(as_reported(entry.flow))
         assert again.flow == entry.flow
+
+
+def _check_removal(written: bytes) -> None:
+    """Whatever a switch holds can be taken out of it again: strictly, and in one whole message."""
+    version, kind, length, xid = struct.unpack_from("!BBHI", written)
+    assert (version, kind, length, xid) == (4, FLOW_MOD, len(written), 7)
+    assert written[25] == _DELETE_STRICT
 
 
 def seed_flow_stats() -> dict[str, bytes]:

@@ -29,6 +29,7 @@ class DenyReason(str, Enum):
     NO_FLOW = "no-flow"
     UNRELATED_ERROR = "unrelated-error"
     SWITCH_AWAY = "switch-away"
+    WRONG_SWITCH = "wrong-switch"
     # frames
     MALFORMED = "malformed"
     FRAGMENT = "fragment"

@@ -29,15 +29,19 @@ class Accounting:
     def __init__(self, state: State) -> None:
         self._state = state
 
-    def flow_removed(self, key: FlowKey, subject: int, event: FlowRemoved) -> None:
-        """A direction of a flow that `subject` opened is gone from the subject's switch."""
+    def flow_removed(self, dpid: int, key: FlowKey, subject: int, event: FlowRemoved) -> None:
+        """A switch reports that a direction of a flow that `subject` opened is gone.
+
+        Only the subject's own switch is believed: a flow that another one could end here would stay in the switches
+        at its ends, unknown to a later change of the policy.
+        """
         flows = self._state.flows
         closing = flows.closing(key, subject)
-        if closing is not None and event.reason == REMOVED_DELETED:
-            self._closed(*closing, event)
-            return
         found = flows.find(key)
-        if found is not None and found[0].subject == subject:
+        if closing is not None and event.reason == REMOVED_DELETED:
+            if _is_at(closing[0], dpid):
+                self._closed(*closing, event)
+        elif found is not None and found[0].subject == subject and _is_at(found[0], dpid):
             self._direction_gone(*found, event)
 
     def settle(self, now: float) -> None:
@@ -88,3 +92,7 @@ class Accounting:
         state = self._state
         state.counters["flows_ended"] += 1
         state.journal.flow_ended(flow, state.policy.rule_ids.get(flow.rule), why, now)
+
+
+def _is_at(flow: LiveFlow, dpid: int) -> bool:
+    return flow.opened_by.attachment.dpid == dpid

@@ -35,6 +35,9 @@ from zethane.service.verification import Verifier
 LEASE_INTERVAL = 60.0
 """Seconds between looks for leases to renew: far less than half of MAX_LEASE."""
 
+MAX_PORTS = 1024
+"""Ports of a switch that are used; each has its entries and meters. What is at others cannot send anything."""
+
 Spawn = Callable[[Coroutine[Any, Any, None]], object]
 
 
@@ -303,22 +306,50 @@ class Administrator:
             state.counters["switches_refused"] += 1
             return False
         point.channel, point.ready, point.since = channel, False, state.clock()
-        point.ports = {port.number: port for port in ports}
+        self._take_ports(point, ports)
         state.journal.switch("connected", point.switch.name, "", state.clock())
         for number in self.portal_access.ports_of(channel.dpid):
             if number not in point.ports or not point.ports[number].up:
                 self.portal_access.port_gone(channel.dpid, number)
         self._ports_changed(point)
-        self._spawn(self._reconcile(point))
+        self._start_reconciling(point)
         return True
 
+    def _take_ports(self, point: Point, ports: Sequence[PortState]) -> None:
+        """The ports of a switch that has just connected; if there are too many, those that are described come first."""
+        ranked = sorted(ports, key=lambda port: (port.number not in point.switch.ports, port.number))
+        point.ports = {port.number: port for port in ranked[:MAX_PORTS]}
+        if len(ranked) > MAX_PORTS:
+            self._ignore_ports(point, len(ranked) - MAX_PORTS)
+
+    def _ignore_ports(self, point: Point, number: int) -> None:
+        """Nothing can come in at these: there are no entries for them."""
+        self.state.counters["ports_ignored"] += number
+        if not point.overfull:
+            point.overfull = True
+            detail = f"too many ports: {MAX_PORTS} are used"
+            self.state.journal.switch("error", point.switch.name, detail, self.state.clock())
+
+    def _start_reconciling(self, point: Point) -> None:
+        """One at a time for each switch, whatever it reports meanwhile: that is looked at afterwards."""
+        point.again = True
+        if not point.reconciling:
+            point.reconciling = True
+            self._spawn(self._reconcile(point))
+
     async def _reconcile(self, point: Point) -> None:
-        channel = point.channel
+        try:
+            while point.again and point.channel is not None:
+                point.again = False
+                await self._reconcile_once(point, point.channel)
+        finally:
+            point.reconciling = False
+
+    async def _reconcile_once(self, point: Point, channel: SwitchChannel) -> None:
         try:
             changes = await self.enforcement.reconcile(point)
         except Exception as error:  # noqa: BLE001  # whatever it is, this switch is not right: start over with it
-            if channel is not None:
-                channel.close(f"could not be reconciled: {type(error).__name__}: {error}")
+            channel.close(f"could not be reconciled: {type(error).__name__}: {error}")
             return
         self.state.journal.switch("reconciled", point.switch.name, f"{changes} changes", self.state.clock())
 
@@ -347,18 +378,23 @@ class Administrator:
         else:
             self._verifier.packet_in(point, event)
 
-    def flow_removed(self, channel: SwitchChannel, event: FlowRemoved) -> None:  # noqa: ARG002  # SwitchEvents names it
+    def flow_removed(self, channel: SwitchChannel, event: FlowRemoved) -> None:
         """A direction of a flow is gone from its subject's switch."""
         subject, obj, _ = split_cookie(event.cookie)
         if obj == PORTAL_NUMBER and subject == 0:
-            self.portal_access.flow_removed(event)
+            self.portal_access.flow_removed(channel.dpid, event)
         elif event.key is not None:
-            self.accounting.flow_removed(event.key, subject, event)
+            self.accounting.flow_removed(channel.dpid, event.key, subject, event)
 
     def port_status(self, channel: SwitchChannel, port: PortState, *, removed: bool) -> None:
         """A port changed: its sessions end when it goes down, and paths lead around it."""
         point = self.state.fabric.points[channel.dpid]
         known = point.ports.get(port.number)
+        if known == (None if removed else port):
+            return  # nothing has changed, however often a switch says so
+        if known is None and len(point.ports) >= MAX_PORTS:
+            self._ignore_ports(point, 1)
+            return
         if removed:
             point.ports.pop(port.number, None)
         else:
@@ -367,7 +403,7 @@ class Administrator:
             self.portal_access.port_gone(channel.dpid, port.number)
         self._ports_changed(point)
         if known is None and not removed:
-            self._spawn(self._reconcile(point))
+            self._start_reconciling(point)
 
     def _ports_changed(self, point: Point) -> None:
         for number in tuple(point.local):

@@ -45,6 +45,9 @@ class Point:
     `dropped` is what each meter had left out when it was last read, `suppressed` the sum that was logged, `metered`
     the meters that this controller has made there.
 
+    `reconciling` says that its tables are being made right, `again` that something has changed meanwhile,
+    `overfull` that it has more ports than are used, and that this was logged.
+
     `classes` counts its local sessions by class; `wanted` are the classes that those may have flows with.
     """
 
@@ -59,6 +62,9 @@ class Point:
     wanted: frozenset[int] = frozenset()
     hops: Mapping[int, int] = field(default_factory=dict)
     suppressed: int = 0
+    reconciling: bool = False
+    again: bool = False
+    overfull: bool = False
     dropped: dict[int, int] = field(default_factory=dict)
     metered: set[int] = field(default_factory=set)
 

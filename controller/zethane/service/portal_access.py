@@ -72,7 +72,7 @@ class PortalAccess:
         if connection is None:
             if not self._accept(point, event, packet, portal):
                 return
-        elif not self._is_from(connection, point, event, packet):
+        elif not self._is_from(connection, point, event, packet, portal):
             self._deny(point, event, DenyReason.ADDRESS_IN_USE, packet)
             return
         else:
@@ -116,6 +116,9 @@ class PortalAccess:
         if connection is None or portal is None:
             self._deny(point, event, DenyReason.NO_FLOW, packet)
             return
+        if point.number not in (portal.switch, connection.switch):
+            self._deny(point, event, DenyReason.WRONG_SWITCH, packet)
+            return
         self._refresh(connection, packet, portal)
         channel = self._state.fabric.by_number[connection.switch].channel
         if channel is not None:
@@ -135,17 +138,20 @@ class PortalAccess:
                 flows = portal_flow(connection.key, connection.client, connection.switch, number)
                 channel.apply([Add(flow) for flow in flows])
 
-    def _is_from(self, connection: Connection, point: Point, event: PacketIn, packet: Packet) -> bool:
-        """Whether a packet comes from the connection's own place; through the fabric, from its own MAC."""
+    def _is_from(self, connection: Connection, point: Point, event: PacketIn, packet: Packet, portal: Portal) -> bool:
+        """Whether a packet comes from the connection's own place; at the portal's switch, from its own MAC."""
         client = connection.client
         if int.from_bytes(packet.eth_src, "big") != client.mac:
             return False
         at_client = (point.switch.dpid, event.port, event.vlan) == _place(client)
-        return at_client or point.switch.role(event.port) == "trunk"
+        return at_client or (point.number == portal.switch and point.switch.role(event.port) == "trunk")
 
-    def flow_removed(self, event: FlowRemoved) -> None:
+    def flow_removed(self, dpid: int, event: FlowRemoved) -> None:
         """The rule of a connection is gone from the client's switch: the connection has ended."""
-        if event.key is not None and split_cookie(event.metadata)[1] == PORTAL_NUMBER:
+        if event.key is None or split_cookie(event.metadata)[1] != PORTAL_NUMBER:
+            return
+        connection = self._connections.get(event.key)
+        if connection is not None and connection.client.dpid == dpid:
             self._forget(event.key)
 
     def ports_of(self, dpid: int) -> set[int]:

@@ -52,6 +52,9 @@ class Verifier:
             self._deny(point, event, why_refused(event.frame), None, sender, receiver)
         elif sender is None or receiver is None:
             self._deny(point, event, DenyReason.SESSION_ENDED, packet, sender, receiver)
+        elif point.number not in (sender.switch, receiver.switch):
+            # Only the switches at both ends ask about a flow: another one speaks for hosts that are not its own.
+            self._deny(point, event, DenyReason.WRONG_SWITCH, packet, sender, receiver)
         elif packet.error_about is not None:
             self._related(point, event, packet, sender, receiver, packet.error_about)
         elif not _holds(sender, packet.key.src) or not _holds(receiver, packet.key.dst):

@@ -408,7 +408,8 @@ class Channel(asyncio.Protocol):
         )
         if request is not None and not request.answer.done():
             request.answer.set_exception(ChannelError(what))
-        self._events.refused(self, what)
+        if self._accepted:
+            self._events.refused(self, what)
 
     def _port_status(self, body: bytes) -> None:
         if len(body) < 8:

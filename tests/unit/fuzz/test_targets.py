@@ -23,7 +23,7 @@ def test_the_corpus_holds(target: Target, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
-@settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=25, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_a_target_holds(target: Target, data: st.DataObject) -> None:
     target.check(data.draw(inputs([seed for _, seed in target.corpus()], target.max_length)))

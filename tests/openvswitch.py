@@ -10,7 +10,10 @@ from typing import NamedTuple
 
 from zethane.net.mac import format_mac
 
-_STEP = re.compile(r"^ *(\d+)\. .*?priority (\d+)(?:, cookie (0x[0-9a-f]+))?$")
+_STEP = re.compile(r"^( *)(\d+)\. .*?priority (\d+)(?:, cookie (0x[0-9a-f]+))?$")
+
+_NESTED = 4
+"""Spaces in front of what an entry does; what a resubmit leads to has more."""
 
 _NAMES = {
     "eth_dst": "dl_dst",
@@ -40,11 +43,15 @@ class Step(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """The way of a packet: the entries in order, and what the last of them does, as Open vSwitch prints it."""
+    """The way of a packet: the entries in order, and what the last of them does, as Open vSwitch prints it.
+
+    `nested` are the entries that a resubmit led to on the way.
+    """
 
     steps: tuple[Step, ...]
     does: tuple[str, ...]
     text: str
+    nested: tuple[Step, ...] = ()
 
 
 class Bridge:
@@ -108,11 +115,16 @@ def read_trace(text: str) -> Trace:
     """The steps of `ofproto/trace`."""
     steps: list[Step] = []
     does: list[str] = []
+    nested: list[Step] = []
     for line in text.partition("\nFinal flow:")[0].splitlines():
         found = _STEP.match(line)
         if found:
-            steps.append(Step(int(found[1]), int(found[2]), int(found[3] or "0", 16)))
+            step = Step(int(found[2]), int(found[3]), int(found[4] or "0", 16))
+            if len(found[1]) >= _NESTED:
+                nested.append(step)
+                continue
+            steps.append(step)
             does = []
-        elif steps and line.startswith("    "):
+        elif steps and line.startswith("    ") and line[_NESTED] != " ":
             does.append(line.strip())
-    return Trace(tuple(steps), tuple(does), text)
+    return Trace(tuple(steps), tuple(does), text, tuple(nested))

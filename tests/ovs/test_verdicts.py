@@ -17,6 +17,7 @@ from strategies.policy import flows, members, policies, ports, read
 from zethane.audit.reason import SessionEvent
 from zethane.net.flowkey import ETH_IPV4, ETH_IPV6, ICMP, ICMPV6, SCTP, TCP, TCP_SYN, UDP
 from zethane.pipeline.fields import Reason
+from zethane.pipeline.flow import Flow
 from zethane.pipeline.simulate import Simulator
 from zethane.policy.compile import CompiledPolicy, SessionClass, compile_policy, simulate
 from zethane.policy.decide import Decision, decide
@@ -126,12 +127,17 @@ def check(lab: Lab, policy: Policy, principals: list[Principal], sent: list[Atte
     tables = Simulator(lab.site.admin.enforcement.intended(lab.site.point).values())
     for attempt in sent:
         trace = lab.bridge.trace(attempt.fields())
-        path = tables.run(attempt.fields()).path
-        assert trace.steps == tuple(Step(flow.table, flow.priority, flow.cookie) for flow in path), trace.text
+        outcome = tables.run(attempt.fields())
+        assert trace.steps == tuple(map(_step, outcome.path)), trace.text
+        assert trace.nested == ((_step(outcome.sampled_by),) if outcome.sampled_by else ()), trace.text
         subject, target = (_principal(principals, place) for place in (attempt.source, attempt.target))
         decision = decide(policy, subject, target, attempt.proto, attempt.port)
         assert decision == _compiled(policy, subject, target, attempt)
         _compare(lab.site.state.policy, decision, trace, attempt, subject, target)
+
+
+def _step(flow: Flow) -> Step:
+    return Step(flow.table, flow.priority, flow.cookie)
 
 
 def _principal(principals: list[Principal], place: int) -> Principal | None:

@@ -16,6 +16,7 @@ from zethane.pipeline.flow import (
     OutputRegister,
     PopVlan,
     PushVlan,
+    Resubmit,
     SetField,
     ToController,
     match,
@@ -81,6 +82,7 @@ def _actions(table: Table) -> st.SearchStrategy[Action]:
     ]
     if TABLES[table].may_output:
         inside += [st.builds(Output, st.integers(1, 0xFFFFFF00)), st.builds(OutputRegister, REGISTERS)]
+    inside += [st.just(Resubmit(after)) for after in sorted(TABLES[table].metered_by)]
     return st.one_of(inside)
 
 
@@ -94,7 +96,7 @@ def flows(draw: st.DrawFn) -> Flow:
         draw(PORTS),
         draw(matches(table)),
         draw(words),
-        tuple(draw(st.lists(_actions(table), max_size=4))),
+        tuple(draw(st.lists(_actions(table), max_size=4 if TABLES[table].may_act else 0))),
         draw(st.none() | st.tuples(words, words)),
         draw(st.none() | st.sampled_from(sorted(TABLES[table].next)) if TABLES[table].next else st.none()),
         draw(st.none() | st.integers(1, 0xFFFF)),

@@ -40,7 +40,9 @@ def run(
     ] = 8 * HOURS,
     flows_per_session: Annotated[int, typer.Option(min=1, help="Live flows that one session may open.")] = 4096,
     verify_rate: Annotated[int, typer.Option(min=1, help="New flows per second and port.")] = 5000,
-    deny_log_rate: Annotated[int, typer.Option(min=1, help="Denied packets per second and switch to log.")] = 100,
+    neighbour_rate: Annotated[int, typer.Option(min=1, help="ARP and ND questions per second and port.")] = 100,
+    protocol_rate: Annotated[int, typer.Option(min=1, help="DHCP, LLDP, router messages per second and port.")] = 100,
+    deny_log_rate: Annotated[int, typer.Option(min=1, help="Denied packets per second and port to log.")] = 50,
     log_json: Annotated[bool, typer.Option(help="Log to standard error as JSON.")] = False,
 ) -> None:
     """Run the controller until SIGTERM or Ctrl-C."""
@@ -50,7 +52,7 @@ def run(
         flows_per_session=flows_per_session,
         session_lifetime=session_lifetime,
         reauthenticate_after=reauthenticate_after,
-        meters=MeterRates(deny=deny_log_rate, verify=verify_rate),
+        meters=MeterRates(verify=verify_rate, neighbour=neighbour_rate, protocol=protocol_rate, denied=deny_log_rate),
     )
     settings = Settings(
         topology,

@@ -88,6 +88,9 @@ class Reason(IntEnum):
     """What the table `port` does not let in and an operator wants to know of: tags, fragments, rogue servers,
     router messages of hosts. The controller names it from the sample."""
 
+    SAMPLE = 0xFF11
+    """An entry of `sample`."""
+
     @property
     def text(self) -> str:
         """The word for logs: `no-rule`, `unauthenticated`."""

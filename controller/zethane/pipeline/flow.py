@@ -95,7 +95,17 @@ class FinTimeout:
     hard: int
 
 
-Action = Output | OutputRegister | ToController | SetField | PushVlan | PopVlan | FinTimeout
+@dataclass(frozen=True, slots=True)
+class Resubmit:
+    """Send through the entries of another table, and go on with the next action."""
+
+    table: Table
+
+
+Action = Output | OutputRegister | ToController | SetField | PushVlan | PopVlan | FinTimeout | Resubmit
+
+SAMPLED: tuple[Action, ...] = (Resubmit(Table.SAMPLE), ToController(SAMPLE_LENGTH))
+"""What a deny does that an operator wants to know of: a sample goes up, metered by the port it came from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +134,11 @@ class Flow:
     def outputs(self) -> bool:
         """Whether the entry sends packets out of a port."""
         return any(isinstance(action, Output | OutputRegister) for action in self.actions)
+
+    @property
+    def resubmits(self) -> frozenset[Table]:
+        """The tables that packets are sent through on the way."""
+        return frozenset(action.table for action in self.actions if isinstance(action, Resubmit))
 
     @property
     def key(self) -> EntryKey:

@@ -13,11 +13,12 @@ from zethane.pipeline.fields import (
     VLAN_SHIFT,
     Reason,
     cookie,
+    denied_meter,
     neighbour_meter,
     verify_meter,
 )
 from zethane.pipeline.flow import (
-    SAMPLE_LENGTH,
+    SAMPLED,
     FieldMatch,
     FieldValue,
     Flow,
@@ -56,6 +57,13 @@ def edge_port(port: int) -> Iterator[Flow]:
         yield Flow(Table.PORT, Priority.PORT_IP, wanted, cookie(0, 0, Reason.FORWARD), goto=Table.SOURCE)
         yield _unverified(port, Priority.FLOW_NEW_CONNECTION, match(in_port=port, **_new_connection(eth_type)))
     yield _unverified(port, Priority.FLOW_UNVERIFIED, match(in_port=port))
+    yield Flow(
+        Table.SAMPLE,
+        Priority.SAMPLE_PORT,
+        match(in_port=port),
+        cookie(0, 0, Reason.SAMPLE),
+        meter=denied_meter(port),
+    )
 
 
 def _unverified(port: int, priority: Priority, wanted: Match) -> Flow:
@@ -134,9 +142,9 @@ def misses() -> Iterator[Flow]:
             Priority.MISS,
             (),
             cookie(0, 0, reason),
-            actions=(ToController(SAMPLE_LENGTH),) if sampled else (),
-            meter=DENY_METER if sampled else None,
+            actions=SAMPLED if sampled else (),
         )
+    yield Flow(Table.SAMPLE, Priority.MISS, (), cookie(0, 0, Reason.SAMPLE), meter=DENY_METER)
 
 
 def still_tagged() -> Iterator[Flow]:

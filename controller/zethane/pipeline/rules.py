@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from zethane.net.flowkey import ETH_IPV4, ETH_IPV6, ICMP, ICMPV6
-from zethane.pipeline.fields import DENY_METER, OBJECT_CLASS, SUBJECT_CLASS, Reason, cookie
-from zethane.pipeline.flow import SAMPLE_LENGTH, EntryKey, Flow, ToController, match
+from zethane.pipeline.fields import OBJECT_CLASS, SUBJECT_CLASS, Reason, cookie
+from zethane.pipeline.flow import SAMPLED, EntryKey, Flow, ToController, match
 from zethane.pipeline.services import Fields, opening, returning
 from zethane.pipeline.tables import Priority, Table
 from zethane.policy.compile import CompiledPolicy, Entry, SessionClass
@@ -55,8 +55,7 @@ def _entry(entry: Entry, class_number: ClassNumber, rule_number: RuleNumber) -> 
             top - entry.rank,
             match(**_classes(subject, obj), **fields),
             why,
-            actions=(ToController() if entry.allow else ToController(SAMPLE_LENGTH),),
-            meter=None if entry.allow else DENY_METER,
+            actions=(ToController(),) if entry.allow else SAMPLED,
             source=entry.rule,
         )
     if entry.allow:

@@ -27,6 +27,7 @@ from zethane.pipeline.tables import VLAN_PRESENT, Table
 class Outcome:
     """What happened to a packet: the entries it took, where it went out, and whether it went up.
 
+    `sampled_by` is the entry of `sample` whose meter a packet passes before it goes up.
     `vlans` are the VLAN ids of the tags that it had at each of the ports where it went out; 0: none.
     """
 
@@ -34,6 +35,7 @@ class Outcome:
     ports: list[int] = field(default_factory=list)
     vlans: list[int] = field(default_factory=list)
     to_controller: bool = False
+    sampled_by: Flow | None = None
     fields: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -68,6 +70,8 @@ class Simulator:
                 break
             outcome.path.append(flow)
             _apply(flow, outcome)
+            for passed in flow.resubmits:
+                outcome.sampled_by = self._lookup(passed, outcome.fields)
             table = flow.goto
         return outcome
 

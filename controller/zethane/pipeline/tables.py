@@ -1,4 +1,4 @@
-"""The six tables, declared once: what each may match, where it may go on to, what a miss means.
+"""The tables, declared once: what each may match, where it may go on to, what a miss means.
 
 Every flow entry is checked against this when it is made, so that an entry in the wrong table or a jump that
 skips a check is an exception in Zethane and never a hole in a switch.
@@ -25,6 +25,7 @@ class Table(IntEnum):
     FLOW = 3
     RULE = 4
     FORWARD = 5
+    SAMPLE = 6
 
     @property
     def text(self) -> str:
@@ -78,12 +79,17 @@ class PipelineError(ZethaneError):
 
 @dataclass(frozen=True, slots=True)
 class TableDeclaration:
-    """What a table decides, what its entries may match, and the tables that may follow."""
+    """What a table decides, what its entries may match, and the tables that may follow.
+
+    `metered_by` is a table that entries may send denied packets through before a sample of them goes up.
+    """
 
     decides: str
     matches: frozenset[str]
     next: frozenset[Table]
     may_output: bool = False
+    metered_by: frozenset[Table] = frozenset()
+    may_act: bool = True
 
     def check(self, flow: Flow) -> None:
         """Raise PipelineError if the entry does not belong here."""
@@ -94,9 +100,15 @@ class TableDeclaration:
             raise PipelineError(f"table {flow.table.text} does not go on to {flow.goto.text}")
         if flow.outputs and not self.may_output:
             raise PipelineError(f"table {flow.table.text} sends nothing out of a port")
+        if not flow.resubmits <= self.metered_by:
+            raise PipelineError(f"table {flow.table.text} sends nothing through another table")
+        if flow.actions and not self.may_act:
+            raise PipelineError(f"table {flow.table.text} does nothing but meter")
         if not 0 <= flow.priority <= 0xFFFF:
             raise PipelineError(f"priority {flow.priority} is not in 0..65535")
 
+
+_SAMPLED = frozenset((Table.SAMPLE,))
 
 TABLES: dict[Table, TableDeclaration] = {
     Table.PORT: TableDeclaration(
@@ -108,11 +120,13 @@ TABLES: dict[Table, TableDeclaration] = {
         "the binding of a live session; writes subject",
         frozenset(("in_port", "metadata", "vlan_vid", "eth_src", "eth_dst")) | _IP | _PORTS,
         frozenset((Table.DESTINATION, Table.FLOW)),
+        metered_by=_SAMPLED,
     ),
     Table.DESTINATION: TableDeclaration(
         "the live session that owns the destination; writes object and its attachment",
         frozenset(("eth_dst",)) | _IP,
         frozenset((Table.FLOW,)),
+        metered_by=_SAMPLED,
     ),
     Table.FLOW: TableDeclaration(
         "per-flow rules",
@@ -123,12 +137,19 @@ TABLES: dict[Table, TableDeclaration] = {
         "the compiled policy: drop, or verify",
         frozenset(("metadata", "reg0", "reg1", "eth_type")) | _PORTS | _ICMP,
         frozenset(),
+        metered_by=_SAMPLED,
     ),
     Table.FORWARD: TableDeclaration(
         "to the object's port, or through the fabric to its switch",
         frozenset(("reg2", "reg4", "vlan_vid", "metadata")),
         frozenset(),
         may_output=True,
+    ),
+    Table.SAMPLE: TableDeclaration(
+        "the meter of the port that a denied packet came from; no packet ends here",
+        frozenset(("in_port",)),
+        frozenset(),
+        may_act=False,
     ),
 }
 
@@ -166,5 +187,7 @@ class Priority(IntEnum):
     RULE_ALLOW_TOP = 40000
     # forward
     FORWARD = 200
+    # sample
+    SAMPLE_PORT = 200
     # every table
     MISS = 0

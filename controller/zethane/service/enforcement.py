@@ -237,10 +237,11 @@ class Enforcement:
 def _all_of(number: int) -> list[Change]:
     """Everything that names a session as subject or as object, table by table.
 
-    One message for all tables would reach those of other owners, whose cookies may mean anything.
+    One message for all tables would reach those of other owners, whose cookies may mean anything. `sample` knows
+    ports and no sessions.
     """
     whose = ((cookie(number, 0, 0), SUBJECT_MASK), (cookie(0, number, 0), OBJECT_MASK))
-    return [RemoveMatching(table, (), *named) for table in Table for named in whose]
+    return [RemoveMatching(table, (), *named) for table in Table if table != Table.SAMPLE for named in whose]
 
 
 def _group(flow: LiveFlow) -> Group:

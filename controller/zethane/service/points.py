@@ -29,13 +29,16 @@ from zethane.service.switch import PortState, SwitchChannel
 
 @dataclass(frozen=True, slots=True)
 class MeterRates:
-    """Packets per second, with a burst of as many, of each meter."""
+    """Packets per second, with a burst of as many, of each meter: per port, but for `deny`.
+
+    `deny` is for sampled denies that come through the fabric, `denied` for those of one edge port.
+    """
 
     deny: int = 100
     verify: int = 5000
     neighbour: int = 100
-    denied: int = 20
-    protocol: int = 20
+    denied: int = 50
+    protocol: int = 100
 
 
 @dataclass(slots=True, eq=False)

@@ -86,7 +86,7 @@ class SwitchChannel(Protocol):
         """Return when the switch has processed all that was sent before. Raises ChannelError."""
 
     async def read_tables(self) -> list[Installed]:
-        """Everything in the six tables. Raises ChannelError."""
+        """Everything in Zethane's tables. Raises ChannelError."""
 
     async def set_meters(
         self, meters: Mapping[int, tuple[int, int]], stale: Collection[int] = ()

@@ -9,9 +9,10 @@ import pytest
 
 from fakes.frames import ACK, Host
 from fakes.site import ALICE, DB, PORTAL, TWO_SWITCHES, WEB, Site
-from zethane.pipeline.fields import FABRIC
-from zethane.pipeline.flow import Flow, Match, Output, OutputRegister, match
-from zethane.pipeline.tables import TABLES, PipelineError, Priority, Table
+from zethane.pipeline.fields import DENY_METER, FABRIC, denied_meter
+from zethane.pipeline.flow import SAMPLED, Flow, Match, Output, OutputRegister, Resubmit, ToController, match
+from zethane.pipeline.simulate import Simulator
+from zethane.pipeline.tables import TABLES, VLAN_PRESENT, PipelineError, Priority, Table
 
 WEB1 = Host(2, "02:00:00:00:00:11", "10.0.0.11")
 DB1 = Host(3, "02:00:00:00:00:14", "10.0.0.14")
@@ -119,6 +120,9 @@ BAD = {
     "a loop": (entry(Table.SOURCE, goto=Table.SOURCE), "source does not go on to source"),
     "an output in port": (entry(Table.PORT, actions=(Output(1),)), "port sends nothing out"),
     "an output in rule": (entry(Table.RULE, actions=(OutputRegister("reg3"),)), "rule sends nothing out"),
+    "a meter passed in port": (entry(Table.PORT, actions=SAMPLED), "port sends nothing through another table"),
+    "a way through rule": (entry(Table.SOURCE, actions=(Resubmit(Table.RULE),)), "source sends nothing through"),
+    "a sample from sample": (entry(Table.SAMPLE, actions=(ToController(),)), "sample does nothing but meter"),
     "a priority too high": (entry(Table.RULE, priority=0x10000), "priority 65536"),
     "a priority below 0": (entry(Table.RULE, priority=-1), "priority -1"),
 }
@@ -155,3 +159,25 @@ def test_only_forward_lets_anything_out_and_the_order_of_tables_is_fixed() -> No
     assert [table for table in Table if TABLES[table].may_output] == [Table.FORWARD]
     assert all(after > table for table in Table for after in TABLES[table].next)
     assert TABLES[Table.RULE].next == frozenset()
+
+
+async def test_samples_of_denied_packets_pass_the_meter_of_the_port_they_came_from() -> None:
+    """Wherever a sample goes up from, and whoever made the rule: no edge port can use up another one's samples."""
+    site = await busy_site()
+    tables = site.s1.tables
+    denials = [tables[table, Priority.MISS, ()] for table in (Table.SOURCE, Table.DESTINATION, Table.RULE)]
+    denials += [
+        flow
+        for flow in tables.values()
+        if flow.table == Table.RULE and Priority.RULE_ALLOW_TOP < flow.priority <= Priority.RULE_DENY_TOP
+    ]
+    assert len(denials) > 3
+    assert all((flow.actions, flow.meter, flow.goto) == (SAMPLED, None, None) for flow in denials)
+    simulator = Simulator(tables.values())
+    stranger = {"eth_type": 0x0800, "ip_proto": 17, "eth_src": 0x02_00_00_00_00_99}
+    own = {"in_port": 9, "vlan_vid": VLAN_PRESENT | site.admin.state.fabric.points[site.s1.dpid].number}
+    for place, meter in (({"in_port": 3}, denied_meter(3)), ({"in_port": 4}, denied_meter(4)), (own, DENY_METER)):
+        outcome = simulator.run({**stranger, **place})
+        assert outcome.to_controller
+        assert outcome.sampled_by is not None
+        assert outcome.sampled_by.meter == meter

@@ -20,6 +20,7 @@ from zethane.pipeline.flow import (
     OutputRegister,
     PopVlan,
     PushVlan,
+    Resubmit,
     SetField,
     ToController,
 )
@@ -58,7 +59,8 @@ _INSTRUCTIONS = {
     _METER_INSTRUCTION: ("meter", 8),
 }
 _OUTPUT, _PUSH_VLAN, _POP_VLAN, _SET_FIELD, _EXPERIMENTER = 0, 17, 18, 25, 0xFFFF
-_NX_OUTPUT_REG, _NX_FIN_TIMEOUT = 15, 19
+_NX_RESUBMIT_TABLE, _NX_OUTPUT_REG, _NX_FIN_TIMEOUT = 14, 15, 19
+_SAME_PORT = 0xFFF8
 _ETH_VLAN = 0x8100
 _WHOLE_REGISTER = 31
 """Offset 0 and 32 bits, as `ofs_nbits` says it (Open vSwitch, nicira-ext.h)."""
@@ -160,6 +162,10 @@ def _nicira_action(data: bytes, start: int, length: int) -> Action:
     vendor, subtype = struct.unpack_from("!IH", data, start + 4)
     if (vendor, subtype, length) == (_NICIRA, _NX_FIN_TIMEOUT, 16):
         return FinTimeout(*struct.unpack_from("!HH", data, start + 10))
+    if (vendor, subtype, length) == (_NICIRA, _NX_RESUBMIT_TABLE, 16):
+        port, table = struct.unpack_from("!HB", data, start + 10)
+        if port == _SAME_PORT:
+            return Resubmit(Table(table))
     if (vendor, subtype, length) == (_NICIRA, _NX_OUTPUT_REG, 24):
         bits, source = struct.unpack_from("!HI", data, start + 10)
         register = _REGISTERS.get(source)

@@ -25,6 +25,7 @@ from zethane.pipeline.flow import (
     OutputRegister,
     PopVlan,
     PushVlan,
+    Resubmit,
     SetField,
     ToController,
 )
@@ -74,6 +75,7 @@ _ACTIONS: dict[type, Callable[[Any], Any]] = {
     SetField: lambda action: parser.OFPActionSetField(**{action.name: _text(action.name, action.value)}),
     PushVlan: lambda _: parser.OFPActionPushVlan(_ETH_VLAN),
     PopVlan: lambda _: parser.OFPActionPopVlan(),
+    Resubmit: lambda action: parser.NXActionResubmitTable(table_id=action.table),
     FinTimeout: lambda action: parser.NXActionFinTimeout(action.idle, action.hard),
 }
 

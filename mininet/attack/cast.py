@@ -54,7 +54,7 @@ class Cast:
 
 def choose(topology: Topology) -> Cast:
     """The cast of a topology. Raises NotHereError for a topology with too few hosts or rules."""
-    cells = matrix(topology.policy, topology.parties())
+    cells = matrix(topology.policy, topology.principals())
     permits = [permit for cell in cells if cell.decision.allowed for permit in _permits(cell)]
     strangers = [name for name, host in topology.hosts.items() if host.login is None]
     if not strangers:

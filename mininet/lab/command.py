@@ -212,7 +212,7 @@ class Run:
 
     def _measure(self, network: LabNetwork) -> list[Verdict]:
         self._step("probing")
-        cells = matrix(self._topology.policy, self._topology.parties())
+        cells = matrix(self._topology.policy, self._topology.principals())
         hosts = [host for name, host in network.hosts.items() if name != PORTAL]
         with Prober(hosts, services_of(self._topology.policy)) as prober, self._bar() as bar:
             task = bar.add_task("Probing", total=prober.count(cells))
@@ -232,8 +232,8 @@ class Run:
 
     def _segments(self) -> dict[str, str]:
         """The segment that the policy has for every host that can log in."""
-        parties = self._topology.parties().items()
-        return {name: self._topology.policy.segments_of(principal)[0] for name, principal in parties if principal}
+        principals = self._topology.principals().items()
+        return {name: self._topology.policy.segments_of(principal)[0] for name, principal in principals if principal}
 
     def _show_mismatches(self, mismatches: Sequence[Verdict]) -> None:
         """The first with their whole reason, the others in a line each."""

@@ -5,6 +5,7 @@ Names come from small pools, so that rules often meet, overlap and contradict on
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from typing import Any
 
@@ -12,11 +13,35 @@ from hypothesis import strategies as st
 
 from zethane.policy.load import parse_policy
 from zethane.policy.model import Policy
-from zethane.policy.principal import Principal
+from zethane.policy.principal import External, Principal
 
 SEGMENTS = ("app", "db", "staff", "web")
 PORTS = (0, 1, 22, 53, 79, 80, 81, 443, 8080, 65534, 65535)
 IP_PROTOCOLS = (1, 6, 17, 58, 132, 47, 253)
+
+NETWORKS = (
+    "0.0.0.0/0",
+    "198.51.0.0/16",
+    "198.51.100.0/24",
+    "198.51.100.80/32",
+    "203.0.113.0/24",
+    "::/0",
+    "2001:db8:ffff::/48",
+    "2001:db8:ffff:1::/64",
+)
+"""Prefixes that contain one another, or not."""
+
+OUTSIDE = (
+    "198.51.100.80",
+    "198.51.100.7",
+    "198.51.7.1",
+    "203.0.113.9",
+    "8.8.8.8",
+    "2001:db8:ffff:1::80",
+    "2001:db8:ffff:2::1",
+    "2001:db8:eeee::1",
+)
+"""Addresses in some of NETWORKS each."""
 
 ports = st.sampled_from(PORTS)
 
@@ -37,13 +62,22 @@ def _parties() -> st.SearchStrategy[list[str]]:
 
 
 @st.composite
+def _with_networks(draw: st.DrawFn) -> dict[str, Any]:
+    """A side of a rule with networks, and with segments or without."""
+    networks = draw(st.lists(st.sampled_from(NETWORKS), min_size=1, max_size=3, unique=True))
+    return {"networks": networks} | ({"segments": draw(_parties())} if draw(st.booleans()) else {})
+
+
+@st.composite
 def rules(draw: st.DrawFn, action: str | None = None) -> dict[str, Any]:
-    """A rule as the file holds it, without an id."""
+    """A rule as the file holds it, without an id; in about half of them one side has networks."""
+    outside = draw(st.sampled_from(("", "", "from", "to")))
+    asks = outside != "from" and draw(st.booleans())
     return {
-        "from": draw(_parties()),
-        "to": draw(_parties()),
+        "from": draw(_with_networks() if outside == "from" else _parties()),
+        "to": draw(_with_networks() if outside == "to" else _parties()),
         "services": draw(st.lists(services(), min_size=1, max_size=3)),
-        "when": {"mfa": draw(st.booleans())} if draw(st.booleans()) else {},
+        "when": {"mfa": draw(st.booleans())} if asks else {},
         "action": action or draw(st.sampled_from(("allow", "allow", "deny"))),
     }
 
@@ -75,6 +109,15 @@ def members(draw: st.DrawFn) -> Principal:
     """A principal of exactly one of SEGMENTS, with or without a second factor."""
     segment = draw(st.sampled_from(SEGMENTS))
     return Principal("user", f"{segment}-user", labels=(("segment", segment),), mfa=draw(st.booleans()))
+
+
+externals = st.sampled_from([External(ipaddress.ip_address(address)) for address in OUTSIDE])
+"""Addresses outside."""
+
+
+def parties() -> st.SearchStrategy[Principal | External]:
+    """Somebody who is logged in, or an address outside."""
+    return members() | externals
 
 
 flows = st.tuples(st.sampled_from(IP_PROTOCOLS), ports)

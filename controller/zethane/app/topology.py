@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,13 +15,14 @@ from zethane.document import Document, closest, parse, quote
 from zethane.errors import InputError, Problem
 from zethane.identity.directory import Directory, User, Workload, parse_identities, secret_bytes
 from zethane.network.load import parse_network
-from zethane.network.model import Host, Network
+from zethane.network.model import Host, Interface, Network
+from zethane.network.outside import is_outside
 from zethane.network.schema import NetworkFile
 from zethane.policy.check import Report, check
 from zethane.policy.decide import segment_of
 from zethane.policy.load import parse_policy
 from zethane.policy.model import Policy
-from zethane.policy.principal import Principal
+from zethane.policy.principal import External, Parties, Principal
 
 T = TypeVar("T")
 
@@ -51,13 +53,53 @@ class Topology:
         login = self.hosts[name].login
         return self.directory.principal(login.kind, login.name, login.mfa) if login else None
 
-    def parties(self) -> dict[str, Principal | None]:
-        """Every host with who logs in from it."""
+    def principals(self) -> dict[str, Principal | None]:
+        """Every host of this network with who logs in from it."""
         return {name: self.host_principal(name) for name in self.hosts}
+
+    def parties(self) -> dict[str, Parties]:
+        """Every host with who logs in from it, then what is outside."""
+        return {name: self.party(name) for name in (*self.hosts, *self.external_hosts)}
+
+    @property
+    def external_hosts(self) -> Mapping[str, tuple[Interface, ...]]:
+        """The addresses of what the lab puts behind uplinks, by name."""
+        uplinks = self.network.uplinks.values() if self.network else ()
+        return {name: interfaces for uplink in uplinks for name, interfaces in uplink.hosts.items()}
+
+    def party(self, name: str) -> Parties:
+        """Who is meant by the name of a host, or by an address: who logs in there, or what is outside there.
+
+        Raises InputError if there is no such host.
+        """
+        if name in self.hosts:
+            return self.host_principal(name)
+        if name in self.external_hosts:
+            return _outside(self.external_hosts[name])
+        try:
+            address = ip_address(name)
+        except ValueError:
+            message = f"no host is named {quote(name)}{closest(name, (*self.hosts, *self.external_hosts))}"
+            raise InputError([Problem(str(self.folder / NETWORK_FILE), message)]) from None
+        for host in self.hosts.values():
+            if any(interface.ip == address for interface in host.interfaces):
+                return self.host_principal(host.name)
+        return External(address) if self.network is None or is_outside(self.network, address) else None
+
+    def _tested(self, name: str) -> Parties:
+        """The same for `policy check`, which reports unknown names itself. Raises KeyError."""
+        try:
+            return self.party(name)
+        except InputError:
+            raise KeyError(name) from None
 
     def check(self, policy: Policy | None = None) -> Report:
         """Hold `policy`, or the topology's own, against identities and hosts, and run its tests."""
-        return check(policy or self.policy, self.directory.population(), self.parties())
+        return check(policy or self.policy, self.directory.population(), self.parties(), self._tested)
+
+
+def _outside(interfaces: tuple[Interface, ...]) -> tuple[External, ...]:
+    return tuple(External(interface.ip) for interface in interfaces)
 
 
 def load_topology(path: Path | str) -> Topology:

@@ -51,18 +51,16 @@ def check_command(topology: TopologyArgument, as_json: JsonOption = False) -> No
 @app.command("explain")
 def explain_command(
     topology: TopologyArgument,
-    source: Annotated[str, typer.Option("--from", help="The host that opens the flow.")],
-    target: Annotated[str, typer.Option("--to", help="The host that it is opened to.")],
+    source: Annotated[str, typer.Option("--from", help="The host that opens the flow, or an address.")],
+    target: Annotated[str, typer.Option("--to", help="The host that it is opened to, or an address.")],
     service: Annotated[str, typer.Option(help="tcp/443, icmp, …, or a name from services.")],
     as_json: JsonOption = False,
 ) -> None:
     """Say whether a host may open a flow to another, and why."""
     with _problems_exit(as_json):
         found = find_topology(topology)
-        subject, target_principal = found.host_principal(source), found.host_principal(target)
-        explanations = [
-            explain_flow(found.policy, subject, target_principal, one) for one in find_service(found, service)
-        ]
+        subject, obj = found.party(source), found.party(target)
+        explanations = [explain_flow(found.policy, subject, obj, one) for one in find_service(found, service)]
     # A name that stands for several services is allowed when each of them is.
     answer = next((one for one in explanations if not one.decision.allowed), explanations[0])
     if as_json:
@@ -77,11 +75,12 @@ def matrix_command(topology: TopologyArgument, as_json: JsonOption = False) -> N
     """Print what every host may open to every other."""
     with _problems_exit(as_json):
         found = find_topology(topology)
-    cells = build_matrix(found.policy, found.parties())
+    parties = found.parties()
+    cells = build_matrix(found.policy, parties)
     if as_json:
         print_json({"cells": [cell.view() for cell in cells]})
     else:
-        print_matrix(cells, list(found.hosts))
+        print_matrix(cells, list(parties))
 
 
 @app.command("schema")

@@ -87,6 +87,7 @@ def print_matrix(cells: Sequence[Cell], hosts: Sequence[str]) -> None:
     console = _console()
     services = list(dict.fromkeys(cell.service for cell in cells))
     marks = {service: _MARKS[index] if index < len(_MARKS) else "?" for index, service in enumerate(services)}
+    asked = {(cell.source, cell.target) for cell in cells}
     allowed: dict[tuple[str, str], str] = {}
     for cell in cells:
         if cell.decision.allowed:
@@ -98,7 +99,7 @@ def print_matrix(cells: Sequence[Cell], hosts: Sequence[str]) -> None:
     for number, host in enumerate(hosts, 1):
         table.add_column(host if fits else str(number), no_wrap=True)
     for number, source in enumerate(hosts, 1):
-        row = [_mark(source, target, allowed.get((source, target), "")) for target in hosts]
+        row = [_mark((source, target) in asked, allowed.get((source, target), "")) for target in hosts]
         table.add_row(Text(source if fits else f"{number} {source}", style="bold"), *row)
     console.print(table)
     legend = [*(f"{mark} {service}" for service, mark in marks.items()), "· nothing"]
@@ -111,7 +112,7 @@ def _console() -> Console:
     return console if console.is_terminal else Console(highlight=False, width=200)
 
 
-def _mark(source: str, target: str, letters: str) -> Text:
-    if source == target:
+def _mark(asked: bool, letters: str) -> Text:
+    if not asked:
         return Text("")
     return Text(letters, style="green") if letters else Text("·", style="red")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from ipaddress import ip_network
 from typing import TypeVar
 
 from zethane.document import Document
 from zethane.errors import Problem
+from zethane.net.prefix import Prefix, parse_prefix, within
 from zethane.network.addresses import default_mac, highest_free, parse_interface, parse_mac, subnets
 from zethane.network.claims import Claims
 from zethane.network.graph import unreachable
@@ -21,7 +21,6 @@ from zethane.network.model import (
     Network,
     Port,
     Portal,
-    Prefix,
     Switch,
     Uplink,
 )
@@ -55,6 +54,7 @@ class Builder:
         self._document = document
         self._entry = document.value
         self._claims = Claims(self._problem)
+        self._names: dict[str, str] = {}
         self._ends = [self._link_ends(index, link) for index, link in enumerate(self._entry.links)]
         self._plan = {name: self._reserve(name) for name in self._entry.switches}
 
@@ -68,6 +68,7 @@ class Builder:
         infrastructure = {name: self._server(name, entry) for name, entry in self._entry.infrastructure.items()}
         uplinks = {name: self._uplink(name, entry) for name, entry in self._entry.uplinks.items()}
         self._claims.one_subnet_per_family()
+        self._check_outside(uplinks)
         portal = self._portal(portal_port)
         self._check_connected()
         return Network(self._switches(dpids), links, hosts, portal, infrastructure, uplinks)
@@ -86,7 +87,7 @@ class Builder:
     # Switches
 
     def _check_names(self) -> None:
-        seen: dict[str, str] = {}
+        seen = self._names
         for kind, one, names in (
             ("switches", "a switch", self._entry.switches),
             ("hosts", "a host", self._entry.hosts),
@@ -136,7 +137,7 @@ class Builder:
             self._problem((*place, "vlans"), "a VLAN is named twice")
         prefixes = None
         if not isinstance(entry.addresses, str):
-            found = (self._checked((*place, "addresses"), _prefix, text) for text in entry.addresses)
+            found = (self._checked((*place, "addresses"), parse_prefix, text) for text in entry.addresses)
             prefixes = tuple(prefix for prefix in found if prefix is not None)
         return Port(
             number,
@@ -253,12 +254,31 @@ class Builder:
         port = self._take(entry.switch, "uplink", entry.port, place)
         interfaces = self._interfaces(place, entry.ip, name)
         mac = self._mac(place, entry, interfaces, name)
-        found = (self._checked((*place, "networks"), _prefix, text) for text in entry.networks)
+        found = (self._checked((*place, "networks"), parse_prefix, text) for text in entry.networks)
         networks = tuple(prefix for prefix in found if prefix is not None)
         if len(set(networks)) < len(networks):
             self._problem((*place, "networks"), "a network is named twice")
         hosts = {host: self._behind((*place, "hosts", host), texts, networks) for host, texts in entry.hosts.items()}
         return Uplink(name, entry.switch, port, mac, interfaces, networks, entry.vlan or 0, entry.router, hosts)
+
+    def _check_outside(self, uplinks: dict[str, Uplink]) -> None:
+        """No network outside is a subnet of the site; what the lab puts there has a name and addresses of its own."""
+        site = subnets(self._claims.interfaces)
+        for name, uplink in uplinks.items():
+            for network in uplink.networks:
+                subnet = site.get(network.version)
+                if subnet is not None and within(network, subnet):
+                    message = f"{network} is in {subnet}, which hosts are connected to; expected a network outside"
+                    self._problem(("uplinks", name, "networks"), message)
+            for host, interfaces in uplink.hosts.items():
+                place = ("uplinks", name, "hosts", host)
+                if host in RESERVED_NAMES or host in self._names:
+                    self._problem(place, f"{host} is the name of something else; expected one of its own")
+                self._names.setdefault(host, "a host outside")
+                for interface in interfaces:
+                    subnet = site.get(interface.version)
+                    if subnet is not None and interface.ip in subnet:
+                        self._problem(place, f"{interface.ip} is in {subnet}; expected an address outside")
 
     def _behind(self, place: Place, texts: tuple[str, ...], networks: tuple[Prefix, ...]) -> tuple[Interface, ...]:
         """The addresses of something behind an uplink."""
@@ -325,16 +345,6 @@ class Builder:
         version = 6 if ":" in text else 4
         subnet = subnets(self._claims.interfaces).get(version)
         return f"{text}/{subnet.prefixlen if subnet else 32 if version == 4 else 128}"
-
-
-def _prefix(text: str) -> Prefix:
-    """A prefix, or one address. Raises ValueError."""
-    try:
-        return ip_network(text)
-    except ValueError:
-        raise ValueError(
-            f"expected a prefix without host bits such as 198.51.100.0/24 or 2001:db8::/32, found {text[:64]!r}"
-        ) from None
 
 
 def _alone(address: str) -> str:

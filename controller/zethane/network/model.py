@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
+from ipaddress import IPv4Interface, IPv6Interface
 from typing import Literal
 
+from zethane.net.prefix import Prefix
 from zethane.network.schema import Role
 
 Interface = IPv4Interface | IPv6Interface
-Prefix = IPv4Network | IPv6Network
 
 
 @dataclass(frozen=True, slots=True)

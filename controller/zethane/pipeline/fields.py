@@ -50,6 +50,9 @@ MAX_RULE = 0xFEFF
 
 MAX_CLASS = 0xFFFF
 
+NETWORK_CLASS = 0x10000
+"""The bit that the class of a network outside has and the class of a session has not."""
+
 
 class Reason(IntEnum):
     """What the rule part of a cookie says where no policy rule is concerned."""

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from zethane.net.flowkey import ETH_IPV4, ETH_IPV6, ICMP, ICMPV6
-from zethane.pipeline.fields import OBJECT_CLASS, SUBJECT_CLASS, Reason, cookie
+from zethane.pipeline.fields import NETWORK_CLASS, OBJECT_CLASS, SUBJECT_CLASS, Reason, cookie
 from zethane.pipeline.flow import SAMPLED, EntryKey, Flow, ToController, match
 from zethane.pipeline.services import Fields, opening, returning
 from zethane.pipeline.tables import Priority, Table
-from zethane.policy.compile import CompiledPolicy, Entry, SessionClass
+from zethane.policy.compile import Class, CompiledPolicy, Entry
 
-ClassNumber = Callable[[SessionClass], int]
+ClassNumber = Callable[[Class], int]
 RuleNumber = Callable[[str], int]
 
 _ICMP_ERRORS = ((ETH_IPV4, ICMP, "icmpv4_type", (3, 11, 12)), (ETH_IPV6, ICMPV6, "icmpv6_type", (1, 2, 3, 4)))
@@ -71,9 +71,9 @@ def _entry(entry: Entry, class_number: ClassNumber, rule_number: RuleNumber) -> 
 
 
 def _classes(sender: int | None, receiver: int | None) -> Fields:
-    fields: Fields = {}
-    if sender is not None:
-        fields[SUBJECT_CLASS] = sender
-    if receiver is not None:
-        fields[OBJECT_CLASS] = receiver
-    return fields
+    """The classes of both ends; None is any session, and no network."""
+    session = (0, NETWORK_CLASS)
+    return {
+        SUBJECT_CLASS: session if sender is None else sender,
+        OBJECT_CLASS: session if receiver is None else receiver,
+    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,12 @@ from zethane.errors import CapacityError, Problem
 from zethane.policy.compile import compile_policy
 from zethane.policy.decide import Decision, decisions, segment_of
 from zethane.policy.lint import Finding, lint
-from zethane.policy.matrix import Parties
+from zethane.policy.matrix import Hosts
 from zethane.policy.model import Policy, Test
-from zethane.policy.principal import Principal
+from zethane.policy.principal import Parties, Principal
+
+Find = Callable[[str], Parties]
+"""Who is behind the name of a host, or behind an address. Raises KeyError for a name of nothing."""
 
 Population = Iterable[tuple[Principal, Place]]
 """Everybody who can have a session, and where the file of identities says so."""
@@ -57,16 +60,17 @@ class Report:
         return not self.errors and all(outcome.passed for outcome in self.outcomes)
 
 
-def check(policy: Policy, population: Population, hosts: Parties) -> Report:
-    """Hold the policy against the identities and run its tests on `hosts`."""
+def check(policy: Policy, population: Population, hosts: Hosts, find: Find | None = None) -> Report:
+    """Hold the policy against the identities and run its tests on `hosts`; `find` knows addresses as well."""
+    find = find or hosts.__getitem__
     people = list(population)
-    errors = [*membership_problems(policy, people), *unknown_hosts(policy, hosts)]
+    errors = [*membership_problems(policy, people), *unknown_hosts(policy, hosts, find)]
     try:
         compiled = compile_policy(policy)
     except CapacityError as error:
         return Report((*errors, Problem(policy.file, str(error))), (), ())
     findings = lint(policy, compiled, (principal for principal, _ in people))
-    return Report(tuple(errors), findings, () if errors else run_tests(policy, hosts))
+    return Report(tuple(errors), findings, () if errors else run_tests(policy, find))
 
 
 def membership_problems(policy: Policy, population: Population) -> list[Problem]:
@@ -80,7 +84,7 @@ def membership_problems(policy: Policy, population: Population) -> list[Problem]
     return problems
 
 
-def unknown_hosts(policy: Policy, hosts: Parties) -> list[Problem]:
+def unknown_hosts(policy: Policy, hosts: Hosts, find: Find) -> list[Problem]:
     """Tests about hosts that the network does not have."""
     return [
         Problem(
@@ -92,18 +96,26 @@ def unknown_hosts(policy: Policy, hosts: Parties) -> list[Problem]:
         )
         for test in policy.tests
         for name in (test.source, test.target)
-        if name not in hosts
+        if not _is_known(find, name)
     ]
 
 
-def run_tests(policy: Policy, hosts: Parties) -> tuple[Outcome, ...]:
-    """The outcome of each test. Raises KeyError for a host that is not in `hosts`."""
-    return tuple(_run(policy, test, hosts) for test in policy.tests)
+def _is_known(find: Find, name: str) -> bool:
+    try:
+        find(name)
+    except KeyError:
+        return False
+    return True
 
 
-def _run(policy: Policy, test: Test, hosts: Parties) -> Outcome:
+def run_tests(policy: Policy, find: Find) -> tuple[Outcome, ...]:
+    """The outcome of each test. Raises KeyError for a host that is not there."""
+    return tuple(_run(policy, test, find) for test in policy.tests)
+
+
+def _run(policy: Policy, test: Test, find: Find) -> Outcome:
     """`allow` expects that all of the service is allowed, `deny` that no part of it is."""
-    subject, target = hosts[test.source], hosts[test.target]
+    subject, target = find(test.source), find(test.target)
     made = [
         (decision, service) for service in test.services for decision in decisions(policy, subject, target, service)
     ]

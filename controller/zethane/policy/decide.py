@@ -8,16 +8,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from zethane.policy.model import Policy, Rule
-from zethane.policy.principal import Principal
+from zethane.policy.model import Place, Policy, Rule
+from zethane.policy.principal import External, Parties, Party, Principal
 from zethane.policy.service import OTHER_PROTOCOL, PROTOCOLS, Service, pieces
+
+BOTH_OUTSIDE = "both ends are outside: nothing of this network is in the flow"
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
     """Allow or deny, the rule that made it (None: no rule did), and the reason in words.
 
-    The segments are None for a party that is not authenticated, or not in exactly one segment.
+    The segments are None for a party that is not authenticated, or not in exactly one segment; for an address
+    outside it is the longest prefix that the policy names and that contains it.
     """
 
     allowed: bool
@@ -43,15 +46,23 @@ def segment_of(policy: Policy, principal: Principal | None, role: str) -> tuple[
     return None, f"the {role} {name_of(principal)} is {place}"
 
 
-def applies(rule: Rule, source: str, target: str, mfa: bool) -> bool:
-    """Whether the rule is about flows from one segment to another, whatever the service."""
-    return rule.from_segment(source) and rule.to_segment(target) and rule.mfa in (None, mfa)
+def place_of(policy: Policy, party: Party, role: str) -> tuple[Place | None, str]:
+    """The party's only segment or, outside, its network; or None and why it has none."""
+    if not isinstance(party, External):
+        return segment_of(policy, party, role)
+    network = policy.network_of(party.address)
+    return network, "" if network else f"the {role} {party} is in no network that the policy names"
+
+
+def applies(rule: Rule, source: Place, target: Place, mfa: bool) -> bool:
+    """Whether the rule is about flows from one place to another, whatever the service."""
+    return rule.opens_from(source) and rule.opens_to(target) and rule.mfa in (None, mfa)
 
 
 def decide(
     policy: Policy,
-    subject: Principal | None,
-    object: Principal | None,  # noqa: A002 - the word of NIST SP 800-207, and of every other module
+    subject: Party,
+    object: Party,  # noqa: A002 - the word of NIST SP 800-207, and of every other module
     ip_proto: int,
     port: int,
 ) -> Decision:
@@ -60,14 +71,20 @@ def decide(
     `ip_proto` is the IP protocol number, `port` the destination port (0 where there is none). Among the rules
     of the winning action the smallest id is named, so that the order of rules never shows.
     """
-    source, why_no_source = segment_of(policy, subject, "subject")
-    target, why_no_target = segment_of(policy, object, "object")
-    if subject is None or source is None or target is None:
-        return Decision(False, None, why_no_source or why_no_target, source, target)
-    matching = [
-        rule for rule in policy.rules if applies(rule, source, target, subject.mfa) and rule.serves(ip_proto, port)
-    ]
-    return verdict(matching, source, target, describe(ip_proto, port))
+    source, why_no_source = place_of(policy, subject, "subject")
+    target, why_no_target = place_of(policy, object, "object")
+    names = _text(source), _text(target)
+    if source is None or target is None:
+        return Decision(False, None, why_no_source or why_no_target, *names)
+    if isinstance(subject, External) and isinstance(object, External):
+        return Decision(False, None, BOTH_OUTSIDE, *names)
+    mfa = isinstance(subject, Principal) and subject.mfa
+    matching = [rule for rule in policy.rules if applies(rule, source, target, mfa) and rule.serves(ip_proto, port)]
+    return verdict(matching, str(source), str(target), describe(ip_proto, port))
+
+
+def _text(place: Place | None) -> str | None:
+    return None if place is None else str(place)
 
 
 def verdict(matching: Iterable[Rule], source: str, target: str, what: str) -> Decision:
@@ -99,23 +116,33 @@ def probes(policy: Policy, service: Service) -> list[tuple[int, int]]:
     return [*found, (OTHER_PROTOCOL, 0)] if service.proto == "any" else found
 
 
+def each(parties: Parties) -> tuple[Party, ...]:
+    """One party for each address of something outside; any other is one by itself."""
+    return parties if isinstance(parties, tuple) else (parties,)
+
+
 def decisions(
     policy: Policy,
-    subject: Principal | None,
-    object: Principal | None,  # noqa: A002 - as in decide
+    subject: Parties,
+    object: Parties,  # noqa: A002 - as in decide
     service: Service,
 ) -> list[Decision]:
     """One decision for each part of a service within which no rule begins or ends, lowest port first."""
-    return [decide(policy, subject, object, *probe) for probe in probes(policy, service)]
+    return [
+        decide(policy, source, target, *probe)
+        for source in each(subject)
+        for target in each(object)
+        for probe in probes(policy, service)
+    ]
 
 
 def decide_service(
     policy: Policy,
-    subject: Principal | None,
-    object: Principal | None,  # noqa: A002 - as in decide
+    subject: Parties,
+    object: Parties,  # noqa: A002 - as in decide
     service: Service,
 ) -> Decision:
-    """The decision for a whole service, which is allowed when all of it is.
+    """The decision for a whole service, which is allowed when all of it is, with every address.
 
     A denial is that of the lowest denied port; an allowed range names the rule of its lowest port.
     """

@@ -6,27 +6,41 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from zethane.policy.decide import Decision, decide, decide_service, name_of, probes
-from zethane.policy.model import Policy, Rule
-from zethane.policy.principal import Principal
+from zethane.net.prefix import Prefix
+from zethane.policy.decide import Decision, decide, decide_service, each, name_of, place_of, probes
+from zethane.policy.model import Place, Policy, Rule
+from zethane.policy.principal import External, Parties, Principal
+from zethane.policy.principal import Party as End
 from zethane.policy.service import Service
 
 
 @dataclass(frozen=True, slots=True)
 class Party:
-    """The subject or the object: its segments (exactly one is right), each with the selector that fits."""
+    """The subject or the object: its segments (exactly one is right), each with the selector that fits.
+
+    Outside there are no segments, but `networks`: every prefix that the policy names and that contains the address,
+    the longest first.
+    """
 
     principal: Principal | None
     segments: tuple[tuple[str, str], ...]
+    external: External | None = None
+    networks: tuple[Prefix, ...] = ()
 
     def view(self) -> Mapping[str, Any]:
         """JSON-ready."""
+        if self.external is not None:
+            networks = [str(network) for network in self.networks]
+            return {"principal": None, "mfa": None, "segments": [], "address": str(self.external), "networks": networks}
         if self.principal is None:
             return {"principal": None, "mfa": None, "segments": []}
         segments = [{"segment": name, "because": why} for name, why in self.segments]
         return {"principal": name_of(self.principal), "mfa": self.principal.mfa, "segments": segments}
 
     def __str__(self) -> str:
+        if self.external is not None:
+            place = f"in {', '.join(map(str, self.networks))}" if self.networks else "in no network of the policy"
+            return f"{self.external} outside, {place}"
         if self.principal is None:
             return "not authenticated"
         factor = ", with a second factor" if self.principal.mfa else ""
@@ -82,56 +96,65 @@ class Explanation:
 
 def explain(
     policy: Policy,
-    subject: Principal | None,
-    object: Principal | None,  # noqa: A002 - as in decide
+    subject: Parties,
+    object: Parties,  # noqa: A002 - as in decide
     service: Service,
 ) -> Explanation:
     """Why `subject` may or may not open flows of `service` to `object`.
 
-    A range of ports is explained by its first port that is denied or, if none is, by its lowest.
+    A range of ports is explained by its first port that is denied or, if none is, by its lowest; several addresses
+    outside by the first that is denied or, if none is, by the first.
     """
     decision = decide_service(policy, subject, object, service)
-    asked = probes(policy, service)
-    probe = next((probe for probe in asked if decide(policy, subject, object, *probe) == decision), asked[0])
+    asked = [
+        (one, other, *probe) for one in each(subject) for other in each(object) for probe in probes(policy, service)
+    ]
+    source, target, *probe = next((question for question in asked if decide(policy, *question) == decision), asked[0])
     rule = policy.rule(decision.rule) if decision.rule else None
     return Explanation(
         decision,
         service,
-        _party(policy, subject),
-        _party(policy, object),
-        tuple(_consider(policy, rule, decision, subject, probe) for rule in policy.rules),
+        _party(policy, source),
+        _party(policy, target),
+        tuple(_consider(policy, rule, decision, (source, target), (probe[0], probe[1])) for rule in policy.rules),
         _place(policy, rule) if rule else None,
     )
 
 
-def _party(policy: Policy, principal: Principal | None) -> Party:
-    names = policy.segments_of(principal) if principal else ()
-    return Party(principal, tuple((name, str(policy.segments[name])) for name in names))
+def _party(policy: Policy, party: End) -> Party:
+    if isinstance(party, External):
+        around = [network for network in policy.networks if party.address in network]
+        return Party(None, (), party, tuple(sorted(around, key=lambda network: -network.prefixlen)))
+    names = policy.segments_of(party) if party else ()
+    return Party(party, tuple((name, str(policy.segments[name])) for name in names))
 
 
 def _consider(
-    policy: Policy, rule: Rule, decision: Decision, subject: Principal | None, probe: tuple[int, int]
+    policy: Policy, rule: Rule, decision: Decision, ends: tuple[End, End], probe: tuple[int, int]
 ) -> Considered:
-    against = list(_objections(rule, decision, subject, probe))
+    places = place_of(policy, ends[0], "subject")[0], place_of(policy, ends[1], "object")[0]
+    against = _objections(rule, places, ends[0], probe)
     because = "; ".join(against) if against else _role(rule, decision)
     return Considered(rule.id, rule.action, not against, because, _place(policy, rule))
 
 
-def _objections(rule: Rule, decision: Decision, subject: Principal | None, probe: tuple[int, int]) -> list[str]:
+def _objections(
+    rule: Rule, places: tuple[Place | None, Place | None], subject: End, probe: tuple[int, int]
+) -> list[str]:
     """Everything that keeps the rule from being about this flow."""
-    source, target = decision.subject_segment, decision.object_segment
+    source, target = places
     against = []
     if source is None:
         against.append("the subject is in no one segment")
-    elif not rule.from_segment(source):
-        against.append(f"from {', '.join(rule.sources)}, not {source}")
+    elif not rule.opens_from(source):
+        against.append(f"from {rule.source_text}, not {source}")
     if target is None:
         against.append("the object is in no one segment")
-    elif not rule.to_segment(target):
-        against.append(f"to {', '.join(rule.targets)}, not {target}")
+    elif not rule.opens_to(target):
+        against.append(f"to {rule.target_text}, not {target}")
     if not rule.serves(*probe):
         against.append(f"for {', '.join(map(str, rule.services))}")
-    if rule.mfa is not None and subject is not None and rule.mfa != subject.mfa:
+    if rule.mfa is not None and isinstance(subject, Principal) and rule.mfa != subject.mfa:
         against.append("needs a second factor" if rule.mfa else "only without a second factor")
     return against
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from zethane.errors import Problem
-from zethane.policy.compile import CompiledPolicy, Entry, SessionClass
+from zethane.net.prefix import Prefix, within
+from zethane.policy.compile import Class, CompiledPolicy, Entry, NetworkClass
 from zethane.policy.model import ANY, Policy, Rule
 from zethane.policy.principal import Principal
 from zethane.policy.service import Service, covered, simplify
@@ -80,12 +81,13 @@ def _dead_rules(policy: Policy, compiled: CompiledPolicy, people: Sequence[Princ
     for entry in compiled.entries:
         by_rule.setdefault(entry.rule, []).append(entry)
     for rule in policy.rules:
-        if not any(rule.from_segment(name) and rule.mfa in (None, mfa, False) for name, mfa in inhabited):
+        can_open = any(rule.opens_from(name) and rule.mfa in (None, mfa, False) for name, mfa in inhabited)
+        if not rule.source_networks and not can_open:
             factor = {True: " with a second factor", False: " without a second factor", None: ""}[rule.mfa]
-            message = f"can never match: nobody can be in {', '.join(rule.sources)}{factor}"
+            message = f"can never match: nobody can be in {rule.source_text}{factor}"
             yield _about_rule(policy, "dead-rule", rule, message)
-        elif not any(rule.to_segment(name) for name, _ in inhabited):
-            message = f"can never match: nobody can be in {', '.join(rule.targets)}"
+        elif not rule.target_networks and not any(rule.opens_to(name) for name, _ in inhabited):
+            message = f"can never match: nobody can be in {rule.target_text}"
             yield _about_rule(policy, "dead-rule", rule, message)
         elif rule.allow and all(_denied(compiled, entry) for entry in by_rule.get(rule.id, ())):
             yield _about_rule(policy, "dead-rule", rule, "can never match: deny rules cover all of it")
@@ -93,8 +95,7 @@ def _dead_rules(policy: Policy, compiled: CompiledPolicy, people: Sequence[Princ
 
 def _denied(compiled: CompiledPolicy, entry: Entry) -> bool:
     """Whether denies with the same or wider parties cover the whole entry."""
-    sources: set[SessionClass | None] = {entry.subject, None}
-    targets: set[SessionClass | None] = {entry.object, None}
+    sources, targets = _with_any(entry.subject), _with_any(entry.object)
     denies = (
         other.service
         for source in sources
@@ -105,19 +106,25 @@ def _denied(compiled: CompiledPolicy, entry: Entry) -> bool:
     return covered(entry.service, denies)
 
 
+def _with_any(one: Class | None) -> set[Class | None]:
+    """A class, and any session, which no network is."""
+    return {one} if isinstance(one, NetworkClass) else {one, None}
+
+
 def _covered_rules(policy: Policy) -> Iterator[Finding]:
     """Rules that add nothing to a single other rule of the same action."""
     by_source: _Index = {}
     by_target: _Index = {}
     simple = {rule.id: simplify(rule.services) for rule in policy.rules}
     for rule in policy.rules:
-        for name in rule.sources:
+        for name in _names(rule.sources, rule.source_networks):
             by_source.setdefault(name, []).append(rule)
-        for name in rule.targets:
+        for name in _names(rule.targets, rule.target_networks):
             by_target.setdefault(name, []).append(rule)
     for rule in policy.rules:
         # A wider rule is in both lists; the shorter one is searched.
-        candidates = min(_sharing(by_source, rule.sources[0]), _sharing(by_target, rule.targets[0]), key=len)
+        first = _names(rule.sources, rule.source_networks)[0], _names(rule.targets, rule.target_networks)[0]
+        candidates = min(_sharing(by_source, first[0]), _sharing(by_target, first[1]), key=len)
         wider = (other for other in candidates if _covers(other, simple[other.id], rule, simple[rule.id]))
         keeper = min(wider, key=lambda other: other.id, default=None)
         if keeper is not None:
@@ -125,9 +132,18 @@ def _covered_rules(policy: Policy) -> Iterator[Finding]:
             yield _about_rule(policy, "covered-rule", rule, message)
 
 
+_NETWORK = ""
+"""Where an index has the rules with networks: which of them contain one another, it cannot tell."""
+
+
+def _names(segments: Sequence[str], networks: Sequence[Prefix]) -> list[str]:
+    """What one side of a rule is found under."""
+    return [*segments, *([_NETWORK] if networks else [])]
+
+
 def _sharing(index: _Index, name: str) -> list[Rule]:
     """The rules that name this segment, or any."""
-    return index.get(name, []) + (index.get(ANY, []) if name != ANY else [])
+    return index.get(name, []) + (index.get(ANY, []) if name not in (ANY, _NETWORK) else [])
 
 
 def _covers(wide: Rule, wide_services: Iterable[Service], rule: Rule, services: Iterable[Service]) -> bool:
@@ -136,14 +152,27 @@ def _covers(wide: Rule, wide_services: Iterable[Service], rule: Rule, services: 
         return False
     if not _includes(wide.sources, rule.sources) or not _includes(wide.targets, rule.targets):
         return False
+    if not _contains(wide.source_networks, rule.source_networks):
+        return False
+    if not _contains(wide.target_networks, rule.target_networks):
+        return False
     if not all(any(one.covers(service) for one in wide_services) for service in services):
         return False
-    same = wide.mfa == rule.mfa and set(wide.sources) == set(rule.sources) and set(wide.targets) == set(rule.targets)
+    same = wide.mfa == rule.mfa and _sides(wide) == _sides(rule)
     return not (same and tuple(wide_services) == tuple(services)) or wide.id < rule.id
 
 
 def _includes(wide: Sequence[str], names: Sequence[str]) -> bool:
     return ANY in wide or set(names) <= set(wide)
+
+
+def _contains(wide: Sequence[Prefix], networks: Sequence[Prefix]) -> bool:
+    return all(any(within(network, outer) for outer in wide) for network in networks)
+
+
+def _sides(rule: Rule) -> tuple[frozenset[object], ...]:
+    """Both sides of a rule, without their order."""
+    return frozenset((*rule.sources, *rule.source_networks)), frozenset((*rule.targets, *rule.target_networks))
 
 
 def _repeated_services(policy: Policy) -> Iterator[Finding]:
@@ -183,3 +212,7 @@ def _open_rules(policy: Policy) -> Iterator[Finding]:
             yield _about_rule(policy, "open-rule", rule, "lets any segment in")
         if ANY in rule.targets:
             yield _about_rule(policy, "open-rule", rule, "opens any segment")
+        if any(network.prefixlen == 0 for network in rule.source_networks):
+            yield _about_rule(policy, "open-rule", rule, "lets any address outside in")
+        if any(network.prefixlen == 0 for network in rule.target_networks):
+            yield _about_rule(policy, "open-rule", rule, "opens any address outside")

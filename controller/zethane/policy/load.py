@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Literal
 
 from zethane.document import Document, closest, parse, quote
 from zethane.errors import InputError, Problem
-from zethane.policy.model import ANY, NamedService, Policy, Rule, Segment, Test
-from zethane.policy.schema import PolicyFile, RuleFile, TestFile
+from zethane.net.prefix import Prefix, parse_prefix
+from zethane.policy.model import ANY, MAX_NETWORKS, NamedService, Policy, Rule, Segment, Test
+from zethane.policy.schema import EndsFile, PolicyFile, RuleFile, TestFile
 from zethane.policy.service import EXPECTED, PROTOCOLS, Service
 
 Path = tuple[str | int, ...]
@@ -41,6 +43,7 @@ class _Loader:
         self._named_services()
         rules = tuple(self._rule(index, rule) for index, rule in enumerate(self._file.rules))
         self._unique_ids()
+        self._bounded_networks(rules)
         tests = tuple(self._test(index, test) for index, test in enumerate(self._file.tests))
         if self._problems:
             raise InputError(sorted(self._problems, key=lambda problem: (problem.line or 0, problem.column or 0)))
@@ -98,15 +101,49 @@ class _Loader:
 
     def _rule(self, index: int, rule: RuleFile) -> Rule:
         path: Path = ("rules", index)
-        self._known_segments(rule.sources, *path, "from")
-        self._known_segments(rule.targets, *path, "to")
+        sources, source_networks = self._ends(rule.sources, *path, "from")
+        targets, target_networks = self._ends(rule.targets, *path, "to")
+        if source_networks and target_networks:
+            message = "expected segments on one side: between two networks is nobody who has logged in"
+            self._problem(message, *path, "to", "networks")
+        if source_networks and rule.when.mfa is not None:
+            self._problem("expected no condition: nobody in a network has logged in", *path, "when", "mfa", key=True)
         services = tuple(
             service
             for position, word in enumerate(rule.services)
             for service in self._resolve(word, *path, "services", position)
         )
         place = self._document.place(*path)
-        return Rule(rule.id, rule.sources, rule.targets, services, rule.action, rule.when.mfa, *place)
+        parties = (sources, targets, services, rule.action, rule.when.mfa)
+        return Rule(rule.id, *parties, *place, source_networks, target_networks)
+
+    def _ends(self, ends: tuple[str, ...] | EndsFile, *path: str | int) -> tuple[tuple[str, ...], tuple[Prefix, ...]]:
+        """The segments and the networks of one side of a rule."""
+        if not isinstance(ends, EndsFile):
+            self._known_segments(ends, *path)
+            return ends, ()
+        self._known_segments(ends.segments, *path, "segments")
+        networks: list[Prefix] = []
+        for index, text in enumerate(ends.networks):
+            try:
+                network = parse_prefix(text)
+            except ValueError as error:
+                self._problem(str(error), *path, "networks", index)
+                continue
+            if network in networks:
+                self._problem(f"{network} is named twice", *path, "networks", index)
+            networks.append(network)
+        return ends.segments, tuple(networks)
+
+    def _bounded_networks(self, rules: Sequence[Rule]) -> None:
+        named: set[Prefix] = set()
+        for index, rule in enumerate(rules):
+            named.update(rule.source_networks, rule.target_networks)
+            if len(named) > MAX_NETWORKS:
+                side: Literal["from", "to"] = "from" if rule.source_networks else "to"
+                message = f"more than {MAX_NETWORKS} different networks up to here; expected fewer"
+                self._problem(message, "rules", index, side, "networks")
+                return
 
     def _known_segments(self, names: Sequence[str], *path: str | int) -> None:
         for index, name in enumerate(names):

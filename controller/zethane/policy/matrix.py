@@ -8,11 +8,11 @@ from typing import Any
 
 from zethane.policy.decide import Decision, decide_service
 from zethane.policy.model import Policy
-from zethane.policy.principal import Principal
+from zethane.policy.principal import External, Parties
 from zethane.policy.service import Service
 
-Parties = Mapping[str, Principal | None]
-"""Hosts by name; None for one that does not authenticate."""
+Hosts = Mapping[str, Parties]
+"""Hosts by name; None for one that does not authenticate, addresses for one that is outside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,20 +41,27 @@ def services_of(policy: Policy) -> tuple[Service, ...]:
     return tuple(sorted(service for service in named if service.proto != "any"))
 
 
-def matrix(policy: Policy, hosts: Parties) -> tuple[Cell, ...]:
-    """A cell for every ordered pair of hosts and every service, in the order of `hosts`."""
+def matrix(policy: Policy, hosts: Hosts) -> tuple[Cell, ...]:
+    """A cell for every ordered pair of hosts and every service, in the order of `hosts`.
+
+    What two hosts outside do with one another is nothing to this network: there is no cell for it.
+    """
     return tuple(_cells(policy, hosts))
 
 
-def _cells(policy: Policy, hosts: Parties) -> Iterator[Cell]:
-    known: dict[tuple[Principal | None, Principal | None, Service], Decision] = {}
+def _cells(policy: Policy, hosts: Hosts) -> Iterator[Cell]:
+    known: dict[tuple[Parties, Parties, Service], Decision] = {}
     services = services_of(policy)
     for source, subject in hosts.items():
         for target, owner in hosts.items():
-            if source == target:
+            if source == target or (_is_outside(subject) and _is_outside(owner)):
                 continue
             for service in services:
                 question = (subject, owner, service)
                 if question not in known:
                     known[question] = decide_service(policy, *question)
                 yield Cell(source, target, service, known[question])
+
+
+def _is_outside(party: Parties) -> bool:
+    return isinstance(party, tuple | External)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from zethane.net.prefix import Address, Prefix, in_order, longest, within
 from zethane.policy.principal import Principal
 from zethane.policy.service import Proto, Service
 
@@ -22,6 +23,12 @@ MAX_SERVICES = 1024
 MAX_TESTS = 4096
 MAX_VLAN = 4094
 """Highest VLAN id (IEEE 802.1Q-2022 §9.6)."""
+MAX_NETWORKS = 512
+"""Different prefixes that one policy may name."""
+
+Place = str | Prefix
+"""Where policy finds an end of a flow: a session in its segment, an address outside in the longest prefix that the
+policy names and that contains it. All others that contain it contain that prefix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +74,9 @@ class NamedService:
 class Rule:
     """Lets (or forbids) sessions of `sources` to open flows of `services` to sessions of `targets`.
 
+    `source_networks` and `target_networks` are prefixes outside, beside the segments or instead of them; at most one
+    of the two is not empty.
+
     `mfa` asks the subject for a second factor (True), for the lack of one (False), or for nothing (None).
     Lines and columns, here and below, are those of the policy file, from 1.
     """
@@ -79,23 +89,42 @@ class Rule:
     mfa: bool | None
     line: int = 1
     column: int = 1
+    source_networks: tuple[Prefix, ...] = ()
+    target_networks: tuple[Prefix, ...] = ()
 
     @property
     def allow(self) -> bool:
         """Whether it allows; it denies otherwise."""
         return self.action == "allow"
 
-    def from_segment(self, segment: str) -> bool:
-        """Whether a subject of this segment is one of its sources."""
-        return ANY in self.sources or segment in self.sources
+    def opens_from(self, place: Place) -> bool:
+        """Whether a subject of this segment, or in this network, is one of its sources."""
+        return _includes(self.sources, self.source_networks, place)
 
-    def to_segment(self, segment: str) -> bool:
-        """Whether an object of this segment is one of its targets."""
-        return ANY in self.targets or segment in self.targets
+    def opens_to(self, place: Place) -> bool:
+        """Whether an object of this segment, or in this network, is one of its targets."""
+        return _includes(self.targets, self.target_networks, place)
+
+    @property
+    def source_text(self) -> str:
+        """`staff, web` or `198.51.100.0/24`."""
+        return ", ".join((*self.sources, *map(str, self.source_networks)))
+
+    @property
+    def target_text(self) -> str:
+        """The same for the targets."""
+        return ", ".join((*self.targets, *map(str, self.target_networks)))
 
     def serves(self, ip_proto: int, port: int) -> bool:
         """Whether one of its services is for this IP protocol and port."""
         return any(service.matches(ip_proto, port) for service in self.services)
+
+
+def _includes(names: tuple[str, ...], networks: tuple[Prefix, ...], place: Place) -> bool:
+    """Whether a place is one of these. `any` is every session, and never a network."""
+    if isinstance(place, str):
+        return ANY in names or place in names
+    return any(within(place, network) for network in networks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +155,16 @@ class Policy:
     def segments_of(self, principal: Principal) -> tuple[str, ...]:
         """Every segment whose selector fits, by name. Exactly one is right."""
         return tuple(sorted(name for name, segment in self.segments.items() if segment.holds(principal)))
+
+    @property
+    def networks(self) -> tuple[Prefix, ...]:
+        """Every prefix that a rule names, once, in order."""
+        named = (network for rule in self.rules for network in (*rule.source_networks, *rule.target_networks))
+        return tuple(in_order(named))
+
+    def network_of(self, address: Address) -> Prefix | None:
+        """The longest named prefix that contains an address outside."""
+        return longest(address, self.networks)
 
     def rule(self, identifier: str) -> Rule | None:
         """The rule with this id."""

@@ -1,9 +1,11 @@
-"""Who or what acts: a user, a device or a workload, with the attributes that policy selects on."""
+"""Who or what acts: a user, a device or a workload, with what policy selects on; or an address outside."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Literal
+
+from zethane.net.prefix import Address
 
 PrincipalKind = Literal["user", "device", "workload"]
 
@@ -21,3 +23,20 @@ class Principal:
     groups: frozenset[str] = field(default_factory=frozenset)
     labels: tuple[tuple[str, str], ...] = ()
     mfa: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class External:
+    """An address behind an uplink, where nobody logs in: all that policy can know of it is the address."""
+
+    address: Address
+
+    def __str__(self) -> str:
+        return str(self.address)
+
+
+Party = Principal | External | None
+"""One end of a flow. None: it is ours, or claims to be, and is not authenticated."""
+
+Parties = Party | tuple[External, ...]
+"""The same for something that may have several addresses outside; it may do what each of them may."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Discriminator, Field, StringConstraints, Tag
 
 from zethane.document import Model
-from zethane.policy.model import MAX_RULES, MAX_SEGMENTS, MAX_SERVICES, MAX_TESTS, MAX_VLAN
+from zethane.net.prefix import MAX_TEXT
+from zethane.policy.model import MAX_NETWORKS, MAX_RULES, MAX_SEGMENTS, MAX_SERVICES, MAX_TESTS, MAX_VLAN
 
 Name = Annotated[str, StringConstraints(max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 """A segment, a service, a group or a rule."""
@@ -17,7 +18,8 @@ LabelKey = Annotated[str, StringConstraints(max_length=63, pattern=r"^[A-Za-z0-9
 LabelValue = Annotated[str, StringConstraints(max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9_./: -]*$")]
 ServiceText = Annotated[str, StringConstraints(min_length=1, max_length=63)]
 Arrow = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\s>]+ *-> *[^\s>]+$")]
-"""`laptop -> web1`: names of hosts."""
+"""`laptop -> web1`: names of hosts, or addresses outside."""
+NetworkText = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT)]
 
 
 class SelectorFile(Model):
@@ -37,12 +39,34 @@ class ConditionFile(Model):
     mfa: bool | None = None
 
 
+Segments = Annotated[tuple[Name, ...], Field(min_length=1, max_length=MAX_SEGMENTS)]
+
+
+class EndsFile(Model):
+    """One side of a rule with prefixes outside, beside segments or alone."""
+
+    segments: Segments = ()
+    networks: Annotated[tuple[NetworkText, ...], Field(min_length=1, max_length=MAX_NETWORKS)]
+
+
+def _kind(value: object) -> str:
+    """Whether a side of a rule is meant as a list of segments, or as keys and values."""
+    return "(keys)" if isinstance(value, dict | EndsFile) else "(list)"
+
+
+Ends = Annotated[
+    Annotated[Segments, Tag("(list)")] | Annotated[EndsFile, Tag("(keys)")],
+    Discriminator(_kind),
+]
+"""`[web, staff]`, or `{networks: [198.51.100.0/24]}`, or `{segments: [web], networks: [198.51.100.0/24]}`."""
+
+
 class RuleFile(Model):
     """One rule."""
 
     id: Name
-    sources: Annotated[tuple[Name, ...], Field(min_length=1, max_length=MAX_SEGMENTS, alias="from")]
-    targets: Annotated[tuple[Name, ...], Field(min_length=1, max_length=MAX_SEGMENTS, alias="to")]
+    sources: Annotated[Ends, Field(alias="from")]
+    targets: Annotated[Ends, Field(alias="to")]
     services: Annotated[tuple[ServiceText, ...], Field(min_length=1, max_length=256)]
     when: ConditionFile = ConditionFile()
     action: Literal["allow", "deny"] = "allow"

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
+from zethane.net.prefix import Prefix
+from zethane.pipeline.fields import NETWORK_CLASS
 from zethane.pipeline.flow import EntryKey, Flow
 from zethane.pipeline.rules import policy_entries
-from zethane.policy.compile import SessionClass, compile_policy, simulate
+from zethane.policy.compile import Class, SessionClass, compile_policy, simulate
 from zethane.policy.model import Policy
 from zethane.policy.principal import Principal
 
@@ -40,12 +42,10 @@ class PolicyInForce:
         self.rule_numbers = {rule.id: numbers.number_of("rule", rule.id) for rule in policy.rules}
         self.rule_ids = {number: name for name, number in self.rule_numbers.items()}
         self._denying = frozenset(self.rule_numbers[rule.id] for rule in policy.rules if not rule.allow)
-        self._classes: dict[int, SessionClass] = {}
-        self._numbers: dict[SessionClass, int] = {}
-        for session_class in (one for classes in self.compiled.classes.values() for one in classes):
-            number = numbers.number_of("class", f"{session_class.segment}/{session_class.mfa}")
-            self._classes[number] = session_class
-            self._numbers[session_class] = number
+        self._numbers: dict[Class, int] = {one: _number(one, numbers) for one in self.compiled.every_class}
+        self._classes = {number: one for one, number in self._numbers.items()}
+        self.networks: Mapping[Prefix, int] = {one.prefix: self._numbers[one] for one in self.compiled.networks}
+        """The class number of every prefix that the policy names."""
         self.entries: Mapping[EntryKey, Flow] = policy_entries(
             self.compiled, self._numbers.__getitem__, self.rule_numbers.__getitem__
         )
@@ -59,8 +59,8 @@ class PolicyInForce:
     def _peers(self) -> dict[int, frozenset[int]]:
         """For each class those that some flow may connect it with, in either direction."""
         found: dict[int, set[int]] = {number: set() for number in self._classes}
-        for session_class, reachable in self.compiled.peers().items():
-            number = self._numbers[session_class]
+        for one, reachable in self.compiled.peers().items():
+            number = self._numbers[one]
             for other in reachable:
                 found[number].add(self._numbers[other])
                 found[self._numbers[other]].add(number)
@@ -97,3 +97,10 @@ class PolicyInForce:
         decision = simulate(self.compiled, subject, obj, proto, port)
         number = self.rule_numbers[decision.rule] if decision.rule is not None else 0
         return Verdict(decision.allowed, number, decision.rule, decision.reason)
+
+
+def _number(one: Class, numbers: Numbers) -> int:
+    """The number of a class; no segment has a space in its name."""
+    if isinstance(one, SessionClass):
+        return numbers.number_of("class", f"{one.segment}/{one.mfa}")
+    return NETWORK_CLASS | numbers.number_of("class", f"network {one.prefix}")

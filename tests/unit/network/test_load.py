@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from ipaddress import ip_interface, ip_network
+from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from zethane.errors import InputError
 from zethane.network.load import parse_network
 from zethane.network.model import Login
+from zethane.network.outside import is_outside
 
 ONE = "switches: {s1: {}}\n"
 TWO = "switches: {s1: {}, s2: {}}\nlinks: [[s1, s2]]\n"
@@ -222,3 +223,23 @@ def test_servers_and_uplinks_have_ports_of_their_own_role():
     assert wan.hosts == {"www": (ip_interface("198.51.100.80/32"),)}
     assert "is in no network of its uplink" in errors(SITE.replace("198.51.100.80", "203.0.113.1"))[0]
     assert "without host bits" in errors(SITE.replace("198.51.100.0/24", "198.51.100.1/24"))[0]
+
+
+def test_networks_outside_are_no_subnet_of_the_site_and_names_there_are_their_own():
+    assert (
+        "is in 10.0.0.0/24, which hosts are connected to"
+        in errors(SITE.replace("198.51.100.0/24,", "198.51.100.0/24, 10.0.0.0/28,"))[0]
+    )
+    assert "is the name of something else" in errors(SITE.replace("www:", "a:"))[0]
+    inside = SITE.replace("198.51.100.0/24", "0.0.0.0/0").replace("www: 198.51.100.80", "www: 10.0.0.9")
+    assert "10.0.0.9 is in 10.0.0.0/24; expected an address outside" in errors(inside)[0]
+
+
+@pytest.mark.parametrize(
+    ("address", "outside"),
+    [("198.51.100.80", True), ("203.0.113.1", True), ("10.0.0.9", False), ("127.0.0.1", False), ("2001:db8::1", False)],
+)
+def test_connected_subnets_and_special_addresses_are_never_outside(address: str, outside: bool):
+    """Also where an uplink leads everywhere."""
+    network = parse_network(SITE.replace("198.51.100.0/24", "0.0.0.0/0"), "n.yaml")
+    assert is_outside(network, ip_address(address)) is outside

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from strategies.policy import policy_files, read
 from zethane.errors import InputError
 from zethane.policy.load import parse_policy
-from zethane.policy.model import Service
+from zethane.policy.model import MAX_NETWORKS, Service
 from zethane.policy.schema import PolicyFile, json_schema
 
 BROKEN = """\
@@ -94,6 +94,58 @@ def test_a_wrong_shape_is_pointed_at(text: str, message: str) -> None:
     assert problems(text) == message
 
 
+NETWORKS = """\
+version: 1
+segments: {web: {labels: {tier: web}}}
+rules:
+  - {id: a, from: [web], to: {networks: [10.0.0.1/8, 10.0.0.0/8, 10.0.0.0/8, "fe80::%1/64"]}, services: [icmp]}
+  - {id: b, from: {networks: [0.0.0.0/0]}, to: {segments: [wbe], networks: ["::/0"]}, services: [icmp]}
+  - {id: c, from: {segments: [web], networks: [0.0.0.0/0]}, to: [any], services: [icmp], when: {mfa: true}}
+"""
+
+
+def test_networks_are_checked_like_everything_else() -> None:
+    """Prefixes have no host bits; one side of a rule is ours; nobody outside has a second factor."""
+    prefix = "expected a prefix without host bits such as 198.51.100.0/24 or 2001:db8::/32"
+    assert problems(NETWORKS).splitlines() == [
+        f"policy.yaml:4:42: rules[0].to.networks[0]: {prefix}, found '10.0.0.1/8'",
+        "policy.yaml:4:66: rules[0].to.networks[2]: 10.0.0.0/8 is named twice",
+        f"policy.yaml:4:78: rules[0].to.networks[3]: {prefix}, found 'fe80::%1/64'",
+        "policy.yaml:5:60: rules[1].to.segments[0]: no segment is named 'wbe'; did you mean 'web'?",
+        "policy.yaml:5:76: rules[1].to.networks: expected segments on one side: between two networks is nobody who has "
+        "logged in",
+        "policy.yaml:6:97: rules[2].when.mfa: expected no condition: nobody in a network has logged in",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ends", "message"),
+    [
+        ("{segments: [web]}", "rules[0].to.networks: this key is required and missing"),
+        ("{networks: []}", "rules[0].to.networks: expected at least 1 entries"),
+        ("{network: [0.0.0.0/0]}", "unknown key 'network'; did you mean 'networks'?"),
+        ("{networks: [0.0.0.0/0], segments: [1]}", "rules[0].to.segments[0]: expected text"),
+        ("[0.0.0.0/0]", "rules[0].to[0]: expected text that matches"),
+        ("198.51.100.0/24", "rules[0].to: expected a list"),
+    ],
+)
+def test_a_wrong_side_of_a_rule_is_pointed_at(ends: str, message: str) -> None:
+    """Whether a list or keys were meant shows in what is there."""
+    text = "version: 1\nsegments: {web: {groups: [a]}}\nrules:\n"
+    assert message in problems(text + f"  - {{id: r, from: [web], to: {ends}, services: [icmp]}}")
+
+
+def test_the_number_of_networks_is_bounded() -> None:
+    head = "version: 1\nsegments: {web: {groups: [a]}}\nrules:\n"
+    for index in range(2):
+        named = ", ".join(f"10.{index}.{third}.0/24" for third in range(256))
+        head += f"  - {{id: r{index}, from: [web], to: {{networks: [{named}]}}, services: [icmp]}}\n"
+    assert len(parse_policy(head, "p").networks) == MAX_NETWORKS
+    assert f"more than {MAX_NETWORKS} different networks" in problems(
+        head + "  - {id: x, from: {networks: [192.0.2.0/24]}, to: [web], services: [icmp]}"
+    )
+
+
 def test_names_of_services_are_expanded() -> None:
     """A rule knows the services themselves, and its own line."""
     text = "version: 1\nsegments: {a: {groups: [a]}}\nservices: {dns: [udp/53, tcp/53]}\n"
@@ -154,6 +206,8 @@ def accepts(schema: Any, root: Any, value: Any) -> bool:
         return accepts(root["$defs"][schema["$ref"].rpartition("/")[2]], root, value)
     if "anyOf" in schema:
         return any(accepts(option, root, value) for option in schema["anyOf"])
+    if "oneOf" in schema:
+        return sum(accepts(option, root, value) for option in schema["oneOf"]) == 1
     if "const" in schema:
         return bool(schema["const"] == value)
     if "enum" in schema:

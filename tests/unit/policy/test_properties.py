@@ -7,12 +7,12 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strategies.policy import flows, members, policies, policy_files, read, rules
-from zethane.policy.compile import compile_policy, simulate
+from strategies.policy import externals, flows, members, parties, policies, policy_files, read, rules
+from zethane.policy.compile import Class, CompiledPolicy, NetworkClass, compile_policy, simulate
 from zethane.policy.decide import decide, decide_service
 from zethane.policy.matrix import services_of
 from zethane.policy.model import Policy, Service
-from zethane.policy.principal import Principal
+from zethane.policy.principal import External, Principal
 
 Flow = tuple[int, int]
 
@@ -22,27 +22,72 @@ def class_name(policy: Policy, principal: Principal) -> str:
     return name
 
 
-@given(policies(), members(), members(), flows)
+def class_of(policy: Policy, compiled: CompiledPolicy, party: Principal | External) -> Class | None:
+    """The class of anybody; None for an address in no named network."""
+    if isinstance(party, External):
+        network = policy.network_of(party.address)
+        return NetworkClass(network) if network else None
+    return compiled.class_of(class_name(policy, party), party.mfa)
+
+
+@given(policies(), parties(), parties(), flows)
 def test_the_compiled_policy_decides_as_the_engine_does(
-    policy: Policy, subject: Principal, target: Principal, flow: Flow
+    policy: Policy, subject: Principal | External, target: Principal | External, flow: Flow
 ) -> None:
     """Verdict, rule and reason are the same."""
     compiled = compile_policy(policy)
-    source = compiled.class_of(class_name(policy, subject), subject.mfa)
-    destination = compiled.class_of(class_name(policy, target), target.mfa)
-    assert simulate(compiled, source, destination, *flow) == decide(policy, subject, target, *flow)
+    source, destination = class_of(policy, compiled, subject), class_of(policy, compiled, target)
+    decision = decide(policy, subject, target, *flow)
+    if source is None or destination is None:
+        assert not decision.allowed
+        assert decision.rule is None
+    else:
+        assert simulate(compiled, source, destination, *flow) == decision
 
 
-@given(policies(), members(), members(), flows)
+@given(policies(), parties(), parties(), flows)
 def test_what_may_be_reached_covers_all_that_is_allowed(
-    policy: Policy, subject: Principal, target: Principal, flow: Flow
+    policy: Policy, subject: Principal | External, target: Principal | External, flow: Flow
 ) -> None:
     """An allowed flow means that the classes may reach each other."""
     compiled = compile_policy(policy)
-    source = compiled.class_of(class_name(policy, subject), subject.mfa)
-    destination = compiled.class_of(class_name(policy, target), target.mfa)
+    source, destination = class_of(policy, compiled, subject), class_of(policy, compiled, target)
     if decide(policy, subject, target, *flow).allowed:
+        assert source is not None
+        assert destination is not None
         assert compiled.may_reach(source, destination)
+
+
+@given(policies(), externals, externals, flows)
+def test_two_ends_outside_are_never_let_through(
+    policy: Policy, subject: External, target: External, flow: Flow
+) -> None:
+    """Whatever the rules say: none of them is about such a flow."""
+    assert not decide(policy, subject, target, *flow).allowed
+
+
+@given(policies(), members(), externals, flows)
+def test_an_address_is_in_every_network_that_contains_it(
+    policy: Policy, member: Principal, outside: External, flow: Flow
+) -> None:
+    """How long a prefix is plays no role: rules for all of them add up, and a deny for any of them wins."""
+    for subject, target in ((member, outside), (outside, member)):
+        about = [
+            rule
+            for rule in policy.rules
+            if rule.serves(*flow)
+            and rule.mfa in (None, isinstance(subject, Principal) and subject.mfa)
+            and _is_about(policy, rule.sources, rule.source_networks, subject)
+            and _is_about(policy, rule.targets, rule.target_networks, target)
+        ]
+        allowed = any(rule.allow for rule in about) and all(rule.allow for rule in about)
+        assert decide(policy, subject, target, *flow).allowed == allowed
+
+
+def _is_about(policy: Policy, names: Any, networks: Any, party: Principal | External) -> bool:
+    if isinstance(party, External):
+        return any(party.address in network for network in networks if network.version == party.address.version)
+    return "any" in names or class_name(policy, party) in names
 
 
 @given(policies(), members(), members())
@@ -58,9 +103,9 @@ def test_reachable_classes_have_some_allowed_flow(policy: Policy, subject: Princ
         assert any(decide(policy, subject, target, number, port).allowed for number in numbers for port in edges)
 
 
-@given(policy_files(), st.randoms(use_true_random=False), members(), members(), flows)
+@given(policy_files(), st.randoms(use_true_random=False), parties(), parties(), flows)
 def test_the_order_of_rules_never_matters(
-    file: dict[str, Any], random: Any, subject: Principal, target: Principal, flow: Flow
+    file: dict[str, Any], random: Any, subject: Principal | External, target: Principal | External, flow: Flow
 ) -> None:
     """Shuffled rules give the same decision, by the same rule."""
     shuffled = random.sample(file["rules"], len(file["rules"]))
@@ -68,9 +113,13 @@ def test_the_order_of_rules_never_matters(
     assert decide(read({**file, "rules": shuffled}), subject, target, *flow) == before
 
 
-@given(policy_files(), rules(action="deny"), members(), members(), flows)
+@given(policy_files(), rules(action="deny"), parties(), parties(), flows)
 def test_a_deny_never_allows_more(
-    file: dict[str, Any], deny: dict[str, Any], subject: Principal, target: Principal, flow: Flow
+    file: dict[str, Any],
+    deny: dict[str, Any],
+    subject: Principal | External,
+    target: Principal | External,
+    flow: Flow,
 ) -> None:
     """What is allowed with one deny more was allowed without it."""
     more = {**file, "rules": [*file["rules"], {"id": "extra", **deny}]}

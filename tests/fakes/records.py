@@ -7,6 +7,7 @@ from typing import Any
 
 from zethane.errors import CapacityError
 from zethane.identity.session import MAX_SESSION, Session
+from zethane.service.leases import Lease
 
 
 class Records:
@@ -36,6 +37,7 @@ class MemoryStore:
         self.numbers: dict[tuple[str, str], int] = {}
         self.last = 0
         self.steps: dict[str, int] = {}
+        self.leased: dict[bytes, Lease] = {}
 
     def sessions(self) -> list[Session]:
         return list(self.saved.values())
@@ -54,6 +56,15 @@ class MemoryStore:
 
     def number_of(self, kind: str, key: str) -> int:
         return self.numbers.setdefault((kind, key), 1 + sum(known == kind for known, _ in self.numbers))
+
+    def leases(self) -> list[Lease]:
+        return list(self.leased.values())
+
+    def save_lease(self, lease: Lease) -> None:
+        self.leased[lease.address] = lease
+
+    def end_lease(self, address: bytes) -> None:
+        self.leased.pop(address, None)
 
     def last_totp_step(self, user: str) -> int:
         return self.steps.get(user, -1)

@@ -58,6 +58,7 @@ class SessionEvent(str, Enum):
     STARTED = "started"
     REAUTHENTICATED = "reauthenticated"
     ADDRESS_CLAIMED = "address-claimed"
+    ADDRESS_RELEASED = "address-released"
     # ends
     LOGOUT = "logout"
     EXPIRED = "expired"
@@ -65,6 +66,7 @@ class SessionEvent(str, Enum):
     MOVED = "moved"
     REPLACED = "replaced"
     PORT_DOWN = "port-down"
+    LEASE_ENDED = "lease-ended"
     NO_SEGMENT = "no-segment"
     NO_PORT = "no-port"
     CONFLICT = "conflict"

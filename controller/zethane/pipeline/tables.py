@@ -112,8 +112,8 @@ _SAMPLED = frozenset((Table.SAMPLE,))
 
 TABLES: dict[Table, TableDeclaration] = {
     Table.PORT: TableDeclaration(
-        "edge or trunk; frames that no host may send; ARP and ND go up",
-        frozenset(("in_port", "vlan_vid", "eth_type", "eth_dst", "ip_proto", "ip_frag")) | _ICMP,
+        "edge or trunk; frames that no host may send; ARP, ND and DHCP go up",
+        frozenset(("in_port", "vlan_vid", "eth_type", "eth_dst", "ip_proto", "ip_frag", "udp_src", "udp_dst")) | _ICMP,
         frozenset((Table.SOURCE, Table.FORWARD)),
     ),
     Table.SOURCE: TableDeclaration(
@@ -163,6 +163,7 @@ class Priority(IntEnum):
     PORT_TRUNK_OWN = 400
     PORT_TRUNK_TRANSIT = 300
     PORT_NEIGHBOUR = 250
+    PORT_DHCP = 245
     PORT_REFUSED = 240
     PORT_MULTICAST = 230
     PORT_IP = 200

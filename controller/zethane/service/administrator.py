@@ -19,8 +19,11 @@ from zethane.policy.model import Policy
 from zethane.policy.principal import Principal
 from zethane.service.accounting import Accounting
 from zethane.service.denials import SAMPLED, denied
+from zethane.service.dhcp_relay import DhcpRelay
 from zethane.service.enforcement import Enforcement
 from zethane.service.journal import Denied
+from zethane.service.leases import Lease, LeaseEnd
+from zethane.service.leasing import Leasing
 from zethane.service.neighbours import Neighbours
 from zethane.service.points import Point
 from zethane.service.policy_in_force import Numbers, PolicyInForce
@@ -28,7 +31,7 @@ from zethane.service.port_security import check_address, check_room, check_vlan,
 from zethane.service.portal_access import PortalAccess
 from zethane.service.sessions import Live
 from zethane.service.state import State
-from zethane.service.store import SessionStore
+from zethane.service.store import Store
 from zethane.service.switch import FlowRemoved, PacketIn, PortState, SwitchChannel
 from zethane.service.verification import Verifier
 
@@ -44,13 +47,15 @@ Spawn = Callable[[Coroutine[Any, Any, None]], object]
 class Administrator:
     """Owns the state."""
 
-    def __init__(self, state: State, store: SessionStore, numbers: Numbers, spawn: Spawn) -> None:
+    def __init__(self, state: State, store: Store, numbers: Numbers, spawn: Spawn) -> None:
         self.state = state
         self.portal_access = PortalAccess(state)
         self.enforcement = Enforcement(state, self.portal_access)
         self.accounting = Accounting(state)
         self._verifier = Verifier(state)
-        self._neighbours = Neighbours(state)
+        self.leasing = Leasing(state, store, self._lease_ended)
+        self._dhcp = DhcpRelay(state, self.leasing)
+        self._neighbours = Neighbours(state, self.leasing)
         self._store = store
         self._numbers = numbers
         self._spawn = spawn
@@ -60,8 +65,9 @@ class Administrator:
     # sessions
 
     def restore(self, sessions: Sequence[Session]) -> None:
-        """Take up the sessions of the last run that have not ended; the policy may have moved them."""
+        """Take up leases and sessions of the last run that have not ended; the policy may have moved them."""
         now = self.state.clock()
+        self.leasing.restore()
         for session in sessions:
             reason = self._restore(session, now)
             if reason is not None:
@@ -79,9 +85,13 @@ class Administrator:
             return SessionEvent.NO_PORT
         if place is None:
             return SessionEvent.NO_SEGMENT
+        leased = tuple(one for one in session.addresses if self.leasing.may_bind(Endpoint(attachment, one)))
+        if not leased:
+            return SessionEvent.LEASE_ENDED
         try:
             check_vlan(self.state.policy, place[0], attachment.vlan)
-            self._enter(replace(session, segment=place[0]), place[1], self._still_allowed(session))
+            session = replace(session, segment=place[0], addresses=leased)
+            self._enter(session, place[1], self._still_allowed(session))
         except PortRefusal as refusal:
             return SessionEvent(refusal.reason)
         except SessionError:
@@ -119,10 +129,12 @@ class Administrator:
         point = usable_point(state.fabric, endpoint)
         check_vlan(state.policy, place[0], endpoint.attachment.vlan)
         check_room(state.sessions, point.switch.port(endpoint.attachment.port), endpoint.attachment)
+        moving = self._moving(endpoint, principal)
+        self._check_lease(endpoint, moving)
         here = state.sessions.at(endpoint.attachment)
         if here is not None and _same_principal(here.session.principal, principal):
             return self._renew(here, endpoint, principal, methods, place, now)
-        self._make_room(endpoint, principal)
+        self._make_room(endpoint, moving)
         session = Session(
             number=self._store.new_number(state.sessions.by_number.__contains__),
             principal=principal,
@@ -147,16 +159,32 @@ class Administrator:
         mac = attachment.mac.to_bytes(6, "big")
         self.state.deny(Denied(DenyReason(reason), switch, attachment.port, None, mac, None, None))
 
-    def _make_room(self, endpoint: Endpoint, principal: Principal) -> None:
+    def _moving(self, endpoint: Endpoint, principal: Principal) -> Live | None:
+        """The session of the same principal, card and address at another place, which moves to this one."""
+        holder = self.state.sessions.by_address.get(endpoint.address)
+        if holder is None or holder.session.attachment == endpoint.attachment:
+            return None
+        same = _same_principal(holder.session.principal, principal)
+        return holder if same and holder.session.attachment.mac == endpoint.attachment.mac else None
+
+    def _check_lease(self, endpoint: Endpoint, moving: Live | None = None) -> None:
+        """Raise AddressInUse, PortRefusal for an address that DHCP has not given to this host, here or moving."""
+        if self.leasing.may_bind(endpoint, moving.session.attachment if moving else None):
+            return
+        if self.state.leases.holder(endpoint.address, self.state.clock()) is not None:
+            raise AddressInUse("the address is leased to another host")
+        raise PortRefusal("the port takes only what DHCP has leased to this host", DenyReason.ADDRESS_NOT_ALLOWED.value)
+
+    def _make_room(self, endpoint: Endpoint, moving: Live | None) -> None:
         """End what the new session replaces: another principal's at the same place, or its own that has moved."""
         sessions = self.state.sessions
         holder = sessions.by_address.get(endpoint.address)
         here = sessions.at(endpoint.attachment)
         if holder is not None and holder is not here:
-            moved = _same_principal(holder.session.principal, principal)
-            if not moved or holder.session.attachment.mac != endpoint.attachment.mac:
+            if holder is not moving:
                 raise AddressInUse("another session holds this address")
             self.end(holder, SessionEvent.MOVED)
+            self.leasing.move(endpoint)
         if here is not None:
             self.end(here, SessionEvent.REPLACED)
 
@@ -208,6 +236,7 @@ class Administrator:
         """Add an address to the session at the same attachment. Raises AddressInUse, SessionError."""
         try:
             usable_point(self.state.fabric, endpoint)
+            self._check_lease(endpoint)
         except PortRefusal as refusal:
             self._refused(endpoint, refusal.reason)
             raise
@@ -239,10 +268,13 @@ class Administrator:
         state.journal.session(reason, live.session, "", state.clock())
         self._store.end(live.session.number)
 
-    def _close_flows(self, live: Live, why: str, *, remember: bool) -> None:
+    def _close_flows(self, live: Live, why: str, *, remember: bool, address: bytes | None = None) -> None:
+        """Take a session's flows out of force; with an address only those that have it at one end."""
         state = self.state
         now = state.clock()
         for flow in state.flows.of_session(live.session.number):
+            if address is not None and address not in (flow.key.src, flow.key.dst):
+                continue
             subject = state.sessions.by_number.get(flow.subject)
             if subject is not None:
                 subject.opened -= 1
@@ -250,12 +282,27 @@ class Administrator:
             if remember:
                 state.flows.remember(replace(flow, alive=0))
 
+    def _lease_ended(self, lease: Lease, why: LeaseEnd) -> None:
+        """A DHCP lease has ended: the address is no session's any more; without another one the session ends."""
+        live = self.state.sessions.at(lease.attachment)
+        if live is None or lease.address not in live.session.addresses:
+            return
+        if live.session.addresses == (lease.address,):
+            self.end(live, SessionEvent.LEASE_ENDED)
+            return
+        self._close_flows(live, SessionEvent.ADDRESS_RELEASED.value, remember=False, address=lease.address)
+        self.enforcement.address_released(live, lease.address)
+        self.state.sessions.remove_address(live, lease.address)
+        self._store.save(live.session)
+        self.state.journal.session(SessionEvent.ADDRESS_RELEASED, live.session, why.value, self.state.clock())
+
     # time
 
     def tick(self, now: float) -> None:
         """End what has come to its end, renew leases that run out before their session, settle old accounts."""
         for live in self.state.sessions.expired(now):
             self.end(live, SessionEvent.EXPIRED)
+        self.leasing.tick(now)
         if now >= self._leases_due:
             self._leases_due = now + LEASE_INTERVAL
             self._renew_leases(now)
@@ -371,6 +418,8 @@ class Administrator:
         rule = event.cookie & 0xFFFF
         if rule == Reason.NEIGHBOUR:
             self._neighbours.packet_in(point, event)
+        elif rule == Reason.DHCP:
+            self._dhcp.packet_in(point, event)
         elif rule == Reason.PORTAL:
             self.portal_access.packet_in(point, event)
         elif rule in SAMPLED or state.policy.denies(rule):
@@ -401,6 +450,7 @@ class Administrator:
             point.ports[port.number] = port
         if removed or not port.up:
             self.portal_access.port_gone(channel.dpid, port.number)
+            self.leasing.transactions.port_gone(channel.dpid, port.number)
         self._ports_changed(point)
         if known is None and not removed:
             self._start_reconciling(point)

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from zethane.errors import ChannelError
 from zethane.net.flowkey import ETH_IPV4, ETH_IPV6, ICMP, ICMPV6, SCTP, TCP, UDP
+from zethane.pipeline.addresses import destination_fields, source_fields
 from zethane.pipeline.change import Add, Change, RemoveMatching
 from zethane.pipeline.fabric import forward_entries
 from zethane.pipeline.fields import OBJECT_CLASS, OBJECT_MASK, RULE_MASK, SUBJECT_CLASS, SUBJECT_MASK, cookie
@@ -60,6 +61,11 @@ class Enforcement:
         """Write a session's bindings again: a new lease, one more address, another class."""
         for point in self._holding(live):
             self._bind(point, live)
+
+    def address_released(self, live: Live, address: bytes) -> None:
+        """Take one address back from a session: its bindings, and every flow of the session with it."""
+        for point in self._holding(live):
+            self._send(point, _all_with(live.session.number, address))
 
     def session_ended(self, live: Live) -> None:
         """Take a session back everywhere: its bindings and every flow of it."""
@@ -192,7 +198,7 @@ class Enforcement:
     def intended(self, point: Point) -> Entries:
         """Everything that a switch should hold, apart from per-flow rules."""
         state = self._state
-        entries = standing_entries(point, state.fabric.portal, state.policy.entries.values())
+        entries = standing_entries(state.fabric, point, state.policy.entries.values())
         found: Entries = {flow.key: flow for flow in entries}
         for number in sorted(point.local | point.remote):
             live = state.sessions.by_number[number]
@@ -242,6 +248,20 @@ def _all_of(number: int) -> list[Change]:
     """
     whose = ((cookie(number, 0, 0), SUBJECT_MASK), (cookie(0, number, 0), OBJECT_MASK))
     return [RemoveMatching(table, (), *named) for table in Table if table != Table.SAMPLE for named in whose]
+
+
+def _all_with(number: int, address: bytes) -> list[Change]:
+    """Everything that names a session and one of its addresses."""
+    as_subject, as_object = cookie(number, 0, 0), cookie(0, number, 0)
+    sent, received = match(**source_fields(address)), match(**destination_fields(address))
+    found: list[Change] = [
+        RemoveMatching(Table.SOURCE, sent, as_subject, SUBJECT_MASK),
+        RemoveMatching(Table.DESTINATION, received, as_object, OBJECT_MASK),
+    ]
+    for wanted in (sent, received):
+        found.append(RemoveMatching(Table.FLOW, wanted, as_subject, SUBJECT_MASK))
+        found.append(RemoveMatching(Table.FLOW, wanted, as_object, OBJECT_MASK))
+    return found
 
 
 def _group(flow: LiveFlow) -> Group:

@@ -1,7 +1,8 @@
 """ARP and Neighbor Discovery, answered by the controller: nobody learns of a host that it may not reach.
 
 An answer goes to the port that the question came from and nowhere else. Hosts that are not logged in learn only
-the portal's MAC; a session also that of those it may open a flow to, or that have one open with it.
+the portal's MAC, and the DHCP server's if they have a lease; a session also that of those it may open a flow to, or
+that have one open with it.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 from zethane.audit.reason import DenyReason
 from zethane.identity.session import Attachment
 from zethane.net.neighbour import Question, build_answer, parse_question
+from zethane.pipeline.infrastructure import DHCP, Server
 from zethane.pipeline.portal import NEIGHBOUR_MAC
 from zethane.service.journal import Denied
+from zethane.service.leasing import Leasing
 from zethane.service.points import Point
 from zethane.service.sessions import Live
 from zethane.service.state import State
@@ -22,8 +25,9 @@ _LINK_LOCAL = bytes((0xFE, 0x80))
 class Neighbours:
     """Answers who-has questions."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, leasing: Leasing) -> None:
         self._state = state
+        self._leasing = leasing
 
     def packet_in(self, point: Point, event: PacketIn) -> None:
         """Answer a question, or leave it unanswered."""
@@ -45,9 +49,15 @@ class Neighbours:
             return NEIGHBOUR_MAC
         if portal is not None and question.target in portal.addresses:
             return portal.attachment.mac
-        asker = self._state.sessions.at(
-            Attachment(point.switch.dpid, event.port, event.vlan, int.from_bytes(question.mac, "big"))
-        )
+        place = Attachment(point.switch.dpid, event.port, event.vlan, int.from_bytes(question.mac, "big"))
+        server = self._state.fabric.server_at(point.switch.dpid, event.port)
+        if server is not None:
+            return self._for_server(server, place, question)
+        if self._leasing.has_lease(place, question.sender):
+            for known in self._state.fabric.serving(DHCP):
+                if question.target in known.addresses:  # it renews its lease there, logged in or not
+                    return known.attachment.mac
+        asker = self._state.sessions.at(place)
         if asker is None:
             return None
         if not _may_ask_from(asker, question.sender):
@@ -67,6 +77,21 @@ class Neighbours:
         if target is None or target is asker or not self._may_know(asker, target):
             return None
         return target.session.attachment.mac
+
+    def _for_server(self, server: Server, place: Attachment, question: Question) -> int | None:
+        """A server learns of live sessions; one that serves DHCP also of who has a lease of it or asks for one."""
+        if place.mac != server.attachment.mac or not (
+            question.sender in server.addresses or question.sender.startswith(_LINK_LOCAL)
+        ):
+            return None
+        live = self._state.sessions.by_address.get(question.target)
+        if live is not None:
+            return live.session.attachment.mac
+        if DHCP not in server.serves:
+            return None
+        holder = self._state.leases.holder(question.target, self._state.clock())
+        holder = holder or self._leasing.transactions.asker(question.target)
+        return None if holder is None else holder.mac
 
     def _may_know(self, asker: Live, target: Live) -> bool:
         return self._state.policy.may_reach(asker.session_class, target.session_class) or self._state.flows.between(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 
 from zethane.identity.session import Attachment
 from zethane.network.model import Network, Switch
@@ -13,6 +14,7 @@ from zethane.pipeline.change import Add, Change, Installed, Remove
 from zethane.pipeline.fabric import FabricLink, forward_entries, next_hops
 from zethane.pipeline.fields import (
     DENY_METER,
+    FIRST_STATIC,
     denied_meter,
     neighbour_meter,
     protocol_meter,
@@ -20,6 +22,7 @@ from zethane.pipeline.fields import (
 )
 from zethane.pipeline.flow import EntryKey, Flow
 from zethane.pipeline.frames import fragments
+from zethane.pipeline.infrastructure import DHCP, Server, dhcp_answers, dhcp_clients, rogue_answers
 from zethane.pipeline.portal import Portal, portal_path, portal_rule
 from zethane.pipeline.ports import edge_port, fabric_arrivals, misses, still_tagged, tagged_port, trunk_port
 from zethane.pipeline.rules import related_errors
@@ -39,6 +42,7 @@ class MeterRates:
     neighbour: int = 100
     denied: int = 50
     protocol: int = 100
+    server: int = 2000
 
 
 @dataclass(slots=True, eq=False)
@@ -93,7 +97,9 @@ class Point:
                 found[verify_meter(port)] = (rates.verify, rates.verify)
                 found[neighbour_meter(port)] = (rates.neighbour, rates.neighbour)
                 found[denied_meter(port)] = (rates.denied, rates.denied)
-                found[protocol_meter(port)] = (rates.protocol, rates.protocol)
+                # A server answers everybody: what keeps it from too much is the meter of each port that asks.
+                protocol = rates.server if self.switch.role(port) == "infrastructure" else rates.protocol
+                found[protocol_meter(port)] = (protocol, protocol)
         return found
 
 
@@ -112,6 +118,7 @@ class Fabric:
         # What no session can have: it belongs to the portal, a server or a router of the network.
         self.own_macs = frozenset(one.mac for one in own if one is not None)
         self.own_addresses = frozenset(i.ip.packed for one in own if one is not None for i in one.interfaces)
+        self.servers = tuple(self._servers(network))
         self.route()
 
     @staticmethod
@@ -123,6 +130,22 @@ class Fabric:
         attachment = Attachment(switch.dpid, described.port, 0, described.mac)
         addresses = tuple(interface.ip.packed for interface in described.interfaces)
         return Portal(switch.number, attachment, addresses, described.tcp_port)
+
+    @staticmethod
+    def _servers(network: Network) -> Iterator[Server]:
+        for index, server in enumerate(network.infrastructure.values()):
+            switch = network.switches[server.switch]
+            attachment = Attachment(switch.dpid, server.port, 0, server.mac)
+            addresses = tuple(interface.ip.packed for interface in server.interfaces)
+            yield Server(server.name, FIRST_STATIC + index, switch.number, attachment, addresses, server.serves)
+
+    def serving(self, what: str) -> list[Server]:
+        """The servers of one thing, in the order of the file."""
+        return [server for server in self.servers if what in server.serves]
+
+    def server_at(self, dpid: int, port: int) -> Server | None:
+        """The server at a port."""
+        return next((s for s in self.servers if (s.attachment.dpid, s.attachment.port) == (dpid, port)), None)
 
     def route(self) -> list[tuple[Point, Mapping[int, int]]]:
         """Work out the paths over the links that are up; the points whose next hops change, with the old ones."""
@@ -143,8 +166,9 @@ class Fabric:
         return state is None or state.up
 
 
-def standing_entries(point: Point, portal: Portal | None, policy: Iterable[Flow]) -> Iterator[Flow]:
+def standing_entries(fabric: Fabric, point: Point, policy: Iterable[Flow]) -> Iterator[Flow]:
     """All that is intended for a switch apart from bindings and per-flow rules."""
+    portal = fabric.portal
     yield from misses()
     yield from fragments()
     yield from still_tagged()
@@ -160,7 +184,19 @@ def standing_entries(point: Point, portal: Portal | None, policy: Iterable[Flow]
         if port.role == "trunk":
             yield from trunk_port(number, point.number)
         else:
-            yield from tagged_port(edge_port(number), port.vlans, untagged=port.untagged)
+            entries = chain(edge_port(number), _dhcp_entries(fabric, point, number))
+            yield from tagged_port(entries, port.vlans, untagged=port.untagged)
+
+
+def _dhcp_entries(fabric: Fabric, point: Point, port: int) -> Iterator[Flow]:
+    """What the port does with DHCP: a trusted server's answers, or hosts' questions if there is one to answer."""
+    servers = fabric.serving(DHCP)
+    if any((server.attachment.dpid, server.attachment.port) == (point.switch.dpid, port) for server in servers):
+        yield from dhcp_answers(port)
+        return
+    yield from rogue_answers(port)
+    if servers and point.is_edge(port):
+        yield from dhcp_clients(port)
 
 
 def binding_entries(binding: Binding, point: Point, ends: float, now: float) -> Iterator[Flow]:

@@ -93,6 +93,12 @@ class SessionTable:
         live.session = replace(live.session, addresses=(*live.session.addresses, address))
         self.by_address[address] = live
 
+    def remove_address(self, live: Live, address: bytes) -> None:
+        """Take an address from a session that has others."""
+        left = tuple(known for known in live.session.addresses if known != address)
+        live.session = replace(live.session, addresses=left)
+        del self.by_address[address]
+
     def change(self, live: Live, session: Session) -> None:
         """Put renewed times, methods or attributes in force; number, attachment and addresses stay."""
         live.session = session

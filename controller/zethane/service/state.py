@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from zethane.service.flows import FlowTable
 from zethane.service.journal import Denied, Journal
+from zethane.service.leases import LeaseTable
 from zethane.service.points import Fabric, MeterRates, Point
 from zethane.service.policy_in_force import PolicyInForce
 from zethane.service.sessions import Live, SessionTable
@@ -29,7 +30,7 @@ class Limits:
 
 @dataclass(slots=True, eq=False)
 class State:
-    """Sessions, flows, switches and policy, with the clock and the journal."""
+    """Sessions, flows, leases, switches and policy, with the clock and the journal."""
 
     clock: Clock
     journal: Journal
@@ -38,6 +39,7 @@ class State:
     limits: Limits
     sessions: SessionTable = field(default_factory=SessionTable)
     flows: FlowTable = field(default_factory=FlowTable)
+    leases: LeaseTable = field(default_factory=LeaseTable)
     counters: Counter[str] = field(default_factory=Counter)
 
     def point_of(self, live: Live) -> Point:

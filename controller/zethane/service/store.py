@@ -1,4 +1,4 @@
-"""What outlives the controller: sessions, the numbers given out, and the last TOTP step of each user."""
+"""What outlives the controller: sessions, leases, the numbers given out, and the last TOTP step of each user."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from zethane.identity.session import Session
+from zethane.service.leases import Lease
 
 
 class SessionStore(Protocol):
@@ -34,3 +35,20 @@ class SessionStore(Protocol):
 
     def use_totp_step(self, user: str, step: int) -> bool:
         """Record a code's time step; False, and nothing recorded, unless it is later than the last."""
+
+
+class LeaseStore(Protocol):
+    """The DHCP leases that a restart takes up again. What cannot be written is logged, and forgotten by a restart."""
+
+    def leases(self) -> list[Lease]:
+        """The leases that were saved and not ended; some may have run out meanwhile."""
+
+    def save_lease(self, lease: Lease) -> None:
+        """Keep a lease, new or changed."""
+
+    def end_lease(self, address: bytes) -> None:
+        """Forget the lease of an address."""
+
+
+class Store(SessionStore, LeaseStore, Protocol):
+    """Everything that outlives the controller."""

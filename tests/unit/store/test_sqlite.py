@@ -20,7 +20,8 @@ from zethane.adapters.store.sqlite import NUMBER_BLOCK, SqliteStore
 from zethane.errors import CapacityError, InputError
 from zethane.identity.session import MAX_SESSION, Attachment, Session
 from zethane.policy.principal import Principal
-from zethane.service.store import SessionStore
+from zethane.service.leases import Lease
+from zethane.service.store import Store
 
 ALICE = Session(
     number=7,
@@ -64,7 +65,7 @@ def never(_: int) -> bool:
 def test_it_is_a_session_store(file: Path) -> None:
     """mypy holds the class against the protocol here."""
     with opened(file) as store:
-        as_protocol: SessionStore = store
+        as_protocol: Store = store
         assert as_protocol.sessions() == []
 
 
@@ -341,3 +342,44 @@ def test_a_full_disk_refuses_a_login_and_keeps_the_sessions_that_are_there(file:
         with pytest.raises(CapacityError, match="disk is full"):
             store.save(replace(ALICE, number=8, segment="s" * 100_000))
         assert store.sessions() == [ALICE]
+
+
+LEASE = Lease(b"\x0a\x00\x00\x4d", ALICE.attachment, 5000.5, b"\xffid", declined=True)
+
+
+def test_leases_are_there_after_a_restart_until_they_end(file: Path) -> None:
+    other = replace(LEASE, address=bytes(15) + b"\x01", declined=False)
+    with opened(file) as store:
+        store.save_lease(replace(LEASE, until=1.0))
+        store.save_lease(LEASE)
+        store.save_lease(other)
+    with opened(file) as store:
+        assert store.leases() == [other, LEASE]
+        store.end_lease(LEASE.address)
+        assert store.leases() == [other]
+
+
+def test_a_lease_that_cannot_be_written_or_read_stops_nothing(file: Path) -> None:
+    with opened(file) as store:
+        with unwritable(store), structlog.testing.capture_logs() as logs:
+            store.save_lease(LEASE)
+            store.end_lease(LEASE.address)
+        assert [entry["event"] for entry in logs] == ["lease-unwritten"] * 2
+        assert store.leases() == []
+        store.save_lease(LEASE)
+        store._db.execute("UPDATE leases SET body = '{}'")
+        with structlog.testing.capture_logs() as logs:
+            assert store.leases() == []
+        assert [entry["event"] for entry in logs] == ["lease-unreadable"]
+
+
+def test_a_store_from_before_there_were_leases_keeps_its_sessions(file: Path) -> None:
+    with opened(file) as store:
+        store.save(ALICE)
+    with closing(sqlite3.connect(file)) as db:
+        db.execute("DROP TABLE leases")
+        db.execute("PRAGMA user_version=1")
+    with opened(file) as store:
+        assert store.sessions() == [ALICE]
+        store.save_lease(LEASE)
+        assert store.leases() == [LEASE]

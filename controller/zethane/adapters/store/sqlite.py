@@ -22,8 +22,9 @@ from zethane.errors import CapacityError, InputError, Problem
 from zethane.identity.session import MAX_SESSION, Attachment, Session
 from zethane.pipeline.fields import MAX_CLASS, MAX_RULE
 from zethane.policy.principal import Principal
+from zethane.service.leases import Lease
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 NUMBER_BLOCK = 256
 """Session numbers taken from the file at a time."""
 
@@ -39,13 +40,16 @@ CREATE TABLE numbers (kind TEXT NOT NULL, key TEXT NOT NULL, number INTEGER NOT 
                       PRIMARY KEY (kind, key), UNIQUE (kind, number)) STRICT;
 CREATE TABLE totp (user TEXT PRIMARY KEY, step INTEGER NOT NULL) STRICT;
 """
-_TABLES = {"meta", "sessions", "numbers", "totp"}
+_LEASES = "CREATE TABLE leases (address BLOB PRIMARY KEY, body TEXT NOT NULL) STRICT;"
+"""Since version 2."""
+
+_TABLES = {"meta", "sessions", "numbers", "totp", "leases"}
 
 _log = structlog.get_logger("zethane.store")
 
 
 class SqliteStore:
-    """Implements `service.store.SessionStore`."""
+    """Implements `service.store.Store`."""
 
     def __init__(self, file: Path) -> None:
         """Open the file, or make it. A damaged one is moved aside: everybody has to log in again.
@@ -176,6 +180,43 @@ class SqliteStore:
         self._write("INSERT INTO numbers VALUES (?, ?, ?)", (kind, key, last + 1))
         return int(last) + 1
 
+    def leases(self) -> list[Lease]:
+        """The leases that were saved and not ended. One that cannot be read is logged and forgotten."""
+        rows = self._db.execute("SELECT address, body FROM leases ORDER BY address").fetchall()
+        read = (self._lease(address, body) for address, body in rows)
+        return [lease for lease in read if lease is not None]
+
+    def _lease(self, address: bytes, body: str) -> Lease | None:
+        try:
+            value = json.loads(body)
+            place, client = Attachment(*value["place"]), bytes.fromhex(value["client"])
+            return Lease(address, place, float(value["until"]), client, bool(value["declined"]))
+        except (ValueError, KeyError, TypeError) as error:
+            _log.error("lease-unreadable", reason=type(error).__name__)
+            self.end_lease(address)
+            return None
+
+    def save_lease(self, lease: Lease) -> None:
+        """Keep a lease, new or changed. What cannot be written is logged: the host asks its server again."""
+        place = lease.attachment
+        value = {
+            "place": [place.dpid, place.port, place.vlan, place.mac],
+            "until": lease.until,
+            "client": lease.client.hex(),
+            "declined": lease.declined,
+        }
+        self._try("INSERT OR REPLACE INTO leases VALUES (?, ?)", (lease.address, json.dumps(value)))
+
+    def end_lease(self, address: bytes) -> None:
+        """Forget the lease of an address."""
+        self._try("DELETE FROM leases WHERE address = ?", (address,))
+
+    def _try(self, statement: str, values: tuple[object, ...]) -> None:
+        try:
+            self._write(statement, values)
+        except CapacityError as error:
+            _log.error("lease-unwritten", reason=str(error))
+
     def last_totp_step(self, user: str) -> int:
         """The time step of the last code accepted from a user; -1 if there was none."""
         row = self._db.execute("SELECT step FROM totp WHERE user = ?", (user,)).fetchone()
@@ -202,7 +243,9 @@ def _prepare(db: sqlite3.Connection) -> None:
     db.executescript("BEGIN EXCLUSIVE; COMMIT;")
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if version == 0 and not _tables(db):
-        db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
+        db.executescript(f"BEGIN; {_SCHEMA} {_LEASES} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
+    elif version == 1 and _tables(db) == _TABLES - {"leases"}:
+        db.executescript(f"BEGIN; {_LEASES} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
     elif version != SCHEMA_VERSION or _tables(db) != _TABLES:
         raise _DamagedError(f"schema version {version}, expected {SCHEMA_VERSION}")
     if db.execute("PRAGMA quick_check").fetchone()[0] != "ok":

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Collection, Mapping, Sequence
 
 from zethane.net.flowkey import ETH_ARP, ETH_IPV4, ETH_IPV6, ICMP, ICMPV6, SCTP, TCP, UDP
+from zethane.net.lldp import ETH_LLDP
 from zethane.net.vlan import tagged
 from zethane.pipeline.change import Add, Change, Installed, Remove, RemoveMatching
 from zethane.pipeline.flow import EntryKey, Flow, Match
@@ -32,7 +33,7 @@ def fields_of(frame: bytes, port: int) -> dict[str, int]:
         names = "ipv6_src", "ipv6_dst"
         addresses = frame[22:38], frame[38:54]
     else:
-        assert fields["eth_type"] == ETH_ARP
+        assert fields["eth_type"] in (ETH_ARP, ETH_LLDP)
         return fields
     assert all(len(address) == size for address in addresses)
     fields |= {name: int.from_bytes(address, "big") for name, address in zip(names, addresses, strict=True)}
@@ -56,6 +57,7 @@ class FakeSwitch:
         self.dpid = dpid
         self.tables: dict[EntryKey, Flow] = {}
         self.delivered: list[tuple[int, bytes]] = []
+        self.probes: list[tuple[int, bytes]] = []
         self.flow_mods = 0
         self.closed: str | None = None
         self.fragments_matched = False
@@ -78,7 +80,8 @@ class FakeSwitch:
         self.apply([Add(verified_flow(direction, notify=notify, lease=lease))])
 
     def packet_out(self, port: int, frame: bytes, vlan: int = 0) -> None:
-        self.delivered.append((port, tagged(frame, vlan)))
+        probe = int.from_bytes(frame[12:14], "big") == ETH_LLDP
+        (self.probes if probe else self.delivered).append((port, tagged(frame, vlan)))
 
     def commit(self, changes: Sequence[Change]) -> Awaitable[None]:
         self.apply(changes)

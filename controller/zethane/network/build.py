@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from typing import TypeVar
 
 from zethane.document import Document
@@ -195,7 +196,10 @@ class Builder:
             used[number] = replace(used[number], peer=peer, host=host)
 
     def _check_connected(self) -> None:
+        """Every switch is reached over declared links, or has trunks whose links are to be discovered."""
         pairs = [(ends[0][0], ends[1][0]) for ends in self._ends if ends]
+        discovering = [name for name, plan in self._plan.items() if plan.has_undeclared_trunk()]
+        pairs += pairwise(discovering)
         apart = unreachable(list(self._entry.switches), pairs)
         if apart and not self.problems:
             first = next(iter(self._entry.switches))

@@ -56,6 +56,10 @@ class SwitchPorts:
             raise PortTakenError(f"no port is left; expected at most {MAX_PORT} on a switch")
         return self._next
 
+    def has_undeclared_trunk(self) -> bool:
+        """Whether there is a trunk that no link of the file is at."""
+        return any(port.role == "trunk" and number not in self.used for number, port in self.declared.items())
+
     def finish(self) -> dict[int, Port]:
         """All ports by number, with those that are declared but not used."""
         ports = self.declared | self.used

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from zethane.net.flowkey import ETH_ARP, ETH_IPV4, ETH_IPV6, ICMPV6, TCP, TCP_ACK, TCP_SYN
+from zethane.net.lldp import ETH_LLDP
 from zethane.pipeline.fields import (
     DENY_METER,
     FABRIC,
@@ -15,9 +16,11 @@ from zethane.pipeline.fields import (
     cookie,
     denied_meter,
     neighbour_meter,
+    protocol_meter,
     verify_meter,
 )
 from zethane.pipeline.flow import (
+    SAMPLE_LENGTH,
     SAMPLED,
     FieldMatch,
     FieldValue,
@@ -124,6 +127,19 @@ def trunk_port(port: int, number: int) -> Iterator[Flow]:
         match(in_port=port, vlan_vid=(VLAN_PRESENT, VLAN_PRESENT)),
         cookie(0, 0, Reason.FORWARD),
         goto=Table.FORWARD,
+    )
+
+
+def link_discovery(port: int, *, trunk: bool) -> Flow:
+    """LLDP goes up and no further: a probe of the fabric on a trunk, an alarm anywhere else, with or without a tag."""
+    place: dict[str, FieldValue] = {"in_port": port, "eth_type": ETH_LLDP}
+    return Flow(
+        Table.PORT,
+        Priority.PORT_LLDP,
+        match(**place, vlan_vid=0) if trunk else match(**place),
+        cookie(0, 0, Reason.LLDP),
+        actions=(ToController(SAMPLE_LENGTH),),
+        meter=protocol_meter(port),
     )
 
 

@@ -20,6 +20,7 @@ from zethane.policy.principal import Principal
 from zethane.service.accounting import Accounting
 from zethane.service.denials import SAMPLED, denied
 from zethane.service.dhcp_relay import DhcpRelay
+from zethane.service.discovery import Discovery
 from zethane.service.enforcement import Enforcement
 from zethane.service.journal import Denied
 from zethane.service.leases import Lease, LeaseEnd
@@ -52,6 +53,7 @@ class Administrator:
         self.portal_access = PortalAccess(state)
         self.enforcement = Enforcement(state, self.portal_access)
         self.accounting = Accounting(state)
+        self.discovery = Discovery(state, self.enforcement.links_changed)
         self._verifier = Verifier(state)
         self.leasing = Leasing(state, store, self._lease_ended)
         self._dhcp = DhcpRelay(state, self.leasing)
@@ -307,6 +309,7 @@ class Administrator:
             self._leases_due = now + LEASE_INTERVAL
             self._renew_leases(now)
         self.accounting.settle(now)
+        self.discovery.tick(now)
 
     def _renew_leases(self, now: float) -> None:
         """Sessions longer than a lease can be get another one while half of the old is still there."""
@@ -358,6 +361,9 @@ class Administrator:
         for number in self.portal_access.ports_of(channel.dpid):
             if number not in point.ports or not point.ports[number].up:
                 self.portal_access.port_gone(channel.dpid, number)
+        for number in point.switch.ports:
+            if number not in point.ports or not point.ports[number].up:
+                self.discovery.port_down(point, number)
         self._ports_changed(point)
         self._start_reconciling(point)
         return True
@@ -399,6 +405,7 @@ class Administrator:
             channel.close(f"could not be reconciled: {type(error).__name__}: {error}")
             return
         self.state.journal.switch("reconciled", point.switch.name, f"{changes} changes", self.state.clock())
+        self.discovery.switch_ready(point)
 
     def disconnected(self, channel: SwitchChannel, reason: str) -> None:
         """A switch is away. Its entries stay in force there until their leases end."""
@@ -416,7 +423,9 @@ class Administrator:
             state.counters["packet_ins_early"] += 1
             return
         rule = event.cookie & 0xFFFF
-        if rule == Reason.NEIGHBOUR:
+        if rule == Reason.LLDP:
+            self.discovery.packet_in(point, event)
+        elif rule == Reason.NEIGHBOUR:
             self._neighbours.packet_in(point, event)
         elif rule == Reason.DHCP:
             self._dhcp.packet_in(point, event)
@@ -451,6 +460,9 @@ class Administrator:
         if removed or not port.up:
             self.portal_access.port_gone(channel.dpid, port.number)
             self.leasing.transactions.port_gone(channel.dpid, port.number)
+            self.discovery.port_down(point, port.number)
+        elif known is None or not known.up:
+            self.discovery.port_up(point, port.number)
         self._ports_changed(point)
         if known is None and not removed:
             self._start_reconciling(point)

@@ -24,9 +24,18 @@ from zethane.pipeline.flow import EntryKey, Flow
 from zethane.pipeline.frames import fragments
 from zethane.pipeline.infrastructure import DHCP, Server, dhcp_answers, dhcp_clients, rogue_answers
 from zethane.pipeline.portal import Portal, portal_path, portal_rule
-from zethane.pipeline.ports import edge_port, fabric_arrivals, misses, still_tagged, tagged_port, trunk_port
+from zethane.pipeline.ports import (
+    edge_port,
+    fabric_arrivals,
+    link_discovery,
+    misses,
+    still_tagged,
+    tagged_port,
+    trunk_port,
+)
 from zethane.pipeline.rules import related_errors
 from zethane.pipeline.tables import Table
+from zethane.service.links import Links, ends
 from zethane.service.switch import PortState, SwitchChannel
 
 
@@ -93,26 +102,24 @@ class Point:
         """Every meter of the switch: id to rate and burst."""
         found = {DENY_METER: (rates.deny, rates.deny)}
         for port in self.ports:
+            # A server answers everybody: what keeps it from too much is the meter of each port that asks.
+            protocol = rates.server if self.switch.role(port) == "infrastructure" else rates.protocol
+            found[protocol_meter(port)] = (protocol, protocol)
             if self.switch.role(port) != "trunk":
                 found[verify_meter(port)] = (rates.verify, rates.verify)
                 found[neighbour_meter(port)] = (rates.neighbour, rates.neighbour)
                 found[denied_meter(port)] = (rates.denied, rates.denied)
-                # A server answers everybody: what keeps it from too much is the meter of each port that asks.
-                protocol = rates.server if self.switch.role(port) == "infrastructure" else rates.protocol
-                found[protocol_meter(port)] = (protocol, protocol)
         return found
 
 
 class Fabric:
-    """The switches and the links between them that are up."""
+    """The switches and the links between them; `used` are those that paths lead over now."""
 
     def __init__(self, network: Network) -> None:
         self.points = {switch.dpid: Point(switch) for switch in network.switches.values()}
         self.by_number = {point.number: point for point in self.points.values()}
-        self._links = tuple(
-            FabricLink(network.switches[link.a[0]].number, link.a[1], network.switches[link.b[0]].number, link.b[1])
-            for link in network.links
-        )
+        self.links = Links(network)
+        self.used: tuple[FabricLink, ...] = ()
         self.portal = self._portal(network)
         own = (network.portal, *network.infrastructure.values(), *network.uplinks.values())
         # What no session can have: it belongs to the portal, a server or a router of the network.
@@ -149,10 +156,8 @@ class Fabric:
 
     def route(self) -> list[tuple[Point, Mapping[int, int]]]:
         """Work out the paths over the links that are up; the points whose next hops change, with the old ones."""
-        up = tuple(
-            link for link in self._links if self._is_up(link.a, link.a_port) and self._is_up(link.b, link.b_port)
-        )
-        hops = next_hops(up, tuple(sorted(self.by_number)))
+        self.used = tuple(link for link in self.links.usable() if self.is_up(link))
+        hops = next_hops(self.used, tuple(sorted(self.by_number)))
         changed = []
         for number, point in self.by_number.items():
             if point.hops != hops[number]:
@@ -160,10 +165,18 @@ class Fabric:
                 point.hops = hops[number]
         return changed
 
-    def _is_up(self, number: int, port: int) -> bool:
-        """A port is down when its switch says so; of a switch that is away nothing is known, and nothing changed."""
-        state = self.by_number[number].ports.get(port)
-        return state is None or state.up
+    def is_up(self, link: FabricLink) -> bool:
+        """Whether packets can pass at both ends of a link.
+
+        A port is down when its switch says so, or has none of that number; of a switch that is away nothing is known,
+        and nothing changed.
+        """
+        return all(self._is_up(self.by_number[number], port) for number, port in ends(link))
+
+    @staticmethod
+    def _is_up(point: Point, number: int) -> bool:
+        port = point.ports.get(number)
+        return point.channel is None if port is None else port.up
 
 
 def standing_entries(fabric: Fabric, point: Point, policy: Iterable[Flow]) -> Iterator[Flow]:
@@ -181,6 +194,7 @@ def standing_entries(fabric: Fabric, point: Point, policy: Iterable[Flow]) -> It
         yield from portal_path(portal, point.number)
     for number in sorted(point.ports):
         port = point.switch.port(number)
+        yield link_discovery(number, trunk=port.role == "trunk")
         if port.role == "trunk":
             yield from trunk_port(number, point.number)
         else:

@@ -25,6 +25,10 @@ class Limits:
     portal_flows_per_port: int = 64
     session_lifetime: float = 8 * 3600
     reauthenticate_after: float = 8 * 3600
+    probe_interval: float = 5.0
+    """Between two probes out of a trunk."""
+    probe_age: float = 2.0
+    """From sending a probe to judging it; what took longer may have been relayed."""
     meters: MeterRates = field(default_factory=MeterRates)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from zethane.errors import InputError
 from zethane.network.load import parse_network
-from zethane.network.model import Login
+from zethane.network.model import Link, Login
 from zethane.network.outside import is_outside
 
 ONE = "switches: {s1: {}}\n"
@@ -243,3 +243,17 @@ def test_connected_subnets_and_special_addresses_are_never_outside(address: str,
     """Also where an uplink leads everywhere."""
     network = parse_network(SITE.replace("198.51.100.0/24", "0.0.0.0/0"), "n.yaml")
     assert is_outside(network, ip_address(address)) is outside
+
+
+def test_switches_may_be_apart_if_their_links_are_to_be_discovered() -> None:
+    """Each part needs a trunk that no link is at; a trunk with one discovers nothing."""
+    text = """
+switches:
+  a: {ports: {9: {role: trunk}}}
+  b: {}
+  c: {ports: {9: {role: trunk}}}
+links: [[a, b]]
+"""
+    assert parse_network(text, "n.yaml").links == (Link(("a", 1), ("b", 1)),)
+    used = text.replace("[[a, b]]", '[["a:9", b]]')
+    assert "no path of links leads from a to c" in "".join(errors(used))

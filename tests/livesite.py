@@ -20,10 +20,10 @@ CONNECT_WITHIN = 15.0
 """Seconds for a bridge to connect and be reconciled: it takes milliseconds, and up to 8 s after a failed try."""
 
 
-def network_of(bridge: Bridge) -> str:
-    """One switch with the portal at port 1."""
+def network_of(bridge: Bridge, ports: str = "") -> str:
+    """One switch with the portal at port 1; `ports` describes other ports."""
     return (
-        f'switches: {{s1: {{dpid: "{bridge.dpid:016x}"}}}}\n'
+        f'switches: {{s1: {{dpid: "{bridge.dpid:016x}", {ports}}}}}\n'
         'portal: {switch: s1, port: 1, ip: [10.0.0.254/24, "2001:db8::fe/64"], mac: "02:00:00:00:00:fe"}\n'
     )
 
@@ -46,9 +46,11 @@ class _Told:
 class LiveSite(Site):
     """One controller and one bridge. Leases run down in the bridge, so the clock is the real one."""
 
-    def __init__(self, bridge: Bridge, policy: str = POLICY, store: MemoryStore | None = None, **limits: Any) -> None:
+    def __init__(
+        self, bridge: Bridge, policy: str = POLICY, store: MemoryStore | None = None, *, ports: str = "", **limits: Any
+    ) -> None:
         self._spawned = asyncio.Event()
-        super().__init__(network_of(bridge), policy, store, **limits)
+        super().__init__(network_of(bridge, ports), policy, store, **limits)
         self.state.clock = time.time
         self.bridge = bridge
         self._gone = asyncio.Event()

@@ -192,7 +192,7 @@ WRONG = [
     "table=5,priority=0,cookie=0xff0a,actions=FLOOD",
     "table=3,priority=0,cookie=0xff0c,actions=goto_table:5",
     "table=2,priority=0,cookie=0xff06,actions=set_field:1->reg1,goto_table:3",
-    "table=5,priority=200,cookie=0xff0a,reg2=1,vlan_tci=0x0000/0x1fff,actions=output:NXM_NX_REG3[0..15]",
+    "table=5,priority=200,cookie=0xff0a,reg2=1,reg4=0,vlan_tci=0x0000/0x1fff,actions=output:NXM_NX_REG3[0..15]",
     "table=0,priority=200,cookie=0xff0a,in_port=2,vlan_tci=0x0000/0x1fff,ip,actions=goto_table:5",
     "table=0,priority=200,cookie=0xff0a,in_port=2,vlan_tci=0x0000/0x1fff,ip,idle_timeout=5,actions=goto_table:1",
     "table=0,priority=200,cookie=0xff0b,in_port=2,vlan_tci=0x0000/0x1fff,ip,actions=goto_table:1",

@@ -11,6 +11,7 @@ from zethane.pipeline.flow import (
     Action,
     FinTimeout,
     Flow,
+    ForgetPort,
     Match,
     Output,
     OutputRegister,
@@ -69,7 +70,6 @@ def _actions(table: Table) -> st.SearchStrategy[Action]:
         "eth_dst": 48,
         "vlan_vid": 13,
         "metadata": 64,
-        "in_port": 32,
     }
     inside: list[st.SearchStrategy[Action]] = [
         st.builds(ToController, PORTS),
@@ -78,6 +78,7 @@ def _actions(table: Table) -> st.SearchStrategy[Action]:
         ),
         st.just(PushVlan()),
         st.just(PopVlan()),
+        st.just(ForgetPort()),
         st.builds(FinTimeout, PORTS, PORTS),
     ]
     if TABLES[table].may_output:

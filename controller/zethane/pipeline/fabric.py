@@ -22,7 +22,7 @@ from zethane.pipeline.fields import (
     Reason,
     cookie,
 )
-from zethane.pipeline.flow import Action, Flow, Output, OutputRegister, PushVlan, SetField, match
+from zethane.pipeline.flow import Action, Flow, ForgetPort, Output, OutputRegister, PushVlan, SetField, match
 from zethane.pipeline.tables import VLAN_PRESENT, Priority, Table
 
 MAX_SWITCH = 4094
@@ -97,7 +97,7 @@ def _own_ports(switch: int, vlans: list[int]) -> Iterator[Flow]:
         if vlans:
             within = match(**to, metadata=(vlan << VLAN_SHIFT, VLAN_MASK))
             yield Flow(Table.FORWARD, Priority.FORWARD + 1, within, why, actions=out)
-            out = (SetField("in_port", 0), *out)
+            out = (ForgetPort(), *out)
         yield Flow(Table.FORWARD, Priority.FORWARD, match(**to), why, actions=out)
 
 

@@ -88,6 +88,11 @@ class PopVlan:
 
 
 @dataclass(frozen=True, slots=True)
+class ForgetPort:
+    """Forget where the packet came in, so that it may go out there: a switch would leave that output out."""
+
+
+@dataclass(frozen=True, slots=True)
 class FinTimeout:
     """Shorten the entry's timeouts when a FIN or RST passes. Seconds; 0 leaves one alone."""
 
@@ -102,7 +107,7 @@ class Resubmit:
     table: Table
 
 
-Action = Output | OutputRegister | ToController | SetField | PushVlan | PopVlan | FinTimeout | Resubmit
+Action = Output | OutputRegister | ToController | SetField | PushVlan | PopVlan | ForgetPort | FinTimeout | Resubmit
 
 SAMPLED: tuple[Action, ...] = (Resubmit(Table.SAMPLE), ToController(SAMPLE_LENGTH))
 """What a deny does that an operator wants to know of: a sample goes up, metered by the port it came from."""

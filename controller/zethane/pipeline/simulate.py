@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from zethane.pipeline.fields import ALL_BITS
 from zethane.pipeline.flow import (
     Flow,
+    ForgetPort,
     Match,
     Output,
     OutputRegister,
@@ -90,6 +91,8 @@ def _apply(flow: Flow, outcome: Outcome) -> None:
             fields[action.name] = action.value
         elif isinstance(action, PushVlan | PopVlan):
             fields["vlan_vid"] = 0
+        elif isinstance(action, ForgetPort):
+            fields["in_port"] = 0
         elif isinstance(action, Output):
             _send(outcome, action.port)
         elif isinstance(action, OutputRegister):

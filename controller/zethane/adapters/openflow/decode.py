@@ -15,6 +15,7 @@ from zethane.pipeline.flow import (
     Action,
     FinTimeout,
     Flow,
+    ForgetPort,
     Match,
     Output,
     OutputRegister,
@@ -62,6 +63,8 @@ _OUTPUT, _PUSH_VLAN, _POP_VLAN, _SET_FIELD, _EXPERIMENTER = 0, 17, 18, 25, 0xFFF
 _NX_RESUBMIT_TABLE, _NX_OUTPUT_REG, _NX_FIN_TIMEOUT = 14, 15, 19
 _SAME_PORT = 0xFFF8
 _ETH_VLAN = 0x8100
+_NO_PORT = bytes((0, 0, 0, 2, 0, 0)).ljust(12, b"\0")
+"""Nicira's 16 bits of in_port set to 0, which is no port (Open vSwitch, nicira-ext.h, NXM_OF_IN_PORT)."""
 _WHOLE_REGISTER = 31
 """Offset 0 and 32 bits, as `ofs_nbits` says it (Open vSwitch, nicira-ext.h)."""
 _REGISTERS = {0x00010004 + 0x200 * number: f"reg{number}" for number in range(5)}
@@ -149,6 +152,8 @@ def _action(data: bytes, kind: int, start: int, stop: int) -> Action:
         return PushVlan()
     if kind == _POP_VLAN:
         return PopVlan()
+    if kind == _SET_FIELD and data[start + 4 : stop] == _NO_PORT:
+        return ForgetPort()
     if kind == _SET_FIELD:
         (name, value, mask), _ = read_field(data, start + 4, stop)
         if mask == (1 << FIELD_BITS[name]) - 1:

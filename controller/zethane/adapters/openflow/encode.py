@@ -20,6 +20,7 @@ from zethane.pipeline.flow import (
     Action,
     FinTimeout,
     Flow,
+    ForgetPort,
     Match,
     Output,
     OutputRegister,
@@ -76,6 +77,7 @@ _ACTIONS: dict[type, Callable[[Any], Any]] = {
     PushVlan: lambda _: parser.OFPActionPushVlan(_ETH_VLAN),
     PopVlan: lambda _: parser.OFPActionPopVlan(),
     Resubmit: lambda action: parser.NXActionResubmitTable(table_id=action.table),
+    ForgetPort: lambda _: parser.OFPActionSetField(in_port_nxm=0),  # its 32 bits may not be set, these 16 may
     FinTimeout: lambda action: parser.NXActionFinTimeout(action.idle, action.hard),
 }
 

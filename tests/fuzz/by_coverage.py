@@ -65,7 +65,8 @@ def run(target: Target, seconds: int, corpus: Path, crashes: Path) -> list[Path]
 
 def _environment() -> dict[str, str]:
     """Where the worker finds the targets and the fakes that they need."""
-    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    tests = Path(__file__).parents[1]
+    return {**os.environ, "PYTHONPATH": f"{tests}{os.pathsep}{tests.parent / 'controller'}"}
 
 
 def _last_lines(log: Path) -> str:

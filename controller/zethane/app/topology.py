@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TypeVar
@@ -11,11 +12,11 @@ from typing import TypeVar
 from pydantic import SecretStr
 
 from zethane.app.files import read_text
-from zethane.document import Document, closest, parse, quote
+from zethane.document import Document, Findings, closest, parse, quote
 from zethane.errors import InputError, Problem
 from zethane.identity.directory import Directory, User, Workload, parse_identities, secret_bytes
 from zethane.network.load import parse_network
-from zethane.network.model import Host, Interface, Network
+from zethane.network.model import Host, Interface, Login, Network
 from zethane.network.outside import is_outside
 from zethane.network.schema import NetworkFile
 from zethane.policy.check import Report, check
@@ -119,9 +120,10 @@ def load_topology(path: Path | str) -> Topology:
         raise InputError(problems)
     if network is not None:
         document, built = network
-        problems = [problem for host in built.hosts.values() for problem in _login(host, document, directory, policy)]
-    if problems:
-        raise InputError(problems)
+        findings = Findings(document)
+        for host in built.hosts.values():
+            _check_login(host, findings, directory, policy)
+        findings.raise_any()
     return Topology(folder, policy, directory, network[1] if network else None)
 
 
@@ -160,28 +162,33 @@ def _collect(problems: list[Problem], load: Callable[[], T]) -> T | None:
         return None
 
 
-def _login(host: Host, document: Document[NetworkFile], directory: Directory, policy: Policy) -> list[Problem]:
-    """What keeps the host's login from ending in a session of one segment."""
+def _check_login(host: Host, findings: Findings, directory: Directory, policy: Policy) -> None:
+    """Find what keeps the host's login from ending in a session of one segment."""
     login = host.login
     if login is None:
-        return []
+        return
     path = ("hosts", host.name, "login", login.kind)
     entries: Mapping[str, User | Workload] = directory.users if login.kind == "user" else directory.workloads
     entry = entries.get(login.name)
     if entry is None or entry.disabled:
-        near = closest(login.name, (name for name, other in entries.items() if not other.disabled))
-        return [document.problem(f"no {login.kind} that may log in is named {quote(login.name)}{near}", *path)]
+        findings.add(partial(_unknown_login, login, entries), *path)
+        return
     if login.totp is not None and not _same_totp(entry, login.totp):
         message = f"expected the second factor that the identities give to {login.name}"
-        return [document.problem(message, "hosts", host.name, "login", "totp")]
+        findings.add(message, "hosts", host.name, "login", "totp")
+        return
     segment, why = segment_of(policy, directory.principal(login.kind, login.name, login.mfa), "principal")
     if segment is None:
         message = f"{why.removeprefix('the ')}; expected exactly one segment of {policy.file}"
-        return [document.problem(message, *path)]
-    if host.vlan not in (0, policy.segments[segment].vlan):
+        findings.add(message, *path)
+    elif host.vlan not in (0, policy.segments[segment].vlan):
         message = f"{login.name} is in segment {segment}, which is not in VLAN {host.vlan} by {policy.file}"
-        return [document.problem(message, "hosts", host.name, "vlan")]
-    return []
+        findings.add(message, "hosts", host.name, "vlan")
+
+
+def _unknown_login(login: Login, entries: Mapping[str, User | Workload]) -> str:
+    near = closest(login.name, (name for name, other in entries.items() if not other.disabled))
+    return f"no {login.kind} that may log in is named {quote(login.name)}{near}"
 
 
 def _same_totp(entry: User | Workload, totp: str) -> bool:

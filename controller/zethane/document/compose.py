@@ -17,7 +17,7 @@ from zethane.document.text import quote
 from zethane.errors import InputError, Problem
 
 MAX_TEXT = 4 * 1024 * 1024
-"""Characters of a document."""
+"""Characters of a document; of its values, also with what aliases repeat."""
 
 MAX_NODES = 400_000
 """Values of a document, keys and what aliases repeat included."""
@@ -51,6 +51,7 @@ class _Builder:
     anchors: dict[str, Node] = field(default_factory=dict)
     root: Node | None = None
     nodes: int = 0
+    characters: int = 0
     aliases: int = 0
 
     def feed(self, event: yaml.Event) -> None:
@@ -80,9 +81,10 @@ class _Builder:
         self.stack.append(_Open(node, event.anchor))
 
     def scalar(self, event: yaml.ScalarEvent) -> Node:
-        self.count(event, 1)
+        self.count(event, 1, len(event.value))
         node = self.node(event)
         node.scalar = event.value
+        node.characters = len(event.value)
         if self.expects_key():
             return node
         try:
@@ -104,7 +106,7 @@ class _Builder:
             raise self.stop(event, f"expected at most {MAX_ALIASES} aliases")
         if len(self.stack) + node.height >= MAX_DEPTH:
             raise self.stop(event, f"expected at most {MAX_DEPTH} levels of nesting")
-        self.count(event, node.size)
+        self.count(event, node.size, node.characters)
         self.finish(node, None)
 
     def finish(self, node: Node, anchor: str | None) -> None:
@@ -139,8 +141,11 @@ class _Builder:
     def expects_key(self) -> bool:
         return bool(self.stack) and self.stack[-1].node.members is not None and self.stack[-1].key is None
 
-    def count(self, event: yaml.Event, nodes: int) -> None:
+    def count(self, event: yaml.Event, nodes: int, characters: int = 0) -> None:
         self.nodes += nodes
+        self.characters += characters
+        if self.characters > MAX_TEXT:
+            raise self.stop(event, f"expected at most {MAX_TEXT} characters, with what aliases repeat")
         if self.nodes > MAX_NODES:
             raise self.stop(event, f"expected at most {MAX_NODES} values")
 

@@ -25,7 +25,8 @@ class Place:
 class Node:
     """One value of the document: a scalar, a list of nodes, or named nodes.
 
-    `size` counts the nodes in it, itself included, and `height` the levels below it.
+    `size` counts the nodes in it, itself included, `characters` those of their scalars, and `height` the levels
+    below it.
     """
 
     line: int
@@ -34,7 +35,8 @@ class Node:
     items: list[Node] | None = None
     members: dict[str, tuple[Node, Node]] | None = None
     size: int = 1
-    height: int = field(default=0)
+    characters: int = 0
+    height: int = 0
 
     def value(self) -> Value:
         """The plain Python value. The depth is bounded by whoever built the tree."""
@@ -55,6 +57,7 @@ class Node:
     def adopt(self, child: Node) -> None:
         """Count a finished child in."""
         self.size += child.size
+        self.characters += child.characters
         self.height = max(self.height, child.height + 1)
 
 

@@ -48,17 +48,18 @@ _TEMPLATES = {
 
 def problems_of(error: ValidationError, root: Node, file: str, model: type[BaseModel]) -> list[Problem]:
     """One Problem per place, in the order of the file; alternatives for one value are joined by "or"."""
-    found: dict[tuple[int, int, str], list[str]] = {}
+    found: dict[tuple[int, int, str], list[tuple[ErrorDetails, Path]]] = {}
     for detail in error.errors(include_url=False, include_input=False):
         path, node = _locate(root, detail)
-        messages = found.setdefault((node.line, node.column, dotted(path)), [])
-        messages.append(_message(detail, path, model))
-    problems = [
-        Problem(file, " or ".join(dict.fromkeys(messages)), line, column, key or None)
-        for (line, column, key), messages in sorted(found.items())
-    ]
-    left = len(problems) - MAX_PROBLEMS
-    return [*problems[:MAX_PROBLEMS], Problem(file, f"and {left} more problems")] if left > 0 else problems
+        found.setdefault((node.line, node.column, dotted(path)), []).append((detail, path))
+    places = sorted(found)
+    problems = []
+    # Only for these: a message with a suggestion takes time, and there may be hundreds of thousands.
+    for line, column, key in places[:MAX_PROBLEMS]:
+        messages = (_message(detail, path, model) for detail, path in found[line, column, key])
+        problems.append(Problem(file, " or ".join(dict.fromkeys(messages)), line, column, key or None))
+    left = len(places) - MAX_PROBLEMS
+    return [*problems, Problem(file, f"and {left} more problems")] if left > 0 else problems
 
 
 def _locate(root: Node, detail: ErrorDetails) -> tuple[Path, Node]:

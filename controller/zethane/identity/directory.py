@@ -11,12 +11,13 @@ import binascii
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints
 
-from zethane.document import Document, Model, Place, closest, parse, quote
-from zethane.errors import InputError, Problem, SessionError
+from zethane.document import Document, Findings, Model, Place, closest, parse, quote
+from zethane.errors import SessionError
 from zethane.policy.principal import Principal, PrincipalKind
 from zethane.policy.schema import LabelKey, LabelValue, Name
 
@@ -167,19 +168,21 @@ def parse_identities(text: str, file: str) -> Directory:
     """The directory in `text`; `file` only names it in problems. Raises InputError with all that is wrong."""
     document = parse(text, file, IdentitiesFile)
     identities = document.value
-    problems: list[Problem] = []
+    findings = Findings(document)
     by_mac: dict[int, str] = {}
     for name, device in identities.devices.items():
         mac = int(device.mac.replace(":", ""), 16)
         if mac in by_mac:
-            problems.append(document.problem(f"device {by_mac[mac]} has this MAC already", "devices", name, "mac"))
+            findings.add(f"device {by_mac[mac]} has this MAC already", "devices", name, "mac")
         by_mac.setdefault(mac, name)
         if device.owner is not None and device.owner not in identities.users:
-            message = f"no user is named {quote(device.owner)}{closest(device.owner, identities.users)}"
-            problems.append(document.problem(message, "devices", name, "owner"))
-    if problems:
-        raise InputError(problems)
+            findings.add(partial(_unknown_owner, device.owner, identities.users), "devices", name, "owner")
+    findings.raise_any()
     return Directory(identities.users, identities.devices, identities.workloads, by_mac, _places(document))
+
+
+def _unknown_owner(owner: str, users: Iterable[str]) -> str:
+    return f"no user is named {quote(owner)}{closest(owner, users)}"
 
 
 def _places(document: Document[IdentitiesFile]) -> dict[tuple[PrincipalKind, str], Place]:

@@ -7,9 +7,8 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import TypeVar
 
-from zethane.document import Document
-from zethane.errors import Problem
-from zethane.net.prefix import Prefix, parse_prefix, within
+from zethane.document import Document, Findings
+from zethane.net.prefix import Prefix, PrefixTable, parse_prefix, within
 from zethane.network.addresses import default_mac, highest_free, parse_interface, parse_mac, subnets
 from zethane.network.claims import Claims
 from zethane.network.graph import unreachable
@@ -48,10 +47,10 @@ RESERVED_NAMES = frozenset({"any", "portal"})
 
 
 class Builder:
-    """Builds one network. `problems` is empty afterwards if, and only if, the result may be used."""
+    """Builds one network. `findings` is empty afterwards if, and only if, the result may be used."""
 
     def __init__(self, document: Document[NetworkFile]) -> None:
-        self.problems: list[Problem] = []
+        self.findings = Findings(document)
         self._document = document
         self._entry = document.value
         self._claims = Claims(self._problem)
@@ -75,7 +74,7 @@ class Builder:
         return Network(self._switches(dpids), links, hosts, portal, infrastructure, uplinks)
 
     def _problem(self, place: Place, message: str) -> None:
-        self.problems.append(self._document.problem(message, *place))
+        self.findings.add(message, *place)
 
     def _checked(self, place: Place, make: Callable[[str], T], text: str) -> T | None:
         """What `make` makes of the text, or None and a problem."""
@@ -201,7 +200,7 @@ class Builder:
         discovering = [name for name, plan in self._plan.items() if plan.has_undeclared_trunk()]
         pairs += pairwise(discovering)
         apart = unreachable(list(self._entry.switches), pairs)
-        if apart and not self.problems:
+        if apart and not self.findings:
             first = next(iter(self._entry.switches))
             message = f"no path of links leads from {first} to {', '.join(apart[:8])}; expected one to every switch"
             self._problem(("links",) if self._entry.links else ("switches",), message)
@@ -262,7 +261,8 @@ class Builder:
         networks = tuple(prefix for prefix in found if prefix is not None)
         if len(set(networks)) < len(networks):
             self._problem((*place, "networks"), "a network is named twice")
-        hosts = {host: self._behind((*place, "hosts", host), texts, networks) for host, texts in entry.hosts.items()}
+        known = PrefixTable({network: network for network in networks})
+        hosts = {host: self._behind((*place, "hosts", host), texts, known) for host, texts in entry.hosts.items()}
         return Uplink(name, entry.switch, port, mac, interfaces, networks, entry.vlan or 0, entry.router, hosts)
 
     def _check_outside(self, uplinks: dict[str, Uplink]) -> None:
@@ -284,14 +284,14 @@ class Builder:
                     if subnet is not None and interface.ip in subnet:
                         self._problem(place, f"{interface.ip} is in {subnet}; expected an address outside")
 
-    def _behind(self, place: Place, texts: tuple[str, ...], networks: tuple[Prefix, ...]) -> tuple[Interface, ...]:
+    def _behind(self, place: Place, texts: tuple[str, ...], networks: PrefixTable[Prefix]) -> tuple[Interface, ...]:
         """The addresses of something behind an uplink."""
         found = []
         for text in texts:
             interface = self._checked(place, parse_interface, text if "/" in text else _alone(text))
             if interface is None:
                 continue
-            if not any(interface.ip in network for network in networks if network.version == interface.version):
+            if networks.find(interface.ip.packed) is None:
                 self._problem(place, f"{interface.ip} is in no network of its uplink")
             found.append(interface)
         return tuple(found)

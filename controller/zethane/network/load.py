@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from zethane.document import Document, parse
-from zethane.errors import InputError
 from zethane.network.build import Builder
 from zethane.network.model import Network
 from zethane.network.schema import NetworkFile
@@ -14,6 +13,5 @@ def parse_network(text: str, file: str) -> Network:
     document: Document[NetworkFile] = parse(text, file, NetworkFile)
     builder = Builder(document)
     network = builder.build()
-    if builder.problems:
-        raise InputError(builder.problems)
+    builder.findings.raise_any()
     return network

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from zethane.document import Place, closest, quote
+from zethane.document import MAX_PROBLEMS, Place, closest, quote
 from zethane.errors import CapacityError, Problem
 from zethane.policy.compile import compile_policy
 from zethane.policy.decide import Decision, decisions, segment_of
@@ -86,18 +86,15 @@ def membership_problems(policy: Policy, population: Population) -> list[Problem]
 
 def unknown_hosts(policy: Policy, hosts: Hosts, find: Find) -> list[Problem]:
     """Tests about hosts that the network does not have."""
-    return [
-        Problem(
-            policy.file,
-            f"no host is named {quote(name)}{closest(name, hosts)}",
-            test.line,
-            test.column,
-            "tests",
-        )
-        for test in policy.tests
-        for name in (test.source, test.target)
-        if not _is_known(find, name)
-    ]
+    problems: list[Problem] = []
+    for test in policy.tests:
+        for name in (test.source, test.target):
+            if not _is_known(find, name):
+                # A look for what was meant takes milliseconds: the first ones are helped.
+                near = closest(name, hosts) if len(problems) < MAX_PROBLEMS else ""
+                message = f"no host is named {quote(name)}{near}"
+                problems.append(Problem(policy.file, message, test.line, test.column, "tests"))
+    return problems
 
 
 def _is_known(find: Find, name: str) -> bool:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal
 
-from zethane.document import Document, closest, parse, quote
-from zethane.errors import InputError, Problem
+from zethane.document import Document, Findings, closest, parse, quote
 from zethane.net.prefix import Prefix, parse_prefix
 from zethane.policy.model import ANY, MAX_NETWORKS, NamedService, Policy, Rule, Segment, Test
 from zethane.policy.schema import EndsFile, PolicyFile, RuleFile, TestFile
@@ -35,7 +35,7 @@ class _Loader:
     def __init__(self, document: Document[PolicyFile]) -> None:
         self._document = document
         self._file = document.value
-        self._problems: list[Problem] = []
+        self._findings = Findings(document)
         self._services: dict[str, NamedService] = {}
 
     def load(self, digest: str) -> Policy:
@@ -45,12 +45,11 @@ class _Loader:
         self._unique_ids()
         self._bounded_networks(rules)
         tests = tuple(self._test(index, test) for index, test in enumerate(self._file.tests))
-        if self._problems:
-            raise InputError(sorted(self._problems, key=lambda problem: (problem.line or 0, problem.column or 0)))
+        self._findings.raise_any()
         return Policy(self._document.file, digest, segments, self._services, rules, tests)
 
-    def _problem(self, message: str, *path: str | int, key: bool = False) -> None:
-        self._problems.append(self._document.problem(message, *path, key=key))
+    def _problem(self, message: str | Callable[[], str], *path: str | int, key: bool = False) -> None:
+        self._findings.add(message, *path, key=key)
 
     def _segments(self) -> dict[str, Segment]:
         segments = {}
@@ -96,7 +95,8 @@ class _Loader:
         try:
             return (Service.parse(word),)
         except ValueError as error:
-            self._problem(f"{error}{or_a_name(error)}, found {quote(word)}{closest(word, self._services)}", *path)
+            expected = f"{error}{or_a_name(error)}"
+            self._problem(lambda: f"{expected}, found {quote(word)}{closest(word, self._services)}", *path)
             return ()
 
     def _rule(self, index: int, rule: RuleFile) -> Rule:
@@ -146,14 +146,18 @@ class _Loader:
                 return
 
     def _known_segments(self, names: Sequence[str], *path: str | int) -> None:
+        seen: set[str] = set()
         for index, name in enumerate(names):
-            if name in names[:index]:
+            if name in seen:
                 self._problem(f"{quote(name)} is named twice", *path, index)
             if name == ANY and len(names) > 1:
                 self._problem("any already includes the other names; expected it alone", *path, index)
             if name != ANY and name not in self._file.segments:
-                near = closest(name, self._file.segments)
-                self._problem(f"no segment is named {quote(name)}{near}", *path, index)
+                self._problem(partial(self._unknown_segment, name), *path, index)
+            seen.add(name)
+
+    def _unknown_segment(self, name: str) -> str:
+        return f"no segment is named {quote(name)}{closest(name, self._file.segments)}"
 
     def _unique_ids(self) -> None:
         lines: dict[str, int] = {}

@@ -15,7 +15,7 @@ from zethane.identity.directory import Directory
 from zethane.identity.session import Endpoint, Session
 from zethane.net.flowkey import TCP, FlowKey
 from zethane.policy.explain import explain
-from zethane.policy.principal import Principal
+from zethane.policy.principal import External, Party, Principal
 from zethane.policy.service import Service
 from zethane.service.administrator import Administrator
 from zethane.service.flows import LiveFlow
@@ -172,11 +172,13 @@ class Controller:
         subject, obj = self._party(source), self._party(target)
         return explain(self._state.policy.policy, subject, obj, wanted).view()
 
-    def _party(self, name: str) -> Principal | None:
+    def _party(self, name: str) -> Party:
         """Who is meant; an address that nobody is logged in at is an unauthenticated party."""
         address = _address(name)
         if address is not None:
             live = self._state.sessions.by_address.get(address)
+            if live is None and self._state.fabric.is_outside(address):
+                return External(ipaddress.ip_address(address))
             return live.session.principal if live else None
         found = [live for live in self._state.sessions if _is_named(live, name) or str(live.session.number) == name]
         if not found:
@@ -191,6 +193,7 @@ class Controller:
             "sessions": float(len(state.sessions)),
             "flows": float(len(state.flows)),
             "portal_connections": float(len(self._administrator.portal_access)),
+            **{f"uplink_{one.gateway.name}_flows": float(one.opened) for one in state.outside.values()},
             "switches_ready": float(sum(point.ready for point in state.fabric.points.values())),
         }
 

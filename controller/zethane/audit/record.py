@@ -32,6 +32,8 @@ def party(session: Session | None) -> dict[str, Any] | None:
     if session is None:
         return None
     principal = f"{session.principal.kind}:{session.principal.name}"
+    if session.principal.kind == "network":  # nobody has logged in there: its segment is the uplink's name
+        return {"session": None, "principal": principal, "segment": None, "uplink": session.segment}
     return {"session": session.number, "principal": principal, "segment": session.segment}
 
 

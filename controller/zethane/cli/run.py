@@ -39,6 +39,12 @@ def run(
         float, typer.Option(min=1, help="Seconds after which a session ends unless its principal logs in again.")
     ] = 8 * HOURS,
     flows_per_session: Annotated[int, typer.Option(min=1, help="Live flows that one session may open.")] = 4096,
+    flows_per_uplink: Annotated[
+        int, typer.Option(min=1, help="Live flows that may be opened from outside through one uplink.")
+    ] = 16384,
+    flows_per_external_address: Annotated[
+        int, typer.Option(min=1, help="Live flows that may be opened from one address outside.")
+    ] = 512,
     verify_rate: Annotated[int, typer.Option(min=1, help="New flows per second and port.")] = 5000,
     neighbour_rate: Annotated[int, typer.Option(min=1, help="ARP and ND questions per second and port.")] = 100,
     protocol_rate: Annotated[int, typer.Option(min=1, help="DHCP, LLDP, router messages per second and port.")] = 100,
@@ -50,6 +56,8 @@ def run(
     host, port = _address("--openflow", openflow)
     limits = Limits(
         flows_per_session=flows_per_session,
+        flows_per_uplink=flows_per_uplink,
+        flows_per_external_address=flows_per_external_address,
         session_lifetime=session_lifetime,
         reauthenticate_after=reauthenticate_after,
         meters=MeterRates(verify=verify_rate, neighbour=neighbour_rate, protocol=protocol_rate, denied=deny_log_rate),

@@ -259,6 +259,9 @@ class Builder:
         mac = self._mac(place, entry, interfaces, name)
         found = (self._checked((*place, "networks"), parse_prefix, text) for text in entry.networks)
         networks = tuple(prefix for prefix in found if prefix is not None)
+        if entry.vlan and port:
+            used = self._plan[entry.switch].used
+            used[port] = replace(used[port], vlans=(entry.vlan,), untagged=False)
         if len(set(networks)) < len(networks):
             self._problem((*place, "networks"), "a network is named twice")
         known = PrefixTable({network: network for network in networks})

@@ -93,6 +93,8 @@ class Reason(IntEnum):
 
     SAMPLE = 0xFF11
     """An entry of `sample`."""
+    EXTERNAL_SPOOF = 0xFF12
+    """What came in at an uplink from an address that is not behind it."""
 
     @property
     def text(self) -> str:

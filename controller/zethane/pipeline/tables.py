@@ -170,10 +170,16 @@ class Priority(IntEnum):
     PORT_IP = 200
     PORT_STRANGE = 100
     # source
-    SOURCE_TAGGED = 400
+    SOURCE_TAGGED = 1000
+    SOURCE_BARRED = 700
+    SOURCE_EXTERNAL = 500  # and the length of the prefix
+    SOURCE_UNNAMED = 410
+    SOURCE_UPLINK = 400
     SOURCE_PORTAL = 300
     SOURCE_SESSION = 200
     # destination
+    DESTINATION_BARRED = 700
+    DESTINATION_EXTERNAL = 500  # and the length of the prefix
     DESTINATION_SESSION = 200
     DESTINATION_MULTICAST = 100
     # flow

@@ -7,7 +7,8 @@ from typing import Literal
 
 from zethane.net.prefix import Address
 
-PrincipalKind = Literal["user", "device", "workload"]
+PrincipalKind = Literal["user", "device", "workload", "network"]
+"""A network authenticates nowhere: the word is for the records of flows with addresses outside."""
 
 
 @dataclass(frozen=True, slots=True)

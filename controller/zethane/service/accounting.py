@@ -79,9 +79,9 @@ class Accounting:
         if flow.alive:
             return
         state.flows.remove(flow)
-        subject = state.sessions.by_number.get(flow.subject)
+        subject = state.party(flow.subject)
         if subject is not None:
-            subject.opened -= 1
+            subject.closes(flow.key.src)
         # A FIN or RST that passed has shortened the entry's idle timeout.
         finished = event.idle_timeout <= FIN_IDLE
         if flow.key.proto == TCP and not finished:

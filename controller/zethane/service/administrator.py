@@ -277,9 +277,9 @@ class Administrator:
         for flow in state.flows.of_session(live.session.number):
             if address is not None and address not in (flow.key.src, flow.key.dst):
                 continue
-            subject = state.sessions.by_number.get(flow.subject)
+            subject = state.party(flow.subject)
             if subject is not None:
-                subject.opened -= 1
+                subject.closes(flow.key.src)
             state.flows.close(flow, why, now)
             if remember:
                 state.flows.remember(replace(flow, alive=0))

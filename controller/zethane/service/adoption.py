@@ -19,6 +19,7 @@ from zethane.pipeline.verified import both_directions, key_of, verified_flow
 from zethane.service.flows import FORWARD, RETURN, LiveFlow
 from zethane.service.points import Point
 from zethane.service.portal_access import PortalAccess
+from zethane.service.sessions import Live
 from zethane.service.state import State
 
 
@@ -51,50 +52,49 @@ class Adoption:
         state = self._state
         key = key_of(entry.match)
         subject_number, object_number, rule = split_cookie(entry.cookie)
-        subject = state.sessions.by_number.get(subject_number)
-        obj = state.sessions.by_number.get(object_number)
+        subject, obj = state.party(subject_number), state.party(object_number)
         if key is None or entry.flow is None or subject is None or obj is None:
             return False
-        direction = FORWARD if key.src in subject.session.addresses else RETURN
+        direction = FORWARD if subject.holds(key.src) else RETURN
         first = key if direction == FORWARD else key.reverse()
-        if first.src not in subject.session.addresses or first.dst not in obj.session.addresses:
+        if not subject.holds(first.src) or not obj.holds(first.dst):
             return False
+        classes = subject.class_at(first.src), obj.class_at(first.dst)
         port = 0 if first.proto in (ICMP, ICMPV6) else first.dport
-        verdict = state.policy.verdict(subject.session_class, obj.session_class, first.proto, port)
+        verdict = state.policy.verdict(*classes, first.proto, port)
         if not verdict.allowed or verdict.rule != rule:
             return False
         own = subject.switch == self._point.number
         if not own and obj.switch != self._point.number:
             return False
-        pair = both_directions(first, subject_number, object_number, subject.session_class, obj.session_class, rule)
+        pair = both_directions(first, subject_number, object_number, *classes, rule)
         intended = verified_flow(pair[direction - 1], notify=own)
         if not _same(entry.flow, intended):
             return False
         if own:
-            self._learn(first, entry, direction, subject_number, object_number, rule)
+            self._learn(first, entry, direction, subject, obj, rule)
         return True
 
-    def _learn(self, key: FlowKey, entry: Installed, direction: int, subject: int, obj: int, rule: int) -> None:
+    def _learn(self, key: FlowKey, entry: Installed, direction: int, subject: Live, obj: Live, rule: int) -> None:
         state = self._state
         now = state.clock()
         flow = state.flows.by_key.get(key)
         if flow is None:
-            sessions = state.sessions.by_number
             flow = LiveFlow(
                 key,
-                subject,
-                obj,
+                subject.session.number,
+                obj.session.number,
                 rule,
-                sessions[subject].session_class,
-                sessions[obj].session_class,
-                sessions[subject].session,
-                sessions[obj].session,
+                subject.class_at(key.src),
+                obj.class_at(key.dst),
+                subject.party_at(key.src),
+                obj.party_at(key.dst),
                 now - entry.age,
                 now - entry.age,
                 alive=0,
             )
             state.flows.add(flow)
-            sessions[subject].opened += 1
+            subject.opens(key.src)
         if key not in self._seen:
             self._seen.add(key)
             flow.alive = 0
@@ -102,12 +102,14 @@ class Adoption:
 
     def _end_missing(self) -> None:
         state = self._state
-        for number in self._point.local:
+        uplinks = (number for number, live in state.outside.items() if live.switch == self._point.number)
+        for number in (*self._point.local, *uplinks):
             for flow in state.flows.of_session(number):
                 if flow.subject == number and flow.key not in self._seen:
                     state.flows.close(flow, "lost", state.clock())
                     state.flows.remember(flow)
-                    state.sessions.by_number[number].opened -= 1
+                    if (subject := state.party(number)) is not None:
+                        subject.closes(flow.key.src)
 
     def _portal(self, entry: Installed) -> bool:
         key = key_of(entry.match)

@@ -22,6 +22,7 @@ SAMPLED: Mapping[int, DenyReason] = {
     Reason.MULTICAST: DenyReason.MULTICAST,
     Reason.MALFORMED: DenyReason.MALFORMED,
     Reason.REFUSED: DenyReason.MALFORMED,
+    Reason.EXTERNAL_SPOOF: DenyReason.EXTERNAL_SPOOF,
 }
 """What the cookie of a sampled packet says, in the words of the log."""
 
@@ -29,9 +30,8 @@ SAMPLED: Mapping[int, DenyReason] = {
 def denied(state: State, point: Point, event: PacketIn, rule: int) -> Denied:
     """What the log should say about a sampled packet; `rule` is the rule part of its cookie."""
     packet = parse_frame(event.frame)
-    sessions = state.sessions.by_number
     subject_number, object_number, _ = split_cookie(event.metadata)
-    subject, obj = sessions.get(subject_number), sessions.get(object_number)
+    subject, obj = state.party(subject_number), state.party(object_number)
     if obj is None and packet is not None:
         obj = state.sessions.by_address.get(packet.key.dst)
     rule_id = state.policy.rule_ids.get(rule)
@@ -41,8 +41,8 @@ def denied(state: State, point: Point, event: PacketIn, rule: int) -> Denied:
         port=event.port,
         key=packet.key if packet else None,
         mac=event.frame[6:12],
-        subject=subject.session if subject else None,
-        object=obj.session if obj else None,
+        subject=subject.party_at(packet.key.src if packet else b"") if subject else None,
+        object=obj.party_at(packet.key.dst if packet else b"") if obj else None,
         rule=rule_id,
     )
 

@@ -14,12 +14,14 @@ from zethane.errors import ChannelError
 from zethane.net.flowkey import ETH_IPV4, ETH_IPV6, ICMP, ICMPV6, SCTP, TCP, UDP
 from zethane.pipeline.addresses import destination_fields, source_fields
 from zethane.pipeline.change import Add, Change, RemoveMatching
+from zethane.pipeline.external import external_destinations, external_sources
 from zethane.pipeline.fabric import forward_entries
 from zethane.pipeline.fields import OBJECT_CLASS, OBJECT_MASK, RULE_MASK, SUBJECT_CLASS, SUBJECT_MASK, cookie
 from zethane.pipeline.flow import EntryKey, Flow, match
 from zethane.pipeline.tables import Table
 from zethane.service.adoption import Adoption
 from zethane.service.flows import LiveFlow
+from zethane.service.outside import Outside
 from zethane.service.points import Point, binding_entries, difference, reconciliation, standing_entries
 from zethane.service.policy_in_force import PolicyInForce
 from zethane.service.portal_access import PortalAccess
@@ -40,6 +42,9 @@ class Enforcement:
         self._state = state
         self._portal_access = portal_access
         self._members: dict[int, set[int]] = defaultdict(set)
+        self._count_outside()
+        for point in state.fabric.points.values():
+            self._want(point)
 
     # sessions
 
@@ -147,11 +152,18 @@ class Enforcement:
         for live in state.sessions:
             self._members[live.session_class].add(live.session.number)
             state.point_of(live).classes[live.session_class] += 1
+        state.use_networks()
+        self._count_outside()
         for point in state.fabric.points.values():
             point.wanted = frozenset().union(*(new.peers.get(c, frozenset()) for c in point.classes))
             for session_class in point.wanted:
                 point.remote |= self._members[session_class] - point.local
         return self._no_longer_allowed()
+
+    def _count_outside(self) -> None:
+        """Sessions that may have flows with a network outside are bound at the switch with its uplink."""
+        for outside in self._state.outside.values():
+            self._state.point_of(outside).classes.update(outside.classes)
 
     def _no_longer_allowed(self) -> list[Change]:
         """The removals for flows that the policy now denies, or allows by another rule.
@@ -172,14 +184,24 @@ class Enforcement:
             if not decided[group]:
                 ended.append(flow)
         for flow in ended:
-            self._close(flow, remember=state.policy.verdict(*_group(flow)).allowed)
+            self._close(flow, remember=self._is_allowed(flow))
         return [change for rule, decided in stands.items() for change in _removals(rule, decided)]
+
+    def _is_allowed(self, flow: LiveFlow) -> bool:
+        """Whether the policy allows a flow between its ends as they are now: an address outside may be in another
+        network of the policy than when the flow was opened."""
+        state = self._state
+        subject, obj = state.party(flow.subject), state.party(flow.object)
+        if subject is None or obj is None:
+            return False
+        _, _, proto, port = _group(flow)
+        return state.policy.verdict(subject.class_at(flow.key.src), obj.class_at(flow.key.dst), proto, port).allowed
 
     def _close(self, flow: LiveFlow, *, remember: bool) -> None:
         state = self._state
-        subject = state.sessions.by_number.get(flow.subject)
+        subject = state.party(flow.subject)
         if subject is not None:
-            subject.opened -= 1
+            subject.closes(flow.key.src)
         state.flows.close(flow, "policy-changed", state.clock())
         if remember:
             state.flows.remember(replace(flow, alive=0, packets=0, octets=0, return_packets=0, return_octets=0))
@@ -200,10 +222,17 @@ class Enforcement:
         state = self._state
         entries = standing_entries(state.fabric, point, state.policy.entries.values())
         found: Entries = {flow.key: flow for flow in entries}
+        for outside in state.outside.values():
+            found.update((flow.key, flow) for flow in self._external(point, outside))
         for number in sorted(point.local | point.remote):
             live = state.sessions.by_number[number]
             found.update((flow.key, flow) for flow in self._bindings(point, live))
         return found
+
+    def _external(self, point: Point, outside: Outside) -> Iterable[Flow]:
+        own = self._state.fabric.own_prefixes
+        yield from external_sources(outside.gateway, outside.regions, own, point.number)
+        yield from external_destinations(outside.gateway, outside.regions, own)
 
     async def reconcile(self, point: Point) -> int:
         """Make a switch's tables right in one bundle, and learn the flows that it has. Raises ChannelError.

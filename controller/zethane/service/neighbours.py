@@ -14,6 +14,7 @@ from zethane.pipeline.infrastructure import DHCP, Server
 from zethane.pipeline.portal import NEIGHBOUR_MAC
 from zethane.service.journal import Denied
 from zethane.service.leasing import Leasing
+from zethane.service.outside import Outside
 from zethane.service.points import Point
 from zethane.service.sessions import Live
 from zethane.service.state import State
@@ -47,6 +48,8 @@ class Neighbours:
         portal = self._state.fabric.portal
         if point.switch.role(event.port) == "portal":
             return NEIGHBOUR_MAC
+        if point.switch.role(event.port) == "uplink":
+            return self._for_router(point, event, question)
         if portal is not None and question.target in portal.addresses:
             return portal.attachment.mac
         place = Attachment(point.switch.dpid, event.port, event.vlan, int.from_bytes(question.mac, "big"))
@@ -73,10 +76,36 @@ class Neighbours:
                 )
             )
             return None
+        for router in self._state.outside.values():
+            if question.target in router.gateway.addresses:
+                return router.gateway.attachment.mac if self._may_use(asker, router) else None
         target = self._state.sessions.by_address.get(question.target)
         if target is None or target is asker or not self._may_know(asker, target):
             return None
         return target.session.attachment.mac
+
+    def _for_router(self, point: Point, event: PacketIn, question: Question) -> int | None:
+        """The router of an uplink learns of the sessions that may have to do with what is behind it."""
+        place = Attachment(point.switch.dpid, event.port, event.vlan, int.from_bytes(question.mac, "big"))
+        target = self._state.sessions.by_address.get(question.target)
+        for router in self._state.outside.values():
+            gateway = router.gateway
+            if gateway.attachment == place and (
+                question.sender in gateway.addresses or question.sender.startswith(_LINK_LOCAL)
+            ):
+                may_know = target is not None and self._may_use(target, router)
+                return target.session.attachment.mac if target is not None and may_know else None
+        self._state.deny(
+            Denied(DenyReason.NEIGHBOUR_SPOOF, point.switch.name, event.port, None, question.mac, None, None)
+        )
+        return None
+
+    def _may_use(self, live: Live, router: Outside) -> bool:
+        """Whether a session may have some flow with what is behind a router, in either direction."""
+        peers = self._state.policy.peers.get(live.session_class, frozenset())
+        return not peers.isdisjoint(router.classes) or self._state.flows.between(
+            live.session.number, router.session.number
+        )
 
     def _for_server(self, server: Server, place: Attachment, question: Question) -> int | None:
         """A server learns of live sessions; one that serves DHCP also of who has a lease of it or asks for one."""

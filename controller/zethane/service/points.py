@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from itertools import chain
 
 from zethane.identity.session import Attachment
 from zethane.network.model import Network, Switch
+from zethane.network.outside import is_outside, own_prefixes
 from zethane.pipeline.bindings import Binding, destination_binding, lease_seconds, source_binding
 from zethane.pipeline.change import Add, Change, Installed, Remove
+from zethane.pipeline.external import Gateway
 from zethane.pipeline.fabric import FabricLink, forward_entries, next_hops
 from zethane.pipeline.fields import (
     DENY_METER,
@@ -126,6 +129,9 @@ class Fabric:
         self.own_macs = frozenset(one.mac for one in own if one is not None)
         self.own_addresses = frozenset(i.ip.packed for one in own if one is not None for i in one.interfaces)
         self.servers = tuple(self._servers(network))
+        self.gateways = tuple(self._gateways(network))
+        self.own_prefixes = own_prefixes(network)
+        self._network = network
         self.route()
 
     @staticmethod
@@ -145,6 +151,18 @@ class Fabric:
             attachment = Attachment(switch.dpid, server.port, 0, server.mac)
             addresses = tuple(interface.ip.packed for interface in server.interfaces)
             yield Server(server.name, FIRST_STATIC + index, switch.number, attachment, addresses, server.serves)
+
+    @staticmethod
+    def _gateways(network: Network) -> Iterator[Gateway]:
+        for index, uplink in enumerate(network.uplinks.values(), len(network.infrastructure)):
+            switch = network.switches[uplink.switch]
+            attachment = Attachment(switch.dpid, uplink.port, uplink.vlan, uplink.mac)
+            addresses = tuple(interface.ip.packed for interface in uplink.interfaces)
+            yield Gateway(uplink.name, FIRST_STATIC + index, switch.number, attachment, addresses, uplink.networks)
+
+    def is_outside(self, address: bytes) -> bool:
+        """Whether an uplink leads to a packed address: then it is no session's."""
+        return is_outside(self._network, ip_address(address))
 
     def serving(self, what: str) -> list[Server]:
         """The servers of one thing, in the order of the file."""

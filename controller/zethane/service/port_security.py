@@ -63,6 +63,8 @@ def check_address(fabric: Fabric, port: Port, endpoint: Endpoint) -> None:
         raise SessionError("not the address of a host")
     if endpoint.address in fabric.own_addresses:
         raise AddressInUse("the address belongs to the network itself")
+    if fabric.is_outside(endpoint.address):
+        raise PortRefusal("the address is in a network outside", DenyReason.ADDRESS_NOT_ALLOWED.value)
     if port.prefixes is not None and not any(address in prefix for prefix in port.prefixes):
         raise PortRefusal("the port does not allow this address", DenyReason.ADDRESS_NOT_ALLOWED.value)
 

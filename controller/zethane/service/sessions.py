@@ -6,6 +6,7 @@ import heapq
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from zethane.errors import AddressInUse, CapacityError, SessionError
 from zethane.identity.session import MAX_ADDRESSES, Attachment, Endpoint, Session
@@ -13,6 +14,17 @@ from zethane.pipeline.bindings import Binding
 
 MAX_SESSIONS = 200_000
 """Sessions at once."""
+
+
+class FlowLimits(Protocol):
+    """How many live flows may be opened by whom."""
+
+    @property
+    def flows_per_session(self) -> int: ...
+    @property
+    def flows_per_uplink(self) -> int: ...
+    @property
+    def flows_per_external_address(self) -> int: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -33,6 +45,30 @@ class Live:
         """What the switches need to know."""
         session = self.session
         return Binding(session.number, self.switch, session.attachment, session.addresses, self.session_class)
+
+    def holds(self, address: bytes) -> bool:
+        """Whether the address is one of the session's."""
+        return address in self.session.addresses
+
+    def class_at(self, address: bytes) -> int:  # noqa: ARG002  # of an uplink it depends on the address
+        """The class of the session at one of its addresses."""
+        return self.session_class
+
+    def party_at(self, address: bytes) -> Session:  # noqa: ARG002
+        """Who a record names for this address."""
+        return self.session
+
+    def has_room(self, address: bytes, limits: FlowLimits) -> bool:  # noqa: ARG002
+        """Whether the session may open one more flow."""
+        return self.opened < limits.flows_per_session
+
+    def opens(self, address: bytes) -> None:  # noqa: ARG002
+        """The session has opened a flow from one of its addresses."""
+        self.opened += 1
+
+    def closes(self, address: bytes) -> None:  # noqa: ARG002
+        """It has ended."""
+        self.opened -= 1
 
 
 class SessionTable:

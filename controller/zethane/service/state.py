@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from zethane.service.flows import FlowTable
 from zethane.service.journal import Denied, Journal
 from zethane.service.leases import LeaseTable
+from zethane.service.outside import Outside
 from zethane.service.points import Fabric, MeterRates, Point
 from zethane.service.policy_in_force import PolicyInForce
 from zethane.service.sessions import Live, SessionTable
@@ -22,6 +23,8 @@ class Limits:
     """Bounds that the administrator enforces; times in seconds."""
 
     flows_per_session: int = 4096
+    flows_per_uplink: int = 16384
+    flows_per_external_address: int = 512
     portal_flows_per_port: int = 64
     session_lifetime: float = 8 * 3600
     reauthenticate_after: float = 8 * 3600
@@ -45,6 +48,23 @@ class State:
     flows: FlowTable = field(default_factory=FlowTable)
     leases: LeaseTable = field(default_factory=LeaseTable)
     counters: Counter[str] = field(default_factory=Counter)
+
+    outside: dict[int, Outside] = field(init=False)
+    """The uplinks by their numbers."""
+
+    def __post_init__(self) -> None:
+        """Let the uplinks know what the policy says about their networks."""
+        self.outside = {gateway.number: Outside(gateway) for gateway in self.fabric.gateways}
+        self.use_networks()
+
+    def use_networks(self) -> None:
+        """The policy in force is another one: so are the networks that it names."""
+        for one in self.outside.values():
+            one.use(self.policy.networks, self.fabric.own_prefixes)
+
+    def party(self, number: int) -> Live | None:
+        """The session, or the uplink, of this number."""
+        return self.sessions.by_number.get(number) or self.outside.get(number)
 
     def point_of(self, live: Live) -> Point:
         """The switch that a session is attached to."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from zethane.audit.reason import DenyReason
 from zethane.audit.refused import why_refused
+from zethane.identity.session import Session
 from zethane.net.flowkey import (
     ICMP,
     ICMPV6,
@@ -45,8 +46,7 @@ class Verifier:
         """Handle one packet."""
         state = self._state
         subject_number, object_number, _ = split_cookie(event.metadata)
-        sender = state.sessions.by_number.get(subject_number)
-        receiver = state.sessions.by_number.get(object_number)
+        sender, receiver = state.party(subject_number), state.party(object_number)
         packet = parse_frame(event.frame)
         if packet is None:
             self._deny(point, event, why_refused(event.frame), None, sender, receiver)
@@ -57,7 +57,7 @@ class Verifier:
             self._deny(point, event, DenyReason.WRONG_SWITCH, packet, sender, receiver)
         elif packet.error_about is not None:
             self._related(point, event, packet, sender, receiver, packet.error_about)
-        elif not _holds(sender, packet.key.src) or not _holds(receiver, packet.key.dst):
+        elif not sender.holds(packet.key.src) or not receiver.holds(packet.key.dst):
             self._deny(point, event, DenyReason.ADDRESS_NOT_BOUND, packet, sender, receiver)
         else:
             self._verify(point, event, packet, sender, receiver)
@@ -85,7 +85,7 @@ class Verifier:
             reason = DenyReason.DENY_RULE if verdict.rule_id else DenyReason.NO_RULE
             self._deny(point, event, reason, packet, subject, obj, verdict.rule_id)
             return
-        if subject.opened >= state.limits.flows_per_session:
+        if not subject.has_room(key.src, state.limits):
             self._deny(point, event, DenyReason.QUOTA, packet, subject, obj, verdict.rule_id)
             return
         if not point.ready or not state.point_of(obj).ready:
@@ -97,15 +97,15 @@ class Verifier:
             subject.session.number,
             obj.session.number,
             verdict.rule,
-            subject.session_class,
-            obj.session_class,
-            subject.session,
-            obj.session,
+            subject.class_at(key.src),
+            obj.class_at(key.dst),
+            subject.party_at(key.src),
+            obj.party_at(key.dst),
             now,
             now,
         )
         state.flows.add(flow)
-        subject.opened += 1
+        subject.opens(key.src)
         self._install(flow, subject, obj)
         self._deliver(subject, obj, event.frame)
         flow.count(FORWARD, 1, len(event.frame))
@@ -131,11 +131,12 @@ class Verifier:
             return
         now = state.clock()
         stale = flow.alive & direction == 0 or (now - flow.installed > REINSTALL_AFTER and not packet.flags & TCP_SYN)
-        if stale or flow.subject_class != subject.session_class or flow.object_class != obj.session_class:
+        classes = subject.class_at(flow.key.src), obj.class_at(flow.key.dst)
+        if stale or (flow.subject_class, flow.object_class) != classes:
             flow.alive = FORWARD | RETURN
             flow.installed = now
             flow.rule = verdict.rule
-            flow.subject_class, flow.object_class = subject.session_class, obj.session_class
+            flow.subject_class, flow.object_class = classes
             self._install(flow, subject, obj)
             state.counters["reinstalled"] += 1
         self._deliver(sender, receiver, event.frame)
@@ -152,7 +153,7 @@ class Verifier:
         subject = sender if direction == FORWARD else receiver
         flow.alive = 0
         self._state.flows.add(flow)
-        subject.opened += 1
+        subject.opens(flow.key.src)
         return found
 
     def _related(
@@ -163,7 +164,7 @@ class Verifier:
         fits = (
             found is not None
             and about.src == packet.key.dst
-            and _holds(sender, packet.key.src)
+            and _may_tell(sender, packet.key.src, about)
             and _is_between(found, receiver, sender)
         )
         if fits:
@@ -174,7 +175,7 @@ class Verifier:
 
     def _verdict(self, key: FlowKey, subject: Live, obj: Live) -> Verdict:
         port = 0 if key.proto in (ICMP, ICMPV6) else key.dport
-        return self._state.policy.verdict(subject.session_class, obj.session_class, key.proto, port)
+        return self._state.policy.verdict(subject.class_at(key.src), obj.class_at(key.dst), key.proto, port)
 
     def _install(self, flow: LiveFlow, subject: Live, obj: Live) -> None:
         there, back = both_directions(
@@ -216,8 +217,8 @@ class Verifier:
                 event.port,
                 packet.key if packet else None,
                 event.frame[6:12],
-                sender.session if sender else None,
-                receiver.session if receiver else None,
+                _party(sender, packet.key.src if packet else b""),
+                _party(receiver, packet.key.dst if packet else b""),
                 rule,
             )
         )
@@ -243,8 +244,13 @@ def _is_stray_syn(packet: Packet, found: tuple[LiveFlow, int] | None) -> bool:
     return not _opens(packet) or (found is not None and found[1] == RETURN)
 
 
-def _holds(live: Live, address: bytes) -> bool:
-    return address in live.session.addresses
+def _may_tell(sender: Live, source: bytes, about: FlowKey) -> bool:
+    """Whether an ICMP error may come from this address: any of the session's, or outside that of the flow alone."""
+    return source == about.dst or source in sender.session.addresses
+
+
+def _party(live: Live | None, address: bytes) -> Session | None:
+    return live.party_at(address) if live else None
 
 
 def _is_between(found: tuple[LiveFlow, int] | None, sender: Live, receiver: Live) -> bool:

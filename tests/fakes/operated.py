@@ -169,6 +169,11 @@ class Operated:
         here = {"name": "s1", "dpid": "0000000000000001", "connected": True, "ready": True, "since": STARTED}
         return [here | {"sessions": 2}, away | {"sessions": 0}]
 
+    def links(self) -> list[dict[str, Any]]:
+        good = {"a": "s1:9", "b": "s2:9", "origin": "declared", "state": "confirmed", "used": True}
+        found = {"a": "s1:8", "b": "s2:8", "origin": "discovered", "state": "unconfirmed", "used": False}
+        return [good | {"confirmed": STARTED, "detail": None}, found | {"confirmed": None, "detail": "a probe"}]
+
     def health(self) -> dict[str, Any]:
         return {"status": self.status, "switches": {"connected": 1, "expected": 2}, "sessions": len(self.live)}
 

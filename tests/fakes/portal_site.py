@@ -111,7 +111,7 @@ class PortalSite:
     def _never(self, *_: Any, **__: Any) -> Any:
         raise AssertionError("the portal has no business with this")
 
-    revoke = flows = decisions = policy = switches = health = explain = metrics = _never
+    revoke = flows = decisions = policy = switches = links = health = explain = metrics = _never
 
     async def reload(self) -> Any:
         return self._never()

@@ -151,6 +151,10 @@ def _add_health(app: FastAPI, facade: ControllerFacade) -> None:
     async def switches() -> dict[str, Any]:
         return {"switches": [with_times(switch) for switch in facade.switches()]}
 
+    @app.get("/v1/links")
+    async def links() -> dict[str, Any]:
+        return {"links": [with_times(link) for link in facade.links()]}
+
     @app.get("/v1/health")
     async def health() -> JSONResponse:
         view = dict(facade.health())

@@ -148,14 +148,20 @@ class Controller:
             for point in self._state.fabric.points.values()
         ]
 
+    def links(self) -> Sequence[Mapping[str, Any]]:
+        """Every link between switches: declared or discovered, and what was seen of it."""
+        return self._administrator.discovery.view()
+
     def health(self) -> Mapping[str, Any]:
         """Whether everything that is described is there and works."""
         points = self._state.fabric.points.values()
         ready = sum(point.ready for point in points)
-        fine = ready == len(points) and not self._policy.problems and not self._log.failing
+        doubtful = self._administrator.discovery.doubtful()
+        fine = ready == len(points) and not doubtful and not self._policy.problems and not self._log.failing
         return {
             "status": "ok" if fine else "degraded",
             "switches": {"connected": ready, "expected": len(points)},
+            "links_in_doubt": doubtful,
             "sessions": len(self._state.sessions),
             "flows": len(self._state.flows),
             "switch_errors": self._state.counters["switch_errors"],

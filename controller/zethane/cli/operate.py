@@ -182,6 +182,15 @@ def switches(socket: SocketOption = DEFAULT_SOCKET, as_json: JsonOption = False)
     _show(answer, answer["switches"], columns, as_json=as_json)
 
 
+def links(socket: SocketOption = DEFAULT_SOCKET, as_json: JsonOption = False) -> None:
+    """The links between switches. Exit status 1 if one leads elsewhere or could not be confirmed."""
+    answer = _Api(socket).ask("GET", "/links")
+    columns = ("a", "b", "origin", "state", "used", "confirmed", "detail")
+    _show(answer, answer["links"], columns, as_json=as_json)
+    if any(link["state"] in ("contradicted", "unconfirmed") for link in answer["links"]):
+        raise typer.Exit(EXIT_NO)
+
+
 def reload(socket: SocketOption = DEFAULT_SOCKET, as_json: JsonOption = False) -> None:
     """Read the policy file again now; a bad one is refused and the old one stays."""
     answer = _Api(socket).ask("POST", "/policy/reload")

@@ -79,6 +79,9 @@ class ControllerFacade(Protocol):
     def switches(self) -> Sequence[View]:
         """Per switch: name, dpid, connected, since, sessions, flows, counters."""
 
+    def links(self) -> Sequence[View]:
+        """Every link between switches, declared or discovered, with its state and whether paths lead over it."""
+
     def health(self) -> View:
         """`{"status": "ok"|"degraded", "switches": {"connected": n, "expected": n}, …}`."""
 

@@ -165,6 +165,12 @@ async def test_explain_answers_and_refuses_what_means_nothing(client: httpx.Asyn
     check_problem(await client.get("/explain", params={"from": "alice"}), 422, "to", "service")
 
 
+async def test_links_have_the_time_at_which_they_were_confirmed(client: httpx.AsyncClient) -> None:
+    good, bad = (await client.get("/links")).json()["links"]
+    assert (good["confirmed"], good["used"]) == ("2023-11-14T22:13:20.000Z", True)
+    assert (bad["confirmed"], bad["state"], bad["detail"]) == (None, "unconfirmed", "a probe")
+
+
 async def test_switches_that_are_away_have_no_time(client: httpx.AsyncClient) -> None:
     here, away = (await client.get("/switches")).json()["switches"]
     assert (here["since"], away["since"]) == ("2023-11-14T22:13:20.000Z", None)
@@ -197,6 +203,7 @@ async def test_openapi_names_every_path_and_no_page_loads_from_elsewhere(client:
             "explain",
             "flows",
             "health",
+            "links",
             "metrics",
             "policy",
             "policy/reload",

@@ -25,12 +25,14 @@ from lab.prober import Prober
 from lab.processes import tail
 from lab.prompt import LabPrompt
 from lab.tables import count, logins_table, table
-from lab.verdicts import Verdict, report
-from lab.view import matrix_view, mismatch_line, mismatch_text, print_summary
+from lab.verdicts import Address, Verdict, report
+from lab.view import OUTSIDE, matrix_view, mismatch_line, mismatch_text, print_summary
 from zethane.app.topology import Topology, load_topology
 from zethane.errors import InputError, Problem
+from zethane.policy.decide import decide_service
 from zethane.policy.explain import explain
-from zethane.policy.matrix import matrix, services_of
+from zethane.policy.matrix import Cell, matrix, services_of
+from zethane.policy.principal import External
 
 TOPOLOGIES = Path(__file__).resolve().parents[2] / "topologies"
 DEFAULT_TOPOLOGY = "three-tier"
@@ -152,7 +154,7 @@ class Run:
     def _network(self, status: Status, *, unprotected: bool) -> LabNetwork:
         network = self._topology.network
         assert network is not None  # noqa: S101 - go() has looked
-        counts = {"switch": network.switches, "host": network.hosts, "link": network.links}
+        counts = {"switch": network.switches, "host": network.hosts, "link": network.links, "uplink": network.uplinks}
         text = ", ".join(count(len(listed), noun) for noun, listed in counts.items() if listed)
         self._console.print(f"[bold]{self._topology.folder.name}[/]: {text}")
 
@@ -212,15 +214,28 @@ class Run:
 
     def _measure(self, network: LabNetwork) -> list[Verdict]:
         self._step("probing")
-        cells = matrix(self._topology.policy, self._topology.principals())
-        hosts = [host for name, host in network.hosts.items() if name != PORTAL]
-        with Prober(hosts, services_of(self._topology.policy)) as prober, self._bar() as bar:
+        cells = matrix(self._topology.policy, self._topology.parties())
+        hosts = [host for name, host in (network.hosts | network.outside).items() if name != PORTAL]
+        with Prober(hosts, services_of(self._topology.policy), self._concerns) as prober, self._bar() as bar:
             task = bar.add_task("Probing", total=prober.count(cells))
             return prober.measure(cells, lambda: bar.advance(task))
 
+    def _concerns(self, cell: Cell, source: Address, target: Address) -> bool:
+        """Whether the decision for these addresses is the cell's: something outside may have several in different
+        networks, and a cell is allowed only if all of them are."""
+        ends = self._topology.party(cell.source), self._topology.party(cell.target)
+        one, other = (
+            External(address) if isinstance(end, tuple) else end
+            for end, address in zip(ends, (source, target), strict=True)
+        )
+        if ends == (one, other):
+            return True
+        decided = decide_service(self._topology.policy, one, other, cell.service)
+        return decided.allowed == cell.decision.allowed
+
     def _show(self, verdicts: Sequence[Verdict], logins: Sequence[LoginResult], seconds: float) -> None:
         segments = self._segments() | {result.host: result.segment for result in logins}
-        self._console.print(matrix_view(verdicts, list(self._topology.hosts), segments, self._console.width))
+        self._console.print(matrix_view(verdicts, list(self._topology.parties()), segments, self._console.width))
         self._console.print()
         self._show_mismatches([verdict for verdict in verdicts if verdict.mismatch])
         print_summary(self._console, verdicts, seconds)
@@ -233,15 +248,16 @@ class Run:
     def _segments(self) -> dict[str, str]:
         """The segment that the policy has for every host that can log in."""
         principals = self._topology.principals().items()
-        return {name: self._topology.policy.segments_of(principal)[0] for name, principal in principals if principal}
+        segments_of = self._topology.policy.segments_of
+        inside = {name: segments_of(principal)[0] for name, principal in principals if principal}
+        return inside | dict.fromkeys(self._topology.external_hosts, OUTSIDE)
 
     def _show_mismatches(self, mismatches: Sequence[Verdict]) -> None:
         """The first with their whole reason, the others in a line each."""
         for verdict in mismatches[:EXPLAINED]:
             cell = verdict.cell
-            subject = self._topology.host_principal(cell.source)
-            target = self._topology.host_principal(cell.target)
-            reason = explain(self._topology.policy, subject, target, cell.service)
+            ends = self._topology.party(cell.source), self._topology.party(cell.target)
+            reason = explain(self._topology.policy, *ends, cell.service)
             self._console.print(mismatch_text(verdict, reason))
         for verdict in mismatches[EXPLAINED:]:
             self._console.print(mismatch_line(verdict), markup=False, highlight=False)

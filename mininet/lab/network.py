@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from lab import openvswitch
+from lab import openvswitch, outside
 from lab.codes import Codes
 from lab.errors import LabError
 from lab.host import RunningHost
@@ -21,7 +21,7 @@ from lab.nodes import LabHost, LabMininet, LabSwitch
 from lab.openvswitch import Bridge
 from lab.processes import Controller, stop, tail, wait_for, zethane
 from lab.shell import run
-from zethane.network.model import Link, Network, Switch
+from zethane.network.model import Host, Link, Network, Portal, Switch, Uplink
 
 PORTAL = "portal"
 """The portal's name among Mininet's hosts."""
@@ -52,6 +52,8 @@ class LabNetwork:
         self.network = network
         self.unprotected = unprotected
         self.hosts: dict[str, RunningHost] = {}
+        self.routers: dict[str, RunningHost] = {}
+        self.outside: dict[str, RunningHost] = {}
         self.codes = Codes()
         self.started_daemons = False
         self.controller: Controller | None = None
@@ -97,7 +99,7 @@ class LabNetwork:
     def keep(self) -> None:
         """Leave everything running when the block ends; `./run lab --down ID` takes it down."""
         quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        for name, host in self.hosts.items():
+        for name, host in (*self.hosts.items(), *self.routers.items()):
             # A namespace lasts as long as a process in it; the shells end with the lab.
             self.keepers[name] = host.popen(["sleep", "infinity"], **quiet)
         self._kept = True
@@ -138,13 +140,18 @@ class LabNetwork:
             self._progress(f"switch {switch.name}")
             with self._interrupts.shielded():
                 self._add_switch(switch)
-        for position, host in enumerate(self.network.hosts.values()):
+        uplinks = self.network.uplinks.values()
+        for host in self.network.hosts.values():
             self._progress(f"host {host.name}")
-            self._add_host(host.name, position, host.switch, host.port, host.mac)
+            self.hosts[host.name] = self._add_host(host.name, host)
+            outside.add_routes(self.hosts[host.name], uplinks)
         if self.network.portal:
             self._progress("the portal's place")
-            portal = self.network.portal
-            self._add_host(PORTAL, len(self.network.hosts), portal.switch, portal.port, portal.mac)
+            self.hosts[PORTAL] = self._add_host(PORTAL, self.network.portal)
+        for uplink in uplinks:
+            self._progress(f"router {uplink.name}")
+            self.routers[uplink.name] = self._add_host(uplink.name, uplink)
+            self.outside |= outside.put_behind(self.routers[uplink.name], uplink)
         self._progress("links")
         for link in self.network.links:
             with self._interrupts.shielded():
@@ -172,19 +179,17 @@ class LabNetwork:
         self.ledger.note("bridge", name)
         self.mininet.addSwitch(name, cls=LabSwitch, dpid=f"{switch.dpid:016x}", tag=self._tag)
 
-    def _add_host(self, name: str, position: int, switch: str, port: int, mac: int) -> None:
+    def _add_host(self, name: str, place: Host | Portal | Uplink) -> RunningHost:
         with self._interrupts.shielded():
             node = self.mininet.addHost(name, cls=LabHost, ip=None, tag=self._tag)
-            inside, outside = self.names.host(position), self.port(switch, port)
-            self.ledger.note("interface", inside, outside)
-            bridge = self.mininet[self.bridge(switch)]
-            self.mininet.addLink(node, bridge, port1=0, port2=port, intfName1=inside, intfName2=outside)
-            declared = self.network.hosts.get(name)
-            place = declared or self.network.portal
-            assert place is not None  # noqa: S101 - hosts and the portal are all there is
-            login_with = declared.login if declared else None
-            self.hosts[name] = RunningHost(name, node, place.interfaces, login_with, self.codes)
-            self.hosts[name].configure(inside, mac)
+            inside, port = self.names.host(len(self.mininet.hosts)), self.port(place.switch, place.port)
+            self.ledger.note("interface", inside, port)
+            bridge = self.mininet[self.bridge(place.switch)]
+            self.mininet.addLink(node, bridge, port1=0, port2=place.port, intfName1=inside, intfName2=port)
+            login_with = place.login if isinstance(place, Host) else None
+            host = RunningHost(name, node, place.interfaces, login_with, self.codes)
+            host.configure(inside, place.mac)
+            return host
 
     def _add_link(self, link: Link) -> None:
         names = [self.port(*link.a), self.port(*link.b)]
@@ -210,6 +215,8 @@ class LabNetwork:
     def _is_attached(self, switch: Switch, number: int) -> bool:
         """Ports that are only declared have nothing behind them in the lab."""
         port = switch.ports[number]
+        if port.role == "uplink":
+            return any((one.switch, one.port) == (switch.name, number) for one in self.network.uplinks.values())
         return port.host is not None or port.peer is not None or port.role == "portal"
 
     def set_link(self, link: Link, *, up: bool) -> None:
@@ -223,10 +230,11 @@ class LabNetwork:
         run(["ip", "link", "set", "dev", self.port(place.switch, place.port), "up" if up else "down"])
 
     def host(self, name: str) -> RunningHost:
-        """A host by its name. Raises LookupError."""
-        if name not in self.hosts:
+        """A host by its name, here or outside. Raises LookupError."""
+        found = self.hosts.get(name) or self.outside.get(name)
+        if found is None:
             raise LookupError(f"there is no host {name} in the lab")
-        return self.hosts[name]
+        return found
 
     # The programs
 

@@ -16,7 +16,7 @@ from typing import Any
 from lab.errors import LabError
 from lab.host import RunningHost
 from lab.processes import stop
-from lab.verdicts import Observation, Probe, Verdict, judge, probes_of, sampled_ports
+from lab.verdicts import Concerns, Observation, Probe, Verdict, all_addresses, judge, probes_of, sampled_ports
 from zethane.policy.matrix import Cell
 from zethane.policy.service import Service
 
@@ -87,8 +87,11 @@ class Agent:
 class Prober:
     """The agents of all hosts; a context manager."""
 
-    def __init__(self, hosts: Iterable[RunningHost], services: Sequence[Service]) -> None:
+    def __init__(
+        self, hosts: Iterable[RunningHost], services: Sequence[Service], concerns: Concerns = all_addresses
+    ) -> None:
         self.services = tuple(services)
+        self._concerns = concerns
         self._hosts = tuple(hosts)
         self.addresses = {host.name: host.addresses for host in self._hosts}
         self._agents: dict[str, Agent] = {}
@@ -169,7 +172,10 @@ class Prober:
 
     def count(self, cells: Sequence[Cell]) -> int:
         """How many probes `measure` will send for these cells."""
-        return sum(len(probes_of(cell, self.addresses, self.services)) for cell in cells)
+        return sum(len(self._probes_of(cell)) for cell in cells)
+
+    def _probes_of(self, cell: Cell) -> tuple[Probe, ...]:
+        return probes_of(cell, self.addresses, self.services, self._concerns)
 
     def measure(self, cells: Sequence[Cell], done: Callable[[], None] | None = None) -> list[Verdict]:
         """The verdicts on cells. `done` is called, from other threads, for every probe that is answered.
@@ -177,7 +183,7 @@ class Prober:
         A cell that is wrongly denied is asked once more and, if it is allowed then, marked as flaky; one that
         is wrongly allowed stays so.
         """
-        probes = [probes_of(cell, self.addresses, self.services) for cell in cells]
+        probes = [self._probes_of(cell) for cell in cells]
         verdicts = self._judge(cells, probes, done)
         doubtful = [n for n, verdict in enumerate(verdicts) if verdict.mismatch and verdict.expected == "allow"]
         if doubtful:

@@ -38,7 +38,7 @@ class LabPrompt(CLI):  # type: ignore[misc]  # Mininet has no types
 
     def __init__(self, lab: LabNetwork) -> None:
         self._lab = lab
-        self._names = {str(ip): name for name, host in lab.hosts.items() for ip in host.addresses}
+        self._names = {str(ip): name for name, host in (lab.hosts | lab.outside).items() for ip in host.addresses}
         self._console = Console()
         super().__init__(lab.mininet)
 
@@ -123,7 +123,7 @@ class LabPrompt(CLI):  # type: ignore[misc]  # Mininet has no types
 
     def _address(self, word: str) -> str:
         """A host's name as the address that the controller knows it by."""
-        host = self._lab.hosts.get(word)
+        host = self._lab.hosts.get(word) or self._lab.outside.get(word)
         return str(host.addresses[0]) if host else word
 
     @staticmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Literal
@@ -12,6 +12,9 @@ from zethane.policy.service import Service
 
 Address = IPv4Address | IPv6Address
 Answer = Literal["allow", "deny"]
+
+Concerns = Callable[[Cell, Address, Address], bool]
+"""Whether a cell's decision is the one for these addresses of its hosts: outside it is each address that decides."""
 
 MAX_PORTS = 16
 """Ports that are probed of one range."""
@@ -96,13 +99,23 @@ def sampled_ports(service: Service, others: Iterable[Service]) -> tuple[int, ...
     return tuple(sorted(dict.fromkeys(ports[:MAX_PORTS])))
 
 
-def probes_of(cell: Cell, addresses: Mapping[str, Sequence[Address]], services: Sequence[Service]) -> tuple[Probe, ...]:
+def all_addresses(cell: Cell, source: Address, target: Address) -> bool:  # noqa: ARG001
+    """Who logs in has all of its addresses."""
+    return True
+
+
+def probes_of(
+    cell: Cell,
+    addresses: Mapping[str, Sequence[Address]],
+    services: Sequence[Service],
+    concerns: Concerns = all_addresses,
+) -> tuple[Probe, ...]:
     """The probes of a cell: every sampled port in every family that both hosts have."""
     return tuple(
         Probe(cell.source, cell.target, cell.service.proto, port, source, target)
         for source in addresses[cell.source]
         for target in addresses[cell.target]
-        if source.version == target.version
+        if source.version == target.version and concerns(cell, source, target)
         for port in sampled_ports(cell.service, services)
     )
 

@@ -16,6 +16,7 @@ from zethane.policy.service import Service
 LETTERS = [letter for letter in string.ascii_lowercase if letter != "x"]
 WRONGLY_ALLOWED, WRONGLY_DENIED, DENIED, MIXED = "!", "x", "·", "*"
 UNAUTHENTICATED = "not logged in"
+OUTSIDE = "outside"
 
 
 def letters_of(services: Iterable[Service]) -> dict[Service, str]:

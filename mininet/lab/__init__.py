@@ -3,6 +3,7 @@
 network     builds the network and takes down exactly what it built
 openvswitch talks to the daemons; ledger remembers what was made; names keeps runs apart
 processes   the controller and the portal; login logs hosts in, codes are their second factors
+servers     dnsmasq for the network's own DHCP and DNS; addressing lets hosts get their addresses from it
 agent/      runs inside a host: serves, probes and listens; prober drives the agents
 verdicts    what was observed against what the policy says; view and report show it
 stream      numbered packets with times, to prove when traffic stopped and what was lost

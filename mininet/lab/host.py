@@ -86,18 +86,31 @@ class RunningHost:
             check=False,
         )
 
-    def configure(self, made_as: str, mac: int) -> None:
-        """Give the interface its name, its addresses and no offloads. Raises LabError."""
+    def configure(self, made_as: str, mac: int, *, ipv6: bool = False) -> None:
+        """Give the interface its name, its addresses and no offloads. `ipv6`: also if it has no such address yet.
+
+        Raises LabError.
+        """
         text = ":".join(f"{byte:02x}" for byte in mac.to_bytes(6, "big"))
-        without_ipv6 = "0" if any(address.version == 6 for address in self.addresses) else "1"
+        without_ipv6 = "0" if ipv6 or any(address.version == 6 for address in self.addresses) else "1"
         inside = ["mnexec", "-a", str(self.pid)]
         run([*inside, "sh", "-c", _SETUP, "setup", made_as, text, without_ipv6], env=self.node.tag)
-        lines = [
-            f"address add {interface} dev eth0{' nodad' if interface.version == 6 else ''}"
-            for interface in self.interfaces
-        ]
-        run([*inside, "ip", "-batch", "-"], text_in="\n".join(lines) + "\n", env=self.node.tag)
+        self._configure(self.interfaces)
         self._tell_mininet(text)
+
+    def add_address(self, interface: Interface) -> None:
+        """Give the interface one more address. Raises LabError."""
+        if interface not in self.interfaces:
+            self._configure([interface])
+            self.interfaces = (*self.interfaces, interface)
+            self._tell_mininet(self.node.defaultIntf().mac)
+
+    def _configure(self, interfaces: Sequence[Interface]) -> None:
+        lines = [
+            f"address add {interface} dev eth0{' nodad' if interface.version == 6 else ''}" for interface in interfaces
+        ]
+        command = ["mnexec", "-a", str(self.pid), "ip", "-batch", "-"]
+        run(command, text_in="\n".join(lines) + "\n", env=self.node.tag)
 
     def _tell_mininet(self, mac: str) -> None:
         """Mininet's commands (pingall, dump) read these."""

@@ -9,7 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from lab import openvswitch, outside
+from lab import openvswitch, outside, servers
+from lab.addressing import Family, HostLease, families, lease
 from lab.codes import Codes
 from lab.errors import LabError
 from lab.host import RunningHost
@@ -21,7 +22,7 @@ from lab.nodes import LabHost, LabMininet, LabSwitch
 from lab.openvswitch import Bridge
 from lab.processes import Controller, stop, tail, wait_for, zethane
 from lab.shell import run
-from zethane.network.model import Host, Link, Network, Portal, Switch, Uplink
+from zethane.network.model import Host, Infrastructure, Link, Network, Portal, Switch, Uplink
 
 PORTAL = "portal"
 """The portal's name among Mininet's hosts."""
@@ -57,7 +58,10 @@ class LabNetwork:
         self.codes = Codes()
         self.started_daemons = False
         self.controller: Controller | None = None
+        self.servers: dict[str, RunningHost] = {}
+        self.leases: dict[str, dict[Family, HostLease]] = {}
         self._portal: subprocess.Popen[bytes] | None = None
+        self._serving: list[subprocess.Popen[bytes]] = []
         self._topology = topology
         self._interrupts = interrupts or Interrupts()
         self._progress = progress
@@ -99,7 +103,7 @@ class LabNetwork:
     def keep(self) -> None:
         """Leave everything running when the block ends; `./run lab --down ID` takes it down."""
         quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        for name, host in (*self.hosts.items(), *self.routers.items()):
+        for name, host in (*self.hosts.items(), *self.servers.items(), *self.routers.items()):
             # A namespace lasts as long as a process in it; the shells end with the lab.
             self.keepers[name] = host.popen(["sleep", "infinity"], **quiet)
         self._kept = True
@@ -124,7 +128,7 @@ class LabNetwork:
 
     def _programs(self) -> list[subprocess.Popen[Any]]:
         controller = self.controller.process if self.controller else None
-        return [process for process in (controller, self._portal, *self.keepers.values()) if process]
+        return [process for process in (controller, self._portal, *self._serving, *self.keepers.values()) if process]
 
     @staticmethod
     def _forget(node: Any) -> None:
@@ -148,6 +152,9 @@ class LabNetwork:
         if self.network.portal:
             self._progress("the portal's place")
             self.hosts[PORTAL] = self._add_host(PORTAL, self.network.portal)
+        for server in self.network.infrastructure.values():
+            self._progress(f"server {server.name}")
+            self.servers[server.name] = self._add_host(server.name, server)
         for uplink in uplinks:
             self._progress(f"router {uplink.name}")
             self.routers[uplink.name] = self._add_host(uplink.name, uplink)
@@ -159,9 +166,15 @@ class LabNetwork:
         self._progress("bridges")
         with self._interrupts.shielded():
             self._start_switches()
+        for server in self.network.infrastructure.values():
+            self._progress(f"dnsmasq of {server.name}")
+            with self._interrupts.shielded():
+                place = self.servers[server.name]
+                self._serving.append(servers.start(server, place, self.network, self.ledger.directory))
         if self.unprotected:
             self._progress("spanning tree")
             wait_for("The spanning tree did not settle", self._is_spanning, 60.0, str)
+            self._lease_addresses()
 
     def _is_spanning(self) -> bool | None:
         return openvswitch.is_spanning(self._bridges) or None
@@ -179,7 +192,7 @@ class LabNetwork:
         self.ledger.note("bridge", name)
         self.mininet.addSwitch(name, cls=LabSwitch, dpid=f"{switch.dpid:016x}", tag=self._tag)
 
-    def _add_host(self, name: str, place: Host | Portal | Uplink) -> RunningHost:
+    def _add_host(self, name: str, place: Host | Portal | Infrastructure | Uplink) -> RunningHost:
         with self._interrupts.shielded():
             node = self.mininet.addHost(name, cls=LabHost, ip=None, tag=self._tag)
             inside, port = self.names.host(len(self.mininet.hosts)), self.port(place.switch, place.port)
@@ -188,7 +201,7 @@ class LabNetwork:
             self.mininet.addLink(node, bridge, port1=0, port2=place.port, intfName1=inside, intfName2=port)
             login_with = place.login if isinstance(place, Host) else None
             host = RunningHost(name, node, place.interfaces, login_with, self.codes)
-            host.configure(inside, place.mac)
+            host.configure(inside, place.mac, ipv6=isinstance(place, Host) and place.dhcp)
             return host
 
     def _add_link(self, link: Link) -> None:
@@ -217,6 +230,8 @@ class LabNetwork:
         port = switch.ports[number]
         if port.role == "uplink":
             return any((one.switch, one.port) == (switch.name, number) for one in self.network.uplinks.values())
+        if port.role == "infrastructure":
+            return any((one.switch, one.port) == (switch.name, number) for one in self.network.infrastructure.values())
         return port.host is not None or port.peer is not None or port.role == "portal"
 
     def set_link(self, link: Link, *, up: bool) -> None:
@@ -230,16 +245,30 @@ class LabNetwork:
         run(["ip", "link", "set", "dev", self.port(place.switch, place.port), "up" if up else "down"])
 
     def host(self, name: str) -> RunningHost:
-        """A host by its name, here or outside. Raises LookupError."""
-        found = self.hosts.get(name) or self.outside.get(name)
+        """A host or a server by its name, here or outside. Raises LookupError."""
+        found = self.hosts.get(name) or self.servers.get(name) or self.outside.get(name)
         if found is None:
             raise LookupError(f"there is no host {name} in the lab")
         return found
 
+    def _lease_addresses(self) -> None:
+        """Let every host that has its addresses by DHCP ask for them. Raises LabError."""
+        subnets = [i.network for server in self.network.infrastructure.values() for i in server.interfaces]
+        prefix = next((subnet.prefixlen for subnet in subnets if subnet.version == 6), 128)
+        for name, host in self.network.hosts.items():
+            if host.dhcp and name not in self.leases:
+                self._progress(f"addresses of {name}")
+                wanted = families(self.network)
+                self.leases[name] = {family: lease(self.hosts[name], family, prefix) for family in wanted}
+                outside.add_routes(self.hosts[name], self.network.uplinks.values())
+
     # The programs
 
     def start_controller(self, *extra: str) -> Controller:
-        """Start `zethane run`, or start it again, and wait until it has every switch. Raises LabError."""
+        """Start `zethane run`, or start it again, and wait until it has every switch, and hosts have addresses.
+
+        Raises LabError.
+        """
         if self._topology is None:
             raise LabError("the controller needs the topology's folder")
         with self._interrupts.shielded():
@@ -250,6 +279,7 @@ class LabNetwork:
         bridges = [self.bridge(name) for name in self.network.switches]
         openvswitch.set_controller(bridges, f"tcp:{openflow}")
         self.controller.wait_switches(list(self.network.switches))
+        self._lease_addresses()
         return self.controller
 
     def start_portal(self) -> None:

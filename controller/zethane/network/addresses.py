@@ -48,6 +48,11 @@ def parse_mac(text: str) -> int:
     return mac
 
 
+def mac_of_name(name: str) -> int:
+    """02:00, then four bytes of a digest of the name: for a host whose addresses nobody knows."""
+    return _LOCAL | int.from_bytes(hashlib.blake2s(name.encode(), digest_size=4).digest(), "big")
+
+
 def default_mac(interfaces: Iterable[Interface]) -> int:
     """02:00, then the four bytes of the first IPv4 address, or of a digest of the first IPv6 address."""
     listed = list(interfaces)

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from zethane.document import Document, Findings
 from zethane.net.prefix import Prefix, PrefixTable, parse_prefix, within
-from zethane.network.addresses import default_mac, highest_free, parse_interface, parse_mac, subnets
+from zethane.network.addresses import default_mac, highest_free, mac_of_name, parse_interface, parse_mac, subnets
 from zethane.network.claims import Claims
 from zethane.network.graph import unreachable
 from zethane.network.model import (
@@ -225,7 +225,7 @@ class Builder:
         if entry.mac is not None:
             mac = self._checked((*place, "mac"), parse_mac, entry.mac) or 0
         else:
-            mac = default_mac(found) if found else 0
+            mac = default_mac(found) if found else mac_of_name(owner)
         if mac:
             self._claims.mac(mac, owner, (*place, "mac") if entry.mac else place)
         return mac
@@ -235,15 +235,18 @@ class Builder:
         wanted_at = (*place, "switch") if entry.port is None else (*place, "port")
         port = self._take(entry.switch, "edge", entry.port, wanted_at)
         self._describe(entry.switch, port, host=name)
-        interfaces = self._interfaces(place, entry.ip, name)
+        leased = isinstance(entry.ip, str)
+        interfaces = self._interfaces(place, () if isinstance(entry.ip, str) else entry.ip, name)
         mac = self._mac(place, entry, interfaces, name)
+        if leased and not any("dhcp" in server.serves for server in self._entry.infrastructure.values()):
+            self._problem((*place, "ip"), "no server of the infrastructure serves dhcp; expected one, or addresses")
         login = self._login(name, entry.login) if entry.login else None
         taken = self._plan[entry.switch].used[port] if port else None
         if taken and entry.vlan and entry.vlan not in taken.vlans:
             self._problem((*place, "vlan"), f"port {port} of {entry.switch} takes no tag {entry.vlan}")
         elif taken and not entry.vlan and not taken.untagged:
             self._problem(place, f"port {port} of {entry.switch} takes tagged frames only; expected a vlan")
-        return Host(name, entry.switch, port, mac, interfaces, login, entry.vlan or 0)
+        return Host(name, entry.switch, port, mac, interfaces, login, entry.vlan or 0, leased)
 
     def _server(self, name: str, entry: InfrastructureEntry) -> Infrastructure:
         place = ("infrastructure", name)

@@ -78,7 +78,7 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A host of the lab. `mac` is an integer of 48 bits."""
+    """A host of the lab. `mac` is an integer of 48 bits. `dhcp`: it has no addresses until a server gives it some."""
 
     name: str
     switch: str
@@ -87,6 +87,7 @@ class Host:
     interfaces: tuple[Interface, ...]
     login: Login | None = None
     vlan: int = 0
+    dhcp: bool = False
 
 
 @dataclass(frozen=True, slots=True)

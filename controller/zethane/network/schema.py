@@ -84,10 +84,10 @@ class LoginEntry(_Strict):
 
 
 class HostEntry(_Strict):
-    """One host of the lab."""
+    """One host of the lab. `ip: dhcp` lets it ask the network's DHCP servers."""
 
     switch: Name
-    ip: Addresses
+    ip: Literal["dhcp"] | Addresses
     port: PortNumber | None = None
     mac: MacText | None = None
     login: LoginEntry | None = None

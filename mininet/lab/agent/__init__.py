@@ -7,5 +7,5 @@ It reads commands as JSON lines and answers in any order, by `id`:
 {"id": 3, "do": "seen"}      what arrived: [[PROTO, SOURCE, TARGET, PORT], …]
 {"id": 4, "do": "forget"}    what arrived until now
 
-The end of its standard input ends it.
+The end of its standard input ends it. `dhcp` beside it is a DHCP client, which runs once and says what it got.
 """

@@ -257,3 +257,13 @@ links: [[a, b]]
     assert parse_network(text, "n.yaml").links == (Link(("a", 1), ("b", 1)),)
     used = text.replace("[[a, b]]", '[["a:9", b]]')
     assert "no path of links leads from a to c" in "".join(errors(used))
+
+
+def test_a_host_may_have_its_addresses_by_dhcp_where_a_server_gives_them() -> None:
+    text = "switches: {s1: {}}\nhosts: {h: {switch: s1, ip: dhcp}}\ninfrastructure: {d: {switch: s1, ip: 10.0.0.3/24, "
+    network = parse_network(text + "serves: [dhcp]}}", "network.yaml")
+    host = network.hosts["h"]
+    assert (host.dhcp, host.interfaces) == (True, ())
+    assert host.mac >> 32 == 0x0200
+    with pytest.raises(InputError, match="no server of the infrastructure serves dhcp"):
+        parse_network(text + "serves: [dns]}}", "network.yaml")

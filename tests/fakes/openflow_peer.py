@@ -193,6 +193,9 @@ class Events:
     def packet_in(self, channel: SwitchChannel, event: PacketIn) -> None:  # noqa: ARG002
         self.calls.append(("packet_in", event))
 
+    def packet_dropped(self, channel: SwitchChannel, event: PacketIn) -> None:  # noqa: ARG002
+        self.calls.append(("packet_dropped", event))
+
     def flow_removed(self, channel: SwitchChannel, event: FlowRemoved) -> None:  # noqa: ARG002
         self.calls.append(("flow_removed", event))
 

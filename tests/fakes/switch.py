@@ -60,6 +60,7 @@ class FakeSwitch:
         self.probes: list[tuple[int, bytes]] = []
         self.flow_mods = 0
         self.closed: str | None = None
+        self.waiting = 0
         self.fragments_matched = False
         self.meters: dict[int, tuple[int, int]] = {}
         self.drops: dict[int, int] = {}

@@ -436,6 +436,14 @@ class Administrator:
         else:
             self._verifier.packet_in(point, event)
 
+    def packet_dropped(self, channel: SwitchChannel, event: PacketIn) -> None:
+        """A packet found its port's queue full. It is not looked at: that would be work for whoever floods."""
+        point = self.state.fabric.points[channel.dpid]
+        point.queue_drops[event.port if event.port in point.ports else 0] += 1
+        self.state.counters["packet_ins_dropped"] += 1
+        place = (point.switch.name, event.port)
+        self.state.deny(Denied(DenyReason.QUEUE_FULL, *place, None, event.frame[6:12], None, None))
+
     def flow_removed(self, channel: SwitchChannel, event: FlowRemoved) -> None:
         """A direction of a flow is gone from its subject's switch."""
         subject, obj, _ = split_cookie(event.cookie)

@@ -62,7 +62,8 @@ class Point:
     """One enforcement point: its description, its connection, and the sessions that it holds bindings of.
 
     `dropped` is what each meter had left out when it was last read, `suppressed` the sum that was logged, `metered`
-    the meters that this controller has made there.
+    the meters that this controller has made there. `queue_drops` counts the packets of each port that found their
+    queue full; 0 stands for ports that are not there.
 
     `reconciling` says that its tables are being made right, `again` that something has changed meanwhile,
     `overfull` that it has more ports than are used, and that this was logged.
@@ -85,6 +86,7 @@ class Point:
     again: bool = False
     overfull: bool = False
     dropped: dict[int, int] = field(default_factory=dict)
+    queue_drops: Counter[int] = field(default_factory=Counter)
     metered: set[int] = field(default_factory=set)
 
     @property

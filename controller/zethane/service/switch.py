@@ -64,6 +64,10 @@ class SwitchChannel(Protocol):
 
     dpid: int
 
+    @property
+    def waiting(self) -> int:
+        """Packets that have come up and wait for their turn."""
+
     def apply(self, changes: Sequence[Change]) -> None:
         """Send changes one by one, without waiting."""
 
@@ -114,6 +118,9 @@ class SwitchEvents(Protocol):
 
     def packet_in(self, channel: SwitchChannel, event: PacketIn) -> None:
         """A packet came up."""
+
+    def packet_dropped(self, channel: SwitchChannel, event: PacketIn) -> None:
+        """A packet came up and was not taken: as many of its port wait as may."""
 
     def flow_removed(self, channel: SwitchChannel, event: FlowRemoved) -> None:
         """An entry with `notify_removed` is gone."""

@@ -22,12 +22,13 @@ from zethane.adapters.openflow.hotpath import (
     write_packet_out,
     write_verified,
 )
+from zethane.adapters.openflow.intake import Intake, TurnLimits
 from zethane.errors import ChannelError
 from zethane.net.vlan import tagged
 from zethane.pipeline.change import Change, Installed
 from zethane.pipeline.tables import Table
 from zethane.pipeline.verified import Verified
-from zethane.service.switch import MeterState, PortState, SwitchEvents
+from zethane.service.switch import MeterState, PacketIn, PortState, SwitchEvents
 
 _HEADER = struct.Struct("!BBHI")
 _HELLO, _ERROR, _ECHO_REQUEST, _ECHO_REPLY, _EXPERIMENTER, _FEATURES_REPLY = 0, 1, 2, 3, 4, 6
@@ -55,6 +56,7 @@ class ChannelLimits:
     multipart_bytes: int = 256 * 2**20
     write_high_water: int = 4 * 2**20
     held_bytes: int = 64 * 2**20
+    turn: TurnLimits = field(default_factory=TurnLimits)
 
 
 @dataclass(slots=True)
@@ -99,6 +101,9 @@ class Channel(asyncio.Protocol):
         self._gates: list[_Gate] = []
         self._greeted = False
         self._accepted = False
+        self._intake = Intake(self._packet_in, self._turn_done, self._loop, self._limits.turn)
+        self._reading = True
+        self._writable = True
         self._closed_for: str | None = None
         self._heard = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
@@ -120,6 +125,7 @@ class Channel(asyncio.Protocol):
         """Fail whatever still waits, and report it."""
         reason = self._closed_for or (f"connection lost: {exc}" if exc else "closed by the switch")
         self._closed_for = reason
+        self._intake.stop()
         if self._timer is not None:
             self._timer.cancel()
         if self._handshake is not None:
@@ -137,17 +143,29 @@ class Channel(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Back-pressure: while the switch does not read, take no more work from it."""
-        if self._transport is not None:
-            self._transport.pause_reading()
+        self._writable = False
+        self._intake.hold()
+        self._read(False)
 
     def resume_writing(self) -> None:
         """The switch reads again."""
-        if self._transport is not None and not self._transport.is_closing():
+        self._writable = True
+        self._intake.release()
+        self._read(True)
+
+    def _read(self, wanted: bool) -> None:
+        if self._transport is None or self._transport.is_closing() or wanted == self._reading:
+            return
+        self._reading = wanted
+        if wanted:
             self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
 
     def data_received(self, data: bytes) -> None:
-        """Cut the stream into messages and handle each."""
+        """Cut the stream into messages and handle each; packet-ins that cannot have their turn wait."""
         self._heard = self._loop.time()
+        self._intake.begin()
         received = self._received
         received += data
         at, available = 0, len(received)
@@ -161,12 +179,24 @@ class Channel(asyncio.Protocol):
             self._handle(kind, xid, bytes(received[at : at + length]))
             at += length
         del received[:at]
+        self._intake.end()
+        if self._intake:
+            self._read(False)  # until the next turn: one read of a busy switch at a time
+        self._flush()
+
+    def _turn_done(self) -> None:
+        """A later turn is over: read what has come meanwhile, whatever still waits."""
+        if self._closed_for is not None:
+            self._intake.stop()
+        self._read(self._writable)
         self._flush()
 
     def _handle(self, kind: int, xid: int, message: bytes) -> None:
         try:
             if kind == _PACKET_IN:
-                self._packet_in(message)
+                event = read_packet_in(message) if self._accepted else None
+                if event is not None and not self._intake.put(event):
+                    self._events.packet_dropped(self, event)
             elif kind == _FLOW_REMOVED and self._accepted:
                 if (removed := read_flow_removed(message)) is not None:
                     self._events.flow_removed(self, removed)
@@ -178,9 +208,8 @@ class Channel(asyncio.Protocol):
             _log.exception("message-failed", dpid=self.dpid, type=kind)
             self.close(f"a message of type {kind} could not be handled: {type(error).__name__}")
 
-    def _packet_in(self, message: bytes) -> None:
-        event = read_packet_in(message) if self._accepted else None
-        if event is None:
+    def _packet_in(self, event: PacketIn) -> None:
+        if self._closed_for is not None:
             return
         try:
             self._events.packet_in(self, event)
@@ -242,6 +271,11 @@ class Channel(asyncio.Protocol):
         self._timer = self._loop.call_later(self._limits.echo_interval, self._keep_alive)
 
     # SwitchChannel
+
+    @property
+    def waiting(self) -> int:
+        """Packet-ins that wait for their turn."""
+        return len(self._intake)
 
     def apply(self, changes: Sequence[Change]) -> None:
         """Send changes one by one, without waiting."""

@@ -1,0 +1,112 @@
+"""Packet-ins between a switch's connection and the administrator: queued per port, handled in turns.
+
+A turn is bounded, so that timers, the API, revocations and other switches never wait for one switch's packets. The
+first turn is the read that brought the packets: where nothing waits, a packet is handled at once. Everything else that
+a switch reports is not queued, and overtakes packets that wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import perf_counter
+
+from zethane.service.fair_queue import FairQueue, QueueBounds
+from zethane.service.switch import PacketIn
+
+CLOCK_EVERY = 4
+"""Packets between looks at the clock."""
+
+FRAME_OVERHEAD = 64
+"""Bytes that a packet-in takes beside its frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnLimits:
+    """What one turn may handle and how long it may take, in packets and seconds; and what may wait."""
+
+    packets: int = 64
+    seconds: float = 0.002
+    queue: QueueBounds = field(default_factory=QueueBounds)
+
+
+class Intake:
+    """The queue of one connection. `handle` must not raise; `turn_done` is called after each later turn."""
+
+    def __init__(
+        self,
+        handle: Callable[[PacketIn], None],
+        turn_done: Callable[[], None],
+        loop: asyncio.AbstractEventLoop,
+        limits: TurnLimits | None = None,
+        clock: Callable[[], float] = perf_counter,
+    ) -> None:
+        self._handle = handle
+        self._turn_done = turn_done
+        self._loop = loop
+        self._limits = limits or TurnLimits()
+        self._clock = clock
+        self._queue: FairQueue[PacketIn] = FairQueue(self._limits.queue)
+        self._next: asyncio.Handle | None = None
+        self._held = False
+        self._left = 0
+        self._until = 0.0
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def begin(self) -> None:
+        """Something is being read: this is a turn, unless other packets wait already."""
+        if not self._queue and not self._held:
+            self._left = self._limits.packets
+            self._until = self._clock() + self._limits.seconds
+
+    def put(self, event: PacketIn) -> bool:
+        """Handle a packet now, or queue it; False if its port has as many waiting as it may have."""
+        if self._left:
+            self._take_turn(event)
+            return True
+        return self._queue.put(event.port, event, len(event.frame) + FRAME_OVERHEAD)
+
+    def end(self) -> None:
+        """The turn is over; there is another one if something waits."""
+        self._left = 0
+        if self._queue and self._next is None and not self._held:
+            self._next = self._loop.call_soon(self._another_turn)
+
+    def hold(self) -> None:
+        """Handle nothing until `release`: the answers have nowhere to go."""
+        self._held = True
+        self._left = 0
+        self._cancel()
+
+    def release(self) -> None:
+        """Go on."""
+        self._held = False
+        self.end()
+
+    def stop(self) -> None:
+        """Forget what waits: the connection is gone."""
+        self._queue.clear()
+        self._cancel()
+
+    def _another_turn(self) -> None:
+        self._next = None
+        self._left = self._limits.packets
+        self._until = self._clock() + self._limits.seconds
+        while self._left and self._queue:
+            self._take_turn(self._queue.take())
+        self.end()
+        self._turn_done()
+
+    def _take_turn(self, event: PacketIn) -> None:
+        left = self._left = self._left - 1
+        self._handle(event)
+        if not left % CLOCK_EVERY and self._clock() >= self._until:
+            self._left = 0
+
+    def _cancel(self) -> None:
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None

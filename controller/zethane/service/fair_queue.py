@@ -1,0 +1,85 @@
+"""A bounded queue that is fair between lanes: one item of each in turn, whatever else a lane has waiting.
+
+A lane is a switch port. Taking is a round robin by packets, for every packet costs the controller about the same
+(deficit round robin with a quantum of one; Shreedhar and Varghese, SIGCOMM 1995). Room is shared by dynamic
+thresholds (Choudhury and Hahne, 1998): a lane may hold as many bytes as are still free, so that any number of
+greedy lanes leaves room for one more. Pure.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+
+LEAST_SIZE = 256
+"""Bytes that an item counts for at least: what keeping it costs, whatever is in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueBounds:
+    """How many items may wait in one lane, and how many bytes in all of them together."""
+
+    lane: int = 256
+    octets: int = 8 * 2**20
+
+
+class FairQueue(Generic[Item]):
+    """Items in lanes."""
+
+    def __init__(self, bounds: QueueBounds | None = None) -> None:
+        self._bounds = bounds or QueueBounds()
+        self._lanes: OrderedDict[Hashable, deque[tuple[Item, int]]] = OrderedDict()
+        self._octets: dict[Hashable, int] = {}
+        self._free = self._bounds.octets
+        self._length = 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    @property
+    def lanes(self) -> int:
+        """Lanes that have something waiting."""
+        return len(self._lanes)
+
+    def put(self, lane: Hashable, item: Item, size: int) -> bool:
+        """Queue an item of `size` bytes; False, and nothing is queued, if its lane has no room."""
+        size = max(size, LEAST_SIZE)
+        waiting = self._lanes.get(lane)
+        if waiting is None:
+            if size > self._free:
+                return False
+            waiting = self._lanes[lane] = deque()
+            self._octets[lane] = 0
+        elif len(waiting) >= self._bounds.lane or self._octets[lane] + size > self._free:
+            return False
+        waiting.append((item, size))
+        self._octets[lane] += size
+        self._free -= size
+        self._length += 1
+        return True
+
+    def take(self) -> Item:
+        """The first item of the lane whose turn it is. Raises IndexError if nothing waits."""
+        if not self._length:
+            raise IndexError("nothing waits")
+        lane, waiting = next(iter(self._lanes.items()))
+        item, size = waiting.popleft()
+        self._free += size
+        self._length -= 1
+        if waiting:
+            self._octets[lane] -= size
+            self._lanes.move_to_end(lane)
+        else:
+            del self._lanes[lane], self._octets[lane]
+        return item
+
+    def clear(self) -> None:
+        """Forget everything that waits."""
+        self._lanes.clear()
+        self._octets.clear()
+        self._free = self._bounds.octets
+        self._length = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,16 +14,16 @@ from hypothesis import strategies as st
 from fakes.frames import Host, mac, packed
 from livesite import LiveSite
 from openvswitch import Bridge, Step, Trace
-from strategies.policy import flows, members, policies, ports, read
+from strategies.policy import OUTSIDE, flows, members, policies, ports, read
 from zethane.audit.reason import SessionEvent
 from zethane.net.flowkey import ETH_IPV4, ETH_IPV6, ICMP, ICMPV6, SCTP, TCP, TCP_SYN, UDP
 from zethane.pipeline.fields import Reason
 from zethane.pipeline.flow import Flow
 from zethane.pipeline.simulate import Simulator
-from zethane.policy.compile import CompiledPolicy, SessionClass, compile_policy, simulate
+from zethane.policy.compile import Class, CompiledPolicy, NetworkClass, compile_policy, simulate
 from zethane.policy.decide import Decision, decide
 from zethane.policy.model import Policy
-from zethane.policy.principal import Principal
+from zethane.policy.principal import External, Party, Principal
 from zethane.service.policy_in_force import PolicyInForce
 
 pytestmark = pytest.mark.ovs
@@ -34,13 +35,36 @@ HOSTS = [
 ]
 STRANGER = len(HOSTS) - 1
 """The last host is at a port of its own and never logs in."""
+ROUTER = 7
+"""The port of the uplink; its networks are everything but this one."""
+UPLINK = (
+    "uplinks:\n"
+    f'  wan: {{switch: s1, port: {ROUTER}, mac: "02:00:00:00:00:01", ip: [10.0.0.1/24, "2001:db8::1/64"], '
+    'networks: [0.0.0.0/0, "::/0"]}\n'
+)
+V4, V6 = ([address for address in OUTSIDE if (":" in address) is ipv6] for ipv6 in (False, True))
+PLACES = len(HOSTS) + max(len(V4), len(V6))
+"""Places of the hosts, and behind them those of addresses outside."""
+
+
+def outside(place: int, ipv6: bool) -> str | None:
+    """The address of a place outside."""
+    known = V6 if ipv6 else V4
+    return known[(place - len(HOSTS)) % len(known)] if place >= len(HOSTS) else None
+
+
+def host_at(place: int, ipv6: bool) -> Host:
+    """What is at a place: a host, or an address behind the router."""
+    address = outside(place, ipv6)
+    return HOSTS[place] if address is None else Host(ROUTER, "02:00:00:00:00:01", address, address)
+
 
 VERIFY, SAMPLE = "CONTROLLER:65535", "CONTROLLER:128"
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """The first packet of a flow, from one host to another by their places in HOSTS."""
+    """The first packet of a flow, from one host to another by their places."""
 
     source: int
     target: int
@@ -51,7 +75,7 @@ class Attempt:
 
     def fields(self) -> dict[str, int]:
         """The packet as match fields."""
-        source, target = HOSTS[self.source], HOSTS[self.target]
+        source, target = host_at(self.source, self.ipv6), host_at(self.target, self.ipv6)
         family, eth_type = ("ipv6", ETH_IPV6) if self.ipv6 else ("ipv4", ETH_IPV4)
         own, other = packed(source.addresses[self.ipv6]), packed(target.addresses[self.ipv6])
         found = {
@@ -74,10 +98,10 @@ class Attempt:
 
 @st.composite
 def attempts(draw: st.DrawFn) -> Attempt:
-    """Packets between any two hosts; source ports are seldom those that rules name."""
+    """Packets between any two hosts, here or outside; source ports are seldom those that rules name."""
     proto, port = draw(flows)
     ipv6 = proto == ICMPV6 or (proto != ICMP and draw(st.booleans()))
-    places = st.integers(0, len(HOSTS) - 1)
+    places = st.integers(0, PLACES - 1)
     return Attempt(draw(places), draw(places), proto, port, draw(st.just(40000) | ports), ipv6)
 
 
@@ -90,7 +114,7 @@ class Lab:
         self.site = self.loop.run_until_complete(self._start())
 
     async def _start(self) -> LiveSite:
-        return await LiveSite(self.bridge, NOTHING).start()
+        return await LiveSite(self.bridge, NOTHING, more=UPLINK).start()
 
     def close(self) -> None:
         self.loop.run_until_complete(self.site.stop())
@@ -115,7 +139,7 @@ class Lab:
 
 @pytest.fixture(scope="module")
 def lab(switches: None) -> Iterator[Lab]:  # noqa: ARG001  # a fixture cannot use usefixtures
-    with Bridge(len(HOSTS) + 1) as bridge:
+    with Bridge(ROUTER) as bridge:
         lab = Lab(bridge)
         yield lab
         lab.close()
@@ -130,9 +154,9 @@ def check(lab: Lab, policy: Policy, principals: list[Principal], sent: list[Atte
         outcome = tables.run(attempt.fields())
         assert trace.steps == tuple(map(_step, outcome.path)), trace.text
         assert trace.nested == ((_step(outcome.sampled_by),) if outcome.sampled_by else ()), trace.text
-        subject, target = (_principal(principals, place) for place in (attempt.source, attempt.target))
+        subject, target = (_party(principals, place, attempt) for place in (attempt.source, attempt.target))
         decision = decide(policy, subject, target, attempt.proto, attempt.port)
-        assert decision == _compiled(policy, subject, target, attempt)
+        _compare_compiled(policy, decision, subject, target, attempt)
         _compare(lab.site.state.policy, decision, trace, attempt, subject, target)
 
 
@@ -140,21 +164,32 @@ def _step(flow: Flow) -> Step:
     return Step(flow.table, flow.priority, flow.cookie)
 
 
-def _principal(principals: list[Principal], place: int) -> Principal | None:
+def _party(principals: list[Principal], place: int, attempt: Attempt) -> Party:
+    address = outside(place, attempt.ipv6)
+    if address is not None:
+        return External(ipaddress.ip_address(address))
     return principals[place] if place < STRANGER else None
 
 
-def _compiled(policy: Policy, subject: Principal | None, target: Principal | None, attempt: Attempt) -> Decision:
+def _compare_compiled(policy: Policy, decision: Decision, subject: Party, target: Party, attempt: Attempt) -> None:
+    """The compiled policy knows classes: what has none is denied, for whichever reason."""
     compiled = compile_policy(policy)
-    source, destination = (_class(policy, compiled, one) for one in (subject, target))
-    return simulate(compiled, source, destination, attempt.proto, attempt.port)
+    classes = _class(policy, compiled, subject), _class(policy, compiled, target)
+    simulated = simulate(compiled, *classes, attempt.proto, attempt.port)
+    if None in classes:
+        assert (decision.allowed, decision.rule) == (simulated.allowed, simulated.rule) == (False, None)
+    else:
+        assert decision == simulated
 
 
-def _class(policy: Policy, compiled: CompiledPolicy, principal: Principal | None) -> SessionClass | None:
-    if principal is None:
+def _class(policy: Policy, compiled: CompiledPolicy, party: Party) -> Class | None:
+    if isinstance(party, External):
+        network = policy.network_of(party.address)
+        return NetworkClass(network) if network else None
+    if party is None:
         return None
-    (segment,) = policy.segments_of(principal)
-    return compiled.class_of(segment, principal.mfa)
+    (segment,) = policy.segments_of(party)
+    return compiled.class_of(segment, party.mfa)
 
 
 def _compare(
@@ -162,21 +197,22 @@ def _compare(
     decision: Decision,
     trace: Trace,
     attempt: Attempt,
-    subject: Principal | None,
-    target: Principal | None,
+    subject: Party,
+    target: Party,
 ) -> None:
     """What the switch did is what the engine decided, by the same rule."""
     rule = trace.steps[-1].cookie & 0xFFFF
     does = trace.does[-1]
-    if subject is None or target is None:
+    source, destination = (_class(in_force.policy, in_force.compiled, one) for one in (subject, target))
+    if source is None or destination is None:
         # Only a party's own absence is looked at: the source's first.
-        wanted = Reason.UNAUTHENTICATED if subject is None else Reason.UNKNOWN_DESTINATION
+        unknown = Reason.NO_RULE if isinstance(subject, External) else Reason.UNAUTHENTICATED
+        wanted = unknown if source is None else Reason.UNKNOWN_DESTINATION
         assert (rule, does) == (wanted, SAMPLE)
         assert not decision.allowed
     elif rule == Reason.RETURN:
         # It may be an answer to what the other side was allowed to open; only the controller knows.
-        classes = [_class(in_force.policy, in_force.compiled, one) for one in (target, subject)]
-        assert any(entry.allow for entry in in_force.compiled.concerning(*classes))  # type: ignore[arg-type]  # no None
+        assert any(entry.allow for entry in in_force.compiled.concerning(destination, source))
         verdict = in_force.verdict(_number(in_force, subject), _number(in_force, target), attempt.proto, attempt.port)
         assert (verdict.allowed, verdict.rule_id) == (decision.allowed, decision.rule)
         assert does == VERIFY
@@ -187,8 +223,13 @@ def _compare(
         assert does == (VERIFY if decision.allowed else SAMPLE)
 
 
-def _number(in_force: PolicyInForce, principal: Principal) -> int:
-    place = in_force.place(principal)
+def _number(in_force: PolicyInForce, party: Party) -> int:
+    if isinstance(party, External):
+        network = in_force.policy.network_of(party.address)
+        assert network is not None
+        return in_force.networks[network]
+    assert party is not None
+    place = in_force.place(party)
     assert place is not None
     return place[1]
 

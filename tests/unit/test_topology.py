@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from zethane.app import files
 from zethane.app.topology import load_policy, load_topology
 from zethane.cli.policy import app
 from zethane.errors import InputError
+from zethane.policy.decide import each
+from zethane.policy.principal import External
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ["three-tier", "campus", "leaf-spine", "branch"]
@@ -232,3 +235,16 @@ def test_a_shipped_topology_is_found_by_name(monkeypatch: pytest.MonkeyPatch) ->
     code, text = run("check", "tree-tier")
     assert code == 2
     assert "did you mean 'three-tier'?" in text
+
+
+def test_names_and_addresses_stand_for_who_is_there() -> None:
+    """Hosts of the site, hosts outside, addresses of either, and nobody."""
+    topology = load_topology(ROOT / "topologies" / "branch")
+    alice = topology.host_principal("laptop")
+    assert topology.party("laptop") == topology.party("10.20.0.21") == alice
+    assert topology.party("ghost") is topology.party("10.20.0.66") is topology.party("10.20.0.99") is None
+    assert topology.party("8.8.8.8") is None  # no uplink leads there
+    assert topology.party("198.51.100.7") == External(ip_address("198.51.100.7"))
+    assert [str(one) for one in each(topology.party("www"))] == ["198.51.100.80", "2001:db8:ffff:1::80"]
+    with pytest.raises(InputError, match="did you mean 'www'"):
+        topology.party("wwww")

@@ -15,6 +15,7 @@ from zethane.app.files import read_text
 from zethane.document import Document, Findings, closest, parse, quote
 from zethane.errors import InputError, Problem
 from zethane.identity.directory import Directory, User, Workload, parse_identities, secret_bytes
+from zethane.net.prefix import Prefix
 from zethane.network.load import parse_network
 from zethane.network.model import Host, Interface, Login, Network
 from zethane.network.outside import is_outside
@@ -87,6 +88,12 @@ class Topology:
                 return self.host_principal(host.name)
         return External(address) if self.network is None or is_outside(self.network, address) else None
 
+    def _networks(self) -> list[Prefix] | None:
+        """What the uplinks lead to; None without a network.yaml."""
+        if self.network is None:
+            return None
+        return [network for uplink in self.network.uplinks.values() for network in uplink.networks]
+
     def _tested(self, name: str) -> Parties:
         """The same for `policy check`, which reports unknown names itself. Raises KeyError."""
         try:
@@ -96,7 +103,7 @@ class Topology:
 
     def check(self, policy: Policy | None = None) -> Report:
         """Hold `policy`, or the topology's own, against identities and hosts, and run its tests."""
-        return check(policy or self.policy, self.directory.population(), self.parties(), self._tested)
+        return check(policy or self.policy, self.directory.population(), self.parties(), self._tested, self._networks())
 
 
 def _outside(interfaces: tuple[Interface, ...]) -> tuple[External, ...]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from zethane.document import MAX_PROBLEMS, Place, closest, quote
 from zethane.errors import CapacityError, Problem
+from zethane.net.prefix import Prefix
 from zethane.policy.compile import compile_policy
 from zethane.policy.decide import Decision, decisions, segment_of
 from zethane.policy.lint import Finding, lint
@@ -60,8 +61,17 @@ class Report:
         return not self.errors and all(outcome.passed for outcome in self.outcomes)
 
 
-def check(policy: Policy, population: Population, hosts: Hosts, find: Find | None = None) -> Report:
-    """Hold the policy against the identities and run its tests on `hosts`; `find` knows addresses as well."""
+def check(
+    policy: Policy,
+    population: Population,
+    hosts: Hosts,
+    find: Find | None = None,
+    outside: Sequence[Prefix] | None = None,
+) -> Report:
+    """Hold the policy against the identities and run its tests on `hosts`; `find` knows addresses as well.
+
+    `outside` is what uplinks lead to; None where no network is described.
+    """
     find = find or hosts.__getitem__
     people = list(population)
     errors = [*membership_problems(policy, people), *unknown_hosts(policy, hosts, find)]
@@ -69,7 +79,7 @@ def check(policy: Policy, population: Population, hosts: Hosts, find: Find | Non
         compiled = compile_policy(policy)
     except CapacityError as error:
         return Report((*errors, Problem(policy.file, str(error))), (), ())
-    findings = lint(policy, compiled, (principal for principal, _ in people))
+    findings = lint(policy, compiled, (principal for principal, _ in people), outside)
     return Report(tuple(errors), findings, () if errors else run_tests(policy, find))
 
 

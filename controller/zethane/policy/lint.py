@@ -19,7 +19,8 @@ _Index = dict[str, list[Rule]]
 class Finding:
     """One remark.
 
-    `code` names its kind: dead-rule, covered-rule, repeated-service, empty-segment, shared-vlan or open-rule.
+    `code` names its kind: dead-rule, covered-rule, repeated-service, empty-segment, shared-vlan, open-rule or
+    unreachable-network.
     """
 
     code: str
@@ -29,9 +30,11 @@ class Finding:
         return f"{self.problem} [{self.code}]"
 
 
-def lint(policy: Policy, compiled: CompiledPolicy, population: Iterable[Principal]) -> tuple[Finding, ...]:
+def lint(
+    policy: Policy, compiled: CompiledPolicy, population: Iterable[Principal], outside: Sequence[Prefix] | None = None
+) -> tuple[Finding, ...]:
     """Every remark, by line. `population` is everybody who can have a session; a user with a second factor
-    at hand is in it with `mfa` set.
+    at hand is in it with `mfa` set. `outside` is what uplinks lead to, where that is known.
     """
     people = list(population)
     found = [
@@ -41,6 +44,7 @@ def lint(policy: Policy, compiled: CompiledPolicy, population: Iterable[Principa
         *_covered_rules(policy),
         *_repeated_services(policy),
         *_open_rules(policy),
+        *(_unreachable_networks(policy, outside) if outside is not None else ()),
     ]
     return tuple(sorted(found, key=lambda finding: (finding.problem.line or 0, finding.code, finding.problem.message)))
 
@@ -216,3 +220,11 @@ def _open_rules(policy: Policy) -> Iterator[Finding]:
             yield _about_rule(policy, "open-rule", rule, "lets any address outside in")
         if any(network.prefixlen == 0 for network in rule.target_networks):
             yield _about_rule(policy, "open-rule", rule, "opens any address outside")
+
+
+def _unreachable_networks(policy: Policy, outside: Sequence[Prefix]) -> Iterator[Finding]:
+    for rule in policy.rules:
+        for network in (*rule.source_networks, *rule.target_networks):
+            if not any(within(network, one) or within(one, network) for one in outside):
+                message = f"no uplink of the network leads to {network}"
+                yield _about_rule(policy, "unreachable-network", rule, message)

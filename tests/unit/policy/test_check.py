@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address, ip_network
+
 import pytest
 
 from zethane.document import Place
@@ -13,7 +15,7 @@ from zethane.policy.lint import lint
 from zethane.policy.load import parse_policy
 from zethane.policy.matrix import matrix, services_of
 from zethane.policy.model import Service
-from zethane.policy.principal import Principal
+from zethane.policy.principal import External, Principal
 
 A = Principal("user", "ann", frozenset({"a"}))
 A_MFA = Principal("user", "amy", frozenset({"a"}), mfa=True)
@@ -204,3 +206,93 @@ def test_the_matrix_has_every_ordered_pair_and_named_service() -> None:
     assert {"from": "ann", "to": "box", "service": "udp/53", "decision": "allow", "rule": "d"} in cells
     assert {"from": "box", "to": "ann", "service": "tcp/1-4", "decision": "deny", "rule": "n"} in cells
     assert {"from": "ghost", "to": "box", "service": "tcp/53", "decision": "deny", "rule": None} in cells
+
+
+@pytest.mark.parametrize(
+    ("rules", "wanted"),
+    [
+        ("  - {id: x, from: [a], to: {networks: [198.51.100.0/24]}, services: [tcp/1]}", []),
+        ("  - {id: x, from: {networks: [198.51.0.0/16]}, to: [b], services: [tcp/1]}", []),
+        (
+            "  - {id: x, from: [a], to: {networks: [0.0.0.0/0]}, services: [tcp/1]}\n"
+            "  - {id: w, from: [a], to: {networks: [198.51.100.0/24]}, services: [tcp/1]}",
+            [
+                "p:4:5: rule x: opens any address outside [open-rule]",
+                "p:5:5: rule w: adds nothing to rule x on line 4 [covered-rule]",
+            ],
+        ),
+        (
+            "  - {id: x, from: {networks: ['::/0']}, to: [a], services: [tcp/1], action: deny}\n"
+            "  - {id: w, from: {networks: [198.51.100.0/24]}, to: [a], services: [tcp/1]}",
+            ["p:4:5: rule x: no uplink of the network leads to ::/0 [unreachable-network]"],
+        ),
+        (
+            "  - {id: x, from: {networks: [198.51.0.0/16]}, to: [a], services: [tcp], action: deny}\n"
+            "  - {id: w, from: {networks: [198.51.100.0/24]}, to: [a], services: [tcp/1]}",
+            ["p:5:5: rule w: can never match: deny rules cover all of it [dead-rule]"],
+        ),
+        # What denies every session denies nothing outside.
+        (
+            "  - {id: x, from: [any], to: [a], services: [tcp], action: deny}\n"
+            "  - {id: w, from: {networks: [198.51.100.0/24]}, to: [a], services: [tcp/1]}",
+            [],
+        ),
+        (
+            "  - {id: x, from: {segments: [any], networks: [198.51.100.0/24]}, to: [b], services: [tcp/1]}\n"
+            "  - {id: w, from: {networks: [198.51.100.80]}, to: [b], services: [tcp/1]}",
+            [
+                "p:4:5: rule x: lets any segment in [open-rule]",
+                "p:5:5: rule w: adds nothing to rule x on line 4 [covered-rule]",
+            ],
+        ),
+    ],
+)
+def test_remarks_about_networks(rules: str, wanted: list[str]) -> None:
+    policy = parse_policy(HEAD + "rules:\n" + rules, "p")
+    found = lint(policy, compile_policy(policy), (A, B), [ip_network("198.51.0.0/16")])
+    assert [str(one) for one in found] == wanted
+
+
+NETWORKS = """\
+rules:
+  - {id: out, from: [a], to: {networks: [198.51.100.0/24, "2001:db8:1::/48"]}, services: [tcp/443]}
+  - {id: not-there, from: [a], to: {networks: ["2001:db8:1:2::/64"]}, services: [tcp/443], action: deny}
+"""
+OUTSIDE = (External(ip_address("198.51.100.80")), External(ip_address("2001:db8:1:2::80")))
+
+
+def test_what_has_several_addresses_outside_may_do_what_each_may() -> None:
+    """The matrix asks for all of them, an expected denial for each, and the explanation shows the one that decides."""
+    policy = parse_policy(HEAD + NETWORKS, "p")
+    cells = matrix(policy, {"ann": A, "www": OUTSIDE, "v4": OUTSIDE[:1]})
+    said = {(cell.source, cell.target): cell.decision.allowed for cell in cells}
+    assert said == {
+        ("ann", "www"): False,
+        ("ann", "v4"): True,
+        ("www", "ann"): False,
+        ("v4", "ann"): False,
+    }
+    explanation = explain(policy, A, OUTSIDE, Service.parse("tcp/443"))
+    assert explanation.decision.rule == "not-there"
+    assert explanation.object.view() == {
+        "principal": None,
+        "mfa": None,
+        "segments": [],
+        "address": "2001:db8:1:2::80",
+        "networks": ["2001:db8:1:2::/64", "2001:db8:1::/48"],
+    }
+    assert [rule.because for rule in explanation.considered] == [
+        "matches, but rule not-there denies",
+        "decides",
+    ]
+    text = "tests:\n" + "".join(f"  - {{{word}: ann -> www, service: tcp/443}}\n" for word in ("allow", "deny"))
+    policy = parse_policy(HEAD + NETWORKS + text, "p")
+    outcomes = check(policy, [], {"ann": A, "www": OUTSIDE}).outcomes
+    assert [outcome.passed for outcome in outcomes] == [False, False]
+
+
+def test_nobody_outside_is_in_a_network_that_the_policy_does_not_name() -> None:
+    policy = parse_policy(HEAD + NETWORKS, "p")
+    explanation = explain(policy, A, External(ip_address("192.0.2.1")), Service.parse("tcp/443"))
+    assert explanation.decision.reason == "the object 192.0.2.1 is in no network that the policy names"
+    assert str(explanation.object) == "192.0.2.1 outside, in no network of the policy"

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import struct
 from types import TracebackType
 
+from attack.capture import SOL_PACKET, with_tag
 from openvswitch import Bridge
 
 _ALL_PROTOCOLS = 0x0003
-_SOL_PACKET, _PACKET_AUXDATA = 263, 8
-_AUXDATA = struct.Struct("=IIIHHHH")
-_VLAN_VALID = 1 << 4
+_PACKET_AUXDATA = 8
 _OUTGOING = 4
 
 
@@ -32,7 +30,7 @@ class Wires:
             )  # of no protocol: it hears nothing until it is bound
             self._sockets[port] = wire
             # The kernel takes an outer tag off before it shows a frame, and tells it beside.
-            wire.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 1)
+            wire.setsockopt(SOL_PACKET, _PACKET_AUXDATA, 1)
             wire.bind((name, _ALL_PROTOCOLS))
             wire.setblocking(False)
             loop.add_reader(wire, self._read, port, wire)
@@ -57,9 +55,4 @@ class Wires:
         data, beside, _, place = wire.recvmsg(65535, 64)
         if place[2] == _OUTGOING:
             return
-        for level, kind, told in beside:
-            if (level, kind) == (_SOL_PACKET, _PACKET_AUXDATA):
-                status, *_, tci, tpid = _AUXDATA.unpack(told[: _AUXDATA.size])
-                if status & _VLAN_VALID:
-                    data = data[:12] + struct.pack("!HH", tpid, tci) + data[12:]
-        self.heard.put_nowait((port, data))
+        self.heard.put_nowait((port, with_tag(data, beside)))

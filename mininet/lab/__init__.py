@@ -1,6 +1,7 @@
 """The lab: a topology as a Mininet network on Open vSwitch, under Zethane's control.
 
 network     builds the network and takes down exactly what it built
+legacy      switches without Zethane between a port and several hosts, or hosts with a VLAN
 openvswitch talks to the daemons; ledger remembers what was made; names keeps runs apart
 processes   the controller and the portal; login logs hosts in, codes are their second factors
 servers     dnsmasq for the network's own DHCP and DNS; addressing lets hosts get their addresses from it

@@ -2,7 +2,8 @@
 
 Linux allows 15 characters for an interface (IFNAMSIZ). A run has an identifier of four: its bridges are
 `ID-SWITCH`, the bridges' ports `IDpSWITCHNUMBER-PORT` and the hosts' ends, until they are inside their
-namespace, `IDhNUMBER`. A hyphen follows the identifier only in bridges, so that the three never collide.
+namespace, `IDhNUMBER`. A legacy switch is the bridge `IDlSWITCHNUMBER-PORT`, by where it is plugged in; its trunk is
+`IDtSWITCHNUMBER-PORT`, its other ports `IDaNUMBER`. What follows the identifier keeps them all apart.
 """
 
 from __future__ import annotations
@@ -36,6 +37,18 @@ class Names:
     def port(self, number: int, port: int) -> str:
         """The bridge's end of the link at a port of switch `number`."""
         return f"{self.run}p{number}-{port}"
+
+    def legacy(self, number: int, port: int) -> str:
+        """The bridge of the legacy switch at a port of switch `number`."""
+        return f"{self.run}l{number}-{port}"
+
+    def legacy_trunk(self, number: int, port: int) -> str:
+        """A legacy switch's end of the link to that port."""
+        return f"{self.run}t{number}-{port}"
+
+    def access(self, position: int) -> str:
+        """A legacy switch's end of the link to a host."""
+        return f"{self.run}a{position}"
 
     def host(self, position: int) -> str:
         """The host's end before it is moved into the namespace and becomes eth0."""

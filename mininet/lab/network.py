@@ -16,6 +16,7 @@ from lab.errors import LabError
 from lab.host import RunningHost
 from lab.interrupts import Interrupts
 from lab.ledger import Ledger
+from lab.legacy import LegacySwitch, legacy_switches
 from lab.login import LoginResult, login, logout
 from lab.names import Names
 from lab.nodes import LabHost, LabMininet, LabSwitch
@@ -92,6 +93,7 @@ class LabNetwork:
         self.ledger = Ledger.open_new()
         self._begun = True
         self.names = Names(self.ledger.run_id)
+        self.legacy = legacy_switches(self.network, self.names)
         self._tag = self.ledger.environment
 
     def __exit__(
@@ -144,6 +146,10 @@ class LabNetwork:
             self._progress(f"switch {switch.name}")
             with self._interrupts.shielded():
                 self._add_switch(switch)
+        for legacy in self._legacy_switches():
+            self._progress(f"legacy switch at port {legacy.port} of {legacy.switch}")
+            with self._interrupts.shielded():
+                self._add_legacy_switch(legacy)
         uplinks = self.network.uplinks.values()
         for host in self.network.hosts.values():
             self._progress(f"host {host.name}")
@@ -192,13 +198,32 @@ class LabNetwork:
         self.ledger.note("bridge", name)
         self.mininet.addSwitch(name, cls=LabSwitch, dpid=f"{switch.dpid:016x}", tag=self._tag)
 
+    def _legacy_switches(self) -> list[LegacySwitch]:
+        """Each once, in the order of its first host."""
+        return list({legacy.bridge: legacy for legacy in self.legacy.values()}.values())
+
+    def _add_legacy_switch(self, legacy: LegacySwitch) -> None:
+        plugged = self.port(legacy.switch, legacy.port)
+        self.ledger.note("bridge", legacy.bridge)
+        self.ledger.note("interface", legacy.trunk, plugged)
+        # Mininet asks for a datapath id and does nothing with it; the bridge has one of its own.
+        number = self.network.switches[legacy.switch].number
+        dpid = f"{1 << 63 | number << 16 | legacy.port:016x}"
+        node = self.mininet.addSwitch(legacy.bridge, cls=LabSwitch, dpid=dpid, tag=self._tag)
+        bridge = self.mininet[self.bridge(legacy.switch)]
+        self.mininet.addLink(node, bridge, port1=1, port2=legacy.port, intfName1=legacy.trunk, intfName2=plugged)
+
     def _add_host(self, name: str, place: Host | Portal | Infrastructure | Uplink) -> RunningHost:
         with self._interrupts.shielded():
             node = self.mininet.addHost(name, cls=LabHost, ip=None, tag=self._tag)
-            inside, port = self.names.host(len(self.mininet.hosts)), self.port(place.switch, place.port)
-            self.ledger.note("interface", inside, port)
+            inside = self.names.host(len(self.mininet.hosts))
+            port, number = self.port(place.switch, place.port), place.port
             bridge = self.mininet[self.bridge(place.switch)]
-            self.mininet.addLink(node, bridge, port1=0, port2=place.port, intfName1=inside, intfName2=port)
+            if legacy := self.legacy.get(name):
+                port, number = legacy.access[name], legacy.port_of(name)
+                bridge = self.mininet[legacy.bridge]
+            self.ledger.note("interface", inside, port)
+            self.mininet.addLink(node, bridge, port1=0, port2=number, intfName1=inside, intfName2=port)
             login_with = place.login if isinstance(place, Host) else None
             host = RunningHost(name, node, place.interfaces, login_with, self.codes)
             host.configure(inside, place.mac, ipv6=isinstance(place, Host) and place.dhcp)
@@ -217,12 +242,15 @@ class LabNetwork:
             ports = {port.number: self.port(switch.name, port.number) for port in attached}
             trunks = frozenset(port.number for port in attached if port.role == "trunk")
             bridges.append(Bridge(self.bridge(switch.name), switch.dpid, ports, trunks))
+        legacy = self._legacy_switches()
         names = [name for bridge in bridges for name in bridge.ports.values()]
+        names += [name for one in legacy for name in (one.trunk, *one.access.values())]
         for name in names:
             run(["ethtool", "-K", name, "tx", "off", "rx", "off"])
             _keep_kernel_quiet(name)
         run(["ip", "-batch", "-"], text_in="".join(f"link set dev {name} up\n" for name in names))
         openvswitch.create(bridges, run_id=self.ledger.run_id, secure=not self.unprotected)
+        openvswitch.create_legacy(legacy, run_id=self.ledger.run_id)
         self._bridges = bridges
 
     def _is_attached(self, switch: Switch, number: int) -> bool:
@@ -240,7 +268,7 @@ class LabNetwork:
             run(["ip", "link", "set", "dev", self.port(*end), "up" if up else "down"])
 
     def set_port(self, host: str, *, up: bool) -> None:
-        """Take the switch's port of a host up or down."""
+        """Take the switch's port of a host, and of those that share it, up or down."""
         place = self.network.hosts[host]
         run(["ip", "link", "set", "dev", self.port(place.switch, place.port), "up" if up else "down"])
 

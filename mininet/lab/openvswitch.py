@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.errors import LabError
+from lab.legacy import LegacySwitch
 from lab.shell import run
 
 OVS_CTL = Path("/usr/share/openvswitch/scripts/ovs-ctl")
@@ -89,6 +90,20 @@ def create(bridges: Sequence[Bridge], *, run_id: str, secure: bool) -> None:
     vsctl(*arguments)
     for bridge in bridges:
         _verify_ports(bridge)
+
+
+def create_legacy(switches: Sequence[LegacySwitch], *, run_id: str) -> None:
+    """Make legacy switches in one transaction: they learn and forward by themselves, within their VLANs."""
+    arguments: list[str] = []
+    for switch in switches:
+        arguments += ["--", "add-br", switch.bridge, "--", "set", "Bridge", switch.bridge, "datapath_type=netdev"]
+        arguments += ["fail_mode=standalone", f"external_ids:{OWNER_KEY}={run_id}"]
+        arguments += ["--", "add-port", switch.bridge, switch.trunk, "vlan_mode=native-untagged"]
+        arguments += [f"tag={switch.native}", f"trunks={','.join(map(str, switch.vlans))}"]
+        for name, vlan in switch.hosts.items():
+            arguments += ["--", "add-port", switch.bridge, switch.access[name], "vlan_mode=access", f"tag={vlan}"]
+    if arguments:
+        vsctl(*arguments)
 
 
 def _verify_ports(bridge: Bridge) -> None:

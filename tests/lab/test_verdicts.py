@@ -138,7 +138,10 @@ def test_a_matrix_too_wide_for_the_terminal_is_shown_by_segments():
 def test_names_fit_into_an_interface_name(number: int, port: int, switch: str):
     """Linux allows 15 characters."""
     names = Names(new_run_id())
-    for name in (names.bridge(switch, number), names.port(number, port), names.host(4096)):
+    bridges = (names.bridge(switch, number), names.legacy(number, port))
+    ports = (names.port(number, port), names.legacy_trunk(number, port), names.host(4096), names.access(4096))
+    assert len({*bridges, *ports}) == len(bridges) + len(ports)
+    for name in (*bridges, *ports):
         assert len(name) <= MAX_INTERFACE
 
 

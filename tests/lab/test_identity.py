@@ -188,7 +188,7 @@ def test_what_the_log_leaves_out_is_counted(site: Site) -> None:
     mac = ":".join(f"{byte:02x}" for byte in site.network.network.hosts["db1"].mac.to_bytes(6, "big"))
     assert hosts["ghost"].run(["ip", "neigh", "add", "10.0.0.14", "lladdr", mac, "dev", "eth0"]).returncode == 0
     assert hosts["ghost"].run(["python3", "-c", flood + "\nfor n in range(3000): s.send(b'x')"]).returncode == 0
-    record = site.wait_record("suppressed", switch="s1")
+    record = site.wait_record("suppressed", switch="s1", limit="meter", reason="denied")
     assert record["packets"] > 1000
     logged = [r for r in site.records("decision") if r["reason"] == "unauthenticated" and r["protocol"] == "udp"]
     assert 0 < len(logged) < 1000

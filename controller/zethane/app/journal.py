@@ -32,9 +32,9 @@ class LogJournal:
         """A packet was not let through."""
         self._log.write(partial(_denied, what, now))
 
-    def suppressed(self, switch: str, reason: str, packets: int, now: float) -> None:
+    def suppressed(self, switch: str, port: int | None, limit: str, reason: str, packets: int, now: float) -> None:
         """So many packets were left out by a rate limit."""
-        self._write("suppressed", now, switch=switch, reason=reason, packets=packets)
+        self._write("suppressed", now, switch=switch, port=port, limit=limit, reason=reason, packets=packets)
 
     def flow_ended(self, flow: LiveFlow, rule: str | None, reason: str, now: float) -> None:
         """A flow has ended."""

@@ -145,6 +145,7 @@ async def _keep_time(administrator: Administrator) -> None:
 async def _keep_accounts(administrator: Administrator) -> None:
     while True:
         await asyncio.sleep(ACCOUNT_INTERVAL)
+        administrator.accounting.suppressed_denials()
         for dpid in administrator.state.fabric.points:
             await _account(administrator, dpid)
 

@@ -129,11 +129,11 @@ def protocol_meter(port: int) -> int:
     return 4 * port + 7
 
 
-def meter_text(meter: int) -> str:
-    """What a meter limits, for logs: `denied`, `new-flows port 3`, `neighbour port 3`."""
+def split_meter(meter: int) -> tuple[str, int | None]:
+    """What a meter limits, and of which port: `("new-flows", 3)`; the fabric's denies are of none."""
     if meter == DENY_METER:
-        return "denied"
-    return f"{_METERS[meter % 4]} port {meter // 4 - 1}"
+        return "denied", None
+    return _METERS[meter % 4], meter // 4 - 1
 
 
 def vlan_of(metadata: int) -> int:

@@ -7,7 +7,7 @@ both are gone.
 from __future__ import annotations
 
 from zethane.net.flowkey import TCP, FlowKey
-from zethane.pipeline.fields import meter_text
+from zethane.pipeline.fields import split_meter
 from zethane.pipeline.verified import FIN_IDLE
 from zethane.service.flows import LiveFlow
 from zethane.service.points import Point
@@ -49,6 +49,13 @@ class Accounting:
         for flow, why in self._state.flows.overdue(now - COUNTERS_DUE):
             self._ended(flow, why, now)
 
+    def suppressed_denials(self) -> None:
+        """Log how many denials were left out since the last time, because their port had too many."""
+        state = self._state
+        now = state.clock()
+        for (switch, port, reason), packets in state.denials.account():
+            state.journal.suppressed(switch, port, "log", reason, packets, now)
+
     async def read_drops(self, point: Point) -> None:
         """Log how many packets the meters of a switch have left out since the last time. Raises ChannelError."""
         if point.channel is None or not point.ready:
@@ -59,9 +66,10 @@ class Accounting:
         for meter, total in drops.items():
             more = total - point.dropped.get(meter, 0)
             if more > 0:
+                kind, port = split_meter(meter)
                 point.suppressed += more
                 state.counters["suppressed"] += more
-                state.journal.suppressed(point.switch.name, meter_text(meter), more, state.clock())
+                state.journal.suppressed(point.switch.name, port, "meter", kind, more, state.clock())
         point.dropped = drops
 
     def _closed(self, flow: LiveFlow, direction: int, why: str, event: FlowRemoved) -> None:

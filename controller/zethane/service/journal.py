@@ -40,8 +40,12 @@ class Journal(Protocol):
     def denied(self, what: Denied, now: float) -> None:
         """A packet was not let through."""
 
-    def suppressed(self, switch: str, reason: str, packets: int, now: float) -> None:
-        """So many packets were not let through and not logged one by one, because a rate limit left them out."""
+    def suppressed(self, switch: str, port: int | None, limit: str, reason: str, packets: int, now: float) -> None:
+        """So many packets were left out by a rate limit, and not logged one by one.
+
+        `limit` is "meter", and `reason` what the meter is for; or "log", and `reason` that of the denial. A port of
+        None is the fabric.
+        """
 
     def flow_ended(self, flow: LiveFlow, rule: str | None, reason: str, now: float) -> None:
         """A flow has ended; its counters are final."""

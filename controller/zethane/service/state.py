@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from zethane.service.denial_log import DenialLog
 from zethane.service.flows import FlowTable
 from zethane.service.journal import Denied, Journal
 from zethane.service.leases import LeaseTable
@@ -49,11 +50,15 @@ class State:
     leases: LeaseTable = field(default_factory=LeaseTable)
     counters: Counter[str] = field(default_factory=Counter)
 
+    denials: DenialLog = field(init=False)
+    """Which denied packets are logged, and how many there were."""
+
     outside: dict[int, Outside] = field(init=False)
     """The uplinks by their numbers."""
 
     def __post_init__(self) -> None:
         """Let the uplinks know what the policy says about their networks."""
+        self.denials = DenialLog(self.limits.meters.denied)
         self.outside = {gateway.number: Outside(gateway) for gateway in self.fabric.gateways}
         self.use_networks()
 
@@ -71,6 +76,8 @@ class State:
         return self.fabric.by_number[live.switch]
 
     def deny(self, what: Denied) -> None:
-        """Count and log a packet that is not let through."""
+        """Count a packet that is not let through, and log it at a bounded rate."""
+        now = self.clock()
         self.counters[f"denied_{what.reason.value}"] += 1
-        self.journal.denied(what, self.clock())
+        if self.denials.admit(what, now):
+            self.journal.denied(what, now)

@@ -194,8 +194,8 @@ def test_a_refused_login_says_where_from_and_which_account(log: OneRecord, journ
 
 OTHER_RECORDS: list[tuple[Callable[[LogJournal], None], dict[str, Any]]] = [
     (
-        lambda journal: journal.suppressed("s1", "deny", 12, NOW),
-        {"event": "suppressed", "switch": "s1", "reason": "deny", "packets": 12},
+        lambda journal: journal.suppressed("s1", 3, "meter", "denied", 12, NOW),
+        {"event": "suppressed", "switch": "s1", "port": 3, "limit": "meter", "reason": "denied", "packets": 12},
     ),
     (
         lambda journal: journal.policy("refused", "abc", "line 3", NOW),

@@ -16,11 +16,14 @@ from zethane.pipeline.external import Gateway, Regions, regions
 from zethane.policy.principal import Principal
 from zethane.service.sessions import FlowLimits, Live
 
+MAX_KNOWN = 65_536
+"""Addresses outside whose class is remembered; a scan fills and empties this, and harms nobody."""
+
 
 class Outside(Live):
     """An uplink, with what the policy in force says about the networks behind it."""
 
-    __slots__ = ("_own", "_per_address", "_table", "gateway", "regions")
+    __slots__ = ("_known", "_own", "_per_address", "_table", "gateway", "regions")
 
     def __init__(self, gateway: Gateway) -> None:
         super().__init__(_party(gateway, gateway.name), 0, gateway.switch, gateway.attachment.mac.to_bytes(6, "big"))
@@ -28,6 +31,7 @@ class Outside(Live):
         self.regions: Regions = {}
         self._table: PrefixTable[tuple[int, Session] | None] = PrefixTable({})
         self._own: PrefixTable[bool] = PrefixTable({})
+        self._known: dict[bytes, tuple[int, Session] | None] = {}
         self._per_address: Counter[bytes] = Counter()
 
     @property
@@ -45,6 +49,7 @@ class Outside(Live):
         }
         self._table = PrefixTable(found)
         self._own = PrefixTable(dict.fromkeys(inside, True))
+        self._known.clear()
 
     def holds(self, address: bytes) -> bool:
         """Whether the address is outside here, in a network that the policy names."""
@@ -77,7 +82,14 @@ class Outside(Live):
             del self._per_address[address]
 
     def _find(self, address: bytes) -> tuple[int, Session] | None:
-        return None if self._own.find(address) else self._table.find(address)
+        """The class of an address and its network; remembered, since one packet asks for both several times."""
+        if address in self._known:
+            return self._known[address]
+        if len(self._known) >= MAX_KNOWN:
+            self._known.clear()
+        found = None if self._own.find(address) else self._table.find(address)
+        self._known[address] = found
+        return found
 
 
 def _party(gateway: Gateway, name: str) -> Session:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from fakes.frames import ACK, RST, SYN_ACK, Host, mac
+from fakes.frames import ACK, RST, SYN_ACK, Host, mac, packed
 from fakes.site import ALICE, BOB, WEB, Site
 from zethane.audit.reason import SessionEvent
 from zethane.errors import AddressInUse, PortRefusal, SessionError
 from zethane.net.vlan import untagged
 from zethane.pipeline.fields import FIRST_STATIC, NETWORK_CLASS
 from zethane.pipeline.tables import Table
+from zethane.service import outside
 
 NETWORK = """
 switches: {s1: {}, s2: {}}
@@ -343,3 +344,14 @@ async def test_a_router_may_want_a_tag() -> None:
     assert site.s1.send(8, WWW.tcp(DESK, 443, 40000, SYN_ACK), vlan=30).ports == [4]
     outcome = site.s1.send(4, DESK.tcp(WWW, 40000, 443, ACK))
     assert (outcome.ports, outcome.vlans) == ([8], [30])
+
+
+async def test_what_is_remembered_of_addresses_outside_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outside, "MAX_KNOWN", 4)
+    site = await start()
+    wan = site.state.outside[WAN]
+    for last in range(10):
+        assert wan.holds(packed(f"198.51.100.{last}"))
+        assert not wan.holds(packed(f"192.0.2.{last}"))
+        assert not wan.holds(packed(f"10.0.0.{last}"))
+    assert len(wan._known) <= 4

@@ -72,6 +72,8 @@ class Site:
         self.switches = {
             switch.name: FakeSwitch(switch.dpid, self.admin, range(1, 10)) for switch in described.switches.values()
         }
+        for switch in self.switches.values():
+            switch.clock = lambda: self.now
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> object:
         self._tasks.append(asyncio.get_running_loop().create_task(work))

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 
 from zethane.net.flowkey import ETH_ARP, ETH_IPV4, ETH_IPV6, ICMP, ICMPV6, SCTP, TCP, UDP
 from zethane.net.lldp import ETH_LLDP
 from zethane.net.vlan import tagged
 from zethane.pipeline.change import Add, Change, Installed, Remove, RemoveMatching
-from zethane.pipeline.flow import EntryKey, Flow, Match
+from zethane.pipeline.flow import EntryKey, Flow
 from zethane.pipeline.simulate import Outcome, Simulator
 from zethane.pipeline.tables import VLAN_PRESENT
 from zethane.pipeline.verified import Verified, key_of, verified_flow
 from zethane.service.switch import FlowRemoved, MeterState, PacketIn, PortState, SwitchEvents
+from zethane.service.written import Watches, Written
 
 
 def fields_of(frame: bytes, port: int) -> dict[str, int]:
@@ -59,6 +61,9 @@ class FakeSwitch:
         self.delivered: list[tuple[int, bytes]] = []
         self.probes: list[tuple[int, bytes]] = []
         self.flow_mods = 0
+        self.clock: Callable[[], float] = lambda: 0.0
+        self.added: dict[EntryKey, float] = {}
+        self._watches = Watches()
         self.closed: str | None = None
         self.waiting = 0
         self.fragments_matched = False
@@ -73,6 +78,7 @@ class FakeSwitch:
     # SwitchChannel
 
     def apply(self, changes: Sequence[Change]) -> None:
+        self._watches.changes(changes)
         for change in changes:
             self.flow_mods += 1
             self._apply(change)
@@ -94,12 +100,24 @@ class FakeSwitch:
     async def barrier(self) -> None:
         await asyncio.sleep(0)
 
+    def watch(self) -> AbstractContextManager[Written]:
+        return self._watches.watch()
+
     async def read_tables(self) -> list[Installed]:
-        await asyncio.sleep(0)
-        return [
-            Installed(flow.table, flow.priority, flow.match, flow, 0.0, 0, 0, cookie=flow.cookie)
-            for flow in self.tables.values()
+        """As they are when they are asked for; the answer comes later."""
+        now = self.clock()
+        found = [
+            Installed(
+                flow.table, flow.priority, flow.match, flow, now - self.added.get(key, now), 0, 0, cookie=flow.cookie
+            )
+            for key, flow in self.tables.items()
         ]
+        await self.answer()
+        return found
+
+    async def answer(self) -> None:
+        """The time that an answer takes; a test may let something happen meanwhile."""
+        await asyncio.sleep(0)
 
     async def set_meters(
         self, meters: Mapping[int, tuple[int, int]], stale: Collection[int] = ()
@@ -111,6 +129,7 @@ class FakeSwitch:
         }
         wrong |= dict.fromkeys(self.meters.keys() & set(stale), "stale")
         self.meters = {meter: limits for meter, limits in self.meters.items() if meter not in stale} | dict(meters)
+        await self.answer()
         return wrong
 
     async def read_meter_drops(self) -> dict[int, int]:
@@ -125,18 +144,20 @@ class FakeSwitch:
     def _apply(self, change: Change) -> None:
         if isinstance(change, Add):
             self.tables[change.flow.key] = change.flow
+            self.added[change.flow.key] = self.clock()
         elif isinstance(change, Remove):
             self._remove((change.table, change.priority, change.match))
         else:
             assert isinstance(change, RemoveMatching), change
             for flow in list(self.tables.values()):
-                fits = change.table == flow.table and _covers(change.match, flow.match)
-                if fits and flow.cookie & change.cookie_mask == change.cookie:
+                if change.takes(flow.key, flow.cookie):
                     self._remove(flow.key)
 
     def _remove(self, key: EntryKey, reason: int = 2, packets: int = 1) -> None:
         flow = self.tables.pop(key, None)
         if flow is not None and flow.notify_removed:
+            if (gone := key_of(flow.match)) is not None:
+                self._watches.flow(gone)
             fields = {name: value for name, value, _ in flow.match}
             self._events.flow_removed(
                 self,
@@ -172,11 +193,3 @@ class FakeSwitch:
         """What came out since the last call."""
         delivered, self.delivered = self.delivered, []
         return delivered
-
-
-def _covers(general: Match, specific: Match) -> bool:
-    """Whether every packet of `specific` is one of `general` (a non-strict OpenFlow match)."""
-    have = {name: (value, mask) for name, value, mask in specific}
-    return all(
-        name in have and have[name][1] & mask == mask and have[name][0] & mask == value for name, value, mask in general
-    )

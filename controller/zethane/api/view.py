@@ -10,7 +10,7 @@ from zethane.audit.record import rfc3339
 from zethane.identity.session import Session
 from zethane.net.mac import format_mac
 
-_MOMENTS = frozenset(("since", "lease", "loaded", "confirmed"))
+_MOMENTS = frozenset(("since", "lease", "loaded", "confirmed", "attested"))
 
 
 def session_view(session: Session) -> dict[str, Any]:

@@ -144,6 +144,8 @@ class Controller:
                 "sessions": len(point.local),
                 "remote_sessions": len(point.remote),
                 "suppressed": point.suppressed,
+                "attested": point.attested,
+                "repaired": point.repaired,
             }
             for point in self._state.fabric.points.values()
         ]

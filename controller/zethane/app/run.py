@@ -112,6 +112,9 @@ class _Process:
         stack.push_async_callback(listener.stop)
         self._spawn(_keep_time(administrator))
         self._spawn(_keep_accounts(administrator))
+        for place, dpid in enumerate(fabric.points):
+            first = settings.attest_interval * (place + 1) / len(fabric.points)
+            self._spawn(_keep_attesting(administrator, dpid, first, settings.attest_interval))
         self._spawn(policy_file.watch())
         _announce(settings.run_file, host, port)
         stack.callback(settings.run_file.unlink, missing_ok=True)
@@ -148,6 +151,21 @@ async def _keep_accounts(administrator: Administrator) -> None:
         administrator.accounting.suppressed_denials()
         for dpid in administrator.state.fabric.points:
             await _account(administrator, dpid)
+
+
+async def _keep_attesting(administrator: Administrator, dpid: int, first: float, interval: float) -> None:
+    """Read a switch's tables back again and again; `first` spreads the switches over the interval."""
+    point = administrator.state.fabric.points[dpid]
+    await asyncio.sleep(first)
+    while True:
+        try:
+            await administrator.attestation.attest(point)
+        except ChannelError as error:
+            _log.warning("not-attested", switch=point.switch.name, reason=str(error))
+        except Exception:  # noqa: BLE001  # whatever a switch has answered, it is asked again
+            administrator.state.counters["attestations_failed"] += 1
+            _log.exception("attestation-failed", switch=point.switch.name)
+        await asyncio.sleep(interval)
 
 
 def _refusals(journal: LogJournal) -> Callable[[str, str], None]:

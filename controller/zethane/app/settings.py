@@ -31,6 +31,7 @@ class Settings:
     openflow_tls: TlsFiles | None = None
     api_tls: ApiTls | None = None
     limits: Limits = field(default_factory=Limits)
+    attest_interval: float = 30.0
 
     @property
     def api_socket(self) -> Path:

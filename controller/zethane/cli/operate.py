@@ -178,7 +178,8 @@ def _print_record(record: Mapping[str, Any], *, as_json: bool) -> None:
 def switches(socket: SocketOption = DEFAULT_SOCKET, as_json: JsonOption = False) -> None:
     """The switches, and whether each has its tables."""
     answer = _Api(socket).ask("GET", "/switches")
-    columns = ("name", "dpid", "connected", "ready", "since", "ports", "sessions", "remote_sessions", "suppressed")
+    columns: tuple[str, ...] = ("name", "dpid", "connected", "ready", "since", "ports", "sessions", "remote_sessions")
+    columns += ("suppressed", "attested", "repaired")
     _show(answer, answer["switches"], columns, as_json=as_json)
 
 

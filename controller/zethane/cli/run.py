@@ -49,6 +49,9 @@ def run(
     neighbour_rate: Annotated[int, typer.Option(min=1, help="ARP and ND questions per second and port.")] = 100,
     protocol_rate: Annotated[int, typer.Option(min=1, help="DHCP, LLDP, router messages per second and port.")] = 100,
     deny_log_rate: Annotated[int, typer.Option(min=1, help="Denied packets per second and port to log.")] = 50,
+    attest_interval: Annotated[
+        float, typer.Option(min=1, help="Seconds after which a switch's tables are read back and put right.")
+    ] = 30.0,
     log_json: Annotated[bool, typer.Option(help="Log to standard error as JSON.")] = False,
 ) -> None:
     """Run the controller until SIGTERM or Ctrl-C."""
@@ -70,6 +73,7 @@ def run(
         TlsFiles(*openflow_tls) if openflow_tls else None,
         _api_tls(api, api_tls),
         limits,
+        attest_interval,
     )
     run_controller(settings, serve_all)
 

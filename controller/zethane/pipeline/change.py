@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from zethane.pipeline.flow import Flow, Match
+from zethane.pipeline.flow import EntryKey, Flow, Match
 from zethane.pipeline.tables import Table
 
 
@@ -35,6 +35,17 @@ class RemoveMatching:
     match: Match = ()
     cookie: int = 0
     cookie_mask: int = 0
+
+    def takes(self, key: EntryKey, cookie: int) -> bool:
+        """Whether it removes an entry: every packet of the entry is one of the match (OpenFlow 1.3.5 §6.4)."""
+        table, _, specific = key
+        if table != self.table or cookie & self.cookie_mask != self.cookie:
+            return False
+        have = {name: (value, mask) for name, value, mask in specific}
+        return all(
+            name in have and have[name][1] & mask == mask and have[name][0] & mask == value
+            for name, value, mask in self.match
+        )
 
 
 @dataclass(frozen=True, slots=True)

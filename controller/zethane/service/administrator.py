@@ -18,6 +18,7 @@ from zethane.pipeline.fields import PORTAL_NUMBER, Reason, split_cookie
 from zethane.policy.model import Policy
 from zethane.policy.principal import Principal
 from zethane.service.accounting import Accounting
+from zethane.service.attestation import Attestation
 from zethane.service.denials import SAMPLED, denied
 from zethane.service.dhcp_relay import DhcpRelay
 from zethane.service.discovery import Discovery
@@ -53,6 +54,7 @@ class Administrator:
         self.portal_access = PortalAccess(state)
         self.enforcement = Enforcement(state, self.portal_access)
         self.accounting = Accounting(state)
+        self.attestation = Attestation(state, self.enforcement, self.portal_access)
         self.discovery = Discovery(state, self.enforcement.links_changed)
         self._verifier = Verifier(state)
         self.leasing = Leasing(state, store, self._lease_ended)
@@ -400,7 +402,8 @@ class Administrator:
 
     async def _reconcile_once(self, point: Point, channel: SwitchChannel) -> None:
         try:
-            changes = await self.enforcement.reconcile(point)
+            work = self.enforcement.ports_changed if point.ready else self.enforcement.reconcile
+            changes = await work(point)
         except Exception as error:  # noqa: BLE001  # whatever it is, this switch is not right: start over with it
             channel.close(f"could not be reconciled: {type(error).__name__}: {error}")
             return
@@ -472,7 +475,7 @@ class Administrator:
         elif known is None or not known.up:
             self.discovery.port_up(point, port.number)
         self._ports_changed(point)
-        if known is None and not removed:
+        if removed or known is None:
             self._start_reconciling(point)
 
     def _ports_changed(self, point: Point) -> None:

@@ -7,15 +7,17 @@ ones that it was written for, and the policy in force still allows its flow by t
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from zethane.net.endpoint import Attachment
 from zethane.net.flowkey import ICMP, ICMPV6, FlowKey
 from zethane.pipeline.change import Installed
 from zethane.pipeline.fields import PORTAL_NUMBER, split_cookie, vlan_of
-from zethane.pipeline.flow import EntryKey, Flow
+from zethane.pipeline.flow import EntryKey
 from zethane.pipeline.portal import PORTAL_COOKIE, portal_flow
 from zethane.pipeline.tables import Priority, Table
 from zethane.pipeline.verified import both_directions, key_of, verified_flow
+from zethane.service.comparison import is_same_rule
 from zethane.service.flows import FORWARD, RETURN, LiveFlow
 from zethane.service.points import Point
 from zethane.service.portal_access import PortalAccess
@@ -49,31 +51,10 @@ class Adoption:
         return keep
 
     def _verified(self, entry: Installed) -> bool:
-        state = self._state
-        key = key_of(entry.match)
-        subject_number, object_number, rule = split_cookie(entry.cookie)
-        subject, obj = state.party(subject_number), state.party(object_number)
-        if key is None or entry.flow is None or subject is None or obj is None:
-            return False
-        direction = FORWARD if subject.holds(key.src) else RETURN
-        first = key if direction == FORWARD else key.reverse()
-        if not subject.holds(first.src) or not obj.holds(first.dst):
-            return False
-        classes = subject.class_at(first.src), obj.class_at(first.dst)
-        port = 0 if first.proto in (ICMP, ICMPV6) else first.dport
-        verdict = state.policy.verdict(*classes, first.proto, port)
-        if not verdict.allowed or verdict.rule != rule:
-            return False
-        own = subject.switch == self._point.number
-        if not own and obj.switch != self._point.number:
-            return False
-        pair = both_directions(first, subject_number, object_number, *classes, rule)
-        intended = verified_flow(pair[direction - 1], notify=own)
-        if not _same(entry.flow, intended):
-            return False
-        if own:
-            self._learn(first, entry, direction, subject, obj, rule)
-        return True
+        rule = plausible(self._state, self._point, entry)
+        if rule is not None and rule.subject.switch == self._point.number:
+            self._learn(rule.first, entry, rule.direction, rule.subject, rule.obj, rule.rule)
+        return rule is not None
 
     def _learn(self, key: FlowKey, entry: Installed, direction: int, subject: Live, obj: Live, rule: int) -> None:
         state = self._state
@@ -125,7 +106,7 @@ class Adoption:
         if connection is None:
             return False
         intended = portal_flow(first, connection.client, connection.switch, self._point.number)
-        return any(flow.key == entry.flow.key and _same(entry.flow, flow) for flow in intended)
+        return any(is_same_rule(entry, flow) for flow in intended)
 
     def _client(self, fields: dict[str, int]) -> Attachment:
         """Where the client of a connection to the portal is, from the match of its rule."""
@@ -133,8 +114,34 @@ class Adoption:
         return Attachment(self._point.switch.dpid, fields["in_port"], vlan, fields.get("eth_src", 0))
 
 
-def _same(found: Flow, intended: Flow) -> bool:
-    """Equal but for the idle timeout, which a FIN that passed has shortened."""
-    first, second = list(found.body), list(intended.body)
-    first[5] = second[5] = 0
-    return found.key == intended.key and first == second
+class PlausibleRule(NamedTuple):
+    """A per-flow rule that its flow could have been given: the flow's key, the rule's direction, who, and why."""
+
+    first: FlowKey
+    direction: int
+    subject: Live
+    obj: Live
+    rule: int
+
+
+def plausible(state: State, point: Point, entry: Installed) -> PlausibleRule | None:
+    """What a per-flow rule on a switch is for; None if the policy in force gives nobody such a rule there."""
+    key = key_of(entry.match)
+    subject_number, object_number, rule = split_cookie(entry.cookie)
+    subject, obj = state.party(subject_number), state.party(object_number)
+    if key is None or subject is None or obj is None:
+        return None
+    direction = FORWARD if subject.holds(key.src) else RETURN
+    first = key if direction == FORWARD else key.reverse()
+    if not subject.holds(first.src) or not obj.holds(first.dst):
+        return None
+    classes = subject.class_at(first.src), obj.class_at(first.dst)
+    port = 0 if first.proto in (ICMP, ICMPV6) else first.dport
+    verdict = state.policy.verdict(*classes, first.proto, port)
+    own = subject.switch == point.number
+    if not verdict.allowed or verdict.rule != rule or not (own or obj.switch == point.number):
+        return None
+    pair = both_directions(first, subject_number, object_number, *classes, rule)
+    if not is_same_rule(entry, verified_flow(pair[direction - 1], notify=own)):
+        return None
+    return PlausibleRule(first, direction, subject, obj, rule)

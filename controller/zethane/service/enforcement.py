@@ -7,7 +7,7 @@ session is twelve flow-mods per switch, whatever it has open.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Iterator
 from dataclasses import replace
 
 from zethane.errors import ChannelError
@@ -20,9 +20,10 @@ from zethane.pipeline.fields import OBJECT_CLASS, OBJECT_MASK, RULE_MASK, SUBJEC
 from zethane.pipeline.flow import EntryKey, Flow, match
 from zethane.pipeline.tables import Table
 from zethane.service.adoption import Adoption
+from zethane.service.comparison import reconciliation
 from zethane.service.flows import LiveFlow
 from zethane.service.outside import Outside
-from zethane.service.points import Point, binding_entries, difference, reconciliation, standing_entries
+from zethane.service.points import Point, binding_entries, difference, standing_entries
 from zethane.service.policy_in_force import PolicyInForce
 from zethane.service.portal_access import PortalAccess
 from zethane.service.sessions import Live
@@ -219,15 +220,18 @@ class Enforcement:
 
     def intended(self, point: Point) -> Entries:
         """Everything that a switch should hold, apart from per-flow rules."""
+        return {flow.key: flow for flow in self.intended_entries(point, self._state.clock())}
+
+    def intended_entries(self, point: Point, now: float) -> Iterator[Flow]:
+        """The same one by one, with the leases that are right at `now`. What changes meanwhile does no harm."""
         state = self._state
-        entries = standing_entries(state.fabric, point, state.policy.entries.values())
-        found: Entries = {flow.key: flow for flow in entries}
-        for outside in state.outside.values():
-            found.update((flow.key, flow) for flow in self._external(point, outside))
+        yield from standing_entries(state.fabric, point, state.policy.entries.values())
+        for outside in tuple(state.outside.values()):
+            yield from self._external(point, outside)
         for number in sorted(point.local | point.remote):
-            live = state.sessions.by_number[number]
-            found.update((flow.key, flow) for flow in self._bindings(point, live))
-        return found
+            live = state.sessions.by_number.get(number)
+            if live is not None:
+                yield from binding_entries(live.binding, point, live.session.ends, now)
 
     def _external(self, point: Point, outside: Outside) -> Iterable[Flow]:
         own = self._state.fabric.own_prefixes
@@ -242,24 +246,53 @@ class Enforcement:
         channel = point.channel
         if channel is None:
             return 0
-        await self._set_meters(point, channel)
-        found = await channel.read_tables()
-        if point.channel is not channel:
-            raise ChannelError("another connection has taken over")
-        keep = Adoption(self._state, self._portal_access, point).adopt(found)
-        changes = reconciliation(found, self.intended(point), keep)
-        point.ready = True  # the bundle is written before anything that comes after
-        if changes:
-            await channel.commit(changes)
-        channel.match_fragments()
+        async with point.lock:
+            ports = frozenset(point.ports)
+            await self.set_meters(point, channel, ports)
+            found = await channel.read_tables()
+            if point.channel is not channel:
+                raise ChannelError("another connection has taken over")
+            # Ports that have come meanwhile have no meters yet.
+            point.standing = ports.intersection(point.ports)
+            keep = Adoption(self._state, self._portal_access, point).adopt(found)
+            changes = reconciliation(found, self.intended(point).values(), keep)
+            point.ready = True  # the bundle is written before anything that comes after
+            if changes:
+                await channel.commit(changes)
+            channel.match_fragments()
         return len(changes)
 
-    async def _set_meters(self, point: Point, channel: SwitchChannel) -> dict[int, MeterState]:
-        """Make the meters right. Those that this controller made for ports that are gone are removed.
+    async def ports_changed(self, point: Point) -> int:
+        """Write what a switch should hold for the ports that it has now; no other entry is touched.
+
+        The entries of a port that is gone go first; those of a new one come after its meters. Raises ChannelError.
+        """
+        channel = point.channel
+        if channel is None or not point.ready:
+            return 0
+        async with point.lock:
+            ports = frozenset(point.ports)
+            changes = self._stand(point, point.standing & ports)
+            await self.set_meters(point, channel, ports)
+            if point.channel is channel:
+                changes += self._stand(point, ports.intersection(point.ports))
+        return changes
+
+    def _stand(self, point: Point, ports: frozenset[int]) -> int:
+        entries = self._state.policy.entries.values()
+        before = {flow.key: flow for flow in standing_entries(self._state.fabric, point, entries)}
+        point.standing = ports
+        after = {flow.key: flow for flow in standing_entries(self._state.fabric, point, entries)}
+        changes = difference(before, after)
+        self._send(point, changes)
+        return len(changes)
+
+    async def set_meters(self, point: Point, channel: SwitchChannel, ports: frozenset[int]) -> dict[int, MeterState]:
+        """Make the meters right for these ports. Those that this controller made for ports that are gone are removed.
 
         Whatever else there is may be somebody else's and stays: a meter that no entry names limits nothing.
         """
-        wanted = point.meters(self._state.limits.meters)
+        wanted = point.meters(self._state.limits.meters, ports)
         stale = point.metered - wanted.keys()
         point.metered = set(wanted)
         return await channel.set_meters(wanted, stale)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from itertools import chain
@@ -12,7 +13,7 @@ from zethane.identity.session import Attachment
 from zethane.network.model import Network, Switch
 from zethane.network.outside import is_outside, own_prefixes
 from zethane.pipeline.bindings import Binding, destination_binding, lease_seconds, source_binding
-from zethane.pipeline.change import Add, Change, Installed, Remove
+from zethane.pipeline.change import Add, Change, Remove
 from zethane.pipeline.external import Gateway
 from zethane.pipeline.fabric import FabricLink, forward_entries, next_hops
 from zethane.pipeline.fields import (
@@ -37,7 +38,6 @@ from zethane.pipeline.ports import (
     trunk_port,
 )
 from zethane.pipeline.rules import related_errors
-from zethane.pipeline.tables import Table
 from zethane.service.links import Links, ends
 from zethane.service.switch import PortState, SwitchChannel
 
@@ -65,6 +65,9 @@ class Point:
     the meters that this controller has made there. `queue_drops` counts the packets of each port that found their
     queue full; 0 stands for ports that are not there.
 
+    `standing` are the ports that its entries are written for. `attested` is when its tables were last read back and
+    held against what is intended, `repaired` how much was put right; `lock` keeps that and reconciliation apart.
+
     `reconciling` says that its tables are being made right, `again` that something has changed meanwhile,
     `overfull` that it has more ports than are used, and that this was logged.
 
@@ -88,6 +91,10 @@ class Point:
     dropped: dict[int, int] = field(default_factory=dict)
     queue_drops: Counter[int] = field(default_factory=Counter)
     metered: set[int] = field(default_factory=set)
+    standing: frozenset[int] = frozenset()
+    attested: float | None = None
+    repaired: int = 0
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def number(self) -> int:
@@ -103,10 +110,10 @@ class Point:
         """Whether hosts may be behind the port."""
         return self.switch.role(port) == "edge"
 
-    def meters(self, rates: MeterRates) -> dict[int, tuple[int, int]]:
-        """Every meter of the switch: id to rate and burst."""
+    def meters(self, rates: MeterRates, ports: Collection[int] | None = None) -> dict[int, tuple[int, int]]:
+        """Every meter of the switch, or those that it has with these ports: id to rate and burst."""
         found = {DENY_METER: (rates.deny, rates.deny)}
-        for port in self.ports:
+        for port in self.ports if ports is None else ports:
             # A server answers everybody: what keeps it from too much is the meter of each port that asks.
             protocol = rates.server if self.switch.role(port) == "infrastructure" else rates.protocol
             found[protocol_meter(port)] = (protocol, protocol)
@@ -212,7 +219,7 @@ def standing_entries(fabric: Fabric, point: Point, policy: Iterable[Flow]) -> It
     yield from policy
     if portal is not None:
         yield from portal_path(portal, point.number)
-    for number in sorted(point.ports):
+    for number in sorted(point.standing):
         port = point.switch.port(number)
         yield link_discovery(number, trunk=port.role == "trunk")
         if port.role == "trunk":
@@ -246,32 +253,3 @@ def difference(old: Mapping[EntryKey, Flow], new: Mapping[EntryKey, Flow]) -> li
     changes: list[Change] = [Remove(*flow.key) for key, flow in old.items() if key not in new]
     changes += [Add(flow) for key, flow in new.items() if key not in old or old[key].body != flow.body]
     return changes
-
-
-def reconciliation(found: Iterable[Installed], wanted: Mapping[EntryKey, Flow], keep: set[EntryKey]) -> list[Change]:
-    """What turns a switch's tables into the intended ones; `keep` are the keys of per-flow rules that are right."""
-    changes: list[Change] = []
-    right: set[EntryKey] = set()
-    for entry in found:
-        if entry.table not in Table._value2member_map_:
-            continue
-        key = (Table(entry.table), entry.priority, entry.match)
-        intended = wanted.get(key)
-        if entry.raw:
-            changes.append(entry.removal)
-        elif intended is not None and _is_right(entry, intended):
-            right.add(key)
-        elif intended is None and key not in keep:
-            changes.append(entry.removal)
-    changes += [Add(flow) for key, flow in wanted.items() if key not in right]
-    return changes
-
-
-def _is_right(entry: Installed, intended: Flow) -> bool:
-    if entry.flow is None or entry.flow.body != intended.body:
-        return False
-    if not intended.hard_timeout or not entry.flow.hard_timeout:
-        return entry.flow.hard_timeout == intended.hard_timeout
-    # Both leases are cut to whole seconds: the one that is there may seem up to a second off, never more.
-    remaining = entry.flow.hard_timeout - entry.age
-    return intended.hard_timeout - 2 <= remaining <= intended.hard_timeout + 1

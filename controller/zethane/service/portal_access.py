@@ -153,6 +153,7 @@ class PortalAccess:
         connection = self._connections.get(event.key)
         if connection is not None and connection.client.dpid == dpid:
             self._forget(event.key)
+            self._remove(connection)  # its other rules end with it
 
     def ports_of(self, dpid: int) -> set[int]:
         """The ports of a switch that connections come from."""

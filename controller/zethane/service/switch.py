@@ -6,6 +6,7 @@ The OpenFlow adapter implements `SwitchChannel` and calls `SwitchEvents`; tests 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
@@ -13,6 +14,7 @@ from zethane.net.flowkey import FlowKey
 from zethane.pipeline.change import Change, Installed
 from zethane.pipeline.fields import vlan_of
 from zethane.pipeline.verified import Verified
+from zethane.service.written import Written
 
 
 class PacketIn(NamedTuple):
@@ -91,6 +93,9 @@ class SwitchChannel(Protocol):
 
     async def read_tables(self) -> list[Installed]:
         """Everything in Zethane's tables. Raises ChannelError."""
+
+    def watch(self) -> AbstractContextManager[Written]:
+        """What is sent to the switch, and reported gone by it, within the block."""
 
     async def set_meters(
         self, meters: Mapping[int, tuple[int, int]], stale: Collection[int] = ()

@@ -8,7 +8,7 @@ from fakes.frames import ACK, SYN, SYN_ACK, Host
 from fakes.site import ALICE, DB, PORTAL, TWO_SWITCHES, WEB, Site
 from fakes.switch import FakeSwitch
 from zethane.net.flowkey import parse_frame
-from zethane.pipeline.fields import PORTAL_NUMBER, Reason, cookie, parties
+from zethane.pipeline.fields import PORTAL_NUMBER, Reason, cookie, parties, verify_meter
 from zethane.pipeline.tables import Table
 from zethane.service.administrator import MAX_PORTS
 from zethane.service.switch import FlowRemoved, PacketIn, PortState
@@ -205,7 +205,7 @@ async def test_a_port_that_appears_during_a_reconciliation_gets_its_entries_afte
     s3 = site.switches["s3"]
     site.admin.port_status(s3, PortState(10, "p", up=True), removed=False)
     work = site._tasks.pop()
-    while not any(("in_port", 10) in [field[:2] for field in key[2]] for key in s3.tables):
+    while verify_meter(10) not in s3.meters:
         await _a_moment()
     site.admin.port_status(s3, PortState(11, "p", up=True), removed=False)
     assert not site._tasks

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import cast
@@ -29,6 +30,7 @@ from zethane.pipeline.change import Change, Installed
 from zethane.pipeline.tables import Table
 from zethane.pipeline.verified import Verified
 from zethane.service.switch import MeterState, PacketIn, PortState, SwitchEvents
+from zethane.service.written import Watches, Written
 
 _HEADER = struct.Struct("!BBHI")
 _HELLO, _ERROR, _ECHO_REQUEST, _ECHO_REPLY, _EXPERIMENTER, _FEATURES_REPLY = 0, 1, 2, 3, 4, 6
@@ -99,6 +101,7 @@ class Channel(asyncio.Protocol):
         self._requests: dict[int, _Request] = {}
         self._bundles: dict[range, _Request] = {}
         self._gates: list[_Gate] = []
+        self._watches = Watches()
         self._greeted = False
         self._accepted = False
         self._intake = Intake(self._packet_in, self._turn_done, self._loop, self._limits.turn)
@@ -199,6 +202,8 @@ class Channel(asyncio.Protocol):
                     self._events.packet_dropped(self, event)
             elif kind == _FLOW_REMOVED and self._accepted:
                 if (removed := read_flow_removed(message)) is not None:
+                    if removed.key is not None:
+                        self._watches.flow(removed.key)
                     self._events.flow_removed(self, removed)
             else:
                 self._handle_rare(kind, xid, message)
@@ -279,11 +284,14 @@ class Channel(asyncio.Protocol):
 
     def apply(self, changes: Sequence[Change]) -> None:
         """Send changes one by one, without waiting."""
+        self._watches.changes(changes)
         for change in changes:
             self._send(encode.flow_mod(change, self._next_xid()))
 
     def install(self, direction: Verified, *, notify: bool, lease: int) -> None:
         """The per-flow rule for one direction of a flow."""
+        if self._watches.active:
+            self._watches.flow(direction.key)
         self._send(write_verified(direction, self._next_xid(), notify=notify, lease=lease))
 
     def packet_out(self, port: int, frame: bytes, vlan: int = 0) -> None:
@@ -296,6 +304,7 @@ class Channel(asyncio.Protocol):
         A switch leaves out of a bundle what it refuses to take in, and commits the rest. So the commit follows
         when a barrier has shown that all was taken; what is sent meanwhile waits, and reaches the switch later.
         """
+        self._watches.changes(changes)
         bundle = self._bundle
         self._bundle = bundle % 0xFFFFFFFF + 1
         first = self._next_xid()
@@ -355,6 +364,10 @@ class Channel(asyncio.Protocol):
                 if len(found) % READ_SLICE == 0:
                     await asyncio.sleep(0)
         return found
+
+    def watch(self) -> AbstractContextManager[Written]:
+        """What is sent to the switch, and reported gone by it, within the block."""
+        return self._watches.watch()
 
     async def set_meters(
         self, meters: Mapping[int, tuple[int, int]], stale: Collection[int] = ()

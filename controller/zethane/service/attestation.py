@@ -1,0 +1,230 @@
+"""Attestation: reads a switch's tables back, holds them against what is intended, and puts right what is not.
+
+The network goes on meanwhile. What was sent about an entry, or reported of it, since the tables were asked for is left
+for the next time; everything else must be as intended. Nothing here takes longer than a slice at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from typing import TypeVar
+
+from zethane.errors import ChannelError
+from zethane.net.flowkey import FlowKey
+from zethane.pipeline.change import Installed
+from zethane.pipeline.fields import split_cookie, split_meter
+from zethane.pipeline.flow import EntryKey, Flow
+from zethane.pipeline.portal import PORTAL_COOKIE, portal_flow
+from zethane.pipeline.tables import Priority, Table
+from zethane.pipeline.verified import both_directions, idle_timeout, key_of, verified_flow
+from zethane.service.adoption import plausible
+from zethane.service.comparison import Comparison, Finding, Leases, altered, ends_soon, is_same_rule
+from zethane.service.enforcement import Enforcement
+from zethane.service.flows import FORWARD, RETURN, LiveFlow
+from zethane.service.points import Point
+from zethane.service.portal_access import PortalAccess
+from zethane.service.state import State
+from zethane.service.switch import SwitchChannel
+from zethane.service.written import Written
+
+SLICE = 64
+"""Entries that are looked at before other work has its turn."""
+
+MAX_LOGGED = 50
+"""Findings of one pass that are logged one by one; the others are counted in one record."""
+
+LINGER = 310.0
+"""Seconds that the far end's rule of a flow may outlive the flow: its idle timeout."""
+
+T = TypeVar("T")
+
+
+async def in_slices(items: Iterable[T]) -> AsyncIterator[T]:
+    """The items, giving way after each slice."""
+    for number, item in enumerate(items, 1):
+        yield item
+        if number % SLICE == 0:
+            await asyncio.sleep(0)
+
+
+class Attestation:
+    """Goes through one switch at a time."""
+
+    def __init__(self, state: State, enforcement: Enforcement, portal_access: PortalAccess) -> None:
+        self._state = state
+        self._enforcement = enforcement
+        self._portal_access = portal_access
+        self._policy = state.policy
+        self._policy_since = float("-inf")
+
+    async def attest(self, point: Point) -> int:
+        """One pass over a switch that has its tables; how much was put right. Raises ChannelError."""
+        async with point.lock:
+            channel = point.channel
+            if channel is None or not point.ready:
+                return 0
+            found = await self._meters(point, channel)
+            with channel.watch() as written:
+                found += await self._tables(point, channel, written)
+        point.attested = self._state.clock()
+        point.repaired += found
+        self._state.counters["attestations"] += 1
+        return found
+
+    async def _meters(self, point: Point, channel: SwitchChannel) -> int:
+        wrong = await self._enforcement.set_meters(point, channel, point.standing)
+        for meter, state in wrong.items():
+            if state != "stale":
+                kind, port = split_meter(meter)
+                where = kind if port is None else f"{kind}, port {port}"
+                self._state.journal.switch(f"{state}-meter", point.switch.name, where, self._state.clock())
+        repaired = sum(state != "stale" for state in wrong.values())
+        self._state.counters["repaired_meters"] += repaired
+        return repaired
+
+    async def _tables(self, point: Point, channel: SwitchChannel, written: Written) -> int:
+        asked = self._state.clock()
+        self._note_policy(asked)
+        comparison = Comparison()
+        rules: list[Installed] = []
+        async for entry in in_slices(await channel.read_tables()):
+            if entry.table == Table.FLOW and entry.priority == Priority.FLOW_VERIFIED and not entry.raw:
+                rules.append(entry)
+            else:
+                comparison.add(entry)
+        findings: list[Finding] = []
+        async for flow in in_slices(self._enforcement.intended_entries(point, asked)):
+            elapsed = self._state.clock() - asked
+            finding = comparison.hold(flow, Leases(elapsed, renewed=True))
+            # A lease that is as good as over may be so in the switch already.
+            over = 0 < flow.hard_timeout <= 2 + elapsed
+            if finding is not None and not (over and finding.what == "missing-rule"):
+                findings.append(finding)
+        await self._rules(point, rules, comparison, findings)
+        async for finding in in_slices(comparison.foreign()):
+            entry_found = comparison.found(finding.key) if finding.key is not None else None
+            if entry_found is None or not ends_soon(entry_found):
+                findings.append(finding)
+        return await self._repair(point, channel, written, findings)
+
+    def _note_policy(self, now: float) -> None:
+        if self._state.policy is not self._policy:
+            self._policy, self._policy_since = self._state.policy, now
+
+    # per-flow rules
+
+    async def _rules(
+        self, point: Point, rules: list[Installed], comparison: Comparison, findings: list[Finding]
+    ) -> None:
+        """The per-flow rules that a switch holds, and those of its own sessions that it does not."""
+        seen: set[EntryKey] = set()
+        async for entry in in_slices(rules):
+            key = (Table.FLOW, entry.priority, entry.match)
+            seen.add(key)
+            intended = self._rule_for(point, entry)
+            if intended is None:
+                if not self._may_linger(point, entry):
+                    comparison.add(entry)
+            elif not is_same_rule(entry, intended):
+                findings.append(altered(entry, intended))
+        async for number in in_slices(self._own_numbers(point)):
+            async for flow in in_slices(self._state.flows.of_session(number)):
+                if flow.subject == number:
+                    findings += self._missing(flow, seen)
+
+    def _own_numbers(self, point: Point) -> list[int]:
+        outside = [number for number, live in self._state.outside.items() if live.switch == point.number]
+        return [*point.local, *outside]
+
+    def _rule_for(self, point: Point, entry: Installed) -> Flow | None:
+        """The rule that should be where this one is; None if none should be."""
+        key = key_of(entry.match)
+        if key is None:
+            return None
+        wanted = self._portal_rules(point, key) if entry.cookie == PORTAL_COOKIE else self._flow_rules(point, key)
+        return next((flow for flow in wanted if flow.match == entry.match), None)
+
+    def _portal_rules(self, point: Point, key: FlowKey) -> Iterable[Flow]:
+        for first in (key, key.reverse()):
+            connection = self._portal_access.connection(first)
+            if connection is not None:
+                yield from portal_flow(first, connection.client, connection.switch, point.number)
+
+    def _flow_rules(self, point: Point, key: FlowKey) -> Iterable[Flow]:
+        found = self._state.flows.find(key)
+        if found is None:
+            return
+        flow, direction = found
+        subject, obj = self._state.party(flow.subject), self._state.party(flow.object)
+        if subject is None or obj is None:
+            return
+        own = subject.switch == point.number
+        if own or obj.switch == point.number:
+            yield _rule(flow, direction, own=own)
+
+    def _may_linger(self, point: Point, entry: Installed) -> bool:
+        """Whether a rule of no live flow may be left to run out.
+
+        A flow has ended when its subject's switch says so. At the object's its rules stay until they are idle; nothing
+        reaches them, and they allow nothing that the policy does not, unless it has just changed.
+        """
+        key, flow = key_of(entry.match), entry.flow
+        if key is None or flow is None or flow.notify_removed or flow.hard_timeout or not flow.idle_timeout:
+            return False
+        if flow.idle_timeout > idle_timeout(key.proto):
+            return False
+        if plausible(self._state, point, entry) is not None:
+            return True
+        subject_number, object_number, _ = split_cookie(entry.cookie)
+        subject, obj = self._state.party(subject_number), self._state.party(object_number)
+        recent = self._state.clock() - self._policy_since < LINGER
+        return recent and subject is not None and obj is not None and subject.switch != point.number
+
+    def _missing(self, flow: LiveFlow, seen: set[EntryKey]) -> list[Finding]:
+        """The rules at the subject's switch that are not there, although nothing was reported of them."""
+        found = []
+        for direction in (FORWARD, RETURN):
+            if flow.alive & direction:
+                rule = _rule(flow, direction, own=True)
+                if rule.key not in seen:
+                    found += [finding for finding in (Comparison().hold(rule, Leases()),) if finding is not None]
+        return found
+
+    # repair
+
+    async def _repair(self, point: Point, channel: SwitchChannel, written: Written, findings: list[Finding]) -> int:
+        """Put right what nothing was sent about meanwhile: removals first. Returns how much that was."""
+        findings.sort(key=lambda finding: finding.what != "foreign-rule")
+        repaired: list[Finding] = []
+        for start in range(0, len(findings), SLICE):
+            if point.channel is not channel or not point.ready:
+                raise ChannelError("the connection is gone")
+            if written.is_too_much:
+                self._state.counters["attestations_abandoned"] += 1
+                break
+            part = [
+                finding
+                for finding in findings[start : start + SLICE]
+                if finding.key is None or not written.touches(finding.key, finding.cookie)
+            ]
+            channel.apply([finding.change for finding in part])
+            repaired += part
+            await asyncio.sleep(0)
+        self._tell(point, repaired)
+        return len(repaired)
+
+    def _tell(self, point: Point, repaired: list[Finding]) -> None:
+        state, name, now = self._state, point.switch.name, self._state.clock()
+        for finding in repaired:
+            state.counters[f"{finding.what.replace('-', '_')}s"] += 1
+        for finding in repaired[:MAX_LOGGED]:
+            state.journal.switch(finding.what, name, finding.text, now)
+        if len(repaired) > MAX_LOGGED:
+            state.journal.switch("repaired", name, f"{len(repaired) - MAX_LOGGED} entries more", now)
+
+
+def _rule(flow: LiveFlow, direction: int, *, own: bool) -> Flow:
+    """One direction's rule of a live flow, as it was written."""
+    pair = both_directions(flow.key, flow.subject, flow.object, flow.subject_class, flow.object_class, flow.rule)
+    return verified_flow(pair[direction - 1], notify=own)

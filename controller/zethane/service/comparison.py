@@ -1,0 +1,148 @@
+"""What a switch holds against what it should hold, entry by entry: for reconciliation and for attestation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from zethane.pipeline.bindings import MAX_LEASE
+from zethane.pipeline.change import Add, Change, Installed
+from zethane.pipeline.flow import EntryKey, Flow
+from zethane.pipeline.tables import Table
+from zethane.pipeline.text import render_flow
+
+RuleState = Literal["foreign-rule", "missing-rule", "altered-rule"]
+"""What is wrong with an entry."""
+
+RENEWAL = MAX_LEASE // 2 - 120
+"""Seconds that are always left of a lease that is renewed: half of it, less the time between two looks."""
+
+MAX_TEXT = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """An entry that is not as it should be, with what puts it right. `key` is None where the match has no names."""
+
+    what: RuleState
+    key: EntryKey | None
+    cookie: int
+    change: Change
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Leases:
+    """How far the lease in a switch may be from the intended one, in seconds.
+
+    Both are cut to whole seconds: the one that is there may seem up to a second off. `elapsed` is how long the switch
+    may have taken to look, after the moment for which the intended lease holds; `renewed`: leases that are renewed in
+    time may be shorter than they could be.
+    """
+
+    elapsed: float = 0.0
+    renewed: bool = False
+
+    def fits(self, remaining: float, intended: int) -> bool:
+        """Whether a lease may stay."""
+        least = intended - 2.0 - self.elapsed
+        if self.renewed:
+            least = min(least, RENEWAL)
+        return least <= remaining <= intended + 1
+
+
+class Comparison:
+    """Takes what was found; is told what is intended; what remains is foreign."""
+
+    def __init__(self) -> None:
+        self._left: dict[EntryKey, Installed] = {}
+        self._raw: list[Installed] = []
+
+    def add(self, entry: Installed) -> None:
+        """An entry that the switch holds. Those of tables that are not Zethane's are nobody's business."""
+        if entry.table not in Table._value2member_map_:
+            return
+        if entry.raw:
+            self._raw.append(entry)
+        else:
+            self._left[Table(entry.table), entry.priority, entry.match] = entry
+
+    def found(self, key: EntryKey) -> Installed | None:
+        """The entry with this key, if nobody has claimed it yet."""
+        return self._left.get(key)
+
+    def keep(self, key: EntryKey) -> None:
+        """The entry with this key is right."""
+        self._left.pop(key, None)
+
+    def hold(self, intended: Flow, leases: Leases) -> Finding | None:
+        """Claim the entry for an intended one; what is wrong, if something is."""
+        entry = self._left.pop(intended.key, None)
+        if entry is None:
+            return Finding("missing-rule", intended.key, intended.cookie, Add(intended), _text(render_flow(intended)))
+        if is_right(entry, intended, leases):
+            return None
+        return altered(entry, intended)
+
+    def foreign(self) -> Iterator[Finding]:
+        """What nobody has claimed."""
+        for entry in self._raw:
+            yield Finding("foreign-rule", None, entry.cookie, entry.removal, _found_text(entry))
+        for key, entry in self._left.items():
+            yield Finding("foreign-rule", key, entry.cookie, entry.removal, _found_text(entry))
+
+
+def reconciliation(found: Iterable[Installed], wanted: Iterable[Flow], keep: Iterable[EntryKey]) -> list[Change]:
+    """What turns a switch's tables into the intended ones; `keep` are the keys of per-flow rules that are right."""
+    comparison = Comparison()
+    for entry in found:
+        comparison.add(entry)
+    for key in keep:
+        comparison.keep(key)
+    held = [comparison.hold(flow, Leases()) for flow in wanted]
+    # Removals first: at no instant is a packet allowed that both the old and the new entries deny.
+    return [finding.change for finding in (*comparison.foreign(), *held) if finding is not None]
+
+
+def altered(entry: Installed, intended: Flow) -> Finding:
+    """An entry of ours that does something else."""
+    text = f"{_found_text(entry)}; intended: {render_flow(intended)}"
+    return Finding("altered-rule", intended.key, entry.cookie, Add(intended), _text(text))
+
+
+def is_right(entry: Installed, intended: Flow, leases: Leases) -> bool:
+    """Whether an entry does what is intended, for as long."""
+    if entry.flow is None or entry.flow.body != intended.body:
+        return False
+    if not intended.hard_timeout or not entry.flow.hard_timeout:
+        return entry.flow.hard_timeout == intended.hard_timeout
+    return leases.fits(entry.flow.hard_timeout - entry.age, intended.hard_timeout)
+
+
+def is_same_rule(entry: Installed, intended: Flow) -> bool:
+    """Whether a per-flow rule is the intended one but for its idle timeout, which a FIN that passed has shortened."""
+    flow = entry.flow
+    if flow is None or flow.key != intended.key or flow.hard_timeout != intended.hard_timeout:
+        return False
+    first, second = list(flow.body), list(intended.body)
+    first[5] = second[5] = 0
+    return first == second and 0 < flow.idle_timeout <= intended.idle_timeout
+
+
+def ends_soon(entry: Installed) -> bool:
+    """Whether the switch removes an entry by itself within two seconds."""
+    flow = entry.flow
+    return flow is not None and 0 < flow.hard_timeout <= entry.age + 2
+
+
+def _found_text(entry: Installed) -> str:
+    """An entry as text; what has no names in Zethane is told by where it is."""
+    if entry.flow is not None:
+        return _text(render_flow(entry.flow))
+    where = f"{Table(entry.table).text} {entry.priority}"
+    return _text(f"{where} cookie {entry.cookie:#018x}, not of a form that Zethane writes")
+
+
+def _text(text: str) -> str:
+    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}…"

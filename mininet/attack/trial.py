@@ -30,6 +30,11 @@ class Trial:
         """Who plays which part."""
         return self.arena.cast
 
+    @property
+    def attackers(self) -> tuple[str, str]:
+        """A host that is not logged in and one that is."""
+        return self.cast.stranger, self.cast.insider
+
     def mark(self, sender: str, label: str, token: bytes | None = None) -> bytes:
         """Bytes that the frames of this variant have to carry; fresh ones, or those of an attack's own."""
         made = self.marks.setdefault(label, Mark(token or os.urandom(TOKEN), sender))
@@ -54,6 +59,6 @@ class Trial:
         """A host's first address of an IP version."""
         return self.arena.ip(host, version)
 
-    def permit(self, proto: str) -> Permit:
-        """A pair of hosts that a rule lets talk over a protocol."""
-        return self.cast.permit(proto)
+    def permit(self, proto: str, *, source: str | None = None) -> Permit:
+        """A pair of hosts that a rule lets talk over a protocol. Raises NotHereError."""
+        return self.cast.permit(proto, source=source)

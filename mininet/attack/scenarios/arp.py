@@ -13,7 +13,7 @@ _RARP = 0x8035
 
 def _poison(trial: Trial, kind: str, operation: int, spa: str, tha: str, tpa: str, dst: str) -> None:
     """The same message from a stranger and from a host that is logged in, both with their own card."""
-    for attacker in (trial.cast.stranger, trial.cast.insider):
+    for attacker in trial.attackers:
         token = trial.mark(attacker, f"{kind} by {attacker}")
         own = trial.mac(attacker)
         trial.send(attacker, [ether(own, dst) / arp(operation, own, spa, tha, tpa, token)] * 2)

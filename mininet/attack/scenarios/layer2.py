@@ -31,7 +31,7 @@ _JUMBO = 9000
 def ethertypes(trial: Trial) -> None:
     """Deny is what is left for a type that nobody thought of."""
     server = trial.cast.server
-    for attacker in (trial.cast.stranger, trial.cast.insider):
+    for attacker in trial.attackers:
         for number, name in _ETHERTYPES.items():
             token = trial.mark(attacker, f"{name} by {attacker}")
             head = ether(trial.mac(attacker), trial.mac(server), type=number)
@@ -71,7 +71,7 @@ def jumbo(trial: Trial) -> None:
     """Longer than any buffer for 1500 bytes."""
     victim = trial.cast.victim
     with trial.arena.mtu(_JUMBO):
-        for attacker in (trial.cast.stranger, trial.cast.insider):
+        for attacker in trial.attackers:
             for size in (1600, 4000, _JUMBO):
                 token = trial.mark(attacker, f"{size} bytes by {attacker}")
                 payload = token + os.urandom(size - 28 - len(token))

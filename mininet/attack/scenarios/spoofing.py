@@ -68,7 +68,7 @@ for _version in (4, 6):
 def spoof_portal(trial: Trial) -> None:
     """Whoever is the portal for a host is given its password."""
     client = trial.cast.client
-    for attacker in (trial.cast.stranger, trial.cast.insider):
+    for attacker in trial.attackers:
         token = trial.mark(attacker, f"from {attacker}")
         port = trial.arena.portal_port
         segment = tcp(trial.ip("portal"), trial.ip(client), port, 40002, "PA", token)

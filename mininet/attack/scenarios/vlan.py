@@ -20,7 +20,7 @@ def _inner(trial: Trial, attacker: str, token: bytes) -> tuple[Packet, Packet]:
 
 
 def _hop(trial: Trial, label: str, tags: Packet) -> None:
-    for attacker in (trial.cast.stranger, trial.cast.insider):
+    for attacker in trial.attackers:
         token = trial.mark(attacker, f"{label} by {attacker}")
         head = ether(trial.mac(attacker), trial.mac(trial.cast.server)) / tags
         trial.send(attacker, [head / inner for inner in _inner(trial, attacker, token)])

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from ipaddress import IPv4Interface, IPv4Network
 from typing import Any, TypeVar
 
 import httpx
@@ -20,7 +21,9 @@ from lab.errors import LabError
 from lab.host import RunningHost
 from lab.login import LoginResult, login_all
 from lab.network import PORTAL, LabNetwork
+from lab.openvswitch import vsctl
 from lab.prober import Agent
+from lab.processes import wait_for
 from lab.shell import run
 from lab.verdicts import sampled_ports
 from zethane.app.topology import Topology
@@ -48,14 +51,19 @@ class Arena:
         self._ports: dict[str, Tap] = {}
         self._trunks: list[Tap] = []
         self._agents: dict[str, Agent] = {}
+        self._ports_up: dict[str, int] = {}
 
     def __enter__(self) -> Arena:
         try:
             self._open_taps()
+            if not self.protected:
+                self._forward_reserved_groups()
             if self.protected:
                 self.network.start_controller()
                 self.network.start_portal()
                 self.log_in()
+                told = self.api("GET", "/switches")["switches"]
+                self._ports_up = {switch["name"]: switch["ports"] for switch in told}
             self._start_agents()
         except BaseException:
             self._stack.close()
@@ -64,6 +72,11 @@ class Arena:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def _forward_reserved_groups(self) -> None:
+        """Bridges without Zethane pass on what they do not take for themselves, LLDP among it."""
+        for name in self.network.network.switches:
+            vsctl("set", "Bridge", self.network.bridge(name), "other_config:forward-bpdu=true")
 
     def _open_taps(self) -> None:
         for name, host in self.network.hosts.items():
@@ -116,6 +129,30 @@ class Arena:
         place = self._place(name)
         return self.network.port(place.switch, place.port)
 
+    def broadcast_address(self, name: str) -> str:
+        """The directed broadcast address of a host's IPv4 network."""
+        return str(self._network_of(name).broadcast_address)
+
+    def free_address(self, name: str) -> str:
+        """The highest address of a host's IPv4 network that nobody has."""
+        place = self.network.network
+        taken = {one.ip for host in place.hosts.values() for one in host.interfaces}
+        taken |= {one.ip for one in (place.portal.interfaces if place.portal else ())}
+        return str(next(ip for ip in reversed(list(self._network_of(name).hosts())) if ip not in taken))
+
+    def unused_ipv6(self, name: str) -> str:
+        """An address of a host's IPv6 network that nobody has. Raises NotHereError."""
+        for interface in self.host(name).interfaces:
+            if interface.version == 6:
+                return str(interface.network.network_address + 0xBAD0BAD)
+        raise NotHereError(f"{name} has no IPv6 address")
+
+    def _network_of(self, name: str) -> IPv4Network:
+        for interface in self.host(name).interfaces:
+            if isinstance(interface, IPv4Interface):
+                return interface.network
+        raise NotHereError(f"{name} has no IPv4 address")
+
     @property
     def portal_port(self) -> int:
         """The TCP port of the portal."""
@@ -147,6 +184,17 @@ class Arena:
         if failures:
             raise failures[0]
 
+    def log_in_when_up(self, name: str) -> None:
+        """Log in a host whose cable has just been plugged in: the switch may not have noticed yet."""
+        place = self._place(name)
+
+        def up() -> bool | None:
+            switches = {switch["name"]: switch for switch in self.api("GET", "/switches")["switches"]}
+            return switches[place.switch]["ports"] == self._ports_up[place.switch] or None
+
+        wait_for(f"{name}'s port did not come up", up, 10.0, str)
+        self.log_in(name)
+
     def api(self, method: str, path: str, **body: Any) -> Any:
         """Ask the controller's API. Raises LabError."""
         if self.network.controller is None:
@@ -170,6 +218,16 @@ class Arena:
         for tap in (*self._taps.values(), *self._ports.values(), *self._trunks):
             tap.drain()
             tap.missed()
+
+    def fabric_frames(self) -> list[bytes]:
+        """What has crossed links between switches since the attempt began."""
+        return [frame for tap in self._trunks for frame in tap.peek()]
+
+    def link_count(self) -> int:
+        """How many links the controller knows of; 0 without one."""
+        if not self.protected:
+            return 0
+        return sum(len(switch.get("links", ())) for switch in self.api("GET", "/switches")["switches"])
 
     def counters(self) -> dict[str, float]:
         """The controller's counters by name; none without one."""
@@ -228,6 +286,17 @@ class Arena:
                 kind = f"{service.source} → {service.target} {service.proto}/{service.port} over IPv{version}"
                 failed.append(f"{kind} was cut off ({detail})")
         return failed
+
+    def wait_no_flow(self, permit: Permit, sport: int) -> None:
+        """Wait until the controller knows of no flow from this port any more."""
+
+        def gone() -> bool | None:
+            flows = self.api("GET", "/flows")["flows"]
+            sources = {(flow["source"], flow["source_port"]) for flow in flows}
+            return (self.ip(permit.source), sport) not in sources or None
+
+        if self.protected:
+            wait_for("A flow did not end", gone, 15.0, str)
 
     # The machinery around an attempt
 

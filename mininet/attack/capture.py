@@ -5,6 +5,7 @@ The kernel takes VLAN tags out of frames before a socket sees them; they are put
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 from collections.abc import Sequence
@@ -30,6 +31,7 @@ class Tap:
         self._socket.setsockopt(SOL_PACKET, _PACKET_AUXDATA, 1)
         self._socket.bind((interface, _ETH_P_ALL))
         self._socket.setblocking(False)
+        self._frames: list[bytes] = []
 
     def send(self, frames: Sequence[bytes]) -> None:
         """Send frames as they are. Raises OSError for what the interface does not take."""
@@ -44,15 +46,23 @@ class Tap:
             self._socket.setblocking(False)
 
     def drain(self) -> list[bytes]:
-        """The frames that have arrived since the last time."""
-        frames: list[bytes] = []
+        """The frames that have arrived since the last time, and no longer than until now."""
+        frames, self._frames = self.peek(), []
+        return frames
+
+    def peek(self) -> list[bytes]:
+        """The same, but they stay for `drain`."""
         while True:
             try:
                 frame, ancillary, _, address = self._socket.recvmsg(_LONGEST, 64)
             except BlockingIOError:
-                return frames
+                return self._frames
+            except OSError as error:
+                if error.errno != errno.ENETDOWN:
+                    raise
+                continue  # told once, when the interface goes down; it comes up again by itself
             if address[2] != _OUTGOING:
-                frames.append(with_tag(frame, ancillary))
+                self._frames.append(with_tag(frame, ancillary))
 
     def missed(self) -> int:
         """How many frames did not fit into the buffer since the last time."""

@@ -29,6 +29,7 @@ class Cast:
 
     `client` may open `service` to `server`; they are the honest ones. `insider` is logged in and may do little; the
     insider may open nothing to the `victim`, which is logged in as well. `stranger` never logs in.
+    `passwords_only` are the hosts that log in without a second factor.
     """
 
     client: str
@@ -38,13 +39,18 @@ class Cast:
     victim: str
     stranger: str
     permits: tuple[Permit, ...]
+    passwords_only: frozenset[str] = frozenset()
 
-    def permit(self, proto: str, *, source: str | None = None) -> Permit:
-        """A permitted pair, the honest ones first. Raises NotHereError."""
+    def permit(self, proto: str, *, source: str | None = None, password_only: bool = False) -> Permit:
+        """A permitted pair, the honest ones first. Raises NotHereError.
+
+        With `password_only`, the first of them may log in again at once: a one-time code would have to be waited for.
+        """
         for permit in self.permits:
-            if permit.proto == proto and source in (None, permit.source):
+            fits = not password_only or permit.source in self.passwords_only
+            if permit.proto == proto and source in (None, permit.source) and fits:
                 return permit
-        who = f"{source} may open to nobody" if source else "no host may open to another"
+        who = f"{source} may open to nobody" if source else "no such host may open to another"
         raise NotHereError(f"{who} over {proto}")
 
     def denied(self, source: str, target: str, proto: str, port: int = 0) -> bool:
@@ -66,7 +72,8 @@ def choose(topology: Topology) -> Cast:
     victim = _victim(topology, candidates, others, insider, permits)
     honest = (service.source, service.target)
     ordered = sorted(permits, key=lambda permit: (permit.source, permit.target) != honest)
-    return Cast(service.source, service.target, service, insider, victim, strangers[0], tuple(ordered))
+    passwords_only = frozenset(name for name, host in topology.hosts.items() if host.login and not host.login.totp)
+    return Cast(service.source, service.target, service, insider, victim, strangers[0], tuple(ordered), passwords_only)
 
 
 def _permits(cell: Cell) -> Iterable[Permit]:

@@ -59,6 +59,6 @@ class Trial:
         """A host's first address of an IP version."""
         return self.arena.ip(host, version)
 
-    def permit(self, proto: str, *, source: str | None = None) -> Permit:
+    def permit(self, proto: str, *, source: str | None = None, password_only: bool = False) -> Permit:
         """A pair of hosts that a rule lets talk over a protocol. Raises NotHereError."""
-        return self.cast.permit(proto, source=source)
+        return self.cast.permit(proto, source=source, password_only=password_only)

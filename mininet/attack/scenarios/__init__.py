@@ -1,6 +1,41 @@
 """All scenarios, a module per group. Importing this fills the registry."""
 
 from attack.scenario import ATTACKS
-from attack.scenarios import arp, dhcp, fragments, headers, layer2, nd, spoofing, vlan
+from attack.scenarios import (
+    arp,
+    broadcast,
+    dhcp,
+    fragments,
+    headers,
+    icmp,
+    layer2,
+    lldp,
+    location,
+    nd,
+    scans,
+    spoofing,
+    tcp,
+    toolbox,
+    tunnels,
+    vlan,
+)
 
-__all__ = ["ATTACKS", "arp", "dhcp", "fragments", "headers", "layer2", "nd", "spoofing", "vlan"]
+__all__ = [
+    "ATTACKS",
+    "arp",
+    "broadcast",
+    "dhcp",
+    "fragments",
+    "headers",
+    "icmp",
+    "layer2",
+    "lldp",
+    "location",
+    "nd",
+    "scans",
+    "spoofing",
+    "tcp",
+    "toolbox",
+    "tunnels",
+    "vlan",
+]

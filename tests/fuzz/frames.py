@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from fakes.frames import FIN_ACK, Host, ethernet, ip
+from fakes.frames import FIN_ACK, SYN, Host, ethernet, ip, tcp_segment
 from fuzz import reference
 from fuzz.target import Target
+from zethane.audit.reason import DenyReason
+from zethane.audit.refused import why_refused
 from zethane.net.flowkey import TCP, FlowKey, Packet, parse_frame
 from zethane.net.neighbour import build_answer, parse_question
+from zethane.net.vlan import tagged, untagged
 from zethane.pipeline.flow import match
 from zethane.pipeline.simulate import Simulator
 from zethane.pipeline.tables import Table
@@ -16,6 +19,10 @@ ALICE = Host(2, "02:00:00:00:00:15", "10.0.0.21", "2001:db8::21")
 WEB = Host(3, "02:00:00:00:00:11", "10.0.0.11", "2001:db8::11")
 ALICE6 = Host(2, ALICE.mac, "2001:db8::21")
 WEB6 = Host(3, WEB.mac, "2001:db8::11")
+_OPTIONS = b"\x3c\0" + bytes(6) + b"\x06\0" + bytes(6)
+"""A hop-by-hop and a destination options header in front of TCP, each without options."""
+
+_SYN = tcp_segment(40000, 443, SYN)
 OWN_MAC = bytes.fromhex("0200000000fe")
 
 
@@ -34,6 +41,10 @@ def seed_frames() -> dict[str, bytes]:
         "echo-reply": WEB.echo(ALICE, reply=True),
         "echo-ipv6": ALICE6.echo(WEB6),
         "unreachable": WEB.unreachable(ALICE, request),
+        "options": ethernet(
+            ALICE.mac, WEB.mac, *ip(ALICE6.ip, WEB6.ip, 0, b"\x3c\0" + bytes(6) + b"\x06\0" + bytes(6) + _SYN)
+        ),
+        "router": ethernet(ALICE.mac, "33:33:00:00:00:01", *ip("fe80::1", "ff02::1", 58, b"\x86" + bytes(15))),
         "gre": ethernet(ALICE.mac, WEB.mac, *ip(ALICE.ip, WEB.ip, 47, b"\0\0\x08\0" + bytes(8))),
         "arp": ALICE.arp(WEB.ip),
         "arp-reply": ALICE.arp(WEB.ip, operation=2),
@@ -121,7 +132,27 @@ def check_neighbour(data: bytes) -> None:
     assert parse_question(answer) is None
 
 
+def check_refused(data: bytes) -> None:
+    """Every frame has a reason, one that is about frames, and has it again when it is cut off behind its headers."""
+    reason = why_refused(data)
+    assert reason in FRAME_REASONS
+    assert isinstance(untagged(data)[1], bytes)
+    vlan, inner = untagged(data)
+    assert not vlan or tagged(inner, vlan)[16:] == data[16:]
+
+
+FRAME_REASONS = {
+    DenyReason.MALFORMED,
+    DenyReason.VLAN_NOT_ALLOWED,
+    DenyReason.NEIGHBOUR_SPOOF,
+    DenyReason.ROUTER_SPOOF,
+    DenyReason.FRAGMENT,
+    DenyReason.IP_OPTIONS,
+    DenyReason.EXTENSION_HEADER,
+}
+
 TARGETS = (
     Target("frame", check_frame, seed_frames, 256),
+    Target("refused", check_refused, seed_frames, 256),
     Target("neighbour", check_neighbour, seed_frames, 256),
 )

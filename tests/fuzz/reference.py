@@ -35,8 +35,8 @@ class Reader:
 
 @dataclass
 class Seen:
-    """What a frame says. `fields` are match fields; `transport` is what follows the IP header; `plain` is false
-    for fragments and for packets with extension headers."""
+    """What a frame says. `fields` are match fields; `transport` is what follows the IP headers; `plain` is false
+    for fragments and options, and for extension headers but those that a packet to a host may have."""
 
     fields: dict[str, int]
     plain: bool = False
@@ -44,7 +44,9 @@ class Seen:
     quoted: Seen | None = field(default=None)
 
 
-EXTENSION_HEADERS = {0, 43, 44, 51, 60, 135, 139, 140}
+EXTENSION_HEADERS = {0, 43, 44, 51, 60, 135, 139, 140, 253, 254}
+OPTION_HEADERS = (0, 60)
+"""Hop-by-hop and destination options: one of each at the most, in this order."""
 ECHO = {1: {8, 0}, 58: {128, 129}}
 ERRORS = {1: {3, 11, 12}, 58: {1, 2, 3, 4}}
 
@@ -87,7 +89,8 @@ def ipv4(reader: Reader, fields: dict[str, int]) -> Seen | None:
     reader.take(4 * words - 20)
     reader.limit(total - 4 * words)
     more_fragments, offset = bool(fragment & 0x2000), fragment & 0x1FFF
-    return Seen(fields, not more_fragments and offset == 0 and fields["ip_proto"] != 58, reader.left)
+    plain = not more_fragments and offset == 0 and words == 5 and fields["ip_proto"] not in (0, 58)
+    return Seen(fields, plain, reader.left)
 
 
 def ipv6(reader: Reader, fields: dict[str, int]) -> Seen | None:
@@ -100,8 +103,14 @@ def ipv6(reader: Reader, fields: dict[str, int]) -> Seen | None:
     if version != 6:
         return None
     reader.limit(length)
-    plain = fields["ip_proto"] not in EXTENSION_HEADERS and fields["ip_proto"] != 1
-    return Seen(fields, plain, reader.left)
+    plain = True
+    for kind in OPTION_HEADERS:
+        if fields["ip_proto"] == kind:
+            fields["ip_proto"] = reader.number(1)
+            size = 8 * reader.number(1) + 8
+            reader.take(size - 2)
+            plain = plain and size <= 64
+    return Seen(fields, plain and fields["ip_proto"] not in {*EXTENSION_HEADERS, 1}, reader.left)
 
 
 def transport(reader: Reader, seen: Seen) -> None:

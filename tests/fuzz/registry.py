@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from fuzz import applications, documents, frames, openflow
+from fuzz import applications, documents, frames, openflow, services, switches
 from fuzz.target import Target
 
-TARGETS: dict[str, Target] = {
-    target.name: target for module in (frames, openflow, documents, applications) for target in module.TARGETS
-}
+_MODULES = (frames, services, openflow, switches, documents, applications)
+
+TARGETS: dict[str, Target] = {target.name: target for module in _MODULES for target in module.TARGETS}

@@ -40,6 +40,8 @@ def parse_datagram(frame: bytes) -> Datagram | None:
         if frame[14] != 0x45:
             return None
     else:
+        if frame[20] != UDP:  # a header in between, which the flow's key has been found behind
+            return None
         at = _ETHERNET + _IPV6
         end = at + (frame[18] << 8 | frame[19])
     length = frame[at + 4] << 8 | frame[at + 5] if len(frame) >= at + _UDP else 0

@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from fakes.frames import ACK, SYN, SYN_ACK, Host
+from fakes.frames import ACK, SYN, SYN_ACK, Host, packed
 from fakes.site import PORTAL
 from livesite import LiveSite
-from openvswitch import Bridge
+from openvswitch import Bridge, Step
 from wires import Wires
 from zethane.net.vlan import tagged
+from zethane.pipeline.simulate import Simulator
 from zethane.policy.principal import Principal
 
 pytestmark = pytest.mark.ovs
@@ -139,6 +140,33 @@ async def test_a_login_over_a_tag_is_located_there(site: LiveSite) -> None:
             await site.channel.barrier()
     (key,) = site.admin.portal_access._connections
     assert site.admin.portal_access.locate(key) == site.endpoint(VISITOR)
+
+
+KINDS = {
+    "arp": {"eth_type": 0x0806},
+    "udp": {
+        "eth_type": 0x0800,
+        "eth_src": 0x020000000041,
+        "eth_dst": 0x020000000021,
+        "ipv4_src": int.from_bytes(packed("10.0.0.41"), "big"),
+        "ipv4_dst": int.from_bytes(packed("10.0.0.21"), "big"),
+        "ip_proto": 17,
+        "udp_src": 5000,
+        "udp_dst": 162,
+    },
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_the_tables_and_the_switch_agree_on_tags(site: LiveSite, kind: str) -> None:
+    """The way through the tables, for every port and every kind of tag."""
+    tables = Simulator(site.admin.enforcement.intended(site.point).values())
+    for port in range(1, 7):
+        for tag in (0, 0x1000, 0x1014, 0x101E, 0x1015, 0x1FFF):
+            packet = {"in_port": port, "vlan_vid": tag, **KINDS[kind]}
+            trace = site.bridge.trace({name: value for name, value in packet.items() if value or name != "vlan_vid"})
+            path = tables.run(packet).path
+            assert trace.steps == tuple(Step(flow.table, flow.priority, flow.cookie) for flow in path), trace.text
 
 
 async def test_a_bridge_with_vlans_is_found_right_by_the_next_look(site: LiveSite) -> None:

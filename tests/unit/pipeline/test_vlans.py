@@ -15,7 +15,6 @@ from zethane.pipeline.tables import VLAN_PRESENT, Table
 from zethane.policy.load import parse_policy
 from zethane.service.points import Fabric, standing_entries
 from zethane.service.policy_in_force import PolicyInForce
-from zethane.service.switch import PortState
 
 NETWORK = """
 switches: {s1: {ports: {3: {}, 7: {vlans: [20, 30]}, 8: {vlans: [20], untagged: true}}}}
@@ -28,7 +27,7 @@ TAKEN = {1: [0], 2: [0], 3: [0], 7: [20, 30], 8: [0, 20]}
 def standing() -> list[Flow]:
     fabric = Fabric(parse_network(NETWORK, "network.yaml"))
     (point,) = fabric.points.values()
-    point.ports = {number: PortState(number, f"p{number}", up=True) for number in TAKEN}
+    point.standing = frozenset(TAKEN)
     in_force = PolicyInForce(
         parse_policy("version: 1\nsegments: {all: {labels: {a: b}}}\nrules: []\n", "p"), MemoryStore()
     )
@@ -37,6 +36,7 @@ def standing() -> list[Flow]:
 
 def test_whatever_leaves_the_table_port_has_no_tag_and_its_vlan_in_the_metadata() -> None:
     """Every entry of every kind, also those that are not about VLANs: none lets a tag or another VLAN through."""
+    checked = set()
     for flow in standing():
         wanted = {name: (value, mask) for name, value, mask in flow.match}
         up = any(action == ToController() for action in flow.actions)  # whole: not a sample of what is refused
@@ -48,6 +48,7 @@ def test_whatever_leaves_the_table_port_has_no_tag_and_its_vlan_in_the_metadata(
             assert flow.goto is None, "an entry for any tag lets nothing go on"
             continue
         vlan = tag & ~VLAN_PRESENT
+        checked.add((port, vlan))
         assert mask == 0x1FFF
         assert vlan in TAKEN[port]
         assert (PopVlan() in flow.actions) is bool(tag)
@@ -56,6 +57,7 @@ def test_whatever_leaves_the_table_port_has_no_tag_and_its_vlan_in_the_metadata(
         if tag and flow.goto:
             assert flow.metadata is not None
             assert (vlan_of(flow.metadata[0]), flow.metadata[1] & VLAN_MASK) == (vlan, VLAN_MASK)
+    assert checked == {(port, vlan) for port, vlans in TAKEN.items() for vlan in vlans}
 
 
 @pytest.mark.parametrize("port", TAKEN)

@@ -79,7 +79,7 @@ class Arena:
             vsctl("set", "Bridge", self.network.bridge(name), "other_config:forward-bpdu=true")
 
     def _open_taps(self) -> None:
-        for name, host in self.network.hosts.items():
+        for name, host in (self.network.hosts | self.network.routers).items():
             self._taps[name] = inside(host.pid, lambda: Tap("eth0"))
             self._ports[name] = Tap(self.port_of(name))
         for link in self.network.network.links:
@@ -122,7 +122,15 @@ class Arena:
 
     def _place(self, name: str) -> Any:
         described = self.network.network
-        return described.portal if name == PORTAL else described.hosts[name]
+        return described.portal if name == PORTAL else described.hosts.get(name) or described.uplinks[name]
+
+    @property
+    def router(self) -> str:
+        """The name of the first uplink's router. Raises NotHereError."""
+        name = next(iter(self.network.routers), None)
+        if name is None:
+            raise NotHereError("the network has no uplink")
+        return name
 
     def port_of(self, name: str) -> str:
         """The name of the interface at the switch that a host's cable ends at."""

@@ -273,8 +273,8 @@ class LabNetwork:
         run(["ip", "link", "set", "dev", self.port(place.switch, place.port), "up" if up else "down"])
 
     def host(self, name: str) -> RunningHost:
-        """A host or a server by its name, here or outside. Raises LookupError."""
-        found = self.hosts.get(name) or self.servers.get(name) or self.outside.get(name)
+        """A host, a server or a router by its name, here or outside. Raises LookupError."""
+        found = self.hosts.get(name) or self.servers.get(name) or self.routers.get(name) or self.outside.get(name)
         if found is None:
             raise LookupError(f"there is no host {name} in the lab")
         return found

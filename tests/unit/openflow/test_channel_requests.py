@@ -28,6 +28,7 @@ from fakes.openflow_peer import (
     bundle_reply,
     connect,
     message,
+    wire,
 )
 from zethane.adapters.openflow.channel import Channel, ChannelLimits
 from zethane.errors import ChannelError
@@ -86,11 +87,28 @@ def _flow_stats(cookie: int) -> bytes:
 async def test_an_answer_that_is_too_long_ends_the_connection() -> None:
     peer = Peer()
     peer.flows = [_flow_stats(1)] * 40
-    channel, transport, events = await connect(peer, ChannelLimits(multipart_bytes=2000))
+    channel, transport, events = await connect(peer, ChannelLimits(flow_list_bytes=2000))
     with pytest.raises(ChannelError, match="too long"):
         await channel.read_tables()
     await transport.lost
     assert events.of("disconnected") == ["an answer is too long"]
+
+
+async def test_a_flood_of_meters_or_of_ports_ends_the_connection() -> None:
+    """There may be more entries than meters: the bound on the one is not that on the other."""
+    peer = Peer()
+    peer.meters = bytes.fromhex("0008000000000001") * 400
+    channel, transport, events = await connect(peer, ChannelLimits(list_bytes=2000))
+    with pytest.raises(ChannelError, match="too long"):
+        await channel.set_meters({})
+    await transport.lost
+    assert events.of("disconnected") == ["an answer is too long"]
+
+    peer = Peer(ports=range(1, 100))
+    events = Events()
+    _, transport = wire(events, peer, ChannelLimits(list_bytes=2000))
+    await transport.lost
+    assert not events.of("connected")
 
 
 async def test_an_answer_that_is_no_list_of_entries_is_an_error() -> None:

@@ -55,7 +55,10 @@ class ChannelLimits:
     echo_interval: float = 5.0
     echo_deadline: float = 15.0
     request: float = 30.0
-    multipart_bytes: int = 256 * 2**20
+    list_bytes: int = 8 * 2**20
+    """One list answer: ports and meters, of which a switch has at most 65,536 each."""
+    flow_list_bytes: int = 64 * 2**20
+    """The entries of one table: some hundred thousand."""
     write_high_water: int = 4 * 2**20
     held_bytes: int = 64 * 2**20
     turn: TurnLimits = field(default_factory=TurnLimits)
@@ -66,6 +69,7 @@ class _Request:
     """A request that waits for its answer; list answers collect their parts."""
 
     answer: asyncio.Future[bytes]
+    limit: int
     parts: list[bytes] = field(default_factory=list)
     size: int = 0
 
@@ -356,7 +360,8 @@ class Channel(asyncio.Protocol):
         Reading many entries gives way to other work again and again. Raises ChannelError.
         """
         # All are written before the first suspension: nothing that is sent later comes in between.
-        answers = [self._ask(partial(encode.flow_stats_request, table)) for table in Table]
+        limit = self._limits.flow_list_bytes
+        answers = [self._ask(partial(encode.flow_stats_request, table), limit) for table in Table]
         found: list[Installed] = []
         for answer in await asyncio.gather(*answers):
             for entry in decode.read_flow_stats(answer):
@@ -407,14 +412,15 @@ class Channel(asyncio.Protocol):
     async def _request(self, build: Callable[[int], bytes]) -> bytes:
         return await self._ask(build)
 
-    def _ask(self, build: Callable[[int], bytes]) -> Coroutine[None, None, bytes]:
-        """Write a request now; the answer is to be awaited."""
+    def _ask(self, build: Callable[[int], bytes], limit: int | None = None) -> Coroutine[None, None, bytes]:
+        """Write a request now; the answer, of at most `limit` bytes, is to be awaited."""
         xid = self._next_xid()
         self._send(build(xid))
-        return self._wait(xid, self._expect(xid))
+        return self._wait(xid, self._expect(xid, limit))
 
-    def _expect(self, xid: int) -> _Request:
-        request = self._requests[xid] = _Request(self._loop.create_future())
+    def _expect(self, xid: int, limit: int | None = None) -> _Request:
+        request = _Request(self._loop.create_future(), limit or self._limits.list_bytes)
+        self._requests[xid] = request
         if self._closed_for is not None:
             request.answer.set_exception(ChannelError(self._closed_for))
         return request
@@ -438,7 +444,7 @@ class Channel(asyncio.Protocol):
         if request is None or len(body) < 8:
             return
         request.size += len(body)
-        if request.size > self._limits.multipart_bytes:
+        if request.size > request.limit:
             raise ChannelError("an answer is too long")
         request.parts.append(body[8:])
         if not int.from_bytes(body[2:4], "big") & _MULTIPART_MORE:

@@ -241,8 +241,10 @@ class Arena:
         """The controller's counters by name; none without one."""
         if not self.protected:
             return {}
-        lines = [line.split() for line in self.api("GET", "/metrics").splitlines() if not line.startswith("#")]
-        return {name.removeprefix("zethane_"): float(value) for name, value in lines}
+        found: dict[str, float] = {}
+        for one in json.loads(self.api("GET", "/counters"))["counters"]:
+            found[one["name"]] = found.get(one["name"], 0.0) + one["value"]
+        return found
 
     def log_size(self) -> int:
         """Where the decision log ends now."""

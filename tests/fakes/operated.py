@@ -10,6 +10,7 @@ from typing import Any
 from zethane.errors import InputError, Problem
 from zethane.identity.session import Attachment, Endpoint, Session
 from zethane.policy.principal import Principal
+from zethane.service.metrics import Metric, gauge
 
 STARTED = 1_700_000_000.0
 
@@ -188,5 +189,10 @@ class Operated:
             "place": "policy.yaml:9" if allowed else None,
         }
 
-    def metrics(self) -> dict[str, float]:
-        return {"denied_no-rule": 7.0, "sessions": float(len(self.live)), **self.extra_metrics}
+    def metrics(self) -> list[Metric]:
+        place = {"switch": "s1", "port": "3", "reason": "no-rule"}
+        return [
+            Metric("denied", "Packets not let through.", "counter", [(place, 7.0)]),
+            gauge("sessions", "Live sessions.", len(self.live)),
+            *(gauge(name, name, value) for name, value in self.extra_metrics.items()),
+        ]

@@ -183,6 +183,7 @@ def seed_api() -> dict[str, bytes]:
     seeds = {name.partition("?")[0].replace("/", "-"): _request(f"GET /v1/{name}") for name in gets}
     return seeds | {
         "metrics": _request("GET /v1/metrics"),
+        "counters": _request("GET /v1/counters"),
         "openapi": _request("GET /v1/openapi.json"),
         "explain": _request("GET /v1/explain?from=laptop&to=web1&service=tcp/443"),
         "end": _request("DELETE /v1/sessions/1"),

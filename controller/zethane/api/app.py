@@ -12,7 +12,7 @@ from fastapi import Depends, FastAPI, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from prometheus_client.exposition import generate_latest
-from prometheus_client.metrics_core import GaugeMetricFamily
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector, CollectorRegistry
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, model_validator
 from starlette.exceptions import HTTPException
@@ -26,6 +26,7 @@ from zethane.audit.reason import SessionEvent
 from zethane.errors import CapacityError, InputError, SessionError, ZethaneError
 from zethane.identity.session import MAX_SESSION
 from zethane.service.facade import ControllerFacade
+from zethane.service.metrics import Metric
 
 MAX_BODY = 8192
 MAX_NAME = 128
@@ -160,10 +161,22 @@ def _add_health(app: FastAPI, facade: ControllerFacade) -> None:
         view = dict(facade.health())
         return JSONResponse(view, 200 if view["status"] == "ok" else 503)
 
+    @app.get("/v1/counters")
+    async def counters() -> dict[str, Any]:
+        return {
+            "counters": [
+                {"name": metric.name, "kind": metric.kind, "labels": dict(labels), "value": value, "help": metric.help}
+                for metric in facade.metrics()
+                for labels, value in metric.samples
+            ]
+        }
+
     @app.get("/v1/metrics", response_class=PlainTextResponse)
     async def metrics() -> PlainTextResponse:
         return PlainTextResponse(generate_latest(registry), media_type="text/plain; version=0.0.4; charset=utf-8")
 
+
+MetricFamily = CounterMetricFamily | GaugeMetricFamily
 
 _NO_NAME = re.compile(r"[^a-zA-Z0-9_]")
 """What no metric's name may hold."""
@@ -175,11 +188,17 @@ class _Metrics(Collector):
     def __init__(self, facade: ControllerFacade) -> None:
         self._facade = facade
 
-    def collect(self) -> list[GaugeMetricFamily]:
-        return [
-            GaugeMetricFamily("zethane_" + _NO_NAME.sub("_", name), name, value=value)
-            for name, value in sorted(self._facade.metrics().items())
-        ]
+    def collect(self) -> list[MetricFamily]:
+        return [_family(metric) for metric in sorted(self._facade.metrics(), key=lambda metric: metric.name)]
+
+
+def _family(metric: Metric) -> MetricFamily:
+    make = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
+    names = sorted({name for labels, _ in metric.samples for name in labels})
+    family = make("zethane_" + _NO_NAME.sub("_", metric.name), metric.help, labels=names)
+    for labels, value in metric.samples:
+        family.add_metric([labels.get(name, "") for name in names], value)
+    return family
 
 
 _STATUS: tuple[tuple[type[ZethaneError], int, str], ...] = (

@@ -19,6 +19,7 @@ from zethane.policy.principal import External, Party, Principal
 from zethane.policy.service import Service
 from zethane.service.administrator import Administrator
 from zethane.service.flows import LiveFlow
+from zethane.service.metrics import Metric, gauge, metrics_of
 from zethane.service.sessions import Live
 
 
@@ -193,17 +194,19 @@ class Controller:
             raise InputError([Problem("explain", f"no session is at, of or numbered {name!r}")])
         return found[0].session.principal
 
-    def metrics(self) -> Mapping[str, float]:
-        """Every counter by its name."""
+    def metrics(self) -> Sequence[Metric]:
+        """Every counter and gauge."""
         state = self._state
-        return {
-            **{name: float(value) for name, value in state.counters.items()},
-            "sessions": float(len(state.sessions)),
-            "flows": float(len(state.flows)),
-            "portal_connections": float(len(self._administrator.portal_access)),
-            **{f"uplink_{one.gateway.name}_flows": float(one.opened) for one in state.outside.values()},
-            "switches_ready": float(sum(point.ready for point in state.fabric.points.values())),
-        }
+        ready = sum(point.ready for point in state.fabric.points.values())
+        lost = Metric(
+            "log_records_lost", "Records that the decision log had no room for.", "counter", [({}, self._log.lost)]
+        )
+        return [
+            *metrics_of(state),
+            gauge("portal_connections", "Connections to the portal.", len(self._administrator.portal_access)),
+            gauge("switches_ready", "Switches that have their tables.", ready),
+            lost,
+        ]
 
 
 def _address(text: str) -> bytes | None:

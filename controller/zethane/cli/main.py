@@ -26,6 +26,7 @@ _COMMANDS = {
     "explain": ("zethane.cli.operate", "explain", "The decision between two live sessions."),
     "decisions": ("zethane.cli.operate", "decisions", "The decision log's newest records."),
     "switches": ("zethane.cli.operate", "switches", "The switches and their state."),
+    "counters": ("zethane.cli.operate", "counters", "What the controller and the meters have counted."),
     "links": ("zethane.cli.operate", "links", "The links between switches, and what was seen of them."),
     "reload": ("zethane.cli.operate", "reload", "Read the policy file again now."),
     "health": ("zethane.cli.operate", "health", "Whether everything works."),

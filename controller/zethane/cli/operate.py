@@ -192,6 +192,25 @@ def links(socket: SocketOption = DEFAULT_SOCKET, as_json: JsonOption = False) ->
         raise typer.Exit(EXIT_NO)
 
 
+def counters(
+    socket: SocketOption = DEFAULT_SOCKET,
+    everything: Annotated[bool, typer.Option("--all", help="Those that are 0 as well.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Everything that is counted: denials, drops of meters and queues, sessions, flows."""
+    answer = _Api(socket).ask("GET", "/counters")
+    rows = [
+        {
+            **one,
+            "labels": " ".join(f"{name}={value}" for name, value in one["labels"].items()),
+            "value": f"{one['value']:g}",
+        }
+        for one in answer["counters"]
+        if everything or one["value"]
+    ]
+    _show(answer, rows, ("name", "labels", "value", "help"), as_json=as_json)
+
+
 def reload(socket: SocketOption = DEFAULT_SOCKET, as_json: JsonOption = False) -> None:
     """Read the policy file again now; a bad one is refused and the old one stays."""
     answer = _Api(socket).ask("POST", "/policy/reload")

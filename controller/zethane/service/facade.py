@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from zethane.audit.reason import SessionEvent
 from zethane.identity.session import Endpoint, Session
 from zethane.policy.principal import Principal
+from zethane.service.metrics import Metric
 
 View = Mapping[str, Any]
 """A JSON-ready mapping: only str, int, float, bool, None, lists and mappings of those."""
@@ -91,5 +92,5 @@ class ControllerFacade(Protocol):
         Raises InputError for names that mean nothing.
         """
 
-    def metrics(self) -> Mapping[str, float]:
-        """Every counter by its name."""
+    def metrics(self) -> Sequence[Metric]:
+        """Every counter and gauge, with its labels."""

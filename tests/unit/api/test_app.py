@@ -189,8 +189,23 @@ async def test_metrics_are_in_prometheus_text_format(client: httpx.AsyncClient, 
     controller.extra_metrics = {"odd name/…": 1.5}
     answer = await client.get("/metrics")
     lines = [line for line in answer.text.splitlines() if not line.startswith("#")]
-    assert lines == ["zethane_denied_no_rule 7.0", "zethane_odd_name__ 1.5", "zethane_sessions 2.0"]
+    assert lines == [
+        'zethane_denied_total{port="3",reason="no-rule",switch="s1"} 7.0',
+        "zethane_odd_name__ 1.5",
+        "zethane_sessions 2.0",
+    ]
+    assert "# HELP zethane_denied_total Packets not let through." in answer.text
+    assert "# TYPE zethane_denied_total counter" in answer.text
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+
+
+async def test_counters_are_the_metrics_as_json(client: httpx.AsyncClient) -> None:
+    denied, sessions = (await client.get("/counters")).json()["counters"]
+    labels = {"switch": "s1", "port": "3", "reason": "no-rule"}
+    assert denied == {
+        "name": "denied", "kind": "counter", "labels": labels, "value": 7.0, "help": "Packets not let through."
+    }  # fmt: skip
+    assert (sessions["name"], sessions["kind"], sessions["value"]) == ("sessions", "gauge", 2.0)
 
 
 async def test_openapi_names_every_path_and_no_page_loads_from_elsewhere(client: httpx.AsyncClient) -> None:
@@ -198,6 +213,7 @@ async def test_openapi_names_every_path_and_no_page_loads_from_elsewhere(client:
     assert sorted(described["paths"]) == [
         f"/v1/{path}"
         for path in (
+            "counters",
             "decisions",
             "decisions/stream",
             "explain",

@@ -1,0 +1,124 @@
+"""Every counter and gauge of the controller, with its labels, as the API shows them.
+
+Labels are switches, ports and reasons, which are all bounded: nothing that a host can choose is a label.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from zethane.pipeline.fields import split_meter
+from zethane.service.state import State
+
+Labels = Mapping[str, str]
+
+HELP: Mapping[str, str] = {
+    "allowed": "Flows verified and let through.",
+    "flows_ended": "Flows that have ended.",
+    "reinstalled": "Per-flow rules written again for flows that went on.",
+    "related": "ICMP errors about live flows, delivered.",
+    "not_sent_back": "Packets that would have gone out where they came in.",
+    "neighbour_answered": "ARP and ND questions answered.",
+    "neighbour_unanswered": "ARP and ND questions about hosts that the asker may not know.",
+    "neighbour_ignored": "ARP and ND messages that are no questions.",
+    "packet_ins": "Packets that switches sent up and that were handled.",
+    "packet_ins_early": "Packets that came up before their switch was reconciled, not looked at.",
+    "ports_ignored": "Ports of switches beyond the number that is used.",
+    "sessions_ended": "Sessions that have ended, for whatever reason.",
+    "switch_errors": "Error messages of switches.",
+    "switches_refused": "Connections of switches that are unknown or connected already.",
+    "dhcp_requests": "DHCP requests passed on to a server.",
+    "dhcp_answers": "DHCP answers passed on to a client.",
+    "dhcp_unasked": "DHCP answers that nobody asked for.",
+    "dhcp_leases_granted": "DHCP leases that began.",
+    "dhcp_leases_renewed": "DHCP leases that were renewed.",
+    "dhcp_leases_ended": "DHCP leases that ended.",
+    "probes_sent": "Link probes sent out of trunk ports.",
+    "probes_confirmed": "Link probes that came back as declared.",
+    "probes_relayed": "Link probes that took so long that they may have been relayed.",
+}
+"""What the plain counters count. One that is missing here is shown by its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A counter or gauge with a value for each combination of its labels."""
+
+    name: str
+    help: str
+    kind: Literal["counter", "gauge"]
+    samples: Sequence[tuple[Labels, float]]
+
+
+def metrics_of(state: State) -> Iterator[Metric]:
+    """Everything that the state counts."""
+    points = state.fabric.points.values()
+    yield from _plain(state.counters)
+    yield Metric("denied", "Packets not let through.", "counter", list(_denied(state.denials.denied)))
+    yield _total("denied_unlogged", "Denied packets that the rate limit left out of the log.", state.denials.suppressed)
+    yield Metric("meter_dropped", "Packets that a switch's meter left out.", "counter", list(_meters(state)))
+    yield Metric(
+        "packet_ins_dropped",
+        "Packets that found the queue of their port full.",
+        "counter",
+        [
+            ({"switch": point.switch.name, "port": str(port)}, float(dropped))
+            for point in points
+            for port, dropped in sorted(point.queue_drops.items())
+        ],
+    )
+    yield Metric(
+        "packet_ins_waiting",
+        "Packets that wait for their turn.",
+        "gauge",
+        [({"switch": point.switch.name}, float(point.channel.waiting)) for point in points if point.channel],
+    )
+    yield Metric(
+        "switch_ready",
+        "Whether a switch is connected and has its tables.",
+        "gauge",
+        [({"switch": point.switch.name}, float(point.ready)) for point in points],
+    )
+    yield Metric(
+        "uplink_flows",
+        "Live flows of an uplink.",
+        "gauge",
+        [({"uplink": one.gateway.name}, float(one.opened)) for one in state.outside.values()],
+    )
+    yield gauge("sessions", "Live sessions.", len(state.sessions))
+    yield gauge("flows", "Live flows.", len(state.flows))
+
+
+def gauge(name: str, text: str, value: float) -> Metric:
+    """A gauge without labels."""
+    return Metric(name, text, "gauge", [({}, float(value))])
+
+
+def _total(name: str, text: str, value: float) -> Metric:
+    return Metric(name, text, "counter", [({}, float(value))])
+
+
+def _plain(counters: Counter[str]) -> Iterator[Metric]:
+    """The counters without labels; those that others above say with labels are left out."""
+    for name in sorted(HELP.keys() | counters.keys()):
+        if not name.startswith("denied_") and name not in ("packet_ins_dropped", "suppressed"):
+            yield _total(name, HELP.get(name, name.replace("_", " ")), counters[name])
+
+
+def _denied(denied: Mapping[tuple[str, int, str], int]) -> Iterable[tuple[Labels, float]]:
+    for (switch, port, reason), number in sorted(denied.items()):
+        yield {"switch": switch, "port": str(port), "reason": reason}, float(number)
+
+
+def _meters(state: State) -> Iterable[tuple[Labels, float]]:
+    """What the meters have left out, those of ports and the fabric's."""
+    for point in state.fabric.points.values():
+        found: dict[tuple[str, str], float] = defaultdict(float)
+        for meter, dropped in sorted(point.dropped.items()):
+            kind, port = split_meter(meter)
+            found["fabric" if port is None else str(port), kind] += dropped
+        for (place, kind), total in found.items():
+            yield {"switch": point.switch.name, "port": place, "meter": kind}, total

@@ -34,6 +34,8 @@ def party(session: Session | None) -> dict[str, Any] | None:
     principal = f"{session.principal.kind}:{session.principal.name}"
     if session.principal.kind == "network":  # nobody has logged in there: its segment is the uplink's name
         return {"session": None, "principal": principal, "segment": None, "uplink": session.segment}
+    if session.principal.kind == "server":
+        return {"session": None, "principal": principal, "segment": None}
     return {"session": session.number, "principal": principal, "segment": session.segment}
 
 

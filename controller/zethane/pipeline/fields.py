@@ -53,6 +53,9 @@ MAX_CLASS = 0xFFFF
 NETWORK_CLASS = 0x10000
 """The bit that the class of a network outside has and the class of a session has not."""
 
+DNS_CLASS = 0x30000
+"""The class of the servers that answer DNS. It has that bit: what rules say about any session is not about them."""
+
 
 class Reason(IntEnum):
     """What the rule part of a cookie says where no policy rule is concerned."""
@@ -95,6 +98,8 @@ class Reason(IntEnum):
     """An entry of `sample`."""
     EXTERNAL_SPOOF = 0xFF12
     """What came in at an uplink from an address that is not behind it."""
+    DNS = 0xFF13
+    """A session's question to a DNS server of the infrastructure, which needs no rule of the policy."""
 
     @property
     def text(self) -> str:

@@ -190,6 +190,8 @@ class Priority(IntEnum):
     RULE_PORTAL = 65000
     RULE_NOBODY = 64000
     RULE_RELATED = 63000
+    RULE_DNS = 62600
+    RULE_NO_DNS = 62500  # and one more for what goes to a server: it may come from one
     RULE_RETURN = 62000
     RULE_DENY_TOP = 60000
     RULE_ALLOW_TOP = 40000

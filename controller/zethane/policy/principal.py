@@ -7,8 +7,8 @@ from typing import Literal
 
 from zethane.net.prefix import Address
 
-PrincipalKind = Literal["user", "device", "workload", "network"]
-"""A network authenticates nowhere: the word is for the records of flows with addresses outside."""
+PrincipalKind = Literal["user", "device", "workload", "network", "server"]
+"""A network and a server of the infrastructure authenticate nowhere: the words are for the records of flows."""
 
 
 @dataclass(frozen=True, slots=True)

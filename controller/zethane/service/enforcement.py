@@ -14,9 +14,10 @@ from zethane.errors import ChannelError
 from zethane.net.flowkey import ETH_IPV4, ETH_IPV6, ICMP, ICMPV6, SCTP, TCP, UDP
 from zethane.pipeline.addresses import destination_fields, source_fields
 from zethane.pipeline.change import Add, Change, RemoveMatching
+from zethane.pipeline.dns import dns_bindings
 from zethane.pipeline.external import external_destinations, external_sources
 from zethane.pipeline.fabric import forward_entries
-from zethane.pipeline.fields import OBJECT_CLASS, OBJECT_MASK, RULE_MASK, SUBJECT_CLASS, SUBJECT_MASK, cookie
+from zethane.pipeline.fields import DNS_CLASS, OBJECT_CLASS, OBJECT_MASK, RULE_MASK, SUBJECT_CLASS, SUBJECT_MASK, cookie
 from zethane.pipeline.flow import EntryKey, Flow, match
 from zethane.pipeline.tables import Table
 from zethane.service.adoption import Adoption
@@ -162,7 +163,9 @@ class Enforcement:
         return self._no_longer_allowed()
 
     def _count_outside(self) -> None:
-        """Sessions that may have flows with a network outside are bound at the switch with its uplink."""
+        """Sessions that may have flows with a network outside, or a server, are bound at the switch where it is."""
+        for serving in self._state.serving.values():
+            self._state.point_of(serving).classes[DNS_CLASS] += 1
         for outside in self._state.outside.values():
             self._state.point_of(outside).classes.update(outside.classes)
 
@@ -228,6 +231,8 @@ class Enforcement:
         yield from standing_entries(state.fabric, point, state.policy.entries.values())
         for outside in tuple(state.outside.values()):
             yield from self._external(point, outside)
+        for serving in state.serving.values():
+            yield from dns_bindings(serving.server, point.number)
         for number in sorted(point.local | point.remote):
             live = state.sessions.by_number.get(number)
             if live is not None:

@@ -76,6 +76,9 @@ class Neighbours:
                 )
             )
             return None
+        for serving in self._state.serving.values():
+            if question.target in serving.server.addresses:
+                return serving.server.attachment.mac
         for router in self._state.outside.values():
             if question.target in router.gateway.addresses:
                 return router.gateway.attachment.mac if self._may_use(asker, router) else None

@@ -14,6 +14,7 @@ from zethane.network.model import Network, Switch
 from zethane.network.outside import is_outside, own_prefixes
 from zethane.pipeline.bindings import Binding, destination_binding, lease_seconds, source_binding
 from zethane.pipeline.change import Add, Change, Remove
+from zethane.pipeline.dns import dns_rule
 from zethane.pipeline.external import Gateway
 from zethane.pipeline.fabric import FabricLink, forward_entries, next_hops
 from zethane.pipeline.fields import (
@@ -26,7 +27,7 @@ from zethane.pipeline.fields import (
 )
 from zethane.pipeline.flow import EntryKey, Flow
 from zethane.pipeline.frames import fragments
-from zethane.pipeline.infrastructure import DHCP, Server, dhcp_answers, dhcp_clients, rogue_answers
+from zethane.pipeline.infrastructure import DHCP, DNS, Server, dhcp_answers, dhcp_clients, rogue_answers
 from zethane.pipeline.portal import Portal, portal_path, portal_rule
 from zethane.pipeline.ports import (
     edge_port,
@@ -216,6 +217,8 @@ def standing_entries(fabric: Fabric, point: Point, policy: Iterable[Flow]) -> It
     yield from forward_entries(point.number, point.hops, point.vlans)
     yield from related_errors()
     yield from portal_rule()
+    if fabric.serving(DNS):
+        yield from dns_rule()
     yield from policy
     if portal is not None:
         yield from portal_path(portal, point.number)

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
+from zethane.net.flowkey import TCP, UDP
 from zethane.net.prefix import Prefix
-from zethane.pipeline.fields import NETWORK_CLASS
+from zethane.pipeline.dns import PORT
+from zethane.pipeline.fields import DNS_CLASS, NETWORK_CLASS, Reason
 from zethane.pipeline.flow import EntryKey, Flow
 from zethane.pipeline.rules import policy_entries
 from zethane.policy.compile import Class, SessionClass, compile_policy, simulate
 from zethane.policy.model import Policy
 from zethane.policy.principal import Principal
+
+DNS_RULE = "infrastructure:dns"
+"""What records name as the rule of a flow to a DNS server; no rule of a policy has a colon in its id."""
 
 MAX_VERDICTS = 100_000
 """Verdicts kept; a scan over all ports fills and empties this, and harms nobody else."""
@@ -40,7 +45,7 @@ class PolicyInForce:
         self.policy = policy
         self.compiled = compile_policy(policy)
         self.rule_numbers = {rule.id: numbers.number_of("rule", rule.id) for rule in policy.rules}
-        self.rule_ids = {number: name for name, number in self.rule_numbers.items()}
+        self.rule_ids = {Reason.DNS.value: DNS_RULE} | {number: name for name, number in self.rule_numbers.items()}
         self._denying = frozenset(self.rule_numbers[rule.id] for rule in policy.rules if not rule.allow)
         self._numbers: dict[Class, int] = {one: _number(one, numbers) for one in self.compiled.every_class}
         self._classes = {number: one for one, number in self._numbers.items()}
@@ -64,6 +69,10 @@ class PolicyInForce:
             for other in reachable:
                 found[number].add(self._numbers[other])
                 found[self._numbers[other]].add(number)
+        sessions = [self._numbers[one] for one in self.compiled.every_class if isinstance(one, SessionClass)]
+        for number in sessions:
+            found[number].add(DNS_CLASS)
+        found[DNS_CLASS] = set(sessions)
         return {number: frozenset(others) for number, others in found.items()}
 
     def place(self, principal: Principal) -> tuple[str, int] | None:
@@ -94,9 +103,18 @@ class PolicyInForce:
 
     def _decide(self, subject_class: int, object_class: int, proto: int, port: int) -> Verdict:
         subject, obj = self._classes.get(subject_class), self._classes.get(object_class)
+        if isinstance(subject, SessionClass) and object_class == DNS_CLASS:
+            return _dns(proto, port)
         decision = simulate(self.compiled, subject, obj, proto, port)
         number = self.rule_numbers[decision.rule] if decision.rule is not None else 0
         return Verdict(decision.allowed, number, decision.rule, decision.reason)
+
+
+def _dns(proto: int, port: int) -> Verdict:
+    """The decision for a flow of a session to a DNS server of the infrastructure."""
+    if proto in (UDP, TCP) and port == PORT:
+        return Verdict(True, Reason.DNS.value, DNS_RULE, "DNS servers of the infrastructure answer every live session")
+    return Verdict(False, 0, None, "a DNS server of the infrastructure answers nothing but DNS")
 
 
 def _number(one: Class, numbers: Numbers) -> int:

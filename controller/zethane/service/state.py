@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from zethane.pipeline.infrastructure import DNS
 from zethane.service.denial_log import DenialLog
 from zethane.service.flows import FlowTable
 from zethane.service.journal import Denied, Journal
@@ -13,6 +14,7 @@ from zethane.service.leases import LeaseTable
 from zethane.service.outside import Outside
 from zethane.service.points import Fabric, MeterRates, Point
 from zethane.service.policy_in_force import PolicyInForce
+from zethane.service.serving import Serving
 from zethane.service.sessions import Live, SessionTable
 
 Clock = Callable[[], float]
@@ -56,9 +58,13 @@ class State:
     outside: dict[int, Outside] = field(init=False)
     """The uplinks by their numbers."""
 
+    serving: dict[int, Serving] = field(init=False)
+    """The servers that sessions may use, by their numbers."""
+
     def __post_init__(self) -> None:
-        """Let the uplinks know what the policy says about their networks."""
+        """Give the servers their numbers, and let the uplinks know what the policy says about their networks."""
         self.denials = DenialLog(self.limits.meters.denied)
+        self.serving = {server.number: Serving(server) for server in self.fabric.serving(DNS)}
         self.outside = {gateway.number: Outside(gateway) for gateway in self.fabric.gateways}
         self.use_networks()
 
@@ -68,8 +74,8 @@ class State:
             one.use(self.policy.networks, self.fabric.own_prefixes)
 
     def party(self, number: int) -> Live | None:
-        """The session, or the uplink, of this number."""
-        return self.sessions.by_number.get(number) or self.outside.get(number)
+        """The session, the uplink or the server of this number."""
+        return self.sessions.by_number.get(number) or self.outside.get(number) or self.serving.get(number)
 
     def point_of(self, live: Live) -> Point:
         """The switch that a session is attached to."""

@@ -59,16 +59,21 @@ class Cast:
 
 
 def choose(topology: Topology) -> Cast:
-    """The cast of a topology. Raises NotHereError for a topology with too few hosts or rules."""
-    cells = matrix(topology.policy, topology.principals())
+    """The cast of a topology. Raises NotHereError for a topology with too few hosts or rules.
+
+    Who is behind a tag has no part: the legacy switch there takes what a host sends apart before Zethane sees it, and
+    without Zethane it keeps the host apart from the others.
+    """
+    hosts = [name for name, host in topology.hosts.items() if not host.vlan]
+    cells = matrix(topology.policy, {name: who for name, who in topology.principals().items() if name in hosts})
     permits = [permit for cell in cells if cell.decision.allowed for permit in _permits(cell)]
-    strangers = [name for name, host in topology.hosts.items() if host.login is None]
+    strangers = [name for name in hosts if topology.hosts[name].login is None]
     if not strangers:
         raise NotHereError("every host logs in: there is no stranger")
     service = _service(topology, permits)
-    others = [name for name in topology.hosts if name not in (*strangers, service.source, service.target)]
+    others = [name for name in hosts if name not in (*strangers, service.source, service.target)]
     insider = _insider(others, service.target, permits)
-    candidates = [name for name in topology.hosts if name not in (*strangers, insider)]
+    candidates = [name for name in hosts if name not in (*strangers, insider)]
     victim = _victim(topology, candidates, others, insider, permits)
     honest = (service.source, service.target)
     ordered = sorted(permits, key=lambda permit: (permit.source, permit.target) != honest)

@@ -20,6 +20,7 @@ def test_the_parts_fit_the_policy(name: str) -> None:
     assert topology.hosts[cast.stranger].login is None
     assert cast.service in cast.permits
     parts = [cast.client, cast.server, cast.insider, cast.stranger]
+    assert [name for name in (*parts, cast.victim) if topology.hosts[name].vlan] == []
     assert len(set(parts)) == len(parts)
     assert cast.victim not in (cast.insider, cast.stranger)
     pairs = {(permit.source, permit.target) for permit in cast.permits}

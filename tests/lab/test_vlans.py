@@ -111,7 +111,7 @@ def test_a_stranger_in_the_printers_vlan_gets_no_further_than_the_legacy_switch(
     with pytest.raises(LabError, match="VLAN 20"):
         site.network.login("squatter")
     refused = site.wait_record("session", reason="login-refused", detail="vlan-not-allowed")
-    assert (refused["switch"], refused["port"]) == ("s2", 7)
+    assert (refused["switch"], refused["port"], refused["vlan"]) == ("s2", 7, 20)
 
 
 def test_nothing_hops_from_the_trunk_of_a_legacy_switch(site: Site) -> None:

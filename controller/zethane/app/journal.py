@@ -59,6 +59,7 @@ class LogJournal:
             subject=None,
             account=account,
             **place(self._name(attachment.dpid), attachment.port, attachment.mac),
+            vlan=attachment.vlan or None,
             addresses=[str(ipaddress.ip_address(endpoint.address))],
         )
 

@@ -69,6 +69,7 @@ def session_event(what: SessionEvent, session: Session, switch: str, detail: str
         "detail": detail or None,
         "subject": party(session),
         **place(switch, session.attachment.port, session.attachment.mac),
+        "vlan": session.attachment.vlan or None,
         "addresses": [str(ipaddress.ip_address(address)) for address in session.addresses],
         "methods": list(session.methods),
         "mfa": session.principal.mfa,

@@ -166,6 +166,7 @@ def test_a_session_event_names_the_session_and_what_happened(log: OneRecord, jou
         "switch": "s1",
         "port": 3,
         "mac": "02:00:00:00:00:03",
+        "vlan": None,
         "addresses": ["10.0.0.11", "2001:db8::11"],
         "methods": ["pwd"],
         "mfa": False,
@@ -175,7 +176,7 @@ def test_a_session_event_names_the_session_and_what_happened(log: OneRecord, jou
 
 
 def test_a_refused_login_says_where_from_and_which_account(log: OneRecord, journal: LogJournal) -> None:
-    endpoint = Endpoint(Attachment(0xBEEF, 2, 0, 0x020000000002), packed("10.0.0.66"))
+    endpoint = Endpoint(Attachment(0xBEEF, 2, 20, 0x020000000002), packed("10.0.0.66"))
     journal.login_refused(endpoint, "user:alice", LoginRefusal.WRONG_SECRET)
     assert log.newest() == {
         "time": TIME,
@@ -188,6 +189,7 @@ def test_a_refused_login_says_where_from_and_which_account(log: OneRecord, journ
         "switch": "000000000000beef",
         "port": 2,
         "mac": "02:00:00:00:00:02",
+        "vlan": 20,
         "addresses": ["10.0.0.66"],
     }
 

@@ -17,15 +17,14 @@ from labsite import SETTLED, TOPOLOGIES, Site, running
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("switches")]
 
-POLICY = """
-version: 1
-segments:
-  staff: {groups: [staff]}
-  files: {labels: {role: files}}
+BRANCH = (TOPOLOGIES / "branch" / "policy.yaml").read_text(encoding="utf-8")
+RULES = """
 rules:
   - {id: out, from: [staff], to: {networks: [198.51.100.0/24, "2001:db8:ffff:1::/64"]}, services: [udp/5000]}
   - {id: in, from: {networks: [203.0.113.0/28, "2001:db8:ffff:2::/64"]}, to: [files], services: [udp/5000, tcp/443]}
 """
+POLICY = BRANCH[: BRANCH.index("services:")] + RULES
+"""The segments are those of the branch office."""
 
 SPOOF = """
 import json, sys

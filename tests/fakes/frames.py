@@ -74,9 +74,25 @@ class Host:
         return ethernet(self.mac, "ff:ff:ff:ff:ff:ff", ETH_ARP, body)
 
     def solicitation(self, target: str, *, sender: str | None = None, hop_limit: int = 255) -> bytes:
-        """A Neighbor Solicitation with the sender's own link-layer address."""
-        a, t = packed(sender or self.ip), packed(target)
-        body = struct.pack("!BBHI", 135, 0, 0, 0) + t + b"\x01\x01" + mac(self.mac)
-        group = packed("ff02::1:ff00:0")[:13] + t[13:]
-        header = struct.pack("!IHBB", 0x60000000, len(body), ICMPV6, hop_limit) + a + group
-        return mac("33:33:ff:00:00:01") + mac(self.mac) + struct.pack("!H", ETH_IPV6) + header + body
+        """A Neighbor Solicitation with the sender's own link-layer address, or without one as a probe."""
+        t = packed(target)
+        body = struct.pack("!BBHI", 135, 0, 0, 0) + t
+        if sender != "::":
+            body += b"\x01\x01" + mac(self.mac)
+        group = str(ipaddress.ip_address(packed("ff02::1:ff00:0")[:13] + t[13:]))
+        return self.icmpv6(sender or self.ip, group, body, hop_limit=hop_limit)
+
+    def advertisement(self, target: str, *, tells: str | None = None) -> bytes:
+        """A Neighbor Advertisement to all nodes."""
+        body = struct.pack("!BBHI", 136, 0, 0, 0x20000000) + packed(target) + b"\x02\x01" + mac(tells or self.mac)
+        return self.icmpv6(self.ip, "ff02::1", body)
+
+    def icmpv6(self, src: str, dst: str, body: bytes, *, hop_limit: int = 255) -> bytes:
+        """An ICMPv6 message with its checksum, to a group's or a stranger's MAC."""
+        a, b = packed(src), packed(dst)
+        pseudo = a + b + struct.pack("!II", len(body), ICMPV6) + body
+        total = sum(int.from_bytes(pseudo[at : at + 2], "big") for at in range(0, len(pseudo), 2))
+        body = body[:2] + struct.pack("!H", -total % 0xFFFF) + body[4:]
+        header = struct.pack("!IHBB", 0x60000000, len(body), ICMPV6, hop_limit) + a + b
+        ethernet = b"\x33\x33" + b[12:] if b[0] == 0xFF else mac("02:00:00:00:00:99")
+        return ethernet + mac(self.mac) + struct.pack("!H", ETH_IPV6) + header + body

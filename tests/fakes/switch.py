@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 
-from zethane.net.flowkey import ETH_ARP, ETH_IPV4, ETH_IPV6, ICMP, ICMPV6, SCTP, TCP, UDP
+from zethane.net.flowkey import ETH_IPV4, ETH_IPV6, ICMP, ICMPV6, SCTP, TCP, UDP
 from zethane.net.lldp import ETH_LLDP
 from zethane.net.vlan import tagged
 from zethane.pipeline.change import Add, Change, Installed, Remove, RemoveMatching
@@ -35,7 +35,6 @@ def fields_of(frame: bytes, port: int) -> dict[str, int]:
         names = "ipv6_src", "ipv6_dst"
         addresses = frame[22:38], frame[38:54]
     else:
-        assert fields["eth_type"] in (ETH_ARP, ETH_LLDP)
         return fields
     assert all(len(address) == size for address in addresses)
     fields |= {name: int.from_bytes(address, "big") for name, address in zip(names, addresses, strict=True)}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from fakes.frames import FIN_ACK, SYN, Host, ethernet, ip, tcp_segment
+from fakes.frames import FIN_ACK, SYN, Host, ethernet, ip, mac, packed, tcp_segment
 from fuzz import reference
 from fuzz.target import Target
 from zethane.audit.reason import DenyReason
 from zethane.audit.refused import why_refused
 from zethane.net.flowkey import TCP, FlowKey, Packet, parse_frame
-from zethane.net.neighbour import build_answer, parse_question
+from zethane.net.neighbour import build_answer, parse_question, parse_statement
+from zethane.net.router import parse_advertisement, parse_solicitation
 from zethane.net.vlan import tagged, untagged
 from zethane.pipeline.flow import match
 from zethane.pipeline.simulate import Simulator
@@ -23,6 +24,9 @@ _OPTIONS = b"\x3c\0" + bytes(6) + b"\x06\0" + bytes(6)
 """A hop-by-hop and a destination options header in front of TCP, each without options."""
 
 _SYN = tcp_segment(40000, 443, SYN)
+ROUTER = Host(7, "02:00:00:00:00:01", "fe80::1")
+PREFIX = bytes((3, 4, 64, 0xC0)) + b"\0\0\x0e\x10" * 2 + bytes(4) + packed("2001:db8::")
+ADVERTISEMENT = bytes((134, 0, 0, 0, 64, 0, 7, 8)) + bytes(8) + b"\1\1" + mac(ROUTER.mac) + PREFIX
 OWN_MAC = bytes.fromhex("0200000000fe")
 
 
@@ -51,7 +55,22 @@ def seed_frames() -> dict[str, bytes]:
         "arp-probe": ALICE.arp(WEB.ip, sender="0.0.0.0"),  # noqa: S104  # an ARP probe, not a listener
         "solicitation": ALICE6.solicitation(WEB6.ip),
         "solicitation-probe": ALICE6.solicitation(WEB6.ip, sender="::"),
+        "options": behind_options(ALICE6.tcp(WEB6, 40000, 443), 0, 60),
+        "destination-options": behind_options(ALICE6.echo(WEB6), 60),
+        "routing-header": behind_options(ALICE6.tcp(WEB6, 40000, 443), 43),
+        "atomic-fragment": behind_options(ALICE6.tcp(WEB6, 40000, 443), 44),
+        "advertisement": ALICE6.advertisement(ALICE6.ip),
+        "router-solicitation": ALICE6.icmpv6("fe80::15", "ff02::2", bytes((133, 0, 0, 0, 0, 0, 0, 0))),
+        "router-advertisement": ROUTER.icmpv6("fe80::1", "ff02::1", ADVERTISEMENT),
     }
+
+
+def behind_options(frame: bytes, *kinds: int) -> bytes:
+    """The IPv6 packet of a frame with extension headers of eight bytes in front of what it carries."""
+    following, payload = frame[20], frame[54 : 54 + int.from_bytes(frame[18:20], "big")]
+    for kind in reversed(kinds):
+        payload, following = bytes((following, 0)) + bytes(6) + payload, kind
+    return frame[:18] + len(payload).to_bytes(2, "big") + bytes((following,)) + frame[21:54] + payload
 
 
 def check_frame(data: bytes) -> None:
@@ -112,6 +131,22 @@ def _check_error(packet: Packet, seen: reference.Seen) -> None:
     )
 
 
+def check_router(data: bytes) -> None:
+    """Nobody but the router is believed, and its prefixes are such as hosts make addresses of."""
+    asked, said = parse_solicitation(data), parse_advertisement(data, mac(ROUTER.mac))
+    assert asked is None or said is None
+    if asked is not None:
+        assert (asked.mac, asked.source) == (data[6:12], data[22:38])
+    if said is not None:
+        assert data[6:12] == mac(ROUTER.mac)
+        assert (data[20], data[21], data[54], data[55]) == (58, 255, 134, 0)
+        assert said.source == data[22:38]
+        assert all(prefix.prefixlen == 64 and not prefix.is_link_local for prefix in said.prefixes)
+    statement = parse_statement(data)
+    assert statement is None or statement.mac == data[6:12]
+    assert isinstance(why_refused(data), DenyReason)
+
+
 def check_neighbour(data: bytes) -> None:
     """A question never names another than its sender, and its answer is an answer to it alone."""
     question = parse_question(data)
@@ -155,4 +190,5 @@ TARGETS = (
     Target("frame", check_frame, seed_frames, 256),
     Target("refused", check_refused, seed_frames, 256),
     Target("neighbour", check_neighbour, seed_frames, 256),
+    Target("router", check_router, seed_frames, 256),
 )

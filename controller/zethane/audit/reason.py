@@ -58,6 +58,7 @@ class SessionEvent(str, Enum):
     STARTED = "started"
     REAUTHENTICATED = "reauthenticated"
     ADDRESS_CLAIMED = "address-claimed"
+    ADDRESS_BOUND = "address-bound"
     ADDRESS_RELEASED = "address-released"
     # ends
     LOGOUT = "logout"

@@ -9,12 +9,12 @@ from typing import Any
 
 from zethane.audit.reason import SessionEvent
 from zethane.identity.session import Session
-from zethane.net.flowkey import ICMP, ICMPV6, SCTP, TCP, UDP, FlowKey
+from zethane.net.flowkey import ETH_ARP, ICMP, ICMPV6, SCTP, TCP, UDP, FlowKey
 from zethane.net.mac import format_mac
 
 Record = Mapping[str, Any]
 
-_PROTOCOLS = {TCP: "tcp", UDP: "udp", SCTP: "sctp", ICMP: "icmp", ICMPV6: "icmp"}
+_PROTOCOLS = {TCP: "tcp", UDP: "udp", SCTP: "sctp", ICMP: "icmp", ICMPV6: "icmp", ETH_ARP: "arp"}
 
 
 def rfc3339(moment: float) -> str:

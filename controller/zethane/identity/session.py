@@ -37,6 +37,9 @@ class Session:
     device: str | None = None
     """Name of the registered device whose MAC the attachment has, if there is one."""
 
+    taken: tuple[bytes, ...] = ()
+    """Those of `addresses` that it got by using them, the one that it has had for longest first."""
+
     @property
     def ends(self) -> float:
         """The moment after which nothing of this session may pass."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import ip_network
+from ipaddress import IPv6Interface, IPv6Network, ip_network
 
 from zethane.net.prefix import Address, Prefix, in_order
-from zethane.network.model import Interface, Network
+from zethane.network.model import Interface, Network, Uplink
 
 SPECIAL: tuple[Prefix, ...] = tuple(
     ip_network(text)
@@ -36,6 +36,20 @@ def is_outside(network: Network, address: Address) -> bool:
     """Whether an uplink leads to this address."""
     behind = (prefix for uplink in network.uplinks.values() for prefix in uplink.networks)
     return _is_in(address, behind) and not _is_in(address, own_prefixes(network))
+
+
+def ipv6_prefixes(network: Network) -> frozenset[IPv6Network]:
+    """The IPv6 prefixes of the site: those that hosts, portal, servers and routers are connected to."""
+    return frozenset(interface.network for interface in _interfaces(network) if isinstance(interface, IPv6Interface))
+
+
+def routers(network: Network) -> dict[tuple[int, int], Uplink]:
+    """The uplinks whose router may announce itself, by (datapath id, port)."""
+    return {
+        (network.switches[uplink.switch].dpid, uplink.port): uplink
+        for uplink in network.uplinks.values()
+        if uplink.router
+    }
 
 
 def _interfaces(network: Network) -> Iterable[Interface]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from zethane.net.flowkey import ETH_IPV4, ETH_IPV6, HOP_BY_HOP, ICMP, ICMPV6
+from zethane.net.nd import ROUTER_ADVERTISEMENT
 from zethane.pipeline.fields import Reason, cookie, denied_meter
 from zethane.pipeline.flow import SAMPLE_LENGTH, FieldValue, Flow, ToController, match
 from zethane.pipeline.tables import Priority, Table
@@ -23,7 +24,7 @@ _IMPOSSIBLE = ((ETH_IPV4, HOP_BY_HOP), (ETH_IPV4, ICMPV6), (ETH_IPV6, HOP_BY_HOP
 """Protocols that belong to the other family, and 0: so Open vSwitch reads headers whose lengths are wrong, and on an
 old one an entry that matches on it would be too wide (CVE-2023-1668)."""
 _ICMP_REDIRECT, _ICMP_ROUTER_ADVERTISEMENT = 5, 9
-_ROUTER_ADVERTISEMENT, _NEIGHBOUR_ADVERTISEMENT, _REDIRECT = 134, 136, 137
+_REDIRECT = 137
 
 
 def refused(port: int, priority: Priority, **fields: FieldValue) -> Flow:
@@ -39,14 +40,14 @@ def refused(port: int, priority: Priority, **fields: FieldValue) -> Flow:
 
 
 def odd_frames(port: int) -> Iterator[Flow]:
-    """What no host may send, with and without tags. Nobody needs hosts' advertisements: the controller answers."""
+    """What no host may send, with and without tags."""
     for eth_type in _FAMILIES:
         yield refused(port, Priority.PORT_EDGE_FRAGMENT, eth_type=eth_type, ip_frag=IS_FRAGMENT)
     for eth_type, proto in _IMPOSSIBLE:
         yield refused(port, Priority.PORT_REFUSED, eth_type=eth_type, ip_proto=proto)
     for kind in (_ICMP_REDIRECT, _ICMP_ROUTER_ADVERTISEMENT):
         yield refused(port, Priority.PORT_REFUSED, eth_type=ETH_IPV4, ip_proto=ICMP, icmpv4_type=kind)
-    for kind in (_ROUTER_ADVERTISEMENT, _NEIGHBOUR_ADVERTISEMENT, _REDIRECT):
+    for kind in (ROUTER_ADVERTISEMENT, _REDIRECT):
         yield refused(port, Priority.PORT_REFUSED, eth_type=ETH_IPV6, ip_proto=ICMPV6, icmpv6_type=kind)
     yield refused(port, Priority.PORT_REFUSED, eth_type=_ETH_RARP)
     yield refused(port, Priority.PORT_STRANGE)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from zethane.net.flowkey import ETH_ARP, ETH_IPV4, ETH_IPV6, ICMPV6, TCP, TCP_ACK, TCP_SYN
 from zethane.net.lldp import ETH_LLDP
+from zethane.net.nd import NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION
 from zethane.pipeline.fields import (
     DENY_METER,
     FABRIC,
@@ -32,32 +33,34 @@ from zethane.pipeline.flow import (
     match,
 )
 from zethane.pipeline.frames import odd_frames
+from zethane.pipeline.routers import solicitations
 from zethane.pipeline.tables import VLAN_PRESENT, Priority, Table
 
 _UNTAGGED = FieldMatch("vlan_vid", 0, 0x1FFF)
 _GROUP_BIT = 1 << 40
-_NEIGHBOUR_SOLICITATION = 135
 
 
 def edge_port(port: int) -> Iterator[Flow]:
     """The entries of a port with hosts (or the portal) behind it."""
     untagged: dict[str, FieldValue] = {"in_port": port, "vlan_vid": 0}
     nd: dict[str, FieldValue] = {**untagged, "eth_type": ETH_IPV6, "ip_proto": ICMPV6}
-    for question in ({**untagged, "eth_type": ETH_ARP}, {**nd, "icmpv6_type": _NEIGHBOUR_SOLICITATION}):
+    neighbour = [nd | {"icmpv6_type": kind} for kind in (NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT)]
+    for wanted in ({**untagged, "eth_type": ETH_ARP}, *neighbour):
         yield Flow(
             Table.PORT,
             Priority.PORT_NEIGHBOUR,
-            match(**question),
+            match(**wanted),
             cookie(0, 0, Reason.NEIGHBOUR),
             actions=(ToController(),),
             meter=neighbour_meter(port),
         )
+    yield solicitations(port)
     yield from odd_frames(port)
     for eth_type in (ETH_IPV4, ETH_IPV6):
         group = match(**untagged, eth_type=eth_type, eth_dst=(_GROUP_BIT, _GROUP_BIT))
         yield Flow(Table.PORT, Priority.PORT_MULTICAST, group, cookie(0, 0, Reason.MULTICAST))
-        wanted = match(**untagged, eth_type=eth_type)
-        yield Flow(Table.PORT, Priority.PORT_IP, wanted, cookie(0, 0, Reason.FORWARD), goto=Table.SOURCE)
+        plain = match(**untagged, eth_type=eth_type)
+        yield Flow(Table.PORT, Priority.PORT_IP, plain, cookie(0, 0, Reason.FORWARD), goto=Table.SOURCE)
         yield _unverified(port, Priority.FLOW_NEW_CONNECTION, match(in_port=port, **_new_connection(eth_type)))
     yield _unverified(port, Priority.FLOW_UNVERIFIED, match(in_port=port))
     yield Flow(

@@ -113,7 +113,10 @@ _SAMPLED = frozenset((Table.SAMPLE,))
 TABLES: dict[Table, TableDeclaration] = {
     Table.PORT: TableDeclaration(
         "edge or trunk; frames that no host may send; ARP, ND, DHCP and LLDP go up",
-        frozenset(("in_port", "vlan_vid", "eth_type", "eth_dst", "ip_proto", "ip_frag", "udp_src", "udp_dst")) | _ICMP,
+        frozenset(
+            ("in_port", "vlan_vid", "eth_type", "eth_src", "eth_dst", "ip_proto", "ip_frag", "udp_src", "udp_dst")
+        )
+        | _ICMP,
         frozenset((Table.SOURCE, Table.FORWARD)),
     ),
     Table.SOURCE: TableDeclaration(

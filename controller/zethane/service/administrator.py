@@ -18,6 +18,7 @@ from zethane.pipeline.fields import PORTAL_NUMBER, Reason, split_cookie
 from zethane.policy.model import Policy
 from zethane.policy.principal import Principal
 from zethane.service.accounting import Accounting
+from zethane.service.address_binding import AddressBinding
 from zethane.service.attestation import Attestation
 from zethane.service.denials import SAMPLED, denied
 from zethane.service.dhcp_relay import DhcpRelay
@@ -31,6 +32,7 @@ from zethane.service.points import Point
 from zethane.service.policy_in_force import Numbers, PolicyInForce
 from zethane.service.port_security import check_address, check_room, check_vlan, place_of, usable_point
 from zethane.service.portal_access import PortalAccess
+from zethane.service.routers import Routers
 from zethane.service.sessions import Live
 from zethane.service.state import State
 from zethane.service.store import Store
@@ -59,7 +61,9 @@ class Administrator:
         self._verifier = Verifier(state)
         self.leasing = Leasing(state, store, self._lease_ended)
         self._dhcp = DhcpRelay(state, self.leasing)
-        self._neighbours = Neighbours(state, self.leasing)
+        self._routers = Routers(state)
+        self._binding = AddressBinding(state, store, self.enforcement, self._routers, self.leasing)
+        self._neighbours = Neighbours(state, self._binding, self._routers, self.leasing)
         self._store = store
         self._numbers = numbers
         self._spawn = spawn
@@ -247,7 +251,10 @@ class Administrator:
         live = self.state.sessions.at(endpoint.attachment)
         if live is None or live.session.number != number:
             raise SessionError("the session is not at this place")
+        self._binding.make_room(live)
         self.state.sessions.add_address(live, endpoint.address)
+        taken = tuple(address for address in live.session.taken if address != endpoint.address)
+        live.session = replace(live.session, taken=taken)
         self.enforcement.session_changed(live)
         self._store.save(live.session)
         self.state.journal.session(SessionEvent.ADDRESS_CLAIMED, live.session, "", self.state.clock())
@@ -310,6 +317,7 @@ class Administrator:
         if now >= self._leases_due:
             self._leases_due = now + LEASE_INTERVAL
             self._renew_leases(now)
+        self._routers.tick()
         self.accounting.settle(now)
         self.discovery.tick(now)
 
@@ -432,6 +440,9 @@ class Administrator:
             self._neighbours.packet_in(point, event)
         elif rule == Reason.DHCP:
             self._dhcp.packet_in(point, event)
+        elif rule == Reason.ROUTER:
+            self._routers.packet_in(point, event)
+            self._binding.give_way()
         elif rule == Reason.PORTAL:
             self.portal_access.packet_in(point, event)
         elif rule in SAMPLED or state.policy.denies(rule):

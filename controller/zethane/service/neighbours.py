@@ -2,86 +2,137 @@
 
 An answer goes to the port that the question came from and nowhere else. Hosts that are not logged in learn only
 the portal's MAC, and the DHCP server's if they have a lease; a session also that of those it may open a flow to, or
-that have one open with it.
+that have one open with it. Who asks from an address that another holds, or speaks for one, is refused and stands in the
+log. Replies, announcements and advertisements go nowhere, true or not: nobody needs them.
 """
 
 from __future__ import annotations
 
 from zethane.audit.reason import DenyReason
 from zethane.identity.session import Attachment
-from zethane.net.neighbour import Question, build_answer, parse_question
+from zethane.net.flowkey import ETH_ARP, ICMPV6, FlowKey
+from zethane.net.nd import is_link_local
+from zethane.net.neighbour import Question, build_answer, parse_question, parse_statement
 from zethane.pipeline.infrastructure import DHCP, Server
 from zethane.pipeline.portal import NEIGHBOUR_MAC
+from zethane.service.address_binding import AddressBinding
 from zethane.service.journal import Denied
 from zethane.service.leasing import Leasing
 from zethane.service.outside import Outside
 from zethane.service.points import Point
+from zethane.service.routers import Routers
 from zethane.service.sessions import Live
 from zethane.service.state import State
 from zethane.service.switch import PacketIn
 
-_LINK_LOCAL = bytes((0xFE, 0x80))
+IPV4_LENGTH = 4
 
 
 class Neighbours:
-    """Answers who-has questions."""
+    """Answers who-has questions, and binds the addresses that sessions show they use."""
 
-    def __init__(self, state: State, leasing: Leasing) -> None:
+    def __init__(self, state: State, binding: AddressBinding, routers: Routers, leasing: Leasing) -> None:
         self._state = state
+        self._binding = binding
+        self._routers = routers
         self._leasing = leasing
 
     def packet_in(self, point: Point, event: PacketIn) -> None:
-        """Answer a question, or leave it unanswered."""
+        """Answer a question, refuse a lie, leave the rest alone."""
         question = parse_question(event.frame)
+        if not point.is_edge(event.port):
+            self._from_network(point, event, question)
+            return
+        place = Attachment(point.switch.dpid, event.port, event.vlan, int.from_bytes(event.frame[6:12], "big"))
+        asker = self._state.sessions.at(place)
+        if question is None:
+            self._statement(point, event, asker)
+        elif question.is_probe:
+            self._probe(point, event, question, place, asker)
+        elif (refusal := self._refusal(question, place, asker)) is not None:
+            self._deny(point, event, question, asker, refusal)
+        elif question.is_announcement:
+            self._state.counters["neighbour_ignored"] += 1
+        else:
+            self._answer(point, event, question, self._known_mac(question, place, asker))
+
+    def _from_network(self, point: Point, event: PacketIn, question: Question | None) -> None:
+        """A question of the portal, a server or a router."""
         if question is None or question.is_probe:
-            # Gratuitous announcements, replies and probes tell the controller nothing that it would believe.
             self._state.counters["neighbour_ignored"] += 1
             return
-        mac = self._known_mac(point, event, question)
+        server = self._state.fabric.server_at(point.switch.dpid, event.port)
+        if server is not None:
+            self._answer(point, event, question, self._for_server(server, question))
+        elif point.switch.role(event.port) == "uplink":
+            self._answer(point, event, question, self._for_router(point, event, question))
+        else:
+            self._answer(point, event, question, NEIGHBOUR_MAC)
+
+    def _statement(self, point: Point, event: PacketIn, asker: Live | None) -> None:
+        """What is no question: an honest reply is only useless, all else is refused."""
+        said = parse_statement(event.frame)
+        if said is not None and asker is not None and said.address in asker.session.addresses:
+            self._state.counters["neighbour_ignored"] += 1
+        else:
+            self._deny(point, event, None, asker, DenyReason.NEIGHBOUR_SPOOF)
+
+    def _probe(self, point: Point, event: PacketIn, question: Question, place: Attachment, asker: Live | None) -> None:
+        """Duplicate address detection: defend what others hold, bind what nobody does (RFC 4862 §5.4, RFC 5227)."""
+        if self._is_foreign(question.target, place):
+            # That an address is in use, no more: the MAC is nobody's. Strangers are not even told that.
+            if asker is not None:
+                self._answer(point, event, question, NEIGHBOUR_MAC)
+            self._deny(point, event, question, asker, DenyReason.ADDRESS_IN_USE)
+        elif asker is not None and len(question.target) != IPV4_LENGTH:
+            refusal = self._binding.take(asker, question.target)
+            if refusal is not None:
+                self._deny(point, event, question, asker, refusal)
+        else:
+            self._state.counters["neighbour_ignored"] += 1
+
+    def _is_foreign(self, address: bytes, place: Attachment) -> bool:
+        """Whether an address belongs to somebody else than who is at this place: by session, lease or description."""
+        live = self._state.sessions.by_address.get(address)
+        if live is not None:
+            return live.session.attachment != place
+        leased_to = self._state.leases.holder(address, self._state.clock())
+        return self._binding.is_fixed(address) or leased_to not in (None, place)
+
+    def _refusal(self, question: Question, place: Attachment, asker: Live | None) -> DenyReason | None:
+        """Why somebody may not ask from the address that it asks from; None if it may."""
+        sender = question.sender
+        if self._is_foreign(sender, place):
+            return DenyReason.NEIGHBOUR_SPOOF
+        if asker is None or sender in asker.session.addresses or self._leasing.has_lease(place, sender):
+            return None
+        return DenyReason.NEIGHBOUR_SPOOF if len(sender) == IPV4_LENGTH else self._binding.take(asker, sender)
+
+    def _answer(self, point: Point, event: PacketIn, question: Question, mac: int | None) -> None:
         if mac is None or point.channel is None:
             self._state.counters["neighbour_unanswered"] += 1
             return
         point.channel.packet_out(event.port, build_answer(question, mac.to_bytes(6, "big")), event.vlan)
         self._state.counters["neighbour_answered"] += 1
 
-    def _known_mac(self, point: Point, event: PacketIn, question: Question) -> int | None:
+    def _known_mac(self, question: Question, place: Attachment, asker: Live | None) -> int | None:
+        """The MAC of the target, if the asker may know it."""
         portal = self._state.fabric.portal
-        if point.switch.role(event.port) == "portal":
-            return NEIGHBOUR_MAC
-        if point.switch.role(event.port) == "uplink":
-            return self._for_router(point, event, question)
         if portal is not None and question.target in portal.addresses:
             return portal.attachment.mac
-        place = Attachment(point.switch.dpid, event.port, event.vlan, int.from_bytes(question.mac, "big"))
-        server = self._state.fabric.server_at(point.switch.dpid, event.port)
-        if server is not None:
-            return self._for_server(server, place, question)
         if self._leasing.has_lease(place, question.sender):
             for known in self._state.fabric.serving(DHCP):
                 if question.target in known.addresses:  # it renews its lease there, logged in or not
                     return known.attachment.mac
-        asker = self._state.sessions.at(place)
         if asker is None:
-            return None
-        if not _may_ask_from(asker, question.sender):
-            self._state.deny(
-                Denied(
-                    DenyReason.NEIGHBOUR_SPOOF,
-                    point.switch.name,
-                    event.port,
-                    None,
-                    question.mac,
-                    asker.session,
-                    None,
-                )
-            )
             return None
         for serving in self._state.serving.values():
             if question.target in serving.server.addresses:
                 return serving.server.attachment.mac
         for router in self._state.outside.values():
-            if question.target in router.gateway.addresses:
-                return router.gateway.attachment.mac if self._may_use(asker, router) else None
+            gateway = router.gateway
+            if question.target in gateway.addresses or question.target == self._routers.link_local(gateway.name):
+                return gateway.attachment.mac if self._may_use(asker, router) else None
         target = self._state.sessions.by_address.get(question.target)
         if target is None or target is asker or not self._may_know(asker, target):
             return None
@@ -93,14 +144,10 @@ class Neighbours:
         target = self._state.sessions.by_address.get(question.target)
         for router in self._state.outside.values():
             gateway = router.gateway
-            if gateway.attachment == place and (
-                question.sender in gateway.addresses or question.sender.startswith(_LINK_LOCAL)
-            ):
+            if gateway.attachment == place and (question.sender in gateway.addresses or is_link_local(question.sender)):
                 may_know = target is not None and self._may_use(target, router)
                 return target.session.attachment.mac if target is not None and may_know else None
-        self._state.deny(
-            Denied(DenyReason.NEIGHBOUR_SPOOF, point.switch.name, event.port, None, question.mac, None, None)
-        )
+        self._deny(point, event, question, None, DenyReason.NEIGHBOUR_SPOOF)
         return None
 
     def _may_use(self, live: Live, router: Outside) -> bool:
@@ -110,11 +157,10 @@ class Neighbours:
             live.session.number, router.session.number
         )
 
-    def _for_server(self, server: Server, place: Attachment, question: Question) -> int | None:
+    def _for_server(self, server: Server, question: Question) -> int | None:
         """A server learns of live sessions; one that serves DHCP also of who has a lease of it or asks for one."""
-        if place.mac != server.attachment.mac or not (
-            question.sender in server.addresses or question.sender.startswith(_LINK_LOCAL)
-        ):
+        own = question.sender in server.addresses or is_link_local(question.sender)
+        if int.from_bytes(question.mac, "big") != server.attachment.mac or not own:
             return None
         live = self._state.sessions.by_address.get(question.target)
         if live is not None:
@@ -130,7 +176,12 @@ class Neighbours:
             asker.session.number, target.session.number
         )
 
-
-def _may_ask_from(asker: Live, sender: bytes) -> bool:
-    """Its own address, or a link-local one: Linux confirms IPv6 neighbours from there (RFC 4861 §7.2.2)."""
-    return sender in asker.session.addresses or (len(sender) == 16 and sender.startswith(_LINK_LOCAL))
+    def _deny(
+        self, point: Point, event: PacketIn, question: Question | None, asker: Live | None, reason: DenyReason
+    ) -> None:
+        key = None
+        if question is not None:
+            proto = ETH_ARP if len(question.target) == IPV4_LENGTH else ICMPV6
+            key = FlowKey(question.sender, question.target, proto, 0, 0)
+        session = asker.session if asker else None
+        self._state.deny(Denied(reason, point.switch.name, event.port, key, event.frame[6:12], session, None))

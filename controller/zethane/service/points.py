@@ -10,8 +10,8 @@ from ipaddress import ip_address
 from itertools import chain
 
 from zethane.identity.session import Attachment
-from zethane.network.model import Network, Switch
-from zethane.network.outside import is_outside, own_prefixes
+from zethane.network.model import Network, Switch, Uplink
+from zethane.network.outside import ipv6_prefixes, is_outside, own_prefixes, routers
 from zethane.pipeline.bindings import Binding, destination_binding, lease_seconds, source_binding
 from zethane.pipeline.change import Add, Change, Remove
 from zethane.pipeline.dns import dns_rule
@@ -38,6 +38,7 @@ from zethane.pipeline.ports import (
     tagged_port,
     trunk_port,
 )
+from zethane.pipeline.routers import advertisements
 from zethane.pipeline.rules import related_errors
 from zethane.service.links import Links, ends
 from zethane.service.switch import PortState, SwitchChannel
@@ -72,6 +73,8 @@ class Point:
     `reconciling` says that its tables are being made right, `again` that something has changed meanwhile,
     `overfull` that it has more ports than are used, and that this was logged.
 
+    `routers` are the uplinks by port whose routers may announce themselves.
+
     `classes` counts its local sessions by class; `wanted` are the classes that those may have flows with.
     """
 
@@ -91,6 +94,7 @@ class Point:
     overfull: bool = False
     dropped: dict[int, int] = field(default_factory=dict)
     queue_drops: Counter[int] = field(default_factory=Counter)
+    routers: dict[int, Uplink] = field(default_factory=dict)
     metered: set[int] = field(default_factory=set)
     standing: frozenset[int] = frozenset()
     attested: float | None = None
@@ -133,6 +137,7 @@ class Fabric:
         self.by_number = {point.number: point for point in self.points.values()}
         self.links = Links(network)
         self.used: tuple[FabricLink, ...] = ()
+        self.by_name = {point.switch.name: point for point in self.points.values()}
         self.portal = self._portal(network)
         own = (network.portal, *network.infrastructure.values(), *network.uplinks.values())
         # What no session can have: it belongs to the portal, a server or a router of the network.
@@ -142,6 +147,10 @@ class Fabric:
         self.gateways = tuple(self._gateways(network))
         self.own_prefixes = own_prefixes(network)
         self._network = network
+        self.routers = routers(network)
+        for (dpid, port), uplink in self.routers.items():
+            self.points[dpid].routers[port] = uplink
+        self.ipv6_prefixes = ipv6_prefixes(network)
         self.route()
 
     @staticmethod
@@ -228,8 +237,14 @@ def standing_entries(fabric: Fabric, point: Point, policy: Iterable[Flow]) -> It
         if port.role == "trunk":
             yield from trunk_port(number, point.number)
         else:
-            entries = chain(edge_port(number), _dhcp_entries(fabric, point, number))
+            entries = chain(edge_port(number), _dhcp_entries(fabric, point, number), _routers(point, number))
             yield from tagged_port(entries, port.vlans, untagged=port.untagged)
+
+
+def _routers(point: Point, port: int) -> Iterator[Flow]:
+    """The advertisements of the router behind an uplink's port."""
+    if port in point.routers:
+        yield advertisements(port, point.routers[port].mac)
 
 
 def _dhcp_entries(fabric: Fabric, point: Point, port: int) -> Iterator[Flow]:

@@ -12,6 +12,7 @@ from zethane.audit.reason import DenyReason
 from zethane.errors import AddressInUse, PortRefusal, SessionError
 from zethane.identity.session import Attachment, Endpoint
 from zethane.net.mac import is_multicast
+from zethane.net.nd import is_link_local
 from zethane.network.model import Port
 from zethane.service.points import Fabric, Point
 from zethane.service.policy_in_force import PolicyInForce
@@ -65,6 +66,8 @@ def check_address(fabric: Fabric, port: Port, endpoint: Endpoint) -> None:
         raise AddressInUse("the address belongs to the network itself")
     if fabric.is_outside(endpoint.address):
         raise PortRefusal("the address is in a network outside", DenyReason.ADDRESS_NOT_ALLOWED.value)
+    if is_link_local(endpoint.address):
+        return  # every IPv6 interface has one (RFC 4291 §2.1)
     if port.prefixes is not None and not any(address in prefix for prefix in port.prefixes):
         raise PortRefusal("the port does not allow this address", DenyReason.ADDRESS_NOT_ALLOWED.value)
 

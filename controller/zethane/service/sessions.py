@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from zethane.errors import AddressInUse, CapacityError, SessionError
@@ -31,7 +31,8 @@ class FlowLimits(Protocol):
 class Live:
     """A live session with what the hot path needs to know of it.
 
-    `switch` and `session_class` are numbers; `opened` counts the live flows that it is the subject of.
+    `switch` and `session_class` are numbers; `opened` counts the live flows that it is the subject of, `turns` are
+    the moments at which it has taken an address of late.
     """
 
     session: Session
@@ -39,6 +40,7 @@ class Live:
     switch: int
     mac: bytes
     opened: int = 0
+    turns: list[float] = field(default_factory=list)
 
     @property
     def binding(self) -> Binding:
@@ -131,8 +133,10 @@ class SessionTable:
 
     def remove_address(self, live: Live, address: bytes) -> None:
         """Take an address from a session that has others."""
-        left = tuple(known for known in live.session.addresses if known != address)
-        live.session = replace(live.session, addresses=left)
+        session = live.session
+        addresses = tuple(held for held in session.addresses if held != address)
+        taken = tuple(held for held in session.taken if held != address)
+        live.session = replace(session, addresses=addresses, taken=taken)
         del self.by_address[address]
 
     def change(self, live: Live, session: Session) -> None:

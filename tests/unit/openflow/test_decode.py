@@ -109,7 +109,7 @@ def test_an_instruction_too_short_for_what_it_says_is_foreign() -> None:
 
 def test_an_entry_in_another_table_or_not_fit_for_its_own_is_foreign() -> None:
     data = bytearray(as_reported(Flow(Table.SOURCE, 1, match(eth_src=1), 5)))
-    for table in (Table.PORT, Table.RULE, 6, 254):
+    for table in (Table.FORWARD, Table.RULE, 6, 254):
         data[2] = table
         (entry,) = read_all(bytes(data))
         assert (entry.flow, entry.table) == (None, table)

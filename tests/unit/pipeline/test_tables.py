@@ -111,7 +111,7 @@ BAD = {
         "destination does not match on in_port",
     ),
     "addresses in rule": (entry(Table.RULE, match(eth_type=0x800, ipv4_src=1)), "rule does not match on ipv4_src"),
-    "addresses in port": (entry(Table.PORT, match(eth_src=1)), "port does not match on eth_src"),
+    "addresses in port": (entry(Table.PORT, match(eth_type=0x800, ipv4_src=1)), "port does not match on ipv4_src"),
     "two strange fields": (entry(Table.FORWARD, match(eth_src=1, eth_dst=1)), "eth_dst, eth_src"),
     "a jump over source": (entry(Table.PORT, goto=Table.DESTINATION), "port does not go on to destination"),
     "a jump over flow": (entry(Table.DESTINATION, goto=Table.FORWARD), "destination does not go on to forward"),

@@ -268,6 +268,7 @@ def _text(session: Session) -> str:
             "mfa": principal.mfa,
             "place": [place.dpid, place.port, place.vlan, place.mac],
             "addresses": [address.hex() for address in session.addresses],
+            "taken": [address.hex() for address in session.taken],
             "segment": session.segment,
             "methods": list(session.methods),
             "times": [session.started, session.expires, session.reauthenticate],
@@ -291,4 +292,5 @@ def _read(body: str) -> Session:
         expires=expires,
         reauthenticate=reauthenticate,
         device=value["device"],
+        taken=tuple(bytes.fromhex(address) for address in value.get("taken", ())),
     )

@@ -122,12 +122,14 @@ def transport(reader: Reader, seen: Seen) -> None:
         return
     if proto in (6, 17, 132):
         name = {6: "tcp", 17: "udp", 132: "sctp"}[proto]
+        length = len(reader.left)
         fields[f"{name}_src"], fields[f"{name}_dst"] = reader.number(2), reader.number(2)
         if proto == 6:
             reader.take(8)
             words = reader.number(1) >> 4
             fields["tcp_flags"] = reader.number(1)
-            seen.plain = words >= 5  # the header ends behind its fixed part (RFC 9293 section 3.1)
+            # The header ends behind its fixed part, and within the segment (RFC 9293 section 3.1).
+            seen.plain = words >= 5 and 4 * words <= length
     elif proto in (1, 58):
         name = {1: "icmpv4", 58: "icmpv6"}[proto]
         fields[f"{name}_type"], fields[f"{name}_code"] = reader.number(1), reader.number(1)

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from fakes.frames import ACK, Host, ethernet, mac, packed, tcp_segment
@@ -90,7 +90,10 @@ def switch_key(fields: dict[str, str]) -> FlowKey:
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+    phases=(Phase.explicit, Phase.generate),
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 @given(sent=st.lists(frames(), min_size=40, max_size=120))
 def test_what_the_controller_reads_is_what_the_switch_matches(tmp_path: Path, sent: list[bytes]) -> None:

@@ -180,8 +180,9 @@ def _transport(frame: bytes, at: int, end: int, proto: int) -> tuple[int, int, i
     if proto in _PORT_PROTOCOLS:
         flags = 0
         if proto == TCP:
-            if frame[at + 12] >> 4 < _TCP_OFFSET_MIN:
-                return None
+            words = frame[at + 12] >> 4
+            if words < _TCP_OFFSET_MIN or end < at + words * 4:
+                return None  # Open vSwitch finds no ports in it either
             flags = frame[at + 13]
         return frame[at] << 8 | frame[at + 1], frame[at + 2] << 8 | frame[at + 3], flags
     if proto in (ICMP, ICMPV6):

@@ -173,6 +173,7 @@ MALFORMED = {
     "experimental header": frame(IPv6(src=A6, dst=B6, nh=253), bytes(20)),
     "ICMP in IPv6 behind options": frame(V6, IPv6ExtHdrDestOpt(nh=1), bytes(ICMP(type=8))),
     "TCP header of 16 bytes": frame(V4, TCP(dataofs=4)),
+    "TCP header beyond the packet": frame(V4, TCP(dataofs=6)),
     "SNAP": SNAP + bytes(V4 / TCP()),
     "echo with a code": frame(V4, ICMP(type=8, code=1)),
     "redirect": frame(V4, ICMP(type=5), bytes(QUOTE4)),

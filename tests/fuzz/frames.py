@@ -55,7 +55,7 @@ def seed_frames() -> dict[str, bytes]:
         "arp-probe": ALICE.arp(WEB.ip, sender="0.0.0.0"),  # noqa: S104  # an ARP probe, not a listener
         "solicitation": ALICE6.solicitation(WEB6.ip),
         "solicitation-probe": ALICE6.solicitation(WEB6.ip, sender="::"),
-        "options": behind_options(ALICE6.tcp(WEB6, 40000, 443), 0, 60),
+        "both-options": behind_options(ALICE6.tcp(WEB6, 40000, 443), 0, 60),
         "destination-options": behind_options(ALICE6.echo(WEB6), 60),
         "routing-header": behind_options(ALICE6.tcp(WEB6, 40000, 443), 43),
         "atomic-fragment": behind_options(ALICE6.tcp(WEB6, 40000, 443), 44),

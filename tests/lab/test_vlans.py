@@ -39,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The branch with a camera and a stranger beside its printer."""
     copy = tmp_path_factory.mktemp("vlans") / "branch"
     shutil.copytree(TOPOLOGIES / "branch", copy)
-    _edit(copy / "network.yaml", ("\n\nuplinks:", MORE_HOSTS + "\nuplinks:"), ("vlans: [20]", "vlans: [20, 30]"))
+    _edit(copy / "network.yaml", ("\nhosts:\n", "\nhosts:" + MORE_HOSTS), ("vlans: [20]", "vlans: [20, 30]"))
     identities = (copy / "identities.yaml").read_text(encoding="utf-8")
     printer = identities[identities.index("  printer:") :]
     _edit(copy / "identities.yaml", (printer, printer + printer.replace("printer", "camera")))

@@ -27,7 +27,7 @@ class SetupLoad:
     """Flows one at a time, flows at once, and how many of the latter are outstanding."""
 
     single: int = 2000
-    many: int = 20_000
+    many: int = 15_000
     window: int = 64
 
 

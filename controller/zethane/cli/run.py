@@ -45,6 +45,7 @@ def run(
     flows_per_external_address: Annotated[
         int, typer.Option(min=1, help="Live flows that may be opened from one address outside.")
     ] = 512,
+    flows_per_switch: Annotated[int, typer.Option(min=1, help="Live flows that one switch may hold.")] = 22_500,
     verify_rate: Annotated[int, typer.Option(min=1, help="New flows per second and port.")] = 5000,
     neighbour_rate: Annotated[int, typer.Option(min=1, help="ARP and ND questions per second and port.")] = 100,
     protocol_rate: Annotated[int, typer.Option(min=1, help="DHCP, LLDP, router messages per second and port.")] = 100,
@@ -59,6 +60,7 @@ def run(
     host, port = _address("--openflow", openflow)
     limits = Limits(
         flows_per_session=flows_per_session,
+        flows_per_switch=flows_per_switch,
         flows_per_uplink=flows_per_uplink,
         flows_per_external_address=flows_per_external_address,
         session_lifetime=session_lifetime,

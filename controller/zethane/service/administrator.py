@@ -502,7 +502,10 @@ class Administrator:
         point = self.state.fabric.points.get(channel.dpid)
         name = point.switch.name if point else f"{channel.dpid:016x}"
         self.state.counters["switch_errors"] += 1
-        self.state.journal.switch("error", name, what, self.state.clock())
+        now = self.state.clock()
+        if self.state.error_log.wait(channel.dpid, now) <= 0:
+            self.state.error_log.take(channel.dpid, now)
+            self.state.journal.switch("error", name, what, now)
 
 
 def _same_principal(first: Principal, second: Principal) -> bool:

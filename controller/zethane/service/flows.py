@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, defaultdict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,6 +14,10 @@ FORWARD, RETURN = 1, 2
 
 MAX_REMEMBERED = 100_000
 """Flows without rules that are known and may go on when their next packet comes."""
+
+
+MAX_CLOSING = 100_000
+"""Flows taken back whose last counters are still to come; beyond that the oldest are recorded without them."""
 
 
 @dataclass(slots=True, eq=False)
@@ -41,6 +45,11 @@ class LiveFlow:
     return_packets: int = 0
     return_octets: int = 0
 
+    @property
+    def switches(self) -> set[int]:
+        """Datapath ids of the switches that hold its rules."""
+        return {self.opened_by.attachment.dpid, self.opened_to.attachment.dpid}
+
     def count(self, direction: int, packets: int, octets: int) -> None:
         """Add to the counters of a direction."""
         if direction == FORWARD:
@@ -58,6 +67,7 @@ class FlowTable:
         self.by_key: dict[FlowKey, LiveFlow] = {}
         self._by_session: dict[int, dict[FlowKey, LiveFlow]] = defaultdict(dict)
         self._pairs: dict[tuple[int, int], int] = defaultdict(int)
+        self._at: Counter[int] = Counter()
         self._idle: OrderedDict[FlowKey, LiveFlow] = OrderedDict()
         self._closing: OrderedDict[tuple[FlowKey, int], tuple[LiveFlow, str, float]] = OrderedDict()
 
@@ -78,6 +88,11 @@ class FlowTable:
         self._by_session[flow.subject][flow.key] = flow
         self._by_session[flow.object][flow.key] = flow
         self._pairs[_pair(flow)] += 1
+        self._at.update(flow.switches)
+
+    def at(self, dpid: int) -> int:
+        """How many flows have their rules on a switch: two entries each."""
+        return self._at[dpid]
 
     def of_session(self, number: int) -> list[LiveFlow]:
         """The flows that a session opened or that were opened to it."""
@@ -91,6 +106,7 @@ class FlowTable:
         """Forget a flow."""
         if self.by_key.get(flow.key) is flow:
             del self.by_key[flow.key]
+            self._at.subtract(flow.switches)
         for number in (flow.subject, flow.object):
             flows = self._by_session.get(number)
             if flows is not None and flows.get(flow.key) is flow:
@@ -123,7 +139,7 @@ class FlowTable:
         """Take out the flows that were closed before this time and that no switch has reported on."""
         while self._closing:
             flow, why, since = next(iter(self._closing.values()))
-            if since >= before:
+            if since >= before and len(self._closing) <= MAX_CLOSING:
                 return
             self._closing.popitem(last=False)
             yield flow, why

@@ -88,6 +88,12 @@ def metrics_of(state: State) -> Iterator[Metric]:
         "gauge",
         [({"uplink": one.gateway.name}, float(one.opened)) for one in state.outside.values()],
     )
+    yield Metric(
+        "switch_flows",
+        "Live flows whose rules a switch holds, two entries each.",
+        "gauge",
+        [({"switch": point.switch.name}, float(state.flows.at(point.switch.dpid))) for point in points],
+    )
     yield gauge("sessions", "Live sessions.", len(state.sessions))
     yield gauge("flows", "Live flows.", len(state.flows))
 

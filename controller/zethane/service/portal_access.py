@@ -108,6 +108,8 @@ class PortalAccess:
             return DenyReason.MAC_LIMIT
         if self._per_place[_place(client)] >= state.limits.portal_flows_per_port:
             return DenyReason.QUOTA
+        if len(self._connections) >= state.limits.portal_flows:
+            return DenyReason.TABLE_FULL
         return None
 
     def _from_portal(self, point: Point, event: PacketIn, packet: Packet) -> None:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from zethane.identity.attempts import Buckets, Rate
 from zethane.pipeline.infrastructure import DNS
 from zethane.service.denial_log import DenialLog
 from zethane.service.flows import FlowTable
@@ -26,9 +27,13 @@ class Limits:
     """Bounds that the administrator enforces; times in seconds."""
 
     flows_per_session: int = 4096
+    flows_per_switch: int = 22_500
+    """Two entries that can expire each; a switch slows down from about 50,000 of those on."""
     flows_per_uplink: int = 16384
     flows_per_external_address: int = 512
     portal_flows_per_port: int = 64
+    portal_flows: int = 16_384
+    switch_errors_per_second: int = 10
     session_lifetime: float = 8 * 3600
     reauthenticate_after: float = 8 * 3600
     probe_interval: float = 5.0
@@ -55,6 +60,9 @@ class State:
     denials: DenialLog = field(init=False)
     """Which denied packets are logged, and how many there were."""
 
+    error_log: Buckets = field(init=False)
+    """How many errors of a switch are logged, by datapath id."""
+
     outside: dict[int, Outside] = field(init=False)
     """The uplinks by their numbers."""
 
@@ -65,6 +73,8 @@ class State:
         """Give the servers their numbers, and let the uplinks know what the policy says about their networks."""
         self.denials = DenialLog(self.limits.meters.denied)
         self.serving = {server.number: Serving(server) for server in self.fabric.serving(DNS)}
+        errors = self.limits.switch_errors_per_second
+        self.error_log = Buckets(Rate(errors, 1 / errors), len(self.fabric.points) or 1)
         self.outside = {gateway.number: Outside(gateway) for gateway in self.fabric.gateways}
         self.use_networks()
 
@@ -80,6 +90,11 @@ class State:
     def point_of(self, live: Live) -> Point:
         """The switch that a session is attached to."""
         return self.fabric.by_number[live.switch]
+
+    def room_for_flows(self, subject: Live, obj: Live) -> int:
+        """How many more flows the two parties' switches may hold."""
+        ends = (self.point_of(subject).switch.dpid, self.point_of(obj).switch.dpid)
+        return self.limits.flows_per_switch - max(map(self.flows.at, ends))
 
     def deny(self, what: Denied) -> None:
         """Count a packet that is not let through, and log it at a bounded rate."""

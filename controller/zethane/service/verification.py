@@ -88,6 +88,10 @@ class Verifier:
         if not subject.has_room(key.src, state.limits):
             self._deny(point, event, DenyReason.QUOTA, packet, subject, obj, verdict.rule_id)
             return
+        if subject.opened >= state.room_for_flows(subject, obj):
+            # As many as are still free, so that however many sessions take all they can, there is room for another.
+            self._deny(point, event, DenyReason.TABLE_FULL, packet, subject, obj, verdict.rule_id)
+            return
         if not point.ready or not state.point_of(obj).ready:
             self._deny(point, event, DenyReason.SWITCH_AWAY, packet, subject, obj, verdict.rule_id)
             return
@@ -144,7 +148,7 @@ class Verifier:
 
     def _recall(self, packet: Packet, sender: Live, receiver: Live) -> tuple[LiveFlow, int] | None:
         """A flow that was idle and goes on: it is live again if its sessions are the same."""
-        if packet.flags & TCP_SYN:
+        if packet.flags & TCP_SYN or self._state.room_for_flows(sender, receiver) <= 0:
             return None
         found = self._state.flows.recall(packet.key)
         if found is None or not _is_between(found, sender, receiver):

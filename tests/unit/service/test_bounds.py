@@ -1,0 +1,79 @@
+"""What hosts and switches do fills no table beyond its bound, and leaves room for others."""
+
+from __future__ import annotations
+
+import pytest
+
+from fakes.frames import Host
+from fakes.site import ALICE, PORTAL, WEB, Site
+from zethane.audit.reason import SessionEvent
+from zethane.policy.principal import Principal
+from zethane.service import flows
+
+WEB1 = Host(2, "02:00:00:00:00:11", "10.0.0.11")
+LAPTOP = Host(4, "02:00:00:00:00:21", "10.0.0.21")
+SECOND = Host(5, "02:00:00:00:00:22", "10.0.0.22")
+CAROL = Principal("user", "carol", frozenset({"staff"}), mfa=True)
+
+
+async def busy(**limits: int) -> Site:
+    site = await Site(**limits).start()
+    site.login(WEB1, WEB)
+    site.login(LAPTOP, ALICE)
+    site.login(SECOND, CAROL)
+    return site
+
+
+async def test_a_session_that_opens_all_it_can_leaves_room_on_the_switch_for_another() -> None:
+    site = await busy(flows_per_switch=100)
+    for port in range(1000, 1300):
+        site.s1.send(LAPTOP.port, LAPTOP.tcp(WEB1, port, 443))
+    assert len(site.state.flows) == 50
+    assert site.records.reasons()[:1] == ["table-full"]
+    for port in range(1000, 1020):
+        site.s1.send(SECOND.port, SECOND.tcp(WEB1, port, 443))
+    assert len(site.state.flows) == 70
+    for port in range(2000, 2300):
+        site.s1.send(SECOND.port, SECOND.tcp(WEB1, port, 443))
+        site.s1.send(LAPTOP.port, LAPTOP.tcp(WEB1, port, 443))
+    assert len(site.state.flows) == 75  # 50 of one; the other has as many as are free
+
+
+async def test_what_ends_makes_room() -> None:
+    site = await busy(flows_per_switch=10)
+    for port in range(1000, 1020):
+        site.s1.send(LAPTOP.port, LAPTOP.tcp(WEB1, port, 443))
+    dpid = site.s1.dpid
+    assert site.state.flows.at(dpid) == 5
+    live = site.state.sessions.at(site.endpoint(LAPTOP).attachment)
+    assert live is not None
+    site.admin.end(live, SessionEvent.LOGOUT)
+    assert site.state.flows.at(dpid) == 0
+
+
+async def test_flows_taken_back_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flows, "MAX_CLOSING", 3)
+    site = await busy()
+    for port in range(1000, 1010):
+        site.s1.send(LAPTOP.port, LAPTOP.tcp(WEB1, port, 443))
+    for flow in site.state.flows.of_session(2):
+        site.state.flows.close(flow, "test", site.now)
+    site.admin.accounting.settle(site.now)
+    assert len(site.records.of("flow_ended")) == 7
+
+
+async def test_portal_connections_have_a_bound_in_total() -> None:
+    site = await Site(portal_flows=5, portal_flows_per_port=4).start()
+    for host in (LAPTOP, SECOND):
+        for port in range(4):
+            site.s1.send(host.port, host.tcp(PORTAL, 1000 + port, 8080))
+    assert len(site.admin.portal_access) == 5
+    assert site.records.reasons() == ["table-full"] * 3
+
+
+async def test_a_switch_that_answers_with_errors_fills_no_log() -> None:
+    site = await Site().start()
+    for _ in range(1000):
+        site.admin.refused(site.s1, "error type 1 code 1")
+    assert len(site.records.of("switch")) < 30
+    assert site.state.counters["switch_errors"] == 1000

@@ -135,6 +135,9 @@ def test_addresses_by_dhcp_then_a_login_and_names_with_them(site: Site) -> None:
         site.wait_record("decision", decision="allow", rule="infrastructure:dns")["object"]["principal"]
         == "server:server"
     )
+    for target, service, decision in ((SERVER, "udp/53", "allow"), ("server:server", "tcp/22", "deny")):
+        asked = f"/explain?from=bob&to={target}&service={service}"
+        assert site.get(asked)["decision"] == decision
     for family, held in leases["desk"].items():
         addressing.renew(desk, family, held)
     assert lookup(desk, SERVER, "web1") == str(web1.address(4))

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from zethane.adapters.audit_log import AuditLog
+from zethane.app.dns_explained import explain_dns
 from zethane.app.reload import PolicyFile
 from zethane.audit.reason import SessionEvent
 from zethane.audit.record import connection
@@ -178,7 +179,11 @@ class Controller:
             wanted = Service.parse(service)
         except ValueError as error:
             raise InputError([Problem("service", str(error))]) from None
-        subject, obj = self._party(source), self._party(target)
+        subject = self._party(source)
+        for serving in self._state.serving.values():
+            if _address(target) in serving.server.addresses or target == _name(serving.session):
+                return explain_dns(serving.server, subject, wanted)
+        obj = self._party(target)
         return explain(self._state.policy.policy, subject, obj, wanted).view()
 
     def _party(self, name: str) -> Party:

@@ -59,7 +59,7 @@ class Administrator:
         self.attestation = Attestation(state, self.enforcement, self.portal_access)
         self.discovery = Discovery(state, self.enforcement.links_changed)
         self._verifier = Verifier(state)
-        self.leasing = Leasing(state, store, self._lease_ended)
+        self.leasing = Leasing(state, store, self._lease_granted, self._lease_ended)
         self._dhcp = DhcpRelay(state, self.leasing)
         self._routers = Routers(state)
         self._binding = AddressBinding(state, store, self.enforcement, self._routers, self.leasing)
@@ -292,6 +292,12 @@ class Administrator:
             state.flows.close(flow, why, now)
             if remember:
                 state.flows.remember(replace(flow, alive=0))
+
+    def _lease_granted(self, lease: Lease) -> None:
+        """An address of a session is leased for longer: so long its bindings hold."""
+        live = self.state.sessions.at(lease.attachment)
+        if live is not None and lease.address in live.session.addresses:
+            self.enforcement.session_changed(live)
 
     def _lease_ended(self, lease: Lease, why: LeaseEnd) -> None:
         """A DHCP lease has ended: the address is no session's any more; without another one the session ends."""

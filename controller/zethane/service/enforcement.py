@@ -97,7 +97,15 @@ class Enforcement:
         self._send(point, [Add(flow) for flow in self._bindings(point, live)])
 
     def _bindings(self, point: Point, live: Live) -> Iterable[Flow]:
-        return binding_entries(live.binding, point, live.session.ends, self._state.clock())
+        return self._bindings_at(point, live, self._state.clock())
+
+    def _bindings_at(self, point: Point, live: Live, now: float) -> Iterator[Flow]:
+        """A session's bindings. An address that DHCP has leased ends with that lease, controller or not."""
+        session, binding, leases = live.session, live.binding, self._state.leases
+        for address in session.addresses:
+            until = leases.until(address, session.attachment)
+            ends = session.ends if until is None else min(session.ends, until)
+            yield from binding_entries(replace(binding, addresses=(address,)), point, ends, now)
 
     def _want(self, point: Point) -> None:
         """Work out which classes the switch's own sessions may talk with, and bring in or drop their bindings."""
@@ -236,7 +244,7 @@ class Enforcement:
         for number in sorted(point.local | point.remote):
             live = state.sessions.by_number.get(number)
             if live is not None:
-                yield from binding_entries(live.binding, point, live.session.ends, now)
+                yield from self._bindings_at(point, live, now)
 
     def _external(self, point: Point, outside: Outside) -> Iterable[Flow]:
         own = self._state.fabric.own_prefixes

@@ -75,6 +75,11 @@ class LeaseTable:
             return None
         return lease.attachment
 
+    def until(self, address: bytes, attachment: Attachment) -> float | None:
+        """When the attachment's lease of an address ends; None if it has none."""
+        lease = self.by_address.get(address)
+        return lease.until if lease is not None and lease.attachment == attachment and not lease.declined else None
+
     def of(self, attachment: Attachment) -> list[Lease]:
         """The leases of an attachment."""
         return [self.by_address[address] for address in sorted(self._by_attachment.get(attachment, ()))]

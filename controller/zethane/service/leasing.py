@@ -17,6 +17,9 @@ from zethane.service.leases import DECLINED, Lease, LeaseEnd
 from zethane.service.state import State
 from zethane.service.store import LeaseStore
 
+Granted = Callable[[Lease], None]
+"""Called with a lease that is new or longer."""
+
 Ended = Callable[[Lease, LeaseEnd], None]
 """Called with a lease that has ended, and why."""
 
@@ -24,10 +27,11 @@ Ended = Callable[[Lease, LeaseEnd], None]
 class Leasing:
     """Transactions under way, and what they lead to."""
 
-    def __init__(self, state: State, store: LeaseStore, ended: Ended) -> None:
+    def __init__(self, state: State, store: LeaseStore, granted: Granted, ended: Ended) -> None:
         self.transactions = Transactions()
         self._state = state
         self._store = store
+        self._granted = granted
         self._ended = ended
 
     def restore(self) -> None:
@@ -151,6 +155,7 @@ class Leasing:
         state.leases.grant(lease)
         self._store.save_lease(lease)
         self._count_card(attachment)
+        self._granted(lease)
         same = before is not None and before.attachment == attachment
         state.counters["dhcp_leases_renewed" if same else "dhcp_leases_granted"] += 1
 

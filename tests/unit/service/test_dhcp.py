@@ -392,6 +392,26 @@ async def test_an_address_goes_with_its_lease_and_the_rest_of_the_session_stays(
     assert web.number in site.state.sessions.by_number
 
 
+async def test_an_address_ends_with_its_lease_in_the_switch_as_well() -> None:
+    """Without a controller, too: its bindings' timeouts are the lease's, and longer after a renewal."""
+    site = await start()
+    lease(site, LAPTOP, 600)
+    session = site.login(LAPTOP, ALICE)
+    site.admin.claim_address(site.endpoint(LAPTOP, address="fe80::21"), session.number)
+
+    def timeouts(address: str) -> set[int]:
+        wanted = int.from_bytes(packed(address), "big")
+        tables = (Table.SOURCE, Table.DESTINATION)
+        flows = (flow for flow in site.s1.tables.values() if flow.table in tables)
+        return {flow.hard_timeout for flow in flows if any(value == wanted for _, value, _ in flow.match)}
+
+    assert timeouts(LAPTOP.ip) == {600}
+    assert timeouts("fe80::21") == {8 * 3600}
+    site.now += 300
+    lease(site, LAPTOP, 900)
+    assert timeouts(LAPTOP.ip) == {900}
+
+
 @pytest.mark.parametrize(
     ("said", "from_the_host"),
     [

@@ -102,7 +102,7 @@ def running(folder: Path, *extra: str, login: Sequence[str] | None = ()) -> Iter
     topology = load_topology(folder)
     assert topology.network is not None
     with LabNetwork(topology.network, folder) as network:
-        network.start_controller(*extra)
+        network.start_controller("--attest-interval", "1", *extra)
         network.start_portal()
         site = Site(network)
         if login is not None:
@@ -111,3 +111,6 @@ def running(folder: Path, *extra: str, login: Sequence[str] | None = ()) -> Iter
         if network.controller is not None and network.controller.running:
             # A refused flow-mod shows in no probe: the controller would carry every packet itself.
             assert site.health()["switch_errors"] == 0, site.records("switch")
+            # Read back every second of all that went on: nothing was ever other than it should have been.
+            events = site.records("switch")
+            assert [record for record in events if record["reason"].endswith(("-rule", "-meter"))] == []

@@ -76,8 +76,13 @@ class Sabotaged(Run):
 
 @pytest.mark.lab
 @pytest.mark.usefixtures("switches")
-def test_what_differs_from_the_policy_is_shown_with_decision_and_rule(folder: Path, tmp_path: Path) -> None:
+def test_what_differs_from_the_policy_is_shown_with_decision_and_rule(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Foreign flows let one service through and block another: both are named, and the status is 1."""
+    start = LabNetwork.start_controller
+    # Nobody reads the tables back before the probes are through.
+    monkeypatch.setattr(LabNetwork, "start_controller", lambda self: start(self, "--attest-interval", "600"))
     text, result = io.StringIO(), tmp_path / "cells.json"
     lab = Sabotaged(Console(file=text, width=200), Interrupts(), load(str(folder)), result, verbose=False)
     status = lab.go(cli=False, keep=False, unprotected=False)

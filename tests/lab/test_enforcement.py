@@ -268,9 +268,9 @@ def test_logging_out_at_the_portal_ends_the_session(site: Site) -> None:
 
 def test_what_a_stranger_puts_into_the_tables_is_removed_at_the_next_connection(site: Site) -> None:
     bridge = site.network.bridge("s1")
-    run(["ovs-ofctl", "-O", "OpenFlow13", "add-flow", bridge, "table=0,priority=65535,actions=NORMAL"])
     assert site.network.controller is not None
     site.network.controller.kill()
+    run(["ovs-ofctl", "-O", "OpenFlow13", "add-flow", bridge, "table=0,priority=65535,actions=NORMAL"])
     site.network.start_controller()
     assert not [line for line in site.entries("s1") if "NORMAL" in line]
 
@@ -294,7 +294,7 @@ def test_per_flow_rules_carry_the_cookie_the_timeouts_and_both_directions(site: 
 
 def test_the_far_switch_enforces_by_itself() -> None:
     """A near switch that lets a stranger's frames into the fabric: the far one still delivers none of them."""
-    with running(TOPOLOGIES / "leaf-spine", login=("db1",)) as site:
+    with running(TOPOLOGIES / "leaf-spine", "--attest-interval", "600", login=("db1",)) as site:
         network = site.network
         described = network.network
         stray, victim = described.hosts["stray"], described.hosts["db1"]

@@ -37,8 +37,15 @@ HELP: Mapping[str, str] = {
     "dhcp_leases_renewed": "DHCP leases that were renewed.",
     "dhcp_leases_ended": "DHCP leases that ended.",
     "probes_sent": "Link probes sent out of trunk ports.",
-    "probes_confirmed": "Link probes that came back as declared.",
-    "probes_relayed": "Link probes that took so long that they may have been relayed.",
+    "probes_confirmed": "Link probes that arrived where they should.",
+    "probes_relayed": "Link probes that somebody has carried to a port with hosts.",
+    "attestations": "Times that a switch's tables were read back and held against what is intended.",
+    "attestations_abandoned": "Readings given up because too much was sent meanwhile.",
+    "attestations_failed": "Readings that failed for an unexpected reason.",
+    "foreign_rules": "Entries of others, removed from the pipeline's tables.",
+    "missing_rules": "Entries that were gone, written again.",
+    "altered_rules": "Entries that somebody had changed, written again.",
+    "repaired_meters": "Meters that were gone or changed, made again.",
 }
 """What the plain counters count. One that is missing here is shown by its name."""
 

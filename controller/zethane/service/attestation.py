@@ -7,6 +7,7 @@ for the next time; everything else must be as intended. Nothing here takes longe
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from typing import TypeVar
 
@@ -216,8 +217,10 @@ class Attestation:
 
     def _tell(self, point: Point, repaired: list[Finding]) -> None:
         state, name, now = self._state, point.switch.name, self._state.clock()
-        for finding in repaired:
-            state.counters[f"{finding.what.replace('-', '_')}s"] += 1
+        count = Counter(finding.what for finding in repaired)
+        state.counters["foreign_rules"] += count["foreign-rule"]
+        state.counters["missing_rules"] += count["missing-rule"]
+        state.counters["altered_rules"] += count["altered-rule"]
         for finding in repaired[:MAX_LOGGED]:
             state.journal.switch(finding.what, name, finding.text, now)
         if len(repaired) > MAX_LOGGED:

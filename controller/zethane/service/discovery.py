@@ -162,6 +162,9 @@ class Discovery:
         if self._is_good(sent, (point.number, event.port), now):
             self._missed.pop(sent.sender, None)
             self._state.counters["probes_confirmed"] += 1
+            if self._state.fabric.links.sighting((point.number, event.port)) is None:
+                # The other direction is open still: its last probe came before this switch was ready, or never will.
+                self._send(point, event.port, now)
         else:
             self._miss(sent.sender)
             self._deny(point, event, DenyReason.LLDP_UNEXPECTED)

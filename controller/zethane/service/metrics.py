@@ -41,7 +41,6 @@ HELP: Mapping[str, str] = {
     "probes_relayed": "Link probes that somebody has carried to a port with hosts.",
     "attestations": "Times that a switch's tables were read back and held against what is intended.",
     "attestations_abandoned": "Readings given up because too much was sent meanwhile.",
-    "attestations_failed": "Readings that failed for an unexpected reason.",
     "foreign_rules": "Entries of others, removed from the pipeline's tables.",
     "missing_rules": "Entries that were gone, written again.",
     "altered_rules": "Entries that somebody had changed, written again.",

@@ -8,6 +8,7 @@ import struct
 from fakes.openflow_peer import PACKET_IN, PORT_STATUS, Events, Peer, connect, message, port, wire
 from zethane.adapters.openflow.channel import ChannelLimits
 from zethane.adapters.openflow.intake import Intake, TurnLimits
+from zethane.pipeline.fields import Reason
 from zethane.service.fair_queue import QueueBounds
 from zethane.service.switch import PacketIn
 
@@ -17,10 +18,10 @@ PATIENT = 3600.0
 FEW = ChannelLimits(turn=TurnLimits(packets=4, seconds=PATIENT, queue=QueueBounds(lane=8)))
 
 
-def packet_in(number: int, place: int = 3) -> bytes:
+def packet_in(number: int, place: int = 3, cookie: int = 0xABCD) -> bytes:
     """A packet-in from a port; its frame is a number."""
     match = struct.pack("!HHII4x", 1, 12, 0x80000004, place)
-    body = struct.pack("!IHBBQ", 0xFFFFFFFF, 4, 1, 4, 0xABCD) + match + bytes(2) + number.to_bytes(4, "big")
+    body = struct.pack("!IHBBQ", 0xFFFFFFFF, 4, 1, 4, cookie) + match + bytes(2) + number.to_bytes(4, "big")
     return message(PACKET_IN, 0, body)
 
 
@@ -83,6 +84,13 @@ async def test_everything_else_that_a_switch_reports_overtakes_packets_that_wait
     transport.deliver(b"".join([*map(packet_in, range(10)), port_down(3)]))
     kinds = [name for name, _ in events.calls]
     assert kinds.index("port_status") == kinds.index("packet_in") + 4
+
+
+async def test_a_probe_of_a_link_overtakes_packets_that_wait() -> None:
+    """Under a flood it would be too late, and the link be taken for gone."""
+    _, transport, events = await connect(limits=FEW)
+    transport.deliver(b"".join([*map(packet_in, range(10)), packet_in(99, 3, Reason.LLDP)]))
+    assert told(events) == [*((3, number) for number in range(4)), (3, 99)]
 
 
 async def test_answers_overtake_packets_that_wait() -> None:

@@ -103,8 +103,24 @@ async def test_a_discovered_link_needs_both_directions() -> None:
     assert hops(site, 1) == {}
 
 
+async def test_a_link_is_found_as_soon_as_its_second_switch_is_ready() -> None:
+    """The first one's probe came too early: it is sent again when the other's arrives."""
+    site = Site(UNDECLARED)
+    site.switches["s1"].connect()
+    await site.settle()
+    carry(site, RING)
+    site.switches["s2"].connect()
+    await site.settle()
+    carry(site, RING)
+    carry(site, RING)
+    assert states(site)["s1:8-s2:9"] == "confirmed"
+    assert hops(site, 1)[2] == 8
+    assert take(site) == []
+
+
 async def test_a_discovered_link_ends_with_its_port_at_once_and_comes_back_with_it_at_once() -> None:
     site = await Site(UNDECLARED).start()
+    carry(site, RING)
     carry(site, RING)
     site.admin.port_status(site.s1, PortState(8, "p8", up=False), removed=False)
     assert hops(site, 1) == {2: 9, 3: 9}
@@ -146,6 +162,7 @@ async def test_a_link_to_a_switch_that_is_away_is_kept() -> None:
 
 async def test_a_clock_that_is_set_back_stops_nothing() -> None:
     site = await Site(UNDECLARED).start()
+    carry(site, RING)
     carry(site, RING)
     site.now -= 900
     run(site, RING, 4)

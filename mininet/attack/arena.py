@@ -265,7 +265,7 @@ class Arena:
         received = {name: tap.drain() for name, tap in self._taps.items()}
         sent = {name: tap.drain() for name, tap in self._ports.items()}
         fabric = [frame for tap in self._trunks for frame in tap.drain()]
-        missed = sum(tap.missed() for tap in (*self._taps.values(), *self._ports.values(), *self._trunks))
+        missed = sum(tap.missed() for tap in self._taps.values())
         after = self.counters()
         grown = {name: value - before.get(name, 0.0) for name, value in after.items()}
         return Evidence(trial.marks, received, sent, fabric, trial.observed, self.records(since), grown, missed)
@@ -327,6 +327,20 @@ class Arena:
             yield
         finally:
             self._neighbours(host, [f"neigh del {ip} dev eth0" for ip, _ in known])
+
+    @contextmanager
+    def borrowing(self, host: str, address: str) -> Iterator[None]:
+        """A host whose kernel has another's IPv4 address as well."""
+        self._address(host, "add", address)
+        try:
+            yield
+        finally:
+            self._address(host, "del", address)
+
+    def _address(self, host: str, what: str, address: str) -> None:
+        done = self.host(host).run(["ip", "address", what, f"{address}/32", "dev", "eth0"])
+        if done.returncode:
+            raise LabError(f"{host}: ip address {what} {address} failed: {done.stderr.strip()}")
 
     @contextmanager
     def mtu(self, size: int) -> Iterator[None]:

@@ -64,8 +64,9 @@ def run_scenario(arena: Arena, scenario: Scenario) -> Result:
         status, passed, faults, log = _try(arena, scenario)
     except NotHereError as missing:
         return Result(scenario, "skipped", faults=(str(missing),), seconds=time.monotonic() - started)
-    except (LabError, OSError) as error:
-        return Result(scenario, "failed", faults=(str(error),), seconds=time.monotonic() - started)
+    except Exception as error:  # noqa: BLE001 - a defect of one scenario must not hide what the others show
+        told = str(error) if isinstance(error, LabError) else repr(error)
+        return Result(scenario, "failed", faults=(told,), seconds=time.monotonic() - started)
     return Result(scenario, status, passed, tuple(faults), log, time.monotonic() - started)
 
 

@@ -28,6 +28,7 @@ class Scenario:
     what of each got through. `covers` names lines of coverage.ITEMS. `version` is the IP version that it needs, 0
     for any, `tool` the program that it runs. `unprotected` says why an unprotected network has no meaning for it;
     then `control` does, under the same judge, what is permitted, and has to be seen.
+    `late`: it uses up limits that take time to be free again, and comes after all others.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Scenario:
     tool: str | None = None
     unprotected: str = ""
     control: Attack | None = None
+    late: bool = False
 
     def __post_init__(self) -> None:
         if bool(self.unprotected) != (self.control is not None):
@@ -62,7 +64,7 @@ class Registry:
         self._by_name[scenario.name] = scenario
 
     def __iter__(self) -> Iterator[Scenario]:
-        return iter(self._by_name.values())
+        return iter(sorted(self._by_name.values(), key=lambda scenario: scenario.late))
 
     def __len__(self) -> int:
         return len(self._by_name)
@@ -92,8 +94,9 @@ class Registry:
 class Group:
     """Declares the scenarios of one module: `@group.scenario(name, …)` above the function that attacks."""
 
-    def __init__(self, name: str, registry: Registry) -> None:
+    def __init__(self, name: str, registry: Registry, *, late: bool = False) -> None:
         self.name = name
+        self._late = late
         self._registry = registry
 
     def scenario(
@@ -116,7 +119,7 @@ class Group:
         def register(attack: Attack) -> Attack:
             scenario = Scenario(
                 name, self.name, reference, tried, success, attack, covers,
-                judge, quick, version, tool, unprotected, control,
+                judge, quick, version, tool, unprotected, control, self._late,
             )  # fmt: skip
             self._registry.add(scenario)
             return attack

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from attack.coverage import ITEMS, markdown
+from attack.coverage import ITEMS, covered, markdown
 from attack.scenario import Registry, Scenario
 from attack.scenarios import ATTACKS
 from lab.errors import LabError
@@ -53,3 +53,13 @@ def test_a_name_is_given_once() -> None:
     registry.add(scenario)
     with pytest.raises(LabError, match="two scenarios"):
         registry.add(scenario)
+
+
+def test_every_line_of_the_list_is_covered() -> None:
+    assert [item for item, names in covered(ATTACKS).items() if not names] == []
+
+
+def test_what_uses_up_limits_comes_last() -> None:
+    late = [scenario.late for scenario in ATTACKS]
+    assert late == sorted(late)
+    assert any(late)

@@ -15,6 +15,7 @@ from rich.console import Console
 from lab.errors import LabError, Terminated
 from lab.interrupts import Interrupts
 from lab.ledger import Ledger
+from perf.fairness import Fairness, FairnessLoad
 from perf.first_packets import FirstPackets, PacketLoad
 from perf.machine import machine
 from perf.measures import Result, run_rounds
@@ -22,7 +23,7 @@ from perf.network import bench_network
 from perf.report import show, write_json
 from perf.setups import SetupLoad, Setups
 
-NAMES = ("setup", "first-packet")
+NAMES = ("setup", "fairness", "first-packet")
 DEFAULT_ROUNDS = 5
 MAX_ROUNDS = 100
 WIDTH = 140
@@ -38,12 +39,13 @@ class Loads:
     """How much each benchmark does in a turn."""
 
     setup: SetupLoad = field(default_factory=SetupLoad)
+    fairness: FairnessLoad = field(default_factory=FairnessLoad)
     packets: PacketLoad = field(default_factory=PacketLoad)
 
 
 @app.command()
 def bench(
-    name: Annotated[str | None, typer.Argument(help="setup or first-packet; both without it.")] = None,
+    name: Annotated[str | None, typer.Argument(help="setup, fairness or first-packet; all without it.")] = None,
     rounds: Annotated[int, typer.Option(min=1, max=MAX_ROUNDS, help="Turns of each side.")] = DEFAULT_ROUNDS,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write every figure here.")] = None,
 ) -> None:
@@ -75,6 +77,9 @@ def measure(names: Sequence[str], rounds: int, loads: Loads, progress: Callable[
         results = []
         if "setup" in names:
             results.append(run_rounds(Setups(ledger.directory, ledger.environment, loads.setup), rounds, progress))
+        if "fairness" in names:
+            fairness = Fairness(ledger.directory, ledger.environment, loads.fairness)
+            results.append(run_rounds(fairness, rounds, progress))
         if "first-packet" in names:
             with bench_network(ledger, interrupts) as network:
                 packets = FirstPackets(ledger.directory, ledger.environment, network, loads.packets)

@@ -33,6 +33,7 @@ class FirstPackets:
     name = "first-packet"
     title = "Packets through Open vSwitch, one host to another"
     sides: tuple[Side, ...] = ("zethane", "os-ken")
+    compared: tuple[Side, Side] = ("zethane", "os-ken")
     measures: tuple[Measure, ...] = (
         Measure("new_p50", "first packet, p50", "µs"),
         Measure("new_p99", "first packet, p99", "µs"),

@@ -28,6 +28,7 @@ class Benchmark(Protocol):
     name: str
     title: str
     sides: tuple[Side, ...]
+    compared: tuple[Side, Side]
     measures: tuple[Measure, ...]
     parameters: Mapping[str, Any]
 
@@ -47,9 +48,10 @@ class Result:
         return [turn[measure.key] for turn in self.turns.get(side, [])]
 
     def ratios(self, measure: Measure) -> list[float]:
-        """Zethane's value over its peer's, round by round."""
-        pairs = zip(self.series("zethane", measure), self.series("os-ken", measure), strict=True)
-        return [ours / theirs for ours, theirs in pairs]
+        """The first side's value over the second's of the two that are compared, round by round."""
+        first, second = self.benchmark.compared
+        pairs = zip(self.series(first, measure), self.series(second, measure), strict=True)
+        return [one / other for one, other in pairs]
 
     def as_json(self) -> dict[str, Any]:
         """Everything that was measured, with the medians."""

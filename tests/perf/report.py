@@ -14,7 +14,13 @@ from rich.table import Table
 from perf.measures import Measure, Result
 from perf.switch import Side
 
-_HEADINGS: dict[Side, str] = {"zethane": "Zethane", "os-ken": "os-ken", "limit": "generator alone"}
+_HEADINGS: dict[Side, str] = {
+    "zethane": "Zethane",
+    "os-ken": "os-ken",
+    "limit": "generator alone",
+    "flood": "one port floods",
+    "quiet": "quiet",
+}
 
 
 def table(result: Result) -> Table:
@@ -24,7 +30,7 @@ def table(result: Result) -> Table:
     shown.add_column("measure")
     for side in benchmark.sides:
         shown.add_column(_HEADINGS[side], justify="right")
-    shown.add_column("Zethane / os-ken", justify="right")
+    shown.add_column(" / ".join(_HEADINGS[side] for side in benchmark.compared), justify="right")
     for measure in benchmark.measures:
         cells = [_cell(result.series(side, measure)) for side in benchmark.sides]
         shown.add_row(f"{measure.text}, {measure.unit}", *cells, _ratio(result, measure))

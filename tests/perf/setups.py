@@ -37,6 +37,7 @@ class Setups:
     name = "setup"
     title = "Flow set-ups, with a fake switch on loopback"
     sides: tuple[Side, ...] = ("zethane", "os-ken", "limit")
+    compared: tuple[Side, Side] = ("zethane", "os-ken")
     measures: tuple[Measure, ...] = (
         Measure("rate", "set-ups, many at once", "per second"),
         Measure("p50", "one at a time, p50", "µs"),

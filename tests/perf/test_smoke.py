@@ -15,7 +15,9 @@ import pytest
 from lab import openvswitch
 from lab.ledger import ROOT, processes
 from perf import wire
+from perf.bystander import BYSTANDERS, FLOODER, bystander
 from perf.command import NAMES, Loads, measure
+from perf.fairness import FairnessLoad
 from perf.first_packets import PacketLoad
 from perf.machine import machine
 from perf.measures import Measure, Result
@@ -107,16 +109,32 @@ def test_ratios_are_taken_round_by_round(tmp_path: Path) -> None:
     assert result.ratios(Measure("rate", "", "")) == [2.0, 3.0]
 
 
+def test_bystanders_flows_are_none_of_the_flood_and_all_different() -> None:
+    sequences = [bystander(number) for number in range(1000)]
+    assert len(set(sequences)) == 1000
+    assert {sequence % wire.CLIENTS for sequence in sequences} == set(range(BYSTANDERS))
+    assert FLOODER not in range(BYSTANDERS)
+
+
 @pytest.mark.perf
 @pytest.mark.ovs
 def test_a_short_run_measures_both_sides_and_leaves_nothing(tmp_path: Path) -> None:
-    loads = Loads(SetupLoad(single=20, many=200, window=8), PacketLoad(count=10, interval=0.003))
+    loads = Loads(
+        SetupLoad(single=20, many=200, window=8),
+        FairnessLoad(flows=20, burst=50),
+        PacketLoad(count=10, interval=0.003),
+    )
     told_on_the_way: list[str] = []
     results = measure(NAMES, 1, loads, told_on_the_way.append)
     assert [result.benchmark.name for result in results] == list(NAMES)
     write_json(tmp_path / "figures.json", results, machine(), 1)
     told = json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))
-    for name, sides in (("setup", {"zethane", "os-ken", "limit"}), ("first-packet", {"zethane", "os-ken"})):
+    expected = (
+        ("setup", {"zethane", "os-ken", "limit"}),
+        ("fairness", {"flood", "quiet"}),
+        ("first-packet", {"zethane", "os-ken"}),
+    )
+    for name, sides in expected:
         median = told["benchmarks"][name]["median"]
         assert median.keys() == sides
         assert all(value > 0 for values in median.values() for value in values.values())

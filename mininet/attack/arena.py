@@ -242,7 +242,7 @@ class Arena:
         if not self.protected:
             return {}
         found: dict[str, float] = {}
-        for one in json.loads(self.api("GET", "/counters"))["counters"]:
+        for one in self.api("GET", "/counters")["counters"]:
             found[one["name"]] = found.get(one["name"], 0.0) + one["value"]
         return found
 
@@ -311,10 +311,13 @@ class Arena:
     # The machinery around an attempt
 
     def neutral(self) -> None:
-        """Before an attempt: bridges that learn forget where they saw whom."""
-        if not self.protected:
-            for name in self.network.network.switches:
-                run(["ovs-appctl", "fdb/flush", self.network.bridge(name)])
+        """Before an attempt: without Zethane, bridges and hosts forget what attacks have taught them."""
+        if self.protected:
+            return
+        for name in self.network.network.switches:
+            run(["ovs-appctl", "fdb/flush", self.network.bridge(name)])
+        for host in self.network.hosts.values():
+            host.run(["ip", "neigh", "flush", "all"])
 
     @contextmanager
     def knowing(self, host: str, *others: str) -> Iterator[None]:

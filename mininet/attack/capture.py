@@ -11,9 +11,8 @@ import struct
 from collections.abc import Sequence
 
 SOL_PACKET = 263
-_PACKET_STATISTICS, _PACKET_AUXDATA = 6, 8
+_PACKET_STATISTICS, _PACKET_AUXDATA, _PACKET_IGNORE_OUTGOING = 6, 8, 23
 _ETH_P_ALL = 0x0003
-_OUTGOING = 4
 _AUXDATA = struct.Struct("=IIIHHHH")
 _VLAN_VALID, _TPID_VALID = 0x10, 0x40
 _SO_RCVBUFFORCE = 33
@@ -29,6 +28,7 @@ class Tap:
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
         self._socket.setsockopt(SOL_PACKET, _PACKET_AUXDATA, 1)
+        self._socket.setsockopt(SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
         self._socket.bind((interface, _ETH_P_ALL))
         self._socket.setblocking(False)
         self._frames: list[bytes] = []
@@ -54,15 +54,14 @@ class Tap:
         """The same, but they stay for `drain`."""
         while True:
             try:
-                frame, ancillary, _, address = self._socket.recvmsg(_LONGEST, 64)
+                frame, ancillary, _, _ = self._socket.recvmsg(_LONGEST, 64)
             except BlockingIOError:
                 return self._frames
             except OSError as error:
                 if error.errno != errno.ENETDOWN:
                     raise
                 continue  # told once, when the interface goes down; it comes up again by itself
-            if address[2] != _OUTGOING:
-                self._frames.append(with_tag(frame, ancillary))
+            self._frames.append(with_tag(frame, ancillary))
 
     def missed(self) -> int:
         """How many frames did not fit into the buffer since the last time."""

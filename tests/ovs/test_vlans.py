@@ -116,8 +116,8 @@ async def test_nothing_hops(site: LiveSite, name: str) -> None:
             PRINTER.arp("10.0.0.254"),
         ):
             wires.send(port, tag(frame, *tags))  # type: ignore[arg-type]  # a port, then tags
-        # The portal is there for everybody who comes in by a VLAN that a port takes: that is no hop.
-        wanted = [1] if name in OTHER_PLACES else []
+        # The portal and its MAC are there for everybody who comes in by a VLAN that a port takes: that is no hop.
+        wanted = [1, port] if name in OTHER_PLACES else []
         heard = [await wires.next() for _ in wanted]
         # The controller's answer to the last question comes when there is nothing else left of its port.
         wires.send(4, tagged(PRINTER.arp("10.0.0.254"), 20))

@@ -50,7 +50,7 @@ class Neighbours:
         elif question.is_probe:
             self._probe(point, event, question, place, asker)
         elif (refusal := self._refusal(question, place, asker)) is not None:
-            self._deny(point, event, question, asker, refusal)
+            self._refuse(point, event, question, asker, refusal)
         elif question.is_announcement:
             self._state.counters["neighbour_ignored"] += 1
         else:
@@ -107,6 +107,24 @@ class Neighbours:
         if asker is None or sender in asker.session.addresses or self._leasing.has_lease(place, sender):
             return None
         return DenyReason.NEIGHBOUR_SPOOF if len(sender) == IPV4_LENGTH else self._binding.take(asker, sender)
+
+    def _refuse(
+        self, point: Point, event: PacketIn, question: Question, asker: Live | None, refusal: DenyReason
+    ) -> None:
+        """Log a question from an address that is not the asker's; the way to the portal is told all the same.
+
+        A host that has moved still has the address that is bound to its old place, and one with another address has
+        to come from there to claim it: both need the portal for that. The answer goes to nobody but the asker, and
+        what it says of itself is believed no more than before. A session has no need of somebody else's address.
+        """
+        place = Attachment(point.switch.dpid, event.port, event.vlan, int.from_bytes(question.mac, "big"))
+        foreign = self._is_foreign(question.sender, place)
+        portal = self._state.fabric.portal
+        to_portal = portal is not None and question.target in portal.addresses
+        if foreign or not to_portal:
+            self._deny(point, event, question, asker, refusal)
+        if portal is not None and to_portal and not (foreign and asker is not None):
+            self._answer(point, event, question, portal.attachment.mac)
 
     def _answer(self, point: Point, event: PacketIn, question: Question, mac: int | None) -> None:
         if mac is None or point.channel is None:

@@ -45,7 +45,8 @@ def send(site: Site, host: Host, frame: bytes) -> tuple[list[tuple[int, bytes]],
 LIES = {
     "asks from an address that it has not": (LAPTOP, LAPTOP.arp("10.0.0.11", sender="10.0.0.99")),
     "asks from another's address": (LAPTOP, LAPTOP.arp("10.0.0.14", sender="10.0.0.11")),
-    "a stranger asks from another's address": (GHOST, GHOST.arp("10.0.0.254", sender="10.0.0.11")),
+    "a stranger asks from another's address": (GHOST, GHOST.arp("10.0.0.14", sender="10.0.0.11")),
+    "a session asks for the portal from another's address": (LAPTOP, LAPTOP.arp("10.0.0.254", sender="10.0.0.11")),
     "a stranger asks from the portal's address": (GHOST, GHOST.arp("10.0.0.11", sender="10.0.0.254")),
     "asks with another's hardware address": (LAPTOP, LAPTOP.arp("10.0.0.11", sha=WEB1.mac)),
     "announces another's address": (LAPTOP, LAPTOP.arp("10.0.0.11", sender="10.0.0.11")),
@@ -55,7 +56,7 @@ LIES = {
     "a stranger replies": (GHOST, GHOST.arp("10.0.0.11", operation=2)),
     "reverse request in an ARP frame": (LAPTOP, LAPTOP.arp("10.0.0.11", operation=3)),
     "solicits from another's address": (LAPTOP, LAPTOP6.solicitation("2001:db8::fe", sender="2001:db8::11")),
-    "a stranger solicits from another's address": (GHOST, GHOST6.solicitation("2001:db8::fe", sender="2001:db8::11")),
+    "a stranger solicits from another's address": (GHOST, GHOST6.solicitation("2001:db8::21", sender="2001:db8::11")),
     "solicits from far away": (LAPTOP, LAPTOP6.solicitation("2001:db8::fe", hop_limit=254)),
     "reverse ARP": (LAPTOP, LAPTOP.arp("10.0.0.11")[:12] + b"\x80\x35" + LAPTOP.arp("10.0.0.11")[14:]),
     "advertises another's address": (LAPTOP, LAPTOP6.advertisement("2001:db8::11")),
@@ -69,6 +70,26 @@ async def test_a_lie_reaches_nobody_and_is_logged(name: str) -> None:
     host, frame = LIES[name]
     out, reasons = send(await three_tier(), host, frame)
     assert (out, reasons) == ([], ["neighbour-spoof"])
+
+
+@pytest.mark.parametrize(
+    ("host", "frame", "reasons"),
+    [
+        (GHOST, GHOST.arp("10.0.0.254", sender="10.0.0.11"), ["neighbour-spoof"]),
+        (GHOST, GHOST6.solicitation("2001:db8::fe", sender="2001:db8::11"), ["neighbour-spoof"]),
+        (LAPTOP, LAPTOP.arp("10.0.0.254", sender="10.0.0.99"), []),
+    ],
+    ids=["ARP", "ND", "a session with one address more"],
+)
+async def test_the_portal_is_found_by_a_host_that_has_moved_or_has_one_address_more(
+    host: Host, frame: bytes, reasons: list[str]
+) -> None:
+    """Somebody else's address is logged; the answer goes to the asker's port, with the asker's MAC."""
+    out, logged = send(await three_tier(), host, frame)
+    assert logged == reasons
+    assert [(port, answer[:6], answer[6:12].hex(":")) for port, answer in out] == [
+        (host.port, mac(host.mac), PORTAL.mac)
+    ]
 
 
 HARMLESS = {

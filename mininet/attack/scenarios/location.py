@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 from scapy.packet import Raw
 
@@ -43,10 +44,11 @@ def hijack(trial: Trial) -> None:
             for _ in range(_LEARNED):
                 trial.send(attacker, [frame], gap=0.002)
             stolen = _stolen(trial, attacker, client)
+            over = time.monotonic()
             if trial.arena.protected:
-                stream.wait_received(5)
+                stream.wait_received(5)  # the answers to all that was sent until now have come before these
             stream.stop()
-            lost = len(stream.missing())
+            lost = len(stream.missing(until=over))
         trial.note(f"the client's frames at {attacker}", f"{stolen} frames" if stolen else "")
         if trial.arena.protected:
             trial.note(f"the client's pings with {attacker}", f"{lost} of {len(stream.sent)} lost" if lost else "")

@@ -70,11 +70,13 @@ class AddressBinding:
         if len(address) != len(UNSPECIFIED) or not any(address[8:]):
             return False  # all zeros behind the prefix: the routers' anycast address (RFC 4291 §2.6.1)
         attachment = live.session.attachment
+        if self._state.fabric.is_outside(address):
+            return False  # whoever leases it: what lies behind an uplink is no session's
         if is_link_local(address) or self._leasing.has_lease(attachment, address):
             return True
         ip = IPv6Address(address)
         port = self._state.fabric.points[attachment.dpid].switch.port(attachment.port)
-        if port.dhcp or self._state.fabric.is_outside(address):
+        if port.dhcp:
             return False
         prefixes = self._state.fabric.ipv6_prefixes | self._routers.prefixes if port.prefixes is None else port.prefixes
         return not ip.is_multicast and any(ip in prefix for prefix in prefixes)

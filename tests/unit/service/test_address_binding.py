@@ -123,6 +123,15 @@ async def test_a_leased_address_is_bound_when_it_is_used_and_for_nobody_else() -
     assert held(site, dhcp) == ["10.0.0.71", "2001:db8::71"]
 
 
+async def test_a_server_cannot_lease_what_lies_behind_an_uplink() -> None:
+    uplink = 'uplinks: {wan: {switch: s1, port: 9, ip: "2001:db8::1/64", networks: ["2001:db8:ffff::/48"]}}\n'
+    site = await start(NETWORK + uplink)
+    site.login(LAPTOP, ALICE)
+    lease(site, LAPTOP, "2001:db8:ffff::21")
+    probe(site, LAPTOP, "2001:db8:ffff::21")
+    assert (held(site, LAPTOP), site.records.reasons()) == (["10.0.0.21"], ["address-not-allowed"])
+
+
 REFUSED = {
     "outside of the site": ("2001:db8:9::21", "address-not-allowed"),
     "of another's network": ("2606:4700::1", "address-not-allowed"),

@@ -43,15 +43,23 @@ def _options(pairs: Iterable[tuple[int, bytes]], size: str) -> bytes:
 
 
 def _until(wanted: Callable[[], Any], what: str, send: Callable[[], object]) -> Any:
-    """Send until an answer comes. Raises SystemExit without one."""
+    """Send until an answer comes. Raises SystemExit without one.
+
+    An interface that is only just up may refuse to send, for lack of a route or an address of its own.
+    """
+    refused = ""
     for _ in range(TRIES):
-        send()
+        try:
+            send()
+            refused = ""
+        except OSError as error:
+            refused = f", and the last question could not be sent: {error.strerror}"
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             found = wanted()
             if found is not None:
                 return found
-    raise SystemExit(f"no answer to {what}")
+    raise SystemExit(f"no answer to {what}{refused}")
 
 
 # IPv4 (RFC 2131)

@@ -35,6 +35,10 @@ SETTLE = 0.25
 """Seconds from an attack's last frame until the captures are read: a frame crosses the network in a few ms."""
 PROBE = 2.5
 """Seconds that a permitted connection may take to be set up and used."""
+ALARM = 8.0
+"""Seconds within which what happened is in the decision log: what was left out is summed up every five."""
+NEXT_PROBE = 12.0
+"""Seconds within which every cable between switches has carried a probe."""
 
 
 class Arena:
@@ -231,11 +235,50 @@ class Arena:
         """What has crossed links between switches since the attempt began."""
         return [frame for tap in self._trunks for frame in tap.peek()]
 
-    def link_count(self) -> int:
-        """How many links the controller knows of; 0 without one."""
-        if not self.protected:
-            return 0
-        return sum(len(switch.get("links", ())) for switch in self.api("GET", "/switches")["switches"])
+    def links(self) -> list[Mapping[str, Any]]:
+        """The links that the controller knows of, each with its state; none without a controller."""
+        return list(self.api("GET", "/links")["links"]) if self.protected else []
+
+    def links_believed(self, before: Sequence[Mapping[str, Any]]) -> str:
+        """What the controller believes about links that it did not before, in words; empty for nothing.
+
+        A link that is new, and a declared one that was confirmed and is so no more: both are an attacker's success.
+        """
+        known = {(link["a"], link["b"]): link["state"] for link in before}
+        found = []
+        for link in self.links():
+            ends = link["a"], link["b"]
+            if ends not in known:
+                found.append(f"a new link {' - '.join(ends)}")
+            elif known[ends] == "confirmed" and link["state"] != "confirmed":
+                found.append(f"{' - '.join(ends)} is {link['state']}")
+        return ", ".join(found)
+
+    def alarm(self, since: int, reason: str) -> str:
+        """An empty text if the decision log has a denial with this reason from `since` on, else what is missing.
+
+        What the log has no room for is in it as a sum, with its reason.
+        """
+
+        def told() -> bool:
+            return any(record.get("reason") == reason for record in self.records(since))
+
+        deadline = time.monotonic() + ALARM
+        while not told():
+            if time.monotonic() > deadline:
+                return f"no {reason} in the decision log"
+            self.settle()
+        return ""
+
+    def await_fabric_frames(self, wanted: Callable[[bytes], bool], beyond: int) -> list[bytes]:
+        """Wait for frames of a kind on the cables between switches, beyond so many; none if none come."""
+        deadline = time.monotonic() + NEXT_PROBE
+        while time.monotonic() < deadline:
+            found = [frame for frame in self.fabric_frames() if wanted(frame)]
+            if len(found) > beyond:
+                return found[beyond:]
+            time.sleep(0.02)
+        return []
 
     def counters(self) -> dict[str, float]:
         """The controller's counters by name; none without one."""

@@ -18,7 +18,7 @@ from attack.cast import Cast, choose
 from attack.runner import Result, run_scenario
 from attack.scenario import NotHereError, Scenario
 from attack.scenarios import ATTACKS
-from attack.view import print_summary, report, results_table, scenarios_table
+from attack.view import output, print_results, print_summary, report, scenarios_table
 from lab.command import EXIT_DONE, EXIT_INPUT, EXIT_NO, load, require_writable
 from lab.errors import LabError, Terminated
 from lab.interrupts import Interrupts
@@ -46,7 +46,7 @@ def attack(
     listing: Annotated[bool, typer.Option("--list", help="Show the attacks and try none.")] = False,
 ) -> None:
     """Attack a network from its hosts; exit status 0 only if nothing got through."""
-    console = Console()
+    console = output()
     interrupts = Interrupts()
     try:
         with interrupts.installed():
@@ -108,7 +108,7 @@ class Run:
         """Build, attack, show; the exit status."""
         started = time.monotonic()
         results = self._attack(scenarios)
-        self._console.print(results_table(results, protected=self._protected))
+        print_results(self._console, results, protected=self._protected)
         self._console.print()
         print_summary(self._console, results, time.monotonic() - started, protected=self._protected)
         if self._json_file is not None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -31,16 +32,57 @@ _WORDS = {
 }
 
 
+WIDE = 140
+"""Columns that the table needs to be readable; below it every attack is a short paragraph."""
+UNSEEN_WIDTH = 160
+"""Columns of what goes to a file or another program."""
+
+
+def output() -> Console:
+    """Where results go: as wide as the terminal, and wide enough where there is none."""
+    console = Console()
+    return console if console.is_terminal else Console(width=UNSEEN_WIDTH)
+
+
+def print_results(console: Console, results: Iterable[Result], *, protected: bool) -> None:
+    """Attack, reference, what was tried, what got through, what the controller logged, as the console has room."""
+    if console.width >= WIDE:
+        console.print(results_table(results, protected=protected))
+        return
+    for result in results:
+        console.print(*_paragraph(result, protected=protected), sep="\n")
+
+
+def _style(result: Result, *, protected: bool) -> str:
+    return _STYLES[result.status] if protected or result.status != "passed" else "green"
+
+
+def _paragraph(result: Result, *, protected: bool) -> Iterator[Text | Padding]:
+    """Attack, reference and what got through in the first line; what was tried, and what was logged, below it."""
+    style = _style(result, protected=protected)
+    head = Text(result.scenario.name, style)
+    head.append(f"  {result.scenario.reference}  ", "dim")
+    yield head.append_text(_got_through(result, style))
+    yield _below("tried", result.scenario.tried)
+    if protected and result.logged:
+        yield _below("logged", result.logged)
+
+
+def _below(label: str, text: str) -> Padding:
+    return Padding(Text.assemble((f"{label}: ", "dim"), text), (0, 0, 0, 2))
+
+
 def results_table(results: Iterable[Result], *, protected: bool) -> Table:
-    """Attack, reference, what was tried, what got through, what the controller logged."""
+    """One line for each attack, or a few."""
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in ("attack", "reference", "tried"):
+    table.add_column("attack", no_wrap=True)
+    for heading in ("reference", "tried"):
         table.add_column(heading, overflow="fold")
     table.add_column("got through", overflow="fold", min_width=16)
     if protected:
         table.add_column("logged", overflow="fold")
     for result in results:
-        style = _STYLES[result.status] if protected or result.status != "passed" else "green"
+        style = _style(result, protected=protected)
         cells = [
             Text(result.scenario.name, style),
             Text(result.scenario.reference, "dim"),

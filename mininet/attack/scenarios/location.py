@@ -95,7 +95,7 @@ def port_probing(trial: Trial) -> None:
 def amnesia(trial: Trial) -> None:
     """A port that has just come up is an edge port as it was."""
     arena, attacker = trial.arena, trial.cast.stranger
-    links = arena.link_count()
+    links = arena.links()
     arena.network.set_port(attacker, up=False)
     arena.settle()
     arena.network.set_port(attacker, up=True)
@@ -109,8 +109,7 @@ def amnesia(trial: Trial) -> None:
     trial.send(attacker, frames * 10, gap=0.02)
     arena.settle()
     if arena.protected:
-        grown = arena.link_count() - links
-        trial.note("links", f"{grown} new links" if grown else "")
+        trial.note("links", arena.links_believed(links))
 
 
 @group.scenario(

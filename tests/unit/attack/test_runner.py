@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
+from rich.console import Console
 
 from attack.runner import Result
 from attack.scenario import Scenario
-from attack.view import report, summary
+from attack.view import UNSEEN_WIDTH, WIDE, output, print_results, report, summary
 
 SCENARIO = Scenario("name", "group", "reference", "tried", "success", lambda _: None, ("rarp",))
 
@@ -35,3 +38,24 @@ def test_the_report_counts_and_names_everything() -> None:
     assert (told["summary"]["attacks"], told["summary"]["held"], told["summary"]["passed"]) == (2, 1, 1)
     assert told["results"][1]["variants"] == {"one": "1 frame at web1"}
     assert told["results"][1]["seconds"] == 1.23
+
+
+@pytest.mark.parametrize("width", [80, WIDE, UNSEEN_WIDTH])
+def test_all_is_shown_whatever_the_width(width: int) -> None:
+    texts = ("port-amnesia", "group", "RFC 2131 §4", "a port that goes down", "success")
+    scenario = Scenario(*texts, lambda _: None, ("rarp",))
+    console = Console(width=width, file=io.StringIO())
+    result = Result(scenario, "passed", {"one": "1 frame at web1", "two": ""}, logged="lldp-on-edge x4")
+    print_results(console, [result], protected=True)
+    lines = console.file.getvalue().splitlines()
+    (first,) = [line for line in lines if "port-amnesia" in line]
+    assert "RFC 2131 §4" in first
+    assert "one: 1 frame at web1" in first
+    assert "two" not in first
+    below = first if width >= WIDE else " ".join(lines[1:])
+    assert "a port that goes down" in below
+    assert "lldp-on-edge x4" in below
+
+
+def test_what_is_no_terminal_is_wide() -> None:
+    assert output().width == UNSEEN_WIDTH

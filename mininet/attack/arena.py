@@ -53,6 +53,7 @@ class Arena:
         self._stack = ExitStack()
         self._taps: dict[str, Tap] = {}
         self._ports: dict[str, Tap] = {}
+        self._servers: dict[str, Tap] = {}
         self._trunks: list[Tap] = []
         self._agents: dict[str, Agent] = {}
         self._ports_up: dict[str, int] = {}
@@ -86,10 +87,15 @@ class Arena:
         for name, host in (self.network.hosts | self.network.routers).items():
             self._taps[name] = inside(host.pid, lambda: Tap("eth0"))
             self._ports[name] = Tap(self.port_of(name))
+        for name, server in self.network.servers.items():
+            self._servers[name] = inside(server.pid, lambda: Tap("eth0"))
         for link in self.network.network.links:
             self._trunks += [Tap(self.network.port(*end)) for end in (link.a, link.b)]
-        for tap in (*self._taps.values(), *self._ports.values(), *self._trunks):
+        for tap in self._all_taps():
             self._stack.callback(tap.close)
+
+    def _all_taps(self) -> Iterator[Tap]:
+        yield from (*self._taps.values(), *self._ports.values(), *self._servers.values(), *self._trunks)
 
     def _start_agents(self) -> None:
         """Every host serves all that any rule names, so that silence is the network's."""
@@ -126,7 +132,9 @@ class Arena:
 
     def _place(self, name: str) -> Any:
         described = self.network.network
-        return described.portal if name == PORTAL else described.hosts.get(name) or described.uplinks[name]
+        if name == PORTAL:
+            return described.portal
+        return described.hosts.get(name) or described.infrastructure.get(name) or described.uplinks[name]
 
     @property
     def router(self) -> str:
@@ -135,6 +143,27 @@ class Arena:
         if name is None:
             raise NotHereError("the network has no uplink")
         return name
+
+    @property
+    def dhcp_server(self) -> str:
+        """The name of the first trusted DHCP server. Raises NotHereError."""
+        for name, server in self.network.network.infrastructure.items():
+            if "dhcp" in server.serves:
+                return name
+        raise NotHereError("the network has no DHCP server")
+
+    @property
+    def dhcp_client(self) -> str:
+        """The name of the first host that has its addresses by DHCP. Raises NotHereError."""
+        for name, host in self.network.network.hosts.items():
+            if host.dhcp:
+                return name
+        raise NotHereError("no host has its addresses by DHCP")
+
+    def cards_of(self, name: str) -> int:
+        """How many cards a host's port may have."""
+        place = self._place(name)
+        return self.network.network.switches[place.switch].port(place.port).macs
 
     def port_of(self, name: str) -> str:
         """The name of the interface at the switch that a host's cable ends at."""
@@ -174,8 +203,8 @@ class Arena:
         return portal.tcp_port
 
     def tap(self, name: str) -> Tap:
-        """The raw socket at a host's interface."""
-        return self._taps[name]
+        """The raw socket at the interface of a host or of a server of the network's own."""
+        return self._taps.get(name) or self._servers[name]
 
     def inside(self, name: str, do: Callable[[], T]) -> T:
         """Call a function in a host's network namespace."""
@@ -227,7 +256,7 @@ class Arena:
 
     def forget(self) -> None:
         """Begin anew: what the taps hold belongs to something else."""
-        for tap in (*self._taps.values(), *self._ports.values(), *self._trunks):
+        for tap in self._all_taps():
             tap.drain()
             tap.missed()
 
@@ -308,7 +337,7 @@ class Arena:
         received = {name: tap.drain() for name, tap in self._taps.items()}
         sent = {name: tap.drain() for name, tap in self._ports.items()}
         fabric = [frame for tap in self._trunks for frame in tap.drain()]
-        missed = sum(tap.missed() for tap in self._taps.values())
+        missed = sum(tap.missed() for tap in (*self._taps.values(), *self._servers.values()))
         after = self.counters()
         grown = {name: value - before.get(name, 0.0) for name, value in after.items()}
         return Evidence(trial.marks, received, sent, fabric, trial.observed, self.records(since), grown, missed)

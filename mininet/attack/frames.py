@@ -10,8 +10,10 @@ from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6EchoRequest, IPv6
 from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Padding, Raw
 
-# What attacks send is wrong on purpose, and scapy would warn of it in the midst of the progress bar.
-logging.getLogger("scapy").setLevel(logging.ERROR)
+# What attacks send is wrong on purpose: scapy would warn of it in the midst of the progress bar. Each of its loggers
+# has a level of its own once Mininet is there: Mininet makes its class that of all loggers.
+for _name in ("scapy", "scapy.runtime", "scapy.loading"):
+    logging.getLogger(_name).setLevel(logging.ERROR)
 
 BROADCAST = "ff:ff:ff:ff:ff:ff"
 NOBODY = "00:00:00:00:00:00"

@@ -2,6 +2,7 @@
 
 from attack.scenario import ATTACKS
 from attack.scenarios import (
+    addresses,
     arp,
     broadcast,
     dhcp,
@@ -27,6 +28,7 @@ from attack.scenarios import (
 
 __all__ = [
     "ATTACKS",
+    "addresses",
     "arp",
     "broadcast",
     "dhcp",

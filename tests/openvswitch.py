@@ -6,6 +6,7 @@ import ipaddress
 import re
 import secrets
 import subprocess
+from pathlib import Path
 from typing import NamedTuple
 
 from zethane.net.mac import format_mac
@@ -73,6 +74,10 @@ class Bridge:
         run(*command)
         for number, port in enumerate(self._ports, 1):
             assert run("ovs-vsctl", "get", "Interface", port, "ofport").strip() == str(number)
+            # This machine's own IPv6 would send its solicitations and reports into the bridge, as if a host had.
+            quiet = Path(f"/proc/sys/net/ipv6/conf/{port}/disable_ipv6")
+            if quiet.exists():
+                quiet.write_text("1", encoding="ascii")
             run("ip", "link", "set", port, "up")
         for port in self._ports:
             run("ovs-vsctl", "--timeout=20", "wait-until", "Interface", port, "link_state=up")

@@ -12,6 +12,7 @@ from pathlib import Path
 from lab.errors import LabError
 from lab.legacy import LegacySwitch
 from lab.shell import run
+from zethane.pipeline.tables import Table
 
 OVS_CTL = Path("/usr/share/openvswitch/scripts/ovs-ctl")
 RUN_DIRECTORY = Path("/var/run/openvswitch")
@@ -82,6 +83,8 @@ def create(bridges: Sequence[Bridge], *, run_id: str, secure: bool) -> None:
         if not secure and bridge.trunks:
             # Declared loops must not melt the lab when bridges learn by themselves.
             arguments += ["rstp_enable=true"]
+        if secure:
+            arguments += _without_prefix_tries(bridge.name)
         for number, port in bridge.ports.items():
             arguments += ["--", "add-port", bridge.name, port, "--", "set", "Interface", port]
             arguments += [f"ofport_request={number}"]
@@ -104,6 +107,17 @@ def create_legacy(switches: Sequence[LegacySwitch], *, run_id: str) -> None:
             arguments += ["--", "add-port", switch.bridge, switch.access[name], "vlan_mode=access", f"tag={vlan}"]
     if arguments:
         vsctl(*arguments)
+
+
+def _without_prefix_tries(bridge: str) -> list[str]:
+    """Have the pipeline's tables look addresses up whole.
+
+    By default Open vSwitch looks up as few leading bits of an address as tell it from those in the table, so that
+    packets to random addresses fill its cache with a mask for every length (tuple space explosion, CVE-2019-25076).
+    """
+    row = f"@{bridge}"
+    tables = [f"flow_tables:{table.value}={row}" for table in Table]
+    return ["--", f"--id={row}", "create", "Flow_Table", "prefixes=none", "--", "set", "Bridge", bridge, *tables]
 
 
 def _verify_ports(bridge: Bridge) -> None:

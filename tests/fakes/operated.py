@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from zethane.errors import InputError, Problem
+from zethane.identity.proof import Proof, acting
 from zethane.identity.session import Attachment, Endpoint, Session
-from zethane.policy.principal import Principal
 from zethane.service.metrics import Metric, gauge
 
 STARTED = 1_700_000_000.0
@@ -20,17 +20,19 @@ def packed(text: str) -> bytes:
 
 
 def make_session(number: int, kind: Any, name: str, segment: str, *addresses: str) -> Session:
+    amr = ("pwd", "otp") if kind == "user" else ("pwd",)
+    mfa_at = STARTED if kind == "user" else None
+    proof = Proof(
+        kind, name, "portal", STARTED, amr, len(amr), mfa_at, expires=STARTED + 60, reauthenticate=STARTED + 30
+    )
     return Session(
         number=number,
-        principal=Principal(kind, name, mfa=kind == "user"),
+        principal=acting((proof,)),
         attachment=Attachment(1, number, 0, 0x020000000000 + number),
         addresses=tuple(packed(address) for address in addresses),
         segment=segment,
-        methods=("pwd", "otp") if kind == "user" else ("pwd",),
         started=STARTED,
-        expires=STARTED + 60,
-        reauthenticate=STARTED + 30,
-        device=None,
+        proofs=(proof,),
     )
 
 
@@ -98,8 +100,14 @@ class Operated:
     def locate(self, address: bytes, port: int, server: bytes, server_port: int) -> Endpoint | None:
         raise NotForOperatorsError(address, port, server, server_port)
 
-    def start_session(self, endpoint: Endpoint, principal: Principal, methods: tuple[str, ...]) -> Session:
-        raise NotForOperatorsError(endpoint, principal, methods)
+    def start_session(self, attachment: Attachment, proof: Proof, address: bytes | None = None) -> Session:
+        raise NotForOperatorsError(attachment, proof, address)
+
+    def session_of(self, attachment: Attachment) -> Session | None:
+        raise NotForOperatorsError(attachment)
+
+    def change_proof(self, number: int, proof: Proof, changed: Proof | None, reason: str, detail: str = "") -> bool:
+        raise NotForOperatorsError(number, proof, changed, reason, detail)
 
     def claim_address(self, endpoint: Endpoint, number: int) -> Session:
         raise NotForOperatorsError(endpoint, number)

@@ -9,8 +9,8 @@ from typing import Any
 
 from zethane.errors import AddressInUse, SessionError
 from zethane.identity.directory import Directory, parse_identities
+from zethane.identity.proof import Proof, acting
 from zethane.identity.session import Attachment, Endpoint, Session
-from zethane.policy.principal import Principal
 
 # argon2id with the least that is allowed: the tests are about what is done, not about what it costs.
 # They are the hashes of "lab-alice", "lab-bob" and "lab-web1".
@@ -82,16 +82,19 @@ class PortalSite:
         held = (s for s in self.live.values() if s.attachment == endpoint.attachment)
         return next((s for s in held if endpoint.address in s.addresses), None)
 
-    def start_session(self, endpoint: Endpoint, principal: Principal, methods: tuple[str, ...]) -> Session:
+    def start_session(self, attachment: Attachment, proof: Proof, address: bytes | None = None) -> Session:
         if self.failure is not None:
             raise self.failure
         number = max(self.live, default=0) + 1
         ends = self.now + 3600
-        session = Session(
-            number, principal, endpoint.attachment, (endpoint.address,), "staff", methods, self.now, ends, ends
-        )
+        proof = replace(proof, expires=ends, reauthenticate=ends)
+        addresses = (address,) if address is not None else ()
+        session = Session(number, acting((proof,)), attachment, addresses, "staff", self.now, (proof,))
         self.live[number] = session
         return session
+
+    def session_of(self, attachment: Attachment) -> Session | None:
+        return next((one for one in self.live.values() if one.attachment == attachment), None)
 
     def claim_address(self, endpoint: Endpoint, number: int) -> Session:
         session = self.live.get(number)
@@ -111,7 +114,7 @@ class PortalSite:
     def _never(self, *_: Any, **__: Any) -> Any:
         raise AssertionError("the portal has no business with this")
 
-    revoke = flows = decisions = policy = switches = links = health = explain = metrics = _never
+    change_proof = revoke = flows = decisions = policy = switches = links = health = explain = metrics = _never
 
     async def reload(self) -> Any:
         return self._never()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any
 
 from fakes.frames import Host, mac, packed
 from fakes.records import MemoryStore, Records
 from fakes.switch import FakeSwitch
+from zethane.identity.proof import Proof
 from zethane.identity.session import Attachment, Endpoint, Session
 from zethane.network.load import parse_network
 from zethane.policy.load import parse_policy
@@ -46,6 +48,23 @@ WEB = Principal("workload", "web1", labels=(("tier", "web"),))
 DB = Principal("workload", "db1", labels=(("tier", "db"),))
 ALICE = Principal("user", "alice", frozenset({"staff"}), mfa=True)
 BOB = Principal("user", "bob", frozenset({"staff"}))
+
+
+def proof_of(principal: Principal, now: float, **changes: Any) -> Proof:
+    """What a principal has just proved at the portal."""
+    proof = Proof(
+        principal.kind,
+        principal.name,
+        "portal",
+        now,
+        ("pwd", "otp") if principal.mfa else ("pwd",),
+        2 if principal.mfa else 1,
+        now if principal.mfa else None,
+        principal.groups,
+        principal.labels,
+    )
+    return replace(proof, **changes)
+
 
 PORTAL = Host(1, "02:00:00:00:00:fe", "10.0.0.254")
 
@@ -100,8 +119,8 @@ class Site:
         return Endpoint(attachment, packed(address or host.ip))
 
     def login(self, host: Host, principal: Principal, switch: str = "s1") -> Session:
-        methods = ("pwd", "otp") if principal.mfa else ("pwd",)
-        return self.admin.start_session(self.endpoint(host, switch), principal, methods, None)
+        endpoint = self.endpoint(host, switch)
+        return self.admin.start_session(endpoint.attachment, proof_of(principal, self.now), endpoint.address, None)
 
     async def use_policy(self, text: str) -> None:
         await self.admin.use_policy(parse_policy(text, "policy.yaml"))

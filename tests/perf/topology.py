@@ -15,8 +15,8 @@ from pathlib import Path
 from argon2 import PasswordHasher
 
 from zethane.adapters.store.sqlite import SqliteStore
+from zethane.identity.proof import Proof, acting
 from zethane.identity.session import Attachment, Session
-from zethane.policy.principal import Principal
 
 LIFETIME = 3600.0
 """Seconds that the sessions last: longer than any run."""
@@ -69,14 +69,22 @@ def write_sessions(state_dir: Path, dpid: int, places: Iterable[Place]) -> list[
 
 def _session(store: SqliteStore, dpid: int, place: Place) -> Session:
     now = time.time()
+    proof = Proof(
+        "workload",
+        place.role,
+        "portal",
+        now,
+        ("pwd",),
+        labels=(("role", place.role),),
+        expires=now + LIFETIME,
+        reauthenticate=now + LIFETIME,
+    )
     return Session(
         number=store.new_number(lambda _: False),
-        principal=Principal("workload", place.role, labels=(("role", place.role),)),
+        principal=acting((proof,)),
         attachment=Attachment(dpid, place.port, 0, int.from_bytes(place.mac, "big")),
         addresses=(place.address,),
         segment=f"{place.role}s",
-        methods=("pwd",),
         started=now,
-        expires=now + LIFETIME,
-        reauthenticate=now + LIFETIME,
+        proofs=(proof,),
     )

@@ -13,10 +13,11 @@ from zethane.audit.reason import SessionEvent
 from zethane.audit.record import connection
 from zethane.errors import InputError, Problem
 from zethane.identity.directory import Directory
-from zethane.identity.session import Endpoint, Session
+from zethane.identity.proof import Proof
+from zethane.identity.session import Attachment, Endpoint, Session
 from zethane.net.flowkey import TCP, FlowKey
 from zethane.policy.explain import explain
-from zethane.policy.principal import External, Party, Principal
+from zethane.policy.principal import External, Party
 from zethane.policy.service import Service
 from zethane.service.administrator import Administrator
 from zethane.service.flows import LiveFlow
@@ -54,10 +55,21 @@ class Controller:
         """Where a connection to the portal comes from; None if no switch carries it."""
         return self._administrator.portal_access.locate(FlowKey(address, server, TCP, port, server_port))
 
-    def start_session(self, endpoint: Endpoint, principal: Principal, methods: tuple[str, ...]) -> Session:
+    def start_session(self, attachment: Attachment, proof: Proof, address: bytes | None = None) -> Session:
         """Bind a principal that has just proved itself. Raises AddressInUse, SessionError, CapacityError."""
-        device = self._directory.device_at(endpoint.attachment.mac)
-        return self._administrator.start_session(endpoint, principal, methods, device)
+        device = self._directory.device_at(attachment.mac)
+        return self._administrator.start_session(attachment, proof, address, device)
+
+    def session_of(self, attachment: Attachment) -> Session | None:
+        """The live session at a port, VLAN and MAC."""
+        live = self._state.sessions.at(attachment)
+        return live.session if live else None
+
+    def change_proof(
+        self, number: int, proof: Proof, changed: Proof | None, reason: SessionEvent, detail: str = ""
+    ) -> bool:
+        """Change or end one proof of a session."""
+        return self._administrator.change_proof(number, proof, changed, reason, detail)
 
     def claim_address(self, endpoint: Endpoint, number: int) -> Session:
         """Add the endpoint's address to the session there. Raises AddressInUse, SessionError, CapacityError."""

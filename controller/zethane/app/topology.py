@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
@@ -15,6 +15,7 @@ from zethane.app.files import read_text
 from zethane.document import Document, Findings, closest, parse, quote
 from zethane.errors import InputError, Problem
 from zethane.identity.directory import Directory, User, Workload, parse_identities, secret_bytes
+from zethane.identity.sources.file import Sources, parse_sources
 from zethane.net.prefix import Prefix
 from zethane.network.load import parse_network
 from zethane.network.model import Host, Interface, Login, Network
@@ -31,6 +32,7 @@ T = TypeVar("T")
 NETWORK_FILE = "network.yaml"
 IDENTITIES_FILE = "identities.yaml"
 POLICY_FILE = "policy.yaml"
+SOURCES_FILE = "sources.yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class Topology:
     policy: Policy
     directory: Directory
     network: Network | None
+    sources: Sources = field(default_factory=Sources)
 
     @property
     def hosts(self) -> Mapping[str, Host]:
@@ -123,7 +126,8 @@ def load_topology(path: Path | str) -> Topology:
     policy = _collect(problems, lambda: load_policy(folder))
     directory = _collect(problems, lambda: load_directory(folder))
     network = _collect(problems, lambda: _load_network(folder))
-    if policy is None or directory is None or problems:
+    sources = _collect(problems, lambda: load_sources(folder))
+    if policy is None or directory is None or sources is None or problems:
         raise InputError(problems)
     if network is not None:
         document, built = network
@@ -131,7 +135,7 @@ def load_topology(path: Path | str) -> Topology:
         for host in built.hosts.values():
             _check_login(host, findings, directory, policy)
         findings.raise_any()
-    return Topology(folder, policy, directory, network[1] if network else None)
+    return Topology(folder, policy, directory, network[1] if network else None, sources)
 
 
 def load_policy(path: Path | str) -> Policy:
@@ -144,6 +148,12 @@ def load_directory(path: Path | str) -> Directory:
     """Read identities.yaml alone; `path` is the file or its folder. Raises InputError."""
     file = _inside(path, IDENTITIES_FILE)
     return parse_identities(read_text(file), str(file))
+
+
+def load_sources(path: Path | str) -> Sources:
+    """Read sources.yaml alone; `path` is the file or its folder, which may have none. Raises InputError."""
+    file = _inside(path, SOURCES_FILE)
+    return parse_sources(read_text(file), str(file)) if file.exists() else Sources()
 
 
 def _load_network(folder: Path) -> tuple[Document[NetworkFile], Network] | None:

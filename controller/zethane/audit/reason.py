@@ -24,6 +24,7 @@ class DenyReason(str, Enum):
     # policy
     NO_RULE = "no-rule"
     DENY_RULE = "deny-rule"
+    CONDITION_NOT_MET = "condition-not-met"
     NO_LONGER_ALLOWED = "no-longer-allowed"
     # flows
     NO_FLOW = "no-flow"
@@ -42,6 +43,9 @@ class DenyReason(str, Enum):
     # DHCP
     ROGUE_SERVER = "rogue-server"
     DHCP_SPOOF = "dhcp-spoof"
+    # IEEE 802.1X
+    EAPOL_INVALID = "eapol-invalid"
+    EAPOL_SPOOF = "eapol-spoof"
     # fabric
     LLDP_ON_EDGE = "lldp-on-edge"
     LLDP_FORGED = "lldp-forged"
@@ -60,6 +64,9 @@ class SessionEvent(str, Enum):
     ADDRESS_CLAIMED = "address-claimed"
     ADDRESS_BOUND = "address-bound"
     ADDRESS_RELEASED = "address-released"
+    JOINED = "joined"
+    LEFT = "left"
+    CHANGED = "changed"
     # ends
     LOGOUT = "logout"
     EXPIRED = "expired"
@@ -74,6 +81,14 @@ class SessionEvent(str, Enum):
     MAC_LIMIT = "mac-limit"
     ADDRESS_NOT_ALLOWED = "address-not-allowed"
     VLAN_NOT_ALLOWED = "vlan-not-allowed"
+    IDLE = "idle"
+    DISABLED = "disabled"
+    BLOCKED = "blocked"
+    DISCONNECTED = "disconnected"
+    SIGNALLED = "signalled"
+    CREDENTIAL_REVOKED = "credential-revoked"
+    NOT_RENEWED = "not-renewed"
+    DETACHED = "detached"
     # none began
     LOGIN_REFUSED = "login-refused"
 
@@ -87,6 +102,14 @@ class LoginRefusal(str, Enum):
     WRONG_CODE = "wrong-code"
     CODE_USED = "code-used"
     CHANGED = "changed"
+    BLOCKED = "blocked"
+    REJECTED = "rejected"
+    NOT_ANSWERED = "not-answered"
+    INVALID_ANSWER = "invalid-answer"
+    INVALID_TOKEN = "invalid-token"  # noqa: S105
+    INVALID_CERTIFICATE = "invalid-certificate"
+    WRONG_PASSKEY = "wrong-passkey"
+    METHOD_NOT_ALLOWED = "method-not-allowed"
     TOO_MANY_ATTEMPTS_PORT = "too-many-attempts-port"
     TOO_MANY_ATTEMPTS_ATTACHMENT = "too-many-attempts-attachment"
     TOO_MANY_ATTEMPTS_PORT_ACCOUNT = "too-many-attempts-port-account"

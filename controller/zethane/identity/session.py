@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+from zethane.identity.proof import Proof
 from zethane.net.endpoint import Attachment, Endpoint
 from zethane.policy.principal import Principal
 
@@ -19,10 +21,10 @@ MAX_ADDRESSES = 8
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A principal bound to an attachment and its addresses. Times are seconds since the epoch.
+    """A principal, or a user on a device, bound to an attachment and its addresses. Times: seconds since the epoch.
 
-    `expires` is the end of the lifetime; `reauthenticate` is the moment by which the principal has to
-    prove itself again. The session ends at the earlier of both.
+    `principal` is who acts, as policy sees it; `proofs` are what that rests on, one for each principal. A session
+    that began below IP (IEEE 802.1X) has no address until its host uses one.
     """
 
     number: int
@@ -30,17 +32,35 @@ class Session:
     attachment: Attachment
     addresses: tuple[bytes, ...]
     segment: str
-    methods: tuple[str, ...]
     started: float
-    expires: float
-    reauthenticate: float
+    proofs: tuple[Proof, ...] = ()
     device: str | None = None
-    """Name of the registered device whose MAC the attachment has, if there is one."""
+    """Name of the registered device whose MAC the attachment has, if there is one: a hint, and no proof."""
 
     taken: tuple[bytes, ...] = ()
     """Those of `addresses` that it got by using them, the one that it has had for longest first."""
 
     @property
+    def methods(self) -> tuple[str, ...]:
+        """The authentication methods of all proofs (RFC 8176 §2)."""
+        return tuple(dict.fromkeys(name for proof in self.proofs for name in proof.amr))
+
+    @property
+    def expires(self) -> float:
+        """The end of the lifetime."""
+        return min((proof.expires for proof in self.proofs), default=math.inf)
+
+    @property
+    def reauthenticate(self) -> float:
+        """The moment by which its principals have to prove themselves again."""
+        return min((proof.reauthenticate for proof in self.proofs), default=math.inf)
+
+    @property
     def ends(self) -> float:
-        """The moment after which nothing of this session may pass."""
+        """The moment after which nothing of this session may pass as it is now."""
         return min(self.expires, self.reauthenticate)
+
+    @property
+    def aal(self) -> int:
+        """The assurance level of who acts (NIST SP 800-63B)."""
+        return self.principal.aal

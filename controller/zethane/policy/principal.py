@@ -11,12 +11,32 @@ PrincipalKind = Literal["user", "device", "workload", "network", "server"]
 """A network and a server of the infrastructure authenticate nowhere: the words are for the records of flows."""
 
 
+Attribute = bool | int | str
+"""One value of a device's posture."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceFacts:
+    """The device that a principal acts from, as it has proved itself, with its posture as last measured.
+
+    `labels` and `posture` are sorted tuples of pairs. `measured` is in seconds since the epoch; None: never.
+    """
+
+    name: str
+    groups: frozenset[str] = frozenset()
+    labels: tuple[tuple[str, str], ...] = ()
+    posture: tuple[tuple[str, Attribute], ...] = ()
+    measured: float | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
     """An authenticated principal (NIST SP 800-207 §2: subject).
 
-    `labels` is a sorted tuple of pairs, so that principals are hashable. `mfa` tells whether this
-    authentication used more than one factor (RFC 8176 `mfa`).
+    `labels` is a sorted tuple of pairs, so that principals are hashable. `mfa` tells whether this authentication used
+    more than one factor (RFC 8176 `mfa`), `mfa_at` when that was, in seconds since the epoch. `aal` is the
+    authenticator assurance level (NIST SP 800-63B; 0: nothing was proved). `device` is the device that it acts from,
+    None unless that has proved itself as well.
     """
 
     kind: PrincipalKind
@@ -24,6 +44,9 @@ class Principal:
     groups: frozenset[str] = field(default_factory=frozenset)
     labels: tuple[tuple[str, str], ...] = ()
     mfa: bool = False
+    mfa_at: float | None = None
+    aal: int = 1
+    device: DeviceFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from typing import Any
 
 from zethane.audit.reason import DenyReason, SessionEvent
 from zethane.errors import AddressInUse, PortRefusal, SessionError
-from zethane.identity.session import Endpoint, Session
+from zethane.identity.proof import Proof, acting, proofs_with
+from zethane.identity.session import Attachment, Endpoint, Session
 from zethane.pipeline.bindings import MAX_LEASE
 from zethane.pipeline.fields import PORTAL_NUMBER, Reason, split_cookie
 from zethane.policy.model import Policy
@@ -30,7 +31,7 @@ from zethane.service.leasing import Leasing
 from zethane.service.neighbours import Neighbours
 from zethane.service.points import Point
 from zethane.service.policy_in_force import Numbers, PolicyInForce
-from zethane.service.port_security import check_address, check_room, check_vlan, place_of, usable_point
+from zethane.service.port_security import check_address, check_room, check_vlan, place_of, usable_place, usable_point
 from zethane.service.portal_access import PortalAccess
 from zethane.service.routers import Routers
 from zethane.service.sessions import Live
@@ -94,7 +95,7 @@ class Administrator:
         if place is None:
             return SessionEvent.NO_SEGMENT
         leased = tuple(one for one in session.addresses if self.leasing.may_bind(Endpoint(attachment, one)))
-        if not leased:
+        if session.addresses and not leased:
             return SessionEvent.LEASE_ENDED
         try:
             check_vlan(self.state.policy, place[0], attachment.vlan)
@@ -116,43 +117,54 @@ class Administrator:
         check_room(self.state.sessions, port, attachment)
         return point
 
-    def start_session(
-        self, endpoint: Endpoint, principal: Principal, methods: tuple[str, ...], device: str | None
-    ) -> Session:
-        """Bind a principal that has just proved itself. Raises AddressInUse, SessionError, CapacityError."""
+    def start_session(self, attachment: Attachment, proof: Proof, address: bytes | None, device: str | None) -> Session:
+        """Bind a principal that has just proved itself, or renew or extend the session there.
+
+        Without an address (a proof below IP) the session gets those that its host uses. A user who proves herself
+        where a device has done so, or the other way round, has one session with both proofs.
+        Raises AddressInUse, SessionError, CapacityError.
+        """
         try:
-            return self._start_session(endpoint, principal, methods, device)
+            return self._start_session(attachment, proof, address, device)
         except PortRefusal as refusal:
-            self._refused(endpoint, refusal.reason)
+            self._refused(attachment, refusal.reason)
             raise
 
     def _start_session(
-        self, endpoint: Endpoint, principal: Principal, methods: tuple[str, ...], device: str | None
+        self, attachment: Attachment, proof: Proof, address: bytes | None, device: str | None
     ) -> Session:
         state = self.state
         now = state.clock()
+        limits = state.limits
+        proof = replace(
+            proof,
+            expires=min(proof.expires, now + limits.session_lifetime),
+            reauthenticate=min(proof.reauthenticate, now + limits.reauthenticate_after),
+        )
+        here = state.sessions.at(attachment)
+        proofs = proofs_with(here.session.proofs if here is not None else (), proof)
+        principal = acting(proofs)
         place = state.policy.place(principal)
         if place is None:
             raise SessionError("the policy has no single segment for this principal")
-        point = usable_point(state.fabric, endpoint)
-        check_vlan(state.policy, place[0], endpoint.attachment.vlan)
-        check_room(state.sessions, point.switch.port(endpoint.attachment.port), endpoint.attachment)
-        moving = self._moving(endpoint, principal)
-        self._check_lease(endpoint, moving)
-        here = state.sessions.at(endpoint.attachment)
-        if here is not None and _same_principal(here.session.principal, principal):
-            return self._renew(here, endpoint, principal, methods, place, now)
-        self._make_room(endpoint, moving)
+        point = usable_place(state.fabric, attachment)
+        if address is not None:
+            check_address(state.fabric, point.switch.port(attachment.port), Endpoint(attachment, address))
+        check_vlan(state.policy, place[0], attachment.vlan)
+        check_room(state.sessions, point.switch.port(attachment.port), attachment)
+        moving = self._moving(attachment, address, principal)
+        self._check_lease(attachment, address, moving)
+        if here is not None and any(known in proofs or known.account == proof.account for known in here.session.proofs):
+            return self._renew(here, address, principal, proofs, place, now)
+        self._make_room(attachment, address, moving)
         session = Session(
             number=self._store.new_number(state.sessions.by_number.__contains__),
             principal=principal,
-            attachment=endpoint.attachment,
-            addresses=(endpoint.address,),
+            attachment=attachment,
+            addresses=(address,) if address is not None else (),
             segment=place[0],
-            methods=methods,
             started=now,
-            expires=now + state.limits.session_lifetime,
-            reauthenticate=now + state.limits.reauthenticate_after,
+            proofs=proofs,
             device=device,
         )
         self._store.save(session)
@@ -160,76 +172,95 @@ class Administrator:
         state.journal.session(SessionEvent.STARTED, session, "", now)
         return session
 
-    def _refused(self, endpoint: Endpoint, reason: str) -> None:
+    def _refused(self, attachment: Attachment, reason: str) -> None:
         """Log and count what port security did not let in."""
-        attachment = endpoint.attachment
         switch = self.state.fabric.points[attachment.dpid].switch.name
-        mac = attachment.mac.to_bytes(6, "big")
-        self.state.deny(Denied(DenyReason(reason), switch, attachment.port, None, mac, None, None))
+        self.state.deny(
+            Denied(DenyReason(reason), switch, attachment.port, None, attachment.mac.to_bytes(6, "big"), None, None)
+        )
 
-    def _moving(self, endpoint: Endpoint, principal: Principal) -> Live | None:
-        """The session of the same principal, card and address at another place, which moves to this one."""
-        holder = self.state.sessions.by_address.get(endpoint.address)
-        if holder is None or holder.session.attachment == endpoint.attachment:
+    def _moving(self, attachment: Attachment, address: bytes | None, principal: Principal) -> Live | None:
+        """The session of the same principal elsewhere that has the address: its host has moved here."""
+        holder = self.state.sessions.by_address.get(address) if address is not None else None
+        if holder is None or holder.session.attachment == attachment:
             return None
         same = _same_principal(holder.session.principal, principal)
-        return holder if same and holder.session.attachment.mac == endpoint.attachment.mac else None
+        return holder if same and holder.session.attachment.mac == attachment.mac else None
 
-    def _check_lease(self, endpoint: Endpoint, moving: Live | None = None) -> None:
+    def _check_lease(self, attachment: Attachment, address: bytes | None, moving: Live | None = None) -> None:
         """Raise AddressInUse, PortRefusal for an address that DHCP has not given to this host, here or moving."""
-        if self.leasing.may_bind(endpoint, moving.session.attachment if moving else None):
+        if address is None:
             return
-        if self.state.leases.holder(endpoint.address, self.state.clock()) is not None:
+        if self.leasing.may_bind(Endpoint(attachment, address), moving.session.attachment if moving else None):
+            return
+        if self.state.leases.holder(address, self.state.clock()) is not None:
             raise AddressInUse("the address is leased to another host")
         raise PortRefusal("the port takes only what DHCP has leased to this host", DenyReason.ADDRESS_NOT_ALLOWED.value)
 
-    def _make_room(self, endpoint: Endpoint, moving: Live | None) -> None:
+    def _make_room(self, attachment: Attachment, address: bytes | None, moving: Live | None) -> None:
         """End what the new session replaces: another principal's at the same place, or its own that has moved."""
         sessions = self.state.sessions
-        holder = sessions.by_address.get(endpoint.address)
-        here = sessions.at(endpoint.attachment)
-        if holder is not None and holder is not here:
+        holder = sessions.by_address.get(address) if address is not None else None
+        here = sessions.at(attachment)
+        if holder is not None and holder is not here and address is not None:
             if holder is not moving:
                 raise AddressInUse("another session holds this address")
             self.end(holder, SessionEvent.MOVED)
-            self.leasing.move(endpoint)
+            self.leasing.move(Endpoint(attachment, address))
         if here is not None:
             self.end(here, SessionEvent.REPLACED)
 
     def _renew(
         self,
         live: Live,
-        endpoint: Endpoint,
+        address: bytes | None,
         principal: Principal,
-        methods: tuple[str, ...],
+        proofs: tuple[Proof, ...],
         place: tuple[str, int],
         now: float,
     ) -> Session:
-        """The same principal has proved itself again at the same place: its session goes on, with a new lease."""
+        """A principal of the session has proved itself again at the same place: it goes on, with a new lease."""
+        if address is not None:
+            self.state.sessions.add_address(live, address)
+        session = replace(live.session, principal=principal, proofs=proofs, segment=place[0])
+        self._change(live, session, place[1], "reauthenticated")
+        self.state.journal.session(SessionEvent.REAUTHENTICATED, session, "", now)
+        return session
+
+    def _change(self, live: Live, session: Session, session_class: int, why: str) -> None:
+        """Put another standing of a session in force."""
         state = self.state
-        state.sessions.add_address(live, endpoint.address)
-        session = replace(
-            live.session,
-            principal=principal,
-            methods=methods,
-            segment=place[0],
-            expires=now + state.limits.session_lifetime,
-            reauthenticate=now + state.limits.reauthenticate_after,
-        )
-        if place[1] != live.session_class:
+        if session_class != live.session_class:
             # Another class is another standing: what the old one had open is decided again, packet by packet.
-            self._close_flows(live, "reauthenticated", remember=True)
+            self._close_flows(live, why, remember=True)
             self.enforcement.session_ended(live)
             state.sessions.change(live, session)
-            live.session_class = place[1]
+            live.session_class = session_class
             self.enforcement.session_started(live)
         else:
             state.sessions.change(live, session)
             self.enforcement.session_changed(live)
         self._lease(live)
         self._store.save(session)
-        state.journal.session(SessionEvent.REAUTHENTICATED, session, "", now)
-        return session
+
+    def change_proof(self, number: int, proof: Proof, changed: Proof | None, reason: SessionEvent, detail: str) -> bool:
+        """Put `changed` in the place of one proof of a session, or end that proof; False if there is no such proof.
+
+        A session whose last proof ends, or that is in no single segment with what is left, ends with it.
+        """
+        live = self.state.sessions.by_number.get(number)
+        if live is None or proof not in live.session.proofs:
+            return False
+        proofs = tuple(changed if known == proof else known for known in live.session.proofs)
+        left = tuple(known for known in proofs if known is not None)
+        place = self.state.policy.place(acting(left)) if left else None
+        if place is None or not self.state.policy.allows_vlan(place[0], live.session.attachment.vlan):
+            self.end(live, reason, detail)
+            return True
+        session = replace(live.session, principal=acting(left), proofs=left, segment=place[0])
+        self._change(live, session, place[1], reason.value)
+        self.state.journal.session(reason, session, detail, self.state.clock())
+        return True
 
     def _enter(self, session: Session, session_class: int, point: Point) -> None:
         live = Live(session, session_class, point.number, session.attachment.mac.to_bytes(6, "big"))
@@ -244,9 +275,9 @@ class Administrator:
         """Add an address to the session at the same attachment. Raises AddressInUse, SessionError."""
         try:
             usable_point(self.state.fabric, endpoint)
-            self._check_lease(endpoint)
+            self._check_lease(endpoint.attachment, endpoint.address)
         except PortRefusal as refusal:
-            self._refused(endpoint, refusal.reason)
+            self._refused(endpoint.attachment, refusal.reason)
             raise
         live = self.state.sessions.at(endpoint.attachment)
         if live is None or live.session.number != number:
@@ -268,7 +299,7 @@ class Administrator:
         self.end(live, reason)
         return True
 
-    def end(self, live: Live, reason: SessionEvent) -> None:
+    def end(self, live: Live, reason: SessionEvent, detail: str = "") -> None:
         """End a session: no packet of it passes any switch from here on."""
         state = self.state
         self._close_flows(live, f"session-{reason.value}", remember=False)
@@ -276,7 +307,7 @@ class Administrator:
         state.sessions.remove(live)
         self._leased.pop(live.session.number, None)
         state.counters["sessions_ended"] += 1
-        state.journal.session(reason, live.session, "", state.clock())
+        state.journal.session(reason, live.session, detail, state.clock())
         self._store.end(live.session.number)
 
     def _close_flows(self, live: Live, why: str, *, remember: bool, address: bytes | None = None) -> None:

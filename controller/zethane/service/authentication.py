@@ -18,6 +18,7 @@ from zethane.errors import AddressInUse, AuthenticationError, CapacityError, Por
 from zethane.identity.attempts import Attempts
 from zethane.identity.credential import Credential
 from zethane.identity.directory import Directory
+from zethane.identity.proof import Proof
 from zethane.identity.provider import Expected, Provider, matches
 from zethane.identity.session import Endpoint, Session
 from zethane.identity.totp import accepted_step
@@ -143,10 +144,22 @@ class Authenticator:
 
     def _start(self, endpoint: Endpoint, credential: Credential, mfa: bool) -> Session:
         self._attempts.succeeded(endpoint.attachment, credential.account, self._clock())
-        methods = ("pwd", "otp") if mfa else ("pwd",)  # RFC 8176 §2
+        now = self._clock()
+        amr = ("pwd", "otp") if mfa else ("pwd",)  # RFC 8176 §2
         try:
             principal = self.directory.principal(credential.kind, credential.name, mfa)
-            return self._facade.start_session(endpoint, principal, methods)
+            proof = Proof(
+                principal.kind,
+                principal.name,
+                "portal",
+                now,
+                amr,
+                2 if mfa else 1,  # NIST SP 800-63B: a password alone, or with a one-time code
+                now if mfa else None,
+                principal.groups,
+                principal.labels,
+            )
+            return self._facade.start_session(endpoint.attachment, proof, endpoint.address)
         except AddressInUse:
             self._record(endpoint, credential, LoginRefusal.ADDRESS_IN_USE)
             raise

@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from zethane.audit.reason import SessionEvent
-from zethane.identity.session import Endpoint, Session
-from zethane.policy.principal import Principal
+from zethane.identity.proof import Proof
+from zethane.identity.session import Attachment, Endpoint, Session
 from zethane.service.metrics import Metric
 
 View = Mapping[str, Any]
@@ -36,13 +36,26 @@ class ControllerFacade(Protocol):
         None if the switches know of no such connection: the request must then be refused.
         """
 
-    def start_session(self, endpoint: Endpoint, principal: Principal, methods: tuple[str, ...]) -> Session:
-        """Bind a principal that has just proved itself to the endpoint.
+    def start_session(self, attachment: Attachment, proof: Proof, address: bytes | None = None) -> Session:
+        """Bind a principal that has just proved itself, or renew the session that it has there.
 
-        A live session of the same attachment and address ends or, for the same principal, is renewed; one of
-        the same principal, MAC and address elsewhere ends (the host moved).
+        Without an address, as after IEEE 802.1X, the session gets those that its host uses. Users and devices that
+        both prove themselves at one place share a session. Another session of the same attachment ends; one of the
+        same principal, MAC and address elsewhere ends too (the host moved).
         Raises AddressInUse, PortRefusal, SessionError (no segment, or more than one, or an unusable port),
         CapacityError.
+        """
+
+    def session_of(self, attachment: Attachment) -> Session | None:
+        """The live session at a port, VLAN and MAC."""
+
+    def change_proof(
+        self, number: int, proof: Proof, changed: Proof | None, reason: SessionEvent, detail: str = ""
+    ) -> bool:
+        """Put `changed` in the place of one proof of a session, at once and on every switch; None ends that proof.
+
+        Only the flows end that the new state does not allow. A session without a proof, or without a segment, ends.
+        False if there is no such session or proof (any more).
         """
 
     def claim_address(self, endpoint: Endpoint, number: int) -> Session:

@@ -6,7 +6,6 @@ back and adopted as all others are. It never is in the table of sessions: nobody
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable
 
@@ -95,4 +94,4 @@ class Outside(Live):
 def _party(gateway: Gateway, name: str) -> Session:
     """What stands in the records where a session would: `network:198.51.100.0/24`, behind the uplink."""
     principal = Principal("network", name)
-    return Session(gateway.number, principal, gateway.attachment, (), gateway.name, (), 0.0, math.inf, math.inf)
+    return Session(gateway.number, principal, gateway.attachment, (), gateway.name, 0.0)

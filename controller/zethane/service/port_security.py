@@ -21,12 +21,17 @@ from zethane.service.sessions import SessionTable
 
 def usable_point(fabric: Fabric, endpoint: Endpoint) -> Point:
     """The switch of an endpoint that a session may be at, with its port up. Raises SessionError."""
-    attachment = endpoint.attachment
+    point = usable_place(fabric, endpoint.attachment)
+    check_address(fabric, point.switch.port(endpoint.attachment.port), endpoint)
+    return point
+
+
+def usable_place(fabric: Fabric, attachment: Attachment) -> Point:
+    """The same for an attachment whose host has no address yet. Raises SessionError."""
     point = place_of(fabric, attachment)
     state = point.ports.get(attachment.port)
     if state is None or not state.up:
         raise SessionError("the port is down")
-    check_address(fabric, point.switch.port(attachment.port), endpoint)
     return point
 
 

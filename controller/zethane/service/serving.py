@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from zethane.identity.session import Session
 from zethane.pipeline.fields import DNS_CLASS
 from zethane.pipeline.infrastructure import Server
@@ -18,8 +16,6 @@ class Serving(Live):
 
     def __init__(self, server: Server) -> None:
         principal = Principal("server", server.name)
-        party = Session(
-            server.number, principal, server.attachment, server.addresses, server.name, (), 0.0, math.inf, math.inf
-        )
+        party = Session(server.number, principal, server.attachment, server.addresses, server.name, 0.0)
         super().__init__(party, DNS_CLASS, server.switch, server.attachment.mac.to_bytes(6, "big"))
         self.server = server

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes.site import ALICE, ONE_SWITCH, WEB
+from fakes.site import ALICE, ONE_SWITCH, WEB, proof_of
 from zethane.adapters.audit_log import AuditLog
 from zethane.app.journal import LogJournal
 from zethane.audit.reason import DenyReason, LoginRefusal, SessionEvent
@@ -34,7 +34,8 @@ def packed(text: str) -> bytes:
 def session(number: int, principal: Any, segment: str, port: int, *addresses: str) -> Session:
     place = Attachment(1, port, 0, 0x020000000000 + port)
     held = tuple(packed(address) for address in addresses)
-    return Session(number, principal, place, held, segment, ("pwd",), NOW, NOW + 60, NOW + 30, None)
+    proof = proof_of(principal, NOW, amr=("pwd",), expires=NOW + 60, reauthenticate=NOW + 30)
+    return Session(number, principal, place, held, segment, NOW, (proof,))
 
 
 LAPTOP = session(1, ALICE, "staff", 2, "10.0.0.21")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 import stat
@@ -18,21 +19,36 @@ from hypothesis import strategies as st
 
 from zethane.adapters.store.sqlite import NUMBER_BLOCK, SqliteStore
 from zethane.errors import CapacityError, InputError
+from zethane.identity.proof import Proof, acting
 from zethane.identity.session import MAX_SESSION, Attachment, Session
-from zethane.policy.principal import Principal
 from zethane.service.leases import Lease
 from zethane.service.store import Store
 
+ALICES = Proof(
+    "user",
+    "alice",
+    "oidc",
+    1000.25,
+    ("pwd", "otp"),
+    2,
+    1000.25,
+    frozenset({"staff", "admins"}),
+    (("site", "hq"), ("tier", "1")),
+    2000.5,
+    1500.125,
+    issuer="https://id.example",
+    subject="248289761001",
+    reference="sid-1",
+    attributes=(("acr", "urn:mfa"),),
+)
 ALICE = Session(
     number=7,
-    principal=Principal("user", "alice", frozenset({"staff", "admins"}), (("site", "hq"), ("tier", "1")), mfa=True),
+    principal=acting((ALICES,)),
     attachment=Attachment(0xFFFFFFFFFFFFFFFF, 5, 12, 0x020000000015),
     addresses=(b"\x0a\x00\x00\x15", bytes(15) + b"\x01"),
     segment="staff",
-    methods=("pwd", "otp"),
     started=1000.25,
-    expires=2000.5,
-    reauthenticate=1500.125,
+    proofs=(ALICES,),
     device="alice-laptop",
 )
 
@@ -80,46 +96,55 @@ def test_a_saved_session_is_the_same_after_a_restart(file: Path) -> None:
 def test_a_changed_session_replaces_the_old_and_an_ended_one_is_gone(file: Path) -> None:
     with opened(file) as store:
         store.save(ALICE)
-        store.save(replace(ALICE, expires=9000.0))
+        store.save(replace(ALICE, segment="other"))
         store.save(replace(ALICE, number=8))
         store.end(8)
         store.end(99)
     with opened(file) as store:
-        assert store.sessions() == [replace(ALICE, expires=9000.0)]
+        assert store.sessions() == [replace(ALICE, segment="other")]
 
 
 texts = st.text(max_size=30).filter(lambda text: not any("\ud800" <= char <= "\udfff" for char in text))
-principals = st.builds(
-    Principal,
+moments = st.floats(0, 1e11)
+limits = moments | st.just(math.inf)
+proofs = st.builds(
+    Proof,
     st.sampled_from(["user", "device", "workload"]),
     texts,
+    st.sampled_from(["portal", "dot1x", "mab", "oidc", "certificate", "attestation"]),
+    moments,
+    st.lists(texts, max_size=3).map(tuple),
+    st.integers(0, 3),
+    st.none() | moments,
     st.frozensets(texts, max_size=4),
     st.dictionaries(texts, texts, max_size=4).map(lambda labels: tuple(sorted(labels.items()))),
-    st.booleans(),
-)
-moments = st.floats(0, 1e11)
-sessions = st.builds(
-    Session,
-    st.integers(1, MAX_SESSION),
-    principals,
-    st.builds(
-        Attachment,
-        st.integers(0, 2**64 - 1),
-        st.integers(1, 2**32 - 1),
-        st.integers(0, 4095),
-        st.integers(0, 2**48 - 1),
-    ),
-    st.lists(st.binary(min_size=4, max_size=4) | st.binary(min_size=16, max_size=16), max_size=8).map(tuple),
+    limits,
+    limits,
+    limits,
     texts,
-    st.lists(texts, max_size=3).map(tuple),
-    moments,
-    moments,
-    moments,
-    st.none() | texts,
+    texts,
+    texts,
+    st.lists(st.tuples(texts, texts), max_size=3).map(tuple),
 )
+places = st.builds(
+    Attachment,
+    st.integers(0, 2**64 - 1),
+    st.integers(1, 2**32 - 1),
+    st.integers(0, 4095),
+    st.integers(0, 2**48 - 1),
+)
+packed = st.binary(min_size=4, max_size=4) | st.binary(min_size=16, max_size=16)
 
 
-@given(session=sessions)
+@st.composite
+def sessions(draw: st.DrawFn) -> Session:
+    held = tuple(draw(st.lists(proofs, min_size=1, max_size=2)))
+    addresses = tuple(draw(st.lists(packed, max_size=8)))
+    number, place, segment = draw(st.integers(1, MAX_SESSION)), draw(places), draw(texts)
+    return Session(number, acting(held), place, addresses, segment, draw(moments), held, draw(st.none() | texts))
+
+
+@given(session=sessions())
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_session_comes_back_as_it_was(tmp_path: Path, session: Session) -> None:
     with opened(tmp_path / "any.sqlite") as store:
@@ -373,13 +398,17 @@ def test_a_lease_that_cannot_be_written_or_read_stops_nothing(file: Path) -> Non
         assert [entry["event"] for entry in logs] == ["lease-unreadable"]
 
 
-def test_a_store_from_before_there_were_leases_keeps_its_sessions(file: Path) -> None:
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_store_from_before_there_were_proofs_keeps_its_numbers_and_no_session(file: Path, version: int) -> None:
     with opened(file) as store:
         store.save(ALICE)
+        number = store.number_of("rule", "web")
     with closing(sqlite3.connect(file)) as db:
-        db.execute("DROP TABLE leases")
-        db.execute("PRAGMA user_version=1")
+        for table in ("factors", "blocks", "posture", "seen", *(["leases"] if version == 1 else [])):
+            db.execute(f"DROP TABLE {table}")
+        db.execute(f"PRAGMA user_version={version}")
     with opened(file) as store:
-        assert store.sessions() == [ALICE]
+        assert store.sessions() == []
+        assert store.number_of("rule", "web") == number
         store.save_lease(LEASE)
         assert store.leases() == [LEASE]

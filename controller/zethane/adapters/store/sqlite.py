@@ -9,22 +9,25 @@ disk (`synchronous=FULL`) before the first of it is used.
 from __future__ import annotations
 
 import json
+import math
 import os
 import secrets
 import sqlite3
 import time
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import structlog
 
 from zethane.errors import CapacityError, InputError, Problem
+from zethane.identity.proof import Proof, acting
 from zethane.identity.session import MAX_SESSION, Attachment, Session
 from zethane.pipeline.fields import MAX_CLASS, MAX_RULE
-from zethane.policy.principal import Principal
 from zethane.service.leases import Lease
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 NUMBER_BLOCK = 256
 """Session numbers taken from the file at a time."""
 
@@ -43,7 +46,20 @@ CREATE TABLE totp (user TEXT PRIMARY KEY, step INTEGER NOT NULL) STRICT;
 _LEASES = "CREATE TABLE leases (address BLOB PRIMARY KEY, body TEXT NOT NULL) STRICT;"
 """Since version 2."""
 
-_TABLES = {"meta", "sessions", "numbers", "totp", "leases"}
+_IDENTITY = """
+CREATE TABLE factors (id TEXT PRIMARY KEY, user TEXT NOT NULL, kind TEXT NOT NULL, body TEXT NOT NULL) STRICT;
+CREATE INDEX factors_of ON factors (user);
+CREATE TABLE blocks (account TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;
+CREATE TABLE posture (device TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;
+CREATE TABLE seen (issuer TEXT NOT NULL, id TEXT NOT NULL, until REAL NOT NULL, PRIMARY KEY (issuer, id)) STRICT;
+"""
+"""Since version 3: second factors that users have enrolled, principals that were blocked, what is known of devices,
+and tokens that must not be taken twice. Sessions of older versions are forgotten: they do not say what proved them."""
+
+_NO_SESSIONS = "DELETE FROM sessions;"
+
+_TABLES_1 = {"meta", "sessions", "numbers", "totp"}
+_TABLES = _TABLES_1 | {"leases", "factors", "blocks", "posture", "seen"}
 
 _log = structlog.get_logger("zethane.store")
 
@@ -243,9 +259,10 @@ def _prepare(db: sqlite3.Connection) -> None:
     db.executescript("BEGIN EXCLUSIVE; COMMIT;")
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if version == 0 and not _tables(db):
-        db.executescript(f"BEGIN; {_SCHEMA} {_LEASES} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
-    elif version == 1 and _tables(db) == _TABLES - {"leases"}:
-        db.executescript(f"BEGIN; {_LEASES} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
+        db.executescript(f"BEGIN; {_SCHEMA} {_LEASES} {_IDENTITY} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
+    elif (version, _tables(db)) in ((1, _TABLES_1), (2, _TABLES_1 | {"leases"})):
+        added = (_LEASES if version == 1 else "") + _IDENTITY + _NO_SESSIONS
+        db.executescript(f"BEGIN; {added} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
     elif version != SCHEMA_VERSION or _tables(db) != _TABLES:
         raise _DamagedError(f"schema version {version}, expected {SCHEMA_VERSION}")
     if db.execute("PRAGMA quick_check").fetchone()[0] != "ok":
@@ -257,40 +274,46 @@ def _tables(db: sqlite3.Connection) -> set[str]:
 
 
 def _text(session: Session) -> str:
-    principal, place = session.principal, session.attachment
+    place = session.attachment
     return json.dumps(
         {
             "number": session.number,
-            "kind": principal.kind,
-            "name": principal.name,
-            "groups": sorted(principal.groups),
-            "labels": list(principal.labels),
-            "mfa": principal.mfa,
+            "proofs": [_proof_value(proof) for proof in session.proofs],
             "place": [place.dpid, place.port, place.vlan, place.mac],
             "addresses": [address.hex() for address in session.addresses],
             "taken": [address.hex() for address in session.taken],
             "segment": session.segment,
-            "methods": list(session.methods),
-            "times": [session.started, session.expires, session.reauthenticate],
+            "started": session.started,
             "device": session.device,
         }
     )
 
 
+def _proof_value(proof: Proof) -> dict[str, object]:
+    """A proof, JSON-ready; no limit is null, which JSON's numbers have no word for."""
+    value = {field.name: getattr(proof, field.name) for field in fields(proof)}
+    value["groups"] = sorted(proof.groups)
+    return {name: None if one == math.inf else one for name, one in value.items()}
+
+
 def _read(body: str) -> Session:
     value = json.loads(body)
-    labels = tuple((str(name), str(label)) for name, label in value["labels"])
-    started, expires, reauthenticate = value["times"]
+    proofs = tuple(_read_proof(one) for one in value["proofs"])
     return Session(
         number=value["number"],
-        principal=Principal(value["kind"], value["name"], frozenset(value["groups"]), labels, value["mfa"]),
+        principal=acting(proofs),
         attachment=Attachment(*value["place"]),
         addresses=tuple(bytes.fromhex(address) for address in value["addresses"]),
         segment=value["segment"],
-        methods=tuple(value["methods"]),
-        started=started,
-        expires=expires,
-        reauthenticate=reauthenticate,
+        started=value["started"],
+        proofs=proofs,
         device=value["device"],
         taken=tuple(bytes.fromhex(address) for address in value.get("taken", ())),
     )
+
+
+def _read_proof(value: dict[str, Any]) -> Proof:
+    limits = {name: math.inf if value[name] is None else value[name] for name in ("expires", "reauthenticate", "idle")}
+    pairs = {name: tuple((str(key), str(one)) for key, one in value[name]) for name in ("labels", "attributes")}
+    named = {"amr": tuple(value["amr"]), "groups": frozenset(value["groups"])}
+    return Proof(**(value | limits | pairs | named))

@@ -1,0 +1,56 @@
+"""sources.yaml as a whole. Without the file there is the embedded provider, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pydantic import Field
+
+from zethane.document import Document, Findings, Model, parse
+from zethane.identity.sources.certificates import Certificates, Ovsdb
+from zethane.identity.sources.common import SourceName
+from zethane.identity.sources.oidc import OpenIdProvider
+from zethane.identity.sources.radius import Dot1x, Radius
+from zethane.identity.sources.signals import Reporter, SignalsListener, Transmitter
+from zethane.identity.sources.times import SessionTimes
+
+MAX_SOURCES = 64
+
+
+class SourcesFile(Model):
+    """All of sources.yaml; every section may be left out."""
+
+    radius: Radius | None = None
+    dot1x: Dot1x = Dot1x()
+    oidc: dict[SourceName, OpenIdProvider] = Field(default_factory=dict, max_length=MAX_SOURCES)
+    certificates: Certificates | None = None
+    ovsdb: dict[SourceName, Ovsdb] = Field(default_factory=dict, max_length=MAX_SOURCES)
+    listen: SignalsListener | None = None
+    signals: dict[SourceName, Transmitter] = Field(default_factory=dict, max_length=MAX_SOURCES)
+    posture: dict[SourceName, Reporter] = Field(default_factory=dict, max_length=MAX_SOURCES)
+    sessions: SessionTimes = SessionTimes()
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """A file that makes sense. `file` names it in problems; empty: there is none."""
+
+    settings: SourcesFile = field(default_factory=SourcesFile)
+    file: str = ""
+
+
+def parse_sources(text: str, file: str) -> Sources:
+    """The sources in `text`; `file` only names it in problems. Raises InputError with all that is wrong."""
+    document = parse(text, file, SourcesFile)
+    findings = Findings(document)
+    _check(document, findings)
+    findings.raise_any()
+    return Sources(document.value, file)
+
+
+def _check(document: Document[SourcesFile], findings: Findings) -> None:
+    """What no single key can say."""
+    settings = document.value
+    if (settings.signals or settings.posture) and settings.listen is None:
+        section = "signals" if settings.signals else "posture"
+        findings.add("expected a section `listen` as well: where else should it be told?", section, key=True)

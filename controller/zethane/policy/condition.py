@@ -1,0 +1,137 @@
+"""Conditions: what a rule asks of the subject's proof, and of its device, besides the segment.
+
+Some come true or cease to be with time alone; `until` says when a condition has to be looked at again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from zethane.document.duration import duration_text
+from zethane.policy.principal import Attribute, DeviceFacts, Principal
+
+Pairs = tuple[tuple[str, str], ...]
+
+DEFAULT_MAX_AGE = 24 * 3600.0
+"""Seconds after which a posture that was measured no longer counts, where a rule says nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """All of what it names has to hold; None and empty ask for nothing.
+
+    `mfa` asks for a second factor, or for the lack of one, `mfa_within` for one no older than that many seconds,
+    `aal` for at least this assurance level. `device` asks for a device that has proved itself, with all of
+    `device_labels` and one of `device_groups`; `posture` for these attributes of it, measured no longer than
+    `posture_max_age` seconds ago.
+    """
+
+    mfa: bool | None = None
+    mfa_within: float | None = None
+    aal: int | None = None
+    device: bool = False
+    device_labels: Pairs = ()
+    device_groups: frozenset[str] = frozenset()
+    posture: tuple[tuple[str, Attribute], ...] = ()
+    posture_max_age: float = DEFAULT_MAX_AGE
+
+    def __bool__(self) -> bool:
+        """Whether it asks for anything."""
+        return self != Condition()
+
+    def holds(self, principal: Principal, now: float) -> bool:
+        """Whether it holds for a subject at a moment, in seconds since the epoch."""
+        return next(self.unmet(principal, now), None) is None
+
+    def unmet(self, principal: Principal, now: float) -> Iterator[str]:
+        """What the subject lacks, in words, one for each part."""
+        if self.mfa is not None and principal.mfa is not self.mfa:
+            yield "a second factor" if self.mfa else "a proof without a second factor"
+        elif self.mfa_within is not None and now >= _plus(principal.mfa_at, self.mfa_within):
+            yield f"a second factor not older than {duration_text(self.mfa_within)}"
+        if self.aal is not None and principal.aal < self.aal:
+            yield f"a proof of assurance level {self.aal}"
+        yield from self._unmet_by_device(principal.device, now)
+
+    def _unmet_by_device(self, device: DeviceFacts | None, now: float) -> Iterator[str]:
+        if not (self.device or self.posture):
+            return
+        if device is None:
+            yield "a device that has proved itself"
+            return
+        for name, value in self.device_labels:
+            if (name, value) not in device.labels:
+                yield f"a device with {name}={value}"
+        if self.device_groups and self.device_groups.isdisjoint(device.groups):
+            yield f"a device of group {' or '.join(sorted(self.device_groups))}"
+        if not self.posture:
+            return
+        if now >= _plus(device.measured, self.posture_max_age):
+            yield f"a device whose posture was measured in the last {duration_text(self.posture_max_age)}"
+            return
+        known = dict(device.posture)
+        for name, wanted in self.posture:
+            if name not in known or not fits(known[name], wanted):
+                yield f"a device with {attribute_text(name, wanted)}"
+
+    def until(self, principal: Principal, now: float) -> float:
+        """The first moment after `now` at which it may cease to hold by time alone; infinity if there is none."""
+        device = principal.device
+        moments = (
+            _plus(principal.mfa_at, self.mfa_within) if self.mfa_within is not None else math.inf,
+            _plus(device.measured, self.posture_max_age) if self.posture and device is not None else math.inf,
+        )
+        return min((moment for moment in moments if moment > now), default=math.inf)
+
+    def __str__(self) -> str:
+        parts = []
+        if self.mfa_within is not None:
+            parts.append(f"mfa within {duration_text(self.mfa_within)}")
+        elif self.mfa is not None:
+            parts.append("mfa" if self.mfa else "no mfa")
+        if self.aal is not None:
+            parts.append(f"aal {self.aal}")
+        labels = [f"{name}={value}" for name, value in self.device_labels]
+        groups = [f"group {' or '.join(sorted(self.device_groups))}"] if self.device_groups else []
+        if self.device:
+            parts.append("device " + " and ".join((*labels, *groups)) if labels or groups else "a device")
+        if self.posture:
+            wanted = " and ".join(attribute_text(name, value) for name, value in self.posture)
+            parts.append(f"posture {wanted} within {duration_text(self.posture_max_age)}")
+        return ", ".join(parts)
+
+
+def fits(value: Attribute, wanted: Attribute) -> bool:
+    """Whether an attribute is as it should be: equal, or at least the version in `>=12.5`."""
+    if isinstance(wanted, str) and wanted.startswith(">="):
+        have, least = version(str(value)), version(wanted[2:])
+        return have is not None and least is not None and have >= least
+    return type(value) is type(wanted) and value == wanted
+
+
+MAX_VERSION = 64
+
+
+def version(text: str) -> tuple[int, ...] | None:
+    """Numbers with dots between them, compared number by number; None for anything else."""
+    parts = text.strip().split(".")
+    if len(text) > MAX_VERSION or not all(part.isascii() and part.isdecimal() for part in parts):
+        return None
+    numbers = [int(part) for part in parts]
+    while numbers and numbers[-1] == 0:
+        numbers.pop()
+    return tuple(numbers)
+
+
+def attribute_text(name: str, wanted: Attribute) -> str:
+    """`disk_encrypted=true`, `os_version>=12.5`."""
+    if isinstance(wanted, bool):
+        return f"{name}={'true' if wanted else 'false'}"
+    return f"{name}{wanted}" if isinstance(wanted, str) and wanted.startswith(">=") else f"{name}={wanted}"
+
+
+def _plus(moment: float | None, length: float) -> float:
+    """The end of a length of time; without a beginning it is over already."""
+    return -math.inf if moment is None else moment + length

@@ -82,31 +82,56 @@ Totp = Annotated[SecretStr, Field(max_length=128), AfterValidator(_check_totp)]
 Mac = Annotated[str, Field(max_length=17), AfterValidator(_check_mac)]
 
 
+SpiffeId = Annotated[str, StringConstraints(max_length=2048, pattern=r"^spiffe://[a-z0-9._-]+(/[A-Za-z0-9._-]+)+$")]
+"""SPIFFE ID §2, with a path."""
+DnsName = Annotated[str, StringConstraints(max_length=253, pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$")]
+Platform = Annotated[str, StringConstraints(max_length=255, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:/-]*$")]
+
+
 class User(Model):
-    """A person. `totp` is the second factor; a disabled user can have no session."""
+    """A person. `totp` is the second factor; a disabled user can have no session.
+
+    Without a password the user is known here, and proves herself to another source only.
+    """
 
     groups: Groups = ()
     labels: Labels = Field(default_factory=dict)
-    password: Hash
+    password: Hash | None = None
     totp: Totp | None = None
     disabled: bool = False
 
 
-class Device(Model):
-    """A network card that is known, and whose it is. A MAC address is no proof: no device logs in by it."""
+class Attested(Model):
+    """By what the platform knows a port to be this workload's: all that is named has to fit."""
 
-    mac: Mac
+    iface_id: Platform | None = None
+    vm_uuid: Platform | None = None
+
+
+class Certified(Model):
+    """What can be proved by a client certificate: the SPIFFE ID or a SAN dNSName that names it."""
+
+    spiffe: SpiffeId | None = None
+    dns: DnsName | None = None
+
+
+class Device(Certified):
+    """A machine that is known, and whose it is. A MAC address is a hint and no proof; a certificate is one."""
+
+    mac: Mac | None = None
     owner: PrincipalName | None = None
     groups: Groups = ()
     labels: Labels = Field(default_factory=dict)
+    disabled: bool = False
 
 
-class Workload(Model):
-    """A service that logs in by itself."""
+class Workload(Certified):
+    """A service that logs in by itself: with a secret, a certificate, or on the word of the platform it runs on."""
 
     groups: Groups = ()
     labels: Labels = Field(default_factory=dict)
-    secret: Hash
+    secret: Hash | None = None
+    attested: Attested | None = None
     disabled: bool = False
 
 
@@ -134,7 +159,7 @@ class Directory:
         Raises SessionError if there is none of this name, or if it is disabled.
         """
         entry = self._entry(kind, name)
-        if entry is None or (not isinstance(entry, Device) and entry.disabled):
+        if entry is None or entry.disabled:
             raise SessionError(f"no {kind} that may log in is named {quote(name)}")
         return Principal(kind, name, frozenset(entry.groups), tuple(sorted(entry.labels.items())), mfa)
 
@@ -171,12 +196,14 @@ def parse_identities(text: str, file: str) -> Directory:
     findings = Findings(document)
     by_mac: dict[int, str] = {}
     for name, device in identities.devices.items():
+        if device.owner is not None and device.owner not in identities.users:
+            findings.add(partial(_unknown_owner, device.owner, identities.users), "devices", name, "owner")
+        if device.mac is None:
+            continue
         mac = int(device.mac.replace(":", ""), 16)
         if mac in by_mac:
             findings.add(f"device {by_mac[mac]} has this MAC already", "devices", name, "mac")
         by_mac.setdefault(mac, name)
-        if device.owner is not None and device.owner not in identities.users:
-            findings.add(partial(_unknown_owner, device.owner, identities.users), "devices", name, "owner")
     findings.raise_any()
     return Directory(identities.users, identities.devices, identities.workloads, by_mac, _places(document))
 

@@ -50,12 +50,16 @@ class Provider:
     def _user(self, user: User | None) -> Expected:
         if user is None or user.disabled:
             return Expected(self._decoys["user"], reason="unknown" if user is None else "disabled")
+        if user.password is None:
+            return Expected(self._decoys["user"], reason="method-not-allowed")
         totp = secret_bytes(user.totp) if user.totp is not None else None
         return Expected(user.password.get_secret_value(), totp)
 
     def _workload(self, workload: Workload | None) -> Expected:
         if workload is None or workload.disabled:
             return Expected(self._decoys["workload"], reason="unknown" if workload is None else "disabled")
+        if workload.secret is None:
+            return Expected(self._decoys["workload"], reason="method-not-allowed")
         return Expected(workload.secret.get_secret_value())
 
 
@@ -68,11 +72,11 @@ def matches(expected: str, secret: str) -> bool:
 
 
 def _user_hashes(directory: Directory) -> Iterable[str]:
-    return (user.password.get_secret_value() for user in directory.users.values())
+    return (user.password.get_secret_value() for user in directory.users.values() if user.password is not None)
 
 
 def _workload_hashes(directory: Directory) -> Iterable[str]:
-    return (workload.secret.get_secret_value() for workload in directory.workloads.values())
+    return (one.secret.get_secret_value() for one in directory.workloads.values() if one.secret is not None)
 
 
 def _decoy(hashes: Iterable[str]) -> str:

@@ -131,8 +131,11 @@ class Builder:
     def _declared(self, switch: str, number: int, entry: PortEntry) -> Port:
         """A port as it is described."""
         place = ("switches", switch, "ports", number)
-        if entry.role != "edge" and (entry.macs != 1 or entry.vlans or entry.addresses != "login"):
-            self._problem(place, f"macs, vlans and addresses are for edge ports; expected none with role {entry.role}")
+        if entry.role != "edge" and (
+            entry.macs != 1 or entry.vlans or entry.addresses != "login" or entry.dot1x or entry.mab
+        ):
+            message = f"macs, vlans, addresses, dot1x and mab are for edge ports; expected none with role {entry.role}"
+            self._problem(place, message)
         if len(set(entry.vlans)) < len(entry.vlans):
             self._problem((*place, "vlans"), "a VLAN is named twice")
         prefixes = None
@@ -147,6 +150,8 @@ class Builder:
             untagged=entry.untagged or not entry.vlans,
             dhcp=entry.addresses == "dhcp",
             prefixes=prefixes,
+            dot1x=entry.dot1x,
+            mab=entry.mab,
         )
 
     def _take(self, switch: str, role: Role, wanted: int | None, place: Place) -> int:
@@ -333,7 +338,9 @@ class Builder:
             return Portal(*at, default_mac(interfaces) if interfaces else 0, interfaces, 8080)
         interfaces = self._interfaces(("portal",), tuple(self._with_prefix(ip) for ip in entry.ip), "the portal")
         self._claims.one_subnet_per_family()
-        return Portal(*at, self._mac(("portal",), entry, interfaces, "the portal"), interfaces, entry.tcp_port)
+        return Portal(
+            *at, self._mac(("portal",), entry, interfaces, "the portal"), interfaces, entry.tcp_port, entry.login_ports
+        )
 
     def _portal_interfaces(self) -> tuple[Interface, ...]:
         """The highest free address of each of the hosts' networks."""

@@ -20,7 +20,7 @@ class Port:
     `peer` is the (switch, port) at the other end of a trunk, `host` the host that the lab attaches here. `macs` is
     how many cards may have a session here, `vlans` the tags that frames may carry; without any, or with `untagged`,
     frames without a tag are taken. `prefixes` are where addresses of sessions must lie; None: anywhere, and with
-    `dhcp` only what a trusted server has leased.
+    `dhcp` only what a trusted server has leased. `dot1x` and `mab` are the ways to authenticate below IP.
     """
 
     number: int
@@ -32,6 +32,8 @@ class Port:
     untagged: bool = True
     dhcp: bool = False
     prefixes: tuple[Prefix, ...] | None = None
+    dot1x: bool = False
+    mab: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +94,14 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Portal:
-    """Where hosts authenticate: the only thing that they reach before they have."""
+    """Where hosts authenticate: the only thing that they reach before they have, at all of its TCP ports here."""
 
     switch: str
     port: int
     mac: int
     interfaces: tuple[Interface, ...]
     tcp_port: int
+    login_ports: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,8 @@ class PortEntry(_Strict):
     `macs` is how many cards may have a session there at once. `vlans` are the tags that frames may carry; a port
     with tags takes untagged frames only with `untagged`. `addresses` says where addresses of sessions come from:
     `login` (whatever the login came from), `dhcp` (leased to that card by a trusted server), or a list of the only
-    prefixes that there may be.
+    prefixes that there may be. `dot1x` lets hosts there prove themselves by IEEE 802.1X, `mab` lets their MAC stand
+    in for that where they cannot.
     """
 
     role: Role = "edge"
@@ -64,6 +65,8 @@ class PortEntry(_Strict):
     vlans: Annotated[tuple[VlanId, ...], Field(max_length=MAX_VLANS)] = ()
     untagged: bool = False
     addresses: Literal["login", "dhcp"] | Addresses = "login"
+    dot1x: bool = False
+    mab: bool = False
 
 
 class SwitchEntry(_Strict):
@@ -122,13 +125,18 @@ class UplinkEntry(_Strict):
 
 
 class PortalEntry(_Strict):
-    """Where the portal is attached and what it is reached at."""
+    """Where the portal is attached and what it is reached at.
+
+    `login_ports` are further TCP ports of its address that hosts reach before they have logged in: an identity
+    provider that runs there, or a way to one.
+    """
 
     switch: Name
     ip: Addresses
     port: PortNumber | None = None
     mac: MacText | None = None
     tcp_port: Annotated[int, Field(ge=1, le=65535)] = 8080
+    login_ports: Annotated[tuple[Annotated[int, Field(ge=1, le=65535)], ...], Field(max_length=8)] = ()
 
 
 LinkEnd = Annotated[str, Field(min_length=1, max_length=40)]

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
-
 from zethane.api.app import create_app
 from zethane.api.portal_backend import create_app as create_portal_backend
 from zethane.api.server import serve_tls, serve_unix
-from zethane.app.controller import Controller
-from zethane.app.settings import Settings
-from zethane.service.authentication import Authenticator
+from zethane.app.running import Running
 
 
-async def serve_all(
-    settings: Settings, controller: Controller, authenticator: Authenticator, stack: AsyncExitStack
-) -> None:
+async def serve_all(running: Running) -> None:
     """Start them in the running loop; the stack stops them. Raises InputError."""
+    settings, controller, stack = running.settings, running.controller, running.stack
     app = create_app(controller)
     operators = await serve_unix(app, settings.api_socket)
     stack.push_async_callback(operators.stop)
-    portal = await serve_unix(create_portal_backend(controller, authenticator), settings.portal_socket)
+    portal = await serve_unix(create_portal_backend(controller, running.authenticator), settings.portal_socket)
     stack.push_async_callback(portal.stop)
     if (tls := settings.api_tls) is not None:
         remote = await serve_tls(app, tls.host, tls.port, tls.certificate, tls.key, tls.client_ca)

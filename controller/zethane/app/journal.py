@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -15,6 +16,9 @@ from zethane.service.journal import Denied
 from zethane.service.points import Fabric
 from zethane.service.state import Clock
 
+Watcher = Callable[[SessionEvent, Session, str, float], None]
+"""Called with what happened to a session, the session as it is now, the detail, and the time."""
+
 
 class LogJournal:
     """Implements `service.journal.Journal`."""
@@ -23,6 +27,11 @@ class LogJournal:
         self._log = log
         self._clock = clock
         self._names = {dpid: point.switch.name for dpid, point in fabric.points.items()}
+        self._watchers: list[Watcher] = []
+
+    def watch(self, watcher: Watcher) -> None:
+        """Let `watcher` know of every event of a session from now on, on the event loop. It must not wait or raise."""
+        self._watchers.append(watcher)
 
     def allowed(self, flow: LiveFlow, switch: str, rule: str, now: float) -> None:
         """A flow was verified and let through."""
@@ -46,6 +55,8 @@ class LogJournal:
         """A session started, was renewed, or ended."""
         switch = self._name(session.attachment.dpid)
         self._log.write(partial(session_event, event, session, switch, reason, now))
+        for watcher in self._watchers:
+            watcher(event, session, reason, now)
 
     def login_refused(self, endpoint: Endpoint, account: str, why: LoginRefusal, explanation: str = "") -> None:
         """A login was refused; `account` holds no name that nobody has."""

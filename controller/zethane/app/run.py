@@ -22,6 +22,7 @@ from zethane.adapters.store.sqlite import SqliteStore
 from zethane.app.controller import Controller
 from zethane.app.journal import LogJournal
 from zethane.app.reload import PolicyFile
+from zethane.app.running import Running
 from zethane.app.settings import Settings
 from zethane.app.topology import Topology, load_topology
 from zethane.errors import ChannelError, InputError, Problem
@@ -43,11 +44,14 @@ PASSWORD_THREADS = 2
 _log = structlog.get_logger("zethane")
 
 
-Serve = Callable[[Settings, Controller, Authenticator, AsyncExitStack], Awaitable[None]]
-"""Starts what listens for operators and for the portal, and leaves its end with the stack."""
+Start = Callable[[Running], Awaitable[None]]
+"""Starts a part of the controller, and leaves its end with the stack."""
+
+PARTS: tuple[Start, ...] = ()
+"""What is started between the store and the switches, in this order; then what listens for operators and the portal."""
 
 
-def run(settings: Settings, serve: Serve) -> None:
+def run(settings: Settings, serve: Start) -> None:
     """Run the controller until SIGTERM or SIGINT. Raises InputError before anything is started."""
     topology = load_topology(settings.topology)
     report = topology.check()
@@ -63,7 +67,7 @@ def run(settings: Settings, serve: Serve) -> None:
 class _Process:
     """Everything that lives as long as the process."""
 
-    def __init__(self, settings: Settings, topology: Topology, network: Network, serve: Serve) -> None:
+    def __init__(self, settings: Settings, topology: Topology, network: Network, serve: Start) -> None:
         self._settings = settings
         self._serve = serve
         self._topology = topology
@@ -105,7 +109,20 @@ class _Process:
         authenticator = Authenticator(
             controller, self._topology.directory, store, time.time, passwords, journal.login_refused
         )
-        await self._serve(settings, controller, authenticator, stack)
+        running = Running(
+            settings,
+            self._topology,
+            store,
+            journal,
+            administrator,
+            controller,
+            authenticator,
+            time.time,
+            self._spawn,
+            stack,
+        )
+        for start in (*PARTS, self._serve):
+            await start(running)
 
         listener = Listener(administrator)
         host, port = await listener.start(settings.openflow_host, settings.openflow_port, settings.openflow_tls)

@@ -1,0 +1,37 @@
+"""What the parts of a running controller share: each is started with it, in the order of `app.run`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from zethane.adapters.store.sqlite import SqliteStore
+from zethane.app.controller import Controller
+from zethane.app.journal import LogJournal
+from zethane.app.settings import Settings
+from zethane.app.topology import Topology
+from zethane.service.administrator import Administrator
+from zethane.service.authentication import Authenticator
+from zethane.service.state import Clock
+
+Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
+"""Starts a task that lives no longer than the controller, and whose failure is logged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The controller's parts. `stack` ends what they start, in the opposite order."""
+
+    settings: Settings
+    topology: Topology
+    store: SqliteStore
+    journal: LogJournal
+    administrator: Administrator
+    controller: Controller
+    authenticator: Authenticator
+    clock: Clock
+    spawn: Spawn
+    stack: AsyncExitStack

@@ -248,3 +248,50 @@ def test_names_and_addresses_stand_for_who_is_there() -> None:
     assert [str(one) for one in each(topology.party("www"))] == ["198.51.100.80", "2001:db8:ffff:1::80"]
     with pytest.raises(InputError, match="did you mean 'www'"):
         topology.party("wwww")
+
+
+WAYS = """
+radius: {servers: {main: {host: 127.0.0.1, secret: lab-secret}}}
+oidc: {visitors: {issuer: "http://127.0.0.1:9", client_id: zethane}}
+certificates: {ca: [ca.pem]}
+ovsdb: {local: {connect: "unix:/run/openvswitch/db.sock"}}
+"""
+KNOWN = """
+users:
+  ann: {groups: [staff]}
+  bea@visitors: {groups: [staff]}
+devices:
+  box: {mac: "02:00:00:00:00:31", labels: {tier: web}, spiffe: "spiffe://lab/box"}
+workloads:
+  web: {labels: {tier: web}, spiffe: "spiffe://lab/web", attested: {iface_id: web-port}}
+"""
+EACH_WAY = [
+    "{user: ann, password: lab-ann, via: dot1x}",
+    "{device: box, via: dot1x, eap: tls}",
+    "{device: box, via: mab}",
+    "{user: bea, password: lab-bea, via: oidc, provider: visitors}",
+    "{workload: web, via: certificate}",
+    "{workload: web, via: attestation}",
+]
+BARE = {
+    "user": "users: {ann: {groups: [staff]}, bea@visitors: {groups: [staff]}}\n",
+    "device": "devices: {box: {labels: {tier: web}}}\n",
+    "workload": "workloads: {web: {labels: {tier: web}}}\n",
+}
+
+
+@pytest.mark.parametrize("login", EACH_WAY)
+def test_every_way_to_log_in_needs_its_source_and_what_names_the_principal(tmp_path: Path, login: str) -> None:
+    network = f"switches: {{s1: {{}}}}\nhosts: {{h: {{switch: s1, ip: 10.0.0.1/24, login: {login}}}}}\n"
+    policy = POLICY.split("tests:")[0]
+    folder = write(tmp_path, policy=policy, identities=KNOWN, network=network)
+    (folder / "sources.yaml").write_text(WAYS, encoding="utf-8")
+    principal = load_topology(folder).host_principal("h")
+    assert principal is not None
+    assert principal.aal == (0 if "mab" in login else 2 if "tls" in login or "certificate" in login else 1)
+    (folder / "sources.yaml").unlink()
+    kind = login[1:].split(":")[0]
+    write(tmp_path, policy=policy, identities=BARE[kind], network=network)
+    (found,) = problems(folder)
+    assert found.startswith("network.yaml:2:")
+    assert ".login.via: " in found

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import SecretStr
-
 from zethane.app.files import read_text
+from zethane.app.logins import check_logins, host_principal
 from zethane.document import Document, Findings, closest, parse, quote
 from zethane.errors import InputError, Problem
-from zethane.identity.directory import Directory, User, Workload, parse_identities, secret_bytes
+from zethane.identity.directory import Directory, parse_identities
 from zethane.identity.sources.file import Sources, parse_sources
 from zethane.net.prefix import Prefix
 from zethane.network.load import parse_network
-from zethane.network.model import Host, Interface, Login, Network
+from zethane.network.model import Host, Interface, Network
 from zethane.network.outside import is_outside
 from zethane.network.schema import NetworkFile
 from zethane.policy.check import Report, check
-from zethane.policy.decide import segment_of
 from zethane.policy.load import parse_policy
 from zethane.policy.model import Policy
 from zethane.policy.principal import External, Parties, Principal
@@ -55,8 +52,7 @@ class Topology:
         if name not in self.hosts:
             message = f"no host is named {quote(name)}{closest(name, self.hosts)}"
             raise InputError([Problem(str(self.folder / NETWORK_FILE), message)])
-        login = self.hosts[name].login
-        return self.directory.principal(login.kind, login.name, login.mfa) if login else None
+        return host_principal(self.directory, self.hosts[name])
 
     def principals(self) -> dict[str, Principal | None]:
         """Every host of this network with who logs in from it."""
@@ -133,7 +129,7 @@ def load_topology(path: Path | str) -> Topology:
         document, built = network
         findings = Findings(document)
         for host in built.hosts.values():
-            _check_login(host, findings, directory, policy)
+            check_logins(host, findings, directory, policy, sources)
         findings.raise_any()
     return Topology(folder, policy, directory, network[1] if network else None, sources)
 
@@ -177,37 +173,3 @@ def _collect(problems: list[Problem], load: Callable[[], T]) -> T | None:
     except InputError as error:
         problems.extend(error.problems)
         return None
-
-
-def _check_login(host: Host, findings: Findings, directory: Directory, policy: Policy) -> None:
-    """Find what keeps the host's login from ending in a session of one segment."""
-    login = host.login
-    if login is None:
-        return
-    path = ("hosts", host.name, "login", login.kind)
-    entries: Mapping[str, User | Workload] = directory.users if login.kind == "user" else directory.workloads
-    entry = entries.get(login.name)
-    if entry is None or entry.disabled:
-        findings.add(partial(_unknown_login, login, entries), *path)
-        return
-    if login.totp is not None and not _same_totp(entry, login.totp):
-        message = f"expected the second factor that the identities give to {login.name}"
-        findings.add(message, "hosts", host.name, "login", "totp")
-        return
-    segment, why = segment_of(policy, directory.principal(login.kind, login.name, login.mfa), "principal")
-    if segment is None:
-        message = f"{why.removeprefix('the ')}; expected exactly one segment of {policy.file}"
-        findings.add(message, *path)
-    elif host.vlan not in (0, policy.segments[segment].vlan):
-        message = f"{login.name} is in segment {segment}, which is not in VLAN {host.vlan} by {policy.file}"
-        findings.add(message, "hosts", host.name, "vlan")
-
-
-def _unknown_login(login: Login, entries: Mapping[str, User | Workload]) -> str:
-    near = closest(login.name, (name for name, other in entries.items() if not other.disabled))
-    return f"no {login.kind} that may log in is named {quote(login.name)}{near}"
-
-
-def _same_totp(entry: User | Workload, totp: str) -> bool:
-    theirs = entry.totp if isinstance(entry, User) else None
-    return theirs is not None and secret_bytes(theirs) == secret_bytes(SecretStr(totp))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import TypeVar
 
@@ -12,6 +13,7 @@ from zethane.net.prefix import Prefix, PrefixTable, parse_prefix, within
 from zethane.network.addresses import default_mac, highest_free, mac_of_name, parse_interface, parse_mac, subnets
 from zethane.network.claims import Claims
 from zethane.network.graph import unreachable
+from zethane.network.logins import login_of
 from zethane.network.model import (
     Host,
     Infrastructure,
@@ -199,6 +201,13 @@ class Builder:
             used = self._plan[switch].used
             used[number] = replace(used[number], peer=peer, host=host)
 
+    def _let_in(self, switch: str, number: int, logins: tuple[Login, ...]) -> None:
+        """Let the port of a host take the ways below IP that the host logs in by."""
+        if number:
+            used, ways = self._plan[switch].used, {login.via for login in logins}
+            port = used[number]
+            used[number] = replace(port, dot1x=port.dot1x or "dot1x" in ways, mab=port.mab or "mab" in ways)
+
     def _check_connected(self) -> None:
         """Every switch is reached over declared links, or has trunks whose links are to be discovered."""
         pairs = [(ends[0][0], ends[1][0]) for ends in self._ends if ends]
@@ -239,19 +248,21 @@ class Builder:
         place = ("hosts", name)
         wanted_at = (*place, "switch") if entry.port is None else (*place, "port")
         port = self._take(entry.switch, "edge", entry.port, wanted_at)
+        logins = self._logins(name, entry)
         self._describe(entry.switch, port, host=name)
+        self._let_in(entry.switch, port, logins)
         leased = isinstance(entry.ip, str)
         interfaces = self._interfaces(place, () if isinstance(entry.ip, str) else entry.ip, name)
         mac = self._mac(place, entry, interfaces, name)
         if leased and not any("dhcp" in server.serves for server in self._entry.infrastructure.values()):
             self._problem((*place, "ip"), "no server of the infrastructure serves dhcp; expected one, or addresses")
-        login = self._login(name, entry.login) if entry.login else None
+        machine, login = (None, *logins)[-2:] if logins else (None, None)
         taken = self._plan[entry.switch].used[port] if port else None
         if taken and entry.vlan and entry.vlan not in taken.vlans:
             self._problem((*place, "vlan"), f"port {port} of {entry.switch} takes no tag {entry.vlan}")
         elif taken and not entry.vlan and not taken.untagged:
             self._problem(place, f"port {port} of {entry.switch} takes tagged frames only; expected a vlan")
-        return Host(name, entry.switch, port, mac, interfaces, login, entry.vlan or 0, leased)
+        return Host(name, entry.switch, port, mac, interfaces, login, entry.vlan or 0, leased, machine)
 
     def _server(self, name: str, entry: InfrastructureEntry) -> Infrastructure:
         place = ("infrastructure", name)
@@ -307,17 +318,20 @@ class Builder:
             found.append(interface)
         return tuple(found)
 
-    def _login(self, host: str, entry: LoginEntry) -> Login | None:
-        if entry.user and entry.password and not entry.workload and not entry.secret:
-            totp = entry.totp.get_secret_value() if entry.totp else None
-            return Login("user", entry.user, entry.password.get_secret_value(), totp)
-        if entry.workload and entry.secret and not (entry.user or entry.password or entry.totp):
-            return Login("workload", entry.workload, entry.secret.get_secret_value())
-        self._problem(
-            ("hosts", host, "login"),
-            "expected user and password (and totp), or workload and secret, and no more",
-        )
-        return None
+    def _logins(self, host: str, entry: HostEntry) -> tuple[Login, ...]:
+        """What a host authenticates with; of two, a device first and then its user."""
+        if entry.login is None:
+            return ()
+        entries = (entry.login,) if isinstance(entry.login, LoginEntry) else entry.login
+        place = ("hosts", host, "login")
+        found = [
+            login_of(one, partial(self._problem, place if one is entry.login else (*place, index)))
+            for index, one in enumerate(entries)
+        ]
+        logins = tuple(login for login in found if login is not None)
+        if len(logins) == 2 and [login.kind for login in logins] != ["device", "user"]:
+            self._problem(place, "expected the login of a device, and then that of its user")
+        return logins
 
     def _portal_port(self) -> tuple[str, int] | None:
         entry = self._entry.portal

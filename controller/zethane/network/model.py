@@ -8,7 +8,7 @@ from ipaddress import IPv4Interface, IPv6Interface
 from typing import Literal
 
 from zethane.net.prefix import Prefix
-from zethane.network.schema import Role
+from zethane.network.schema import Eap, Role, Via
 
 Interface = IPv4Interface | IPv6Interface
 
@@ -67,10 +67,13 @@ class Link:
 class Login:
     """What a host of the lab authenticates with. The secrets are in no repr."""
 
-    kind: Literal["user", "workload"]
+    kind: Literal["user", "workload", "device"]
     name: str
-    secret: str = field(repr=False)
+    secret: str = field(default="", repr=False)
     totp: str | None = field(default=None, repr=False)
+    via: Via = "portal"
+    eap: Eap = "peap"
+    provider: str | None = None
 
     @property
     def mfa(self) -> bool:
@@ -80,7 +83,10 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A host of the lab. `mac` is an integer of 48 bits. `dhcp`: it has no addresses until a server gives it some."""
+    """A host of the lab. `mac` is an integer of 48 bits. `dhcp`: it has no addresses until a server gives it some.
+
+    `login` is who acts there; `machine` is the device beneath, if that proves itself as well.
+    """
 
     name: str
     switch: str
@@ -90,6 +96,12 @@ class Host:
     login: Login | None = None
     vlan: int = 0
     dhcp: bool = False
+    machine: Login | None = None
+
+    @property
+    def logins(self) -> tuple[Login, ...]:
+        """All of its logins, the device's first."""
+        return tuple(one for one in (self.machine, self.login) if one is not None)
 
 
 @dataclass(frozen=True, slots=True)

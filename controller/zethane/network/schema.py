@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, SecretStr, Tag
 
 MAX_SWITCHES = 256
 MAX_HOSTS = 4096
@@ -21,6 +21,8 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,31}$")]
 
 PortNumber = Annotated[int, Field(ge=1, le=MAX_PORT)]
 VlanId = Annotated[int, Field(ge=1, le=MAX_FABRIC)]
+Via = Literal["portal", "dot1x", "mab", "oidc", "certificate", "attestation"]
+Eap = Literal["tls", "peap", "ttls", "md5"]
 Role = Literal["edge", "trunk", "portal", "infrastructure", "uplink"]
 MAX_MACS = 1024
 MAX_VLANS = 64
@@ -77,13 +79,36 @@ class SwitchEntry(_Strict):
 
 
 class LoginEntry(_Strict):
-    """What a host of the lab authenticates with: `user` and `password`, or `workload` and `secret`."""
+    """What a host of the lab authenticates with, and how (`via`).
+
+    At the portal: `user` and `password` (and `totp`), or `workload` and `secret`. By IEEE 802.1X: `user` and
+    `password`, or with `eap: tls` a `user` or `device` whose certificate the lab makes. By MAC authentication bypass: a
+    `device`. At an OpenID provider: `user`, `password` and `provider`. By certificate: a `workload` or `device`. On the
+    word of the platform: a `workload`.
+    """
 
     user: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     password: Secret | None = None
     totp: Annotated[SecretStr, Field(min_length=16, max_length=256)] | None = None
     workload: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     secret: Secret | None = None
+    device: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    via: Via = "portal"
+    eap: Eap = "peap"
+    provider: Annotated[str, Field(min_length=1, max_length=63)] | None = None
+
+
+def _kind(value: object) -> str:
+    """Whether one login is given, or a list of them."""
+    return "(list)" if isinstance(value, list | tuple) else "(keys)"
+
+
+Logins = Annotated[
+    Annotated[tuple[LoginEntry, ...], Field(min_length=1, max_length=2), Tag("(list)")]
+    | Annotated[LoginEntry, Tag("(keys)")],
+    Discriminator(_kind),
+]
+"""One login, or first that of the device and then that of its user."""
 
 
 class HostEntry(_Strict):
@@ -93,7 +118,7 @@ class HostEntry(_Strict):
     ip: Literal["dhcp"] | Addresses
     port: PortNumber | None = None
     mac: MacText | None = None
-    login: LoginEntry | None = None
+    login: Logins | None = None
     vlan: VlanId | None = None
 
 

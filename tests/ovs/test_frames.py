@@ -251,7 +251,7 @@ async def test_what_the_switch_cannot_see_reaches_nobody_but_the_object_of_its_f
     await connect(site, wires, family)
     wires[2].send(frame)
     await wires[3].until(b"marker")
-    site.admin.end(site.state.sessions.by_number[1], SessionEvent.REVOKED)
+    site.admin.life.end(site.state.sessions.by_number[1], SessionEvent.REVOKED)
     # Acknowledged is not yet enforced: the datapath's caches go on for some milliseconds.
     assert set(await denied(site, again=lambda: wires[2].send(frame))) == {DenyReason.UNAUTHENTICATED}
 

@@ -127,7 +127,7 @@ class Lab:
     async def _put_in_force(self, policy: Policy, principals: list[Principal]) -> None:
         site = self.site
         for live in site.state.sessions:
-            site.admin.end(live, SessionEvent.REVOKED)
+            site.admin.life.end(live, SessionEvent.REVOKED)
         await site.admin.use_policy(policy)
         for host, principal in zip(HOSTS[:STRANGER], principals, strict=True):
             site.login(host, principal)

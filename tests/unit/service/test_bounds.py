@@ -47,7 +47,7 @@ async def test_what_ends_makes_room() -> None:
     assert site.state.flows.at(dpid) == 5
     live = site.state.sessions.at(site.endpoint(LAPTOP).attachment)
     assert live is not None
-    site.admin.end(live, SessionEvent.LOGOUT)
+    site.admin.life.end(live, SessionEvent.LOGOUT)
     assert site.state.flows.at(dpid) == 0
 
 

@@ -20,11 +20,12 @@ CONNECT_WITHIN = 15.0
 """Seconds for a bridge to connect and be reconciled: it takes milliseconds, and up to 8 s after a failed try."""
 
 
-def network_of(bridge: Bridge, ports: str = "", more: str = "") -> str:
-    """One switch with the portal at port 1; `ports` describes other ports, `more` what else there is."""
+def network_of(bridge: Bridge, ports: str = "", more: str = "", portal: str = "") -> str:
+    """One switch with the portal at port 1. `ports` and `portal` say more of them, `more` what else there is."""
     return (
         f'switches: {{s1: {{dpid: "{bridge.dpid:016x}", {ports}}}}}\n'
-        'portal: {switch: s1, port: 1, ip: [10.0.0.254/24, "2001:db8::fe/64"], mac: "02:00:00:00:00:fe"}\n'
+        'portal: {switch: s1, port: 1, ip: [10.0.0.254/24, "2001:db8::fe/64"], '
+        f'mac: "02:00:00:00:00:fe", {portal}}}\n'
         f"{more}"
     )
 
@@ -55,10 +56,11 @@ class LiveSite(Site):
         *,
         ports: str = "",
         more: str = "",
+        portal: str = "",
         **limits: Any,
     ) -> None:
         self._spawned = asyncio.Event()
-        super().__init__(network_of(bridge, ports, more), policy, store, **limits)
+        super().__init__(network_of(bridge, ports, more, portal), policy, store, **limits)
         self.state.clock = time.time
         self.bridge = bridge
         self._gone = asyncio.Event()

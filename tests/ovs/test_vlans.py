@@ -145,6 +145,29 @@ async def test_a_login_over_a_tag_is_located_there(site: LiveSite) -> None:
     assert site.admin.portal_access.locate(key) == site.endpoint(VISITOR)
 
 
+async def test_a_port_for_a_login_is_reached_before_login_and_no_other(bridge: Bridge) -> None:
+    """Both ways, on a real bridge: the handshake and what follows, then without the controller."""
+    site = LiveSite(bridge, POLICY, portal="login_ports: [9443]")
+    guest = Host(5, "02:00:00:00:00:51", "10.0.0.51")
+    await site.start()
+    with Wires(bridge, range(1, 7)) as wires:
+        talk = (
+            guest.tcp(PORTAL, 50000, 9443, SYN),
+            PORTAL.tcp(guest, 9443, 50000, SYN_ACK),
+            guest.tcp(PORTAL, 50000, 9443, ACK),
+        )
+        for frame, source, target in zip(talk, (guest, PORTAL, guest), (PORTAL, guest, PORTAL), strict=True):
+            wires.send(source.port, frame)
+            assert await wires.next() == (target.port, frame)
+            await site.channel.barrier()
+        (key,) = site.admin.portal_access._connections
+        assert site.admin.portal_access.locate(key) is None
+        wires.send(guest.port, guest.tcp(PORTAL, 50001, 9444, SYN))
+        wires.send(guest.port, guest.tcp(PORTAL, 50000, 9443, ACK, b"last"))
+        assert await wires.next() == (PORTAL.port, guest.tcp(PORTAL, 50000, 9443, ACK, b"last"))
+    await site.stop()
+
+
 KINDS = {
     "arp": {"eth_type": 0x0806},
     "udp": {

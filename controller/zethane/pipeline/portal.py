@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 
 from zethane.net.endpoint import Attachment
 from zethane.net.flowkey import TCP, FlowKey
@@ -46,25 +47,35 @@ PORTAL_COOKIE = cookie(0, PORTAL_NUMBER, Reason.PORTAL)
 
 @dataclass(frozen=True, slots=True)
 class Portal:
-    """Where the portal is: `switch` is the number of its switch."""
+    """Where the portal is: `switch` is the number of its switch.
+
+    `login_ports` are further TCP ports of its addresses that everybody reaches as its own, where an identity
+    provider is that people have to see before they can log in.
+    """
 
     switch: int
     attachment: Attachment
     addresses: tuple[bytes, ...]
     tcp_port: int
+    login_ports: tuple[int, ...] = ()
+
+    @property
+    def tcp_ports(self) -> tuple[int, ...]:
+        """Every port that is open to everybody, each once."""
+        return tuple(dict.fromkeys((self.tcp_port, *self.login_ports)))
 
 
 def portal_path(portal: Portal, switch: int) -> Iterator[Flow]:
     """The standing entries for the portal on a switch."""
     attached = switch == portal.switch
-    for address in portal.addresses:
+    for address, port in product(portal.addresses, portal.tcp_ports):
         yield Flow(
             Table.SOURCE,
             Priority.SOURCE_PORTAL,
             match(
                 eth_dst=portal.attachment.mac,
                 ip_proto=TCP,
-                tcp_dst=portal.tcp_port,
+                tcp_dst=port,
                 **destination_fields(address),
             ),
             PORTAL_COOKIE,
@@ -85,7 +96,7 @@ def portal_path(portal: Portal, switch: int) -> Iterator[Flow]:
                 **place,
                 eth_src=portal.attachment.mac,
                 ip_proto=TCP,
-                tcp_src=portal.tcp_port,
+                tcp_src=port,
                 **source_fields(address),
             ),
             PORTAL_COOKIE,

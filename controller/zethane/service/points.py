@@ -161,7 +161,7 @@ class Fabric:
         switch = network.switches[described.switch]
         attachment = Attachment(switch.dpid, described.port, 0, described.mac)
         addresses = tuple(interface.ip.packed for interface in described.interfaces)
-        return Portal(switch.number, attachment, addresses, described.tcp_port)
+        return Portal(switch.number, attachment, addresses, described.tcp_port, described.login_ports)
 
     @staticmethod
     def _servers(network: Network) -> Iterator[Server]:

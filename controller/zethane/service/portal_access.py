@@ -50,7 +50,13 @@ class PortalAccess:
         return len(self._connections)
 
     def locate(self, key: FlowKey) -> Endpoint | None:
-        """The endpoint at the client's end of a live connection."""
+        """The endpoint at the client's end of a live connection to the portal itself.
+
+        What is at the portal's other ports is no portal: nobody logs in over a connection to it.
+        """
+        portal = self._state.fabric.portal
+        if portal is None or key.dport != portal.tcp_port:
+            return None
         connection = self._connections.get(key)
         return Endpoint(connection.client, key.src) if connection else None
 
@@ -62,7 +68,7 @@ class PortalAccess:
             self._deny(point, event, why_refused(event.frame), packet)
         elif split_cookie(event.metadata)[0] == PORTAL_NUMBER:
             self._from_portal(point, event, packet)
-        elif packet.key.dst not in portal.addresses or packet.key.dport != portal.tcp_port:
+        elif packet.key.dst not in portal.addresses or packet.key.dport not in portal.tcp_ports:
             self._deny(point, event, DenyReason.MALFORMED, packet)
         else:
             self._to_portal(point, event, packet, portal)

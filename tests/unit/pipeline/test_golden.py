@@ -29,7 +29,7 @@ portal: {switch: s1, port: 1, ip: 10.0.0.254/24, mac: "02:00:00:00:00:fe"}
 THREE_SWITCHES = """
 switches: {s1: {}, s2: {}, s3: {}}
 links: [["s1:8", "s2:8"], ["s2:9", "s3:8"], ["s3:9", "s1:9"]]
-portal: {switch: s1, port: 1, ip: "2001:db8::fe/64", mac: "02:00:00:00:00:fe"}
+portal: {switch: s1, port: 1, ip: "2001:db8::fe/64", mac: "02:00:00:00:00:fe", login_ports: [9443]}
 """
 TAGGED_PORT = """
 switches: {s1: {ports: {7: {macs: 8, vlans: [20, 30], untagged: true}}}}

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from fakes.frames import ACK, FIN_ACK, SYN, SYN_ACK, Host
-from fakes.site import ALICE, BOB, DB, PORTAL, TWO_SWITCHES, WEB, Site
+from fakes.site import ALICE, BOB, DB, ONE_SWITCH, PORTAL, TWO_SWITCHES, WEB, Site
 from zethane.audit.reason import SessionEvent
 from zethane.errors import AddressInUse, SessionError
 from zethane.pipeline.fields import Reason
@@ -333,6 +333,36 @@ async def test_the_portal_opens_nothing_and_serves_one_port_only() -> None:
     s1.send(5, GHOST.udp(PORTAL, 50000, 8080))
     s1.send(5, GHOST.echo(PORTAL))
     assert s1.take() == []
+
+
+async def test_everybody_reaches_the_ports_for_a_login_too_and_nobody_logs_in_over_them() -> None:
+    """As the portal itself: bound to the place, answered there alone, and no other port with them."""
+    site = await Site(ONE_SWITCH.replace("mac:", "login_ports: [9443], mac:")).start()
+    s1 = site.s1
+    syn = GHOST.tcp(PORTAL, 50000, 9443)
+    s1.send(5, syn)
+    assert s1.take() == [(1, syn)]
+    assert s1.send(1, PORTAL.tcp(GHOST, 9443, 50000, SYN_ACK)).ports == [5]
+    assert s1.send(5, GHOST.tcp(PORTAL, 50000, 9443, ACK)).ports == [1]
+    (key,) = site.admin.portal_access._connections
+    assert site.admin.portal_access.locate(key) is None
+    s1.take()
+    liar = Host(6, "02:00:00:00:00:77", GHOST.ip)
+    for frame in (liar.tcp(PORTAL, 50000, 9443), liar.tcp(PORTAL, 50001, 9443, ACK)):
+        s1.send(6, frame)
+    s1.send(5, GHOST.tcp(PORTAL, 50000, 9444))
+    s1.send(1, PORTAL.tcp(WEB1, 9443, 443))
+    assert s1.take() == []
+    assert site.records.reasons()[:2] == ["address-in-use", "no-flow"]
+
+
+async def test_connections_to_the_ports_for_a_login_count_as_those_to_the_portal() -> None:
+    network = ONE_SWITCH.replace("mac:", "login_ports: [9443], mac:")
+    site = await Site(network, portal_flows_per_port=3).start()
+    for source, target in ((50000, 8080), (50001, 9443), (50002, 9443), (50003, 9443), (50004, 8080)):
+        site.s1.send(5, GHOST.tcp(PORTAL, source, target))
+    assert len(site.admin.portal_access) == 3
+    assert site.records.reasons() == ["quota", "quota"]
 
 
 async def test_a_login_does_not_disturb_the_connection_that_it_came_over() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Collection
-from urllib.parse import parse_qs
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -13,14 +12,13 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from zethane.api.body_limit import BodyLimit
-from zethane.api.portal_schema import MAX_BODY, Claim, Connection, Proof
+from zethane.api.portal_schema import MAX_BODY, Claim, Proof
 from zethane.api.problem_details import problem, validation_problem
 from zethane.errors import InputError
 from zethane.portal.backend import Answer, Backend, BackendUnavailableError
-from zethane.portal.guard import FormTokens, Guard
+from zethane.portal.forms import STALE, Forms, connection_of, sentence
+from zethane.portal.guard import Guard
 from zethane.portal.pages import STYLE, error_page, login_page, session_page
-
-COOKIE = "zethane-form"
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -31,15 +29,9 @@ def create_app(backend: Backend, names: Collection[str] = (), clock: Callable[[]
     app.add_middleware(BodyLimit, limit=MAX_BODY)
     app.add_middleware(Guard, names=names, clock=clock)
     _add_api(app, backend)
-    _add_pages(app, _Pages(backend))
+    _add_pages(app, _Pages(backend, Forms()))
     _add_error_handlers(app)
     return app
-
-
-def connection_of(request: Request) -> Connection:
-    """The connection that a request came over, as the socket has it. No header has a say."""
-    client, server = request.scope["client"], request.scope["server"]
-    return Connection(remote=client[0], remote_port=client[1], local=server[0], local_port=server[1])
 
 
 def _add_api(app: FastAPI, backend: Backend) -> None:
@@ -77,9 +69,9 @@ def _json(answer: Answer) -> JSONResponse:
 class _Pages:
     """What people see."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, forms: Forms) -> None:
         self._backend = backend
-        self._tokens = FormTokens()
+        self._forms = forms
 
     async def home(self, request: Request) -> Response:
         """The form, or the session of who is logged in."""
@@ -87,9 +79,9 @@ class _Pages:
 
     async def login(self, request: Request) -> Response:
         """Take the login form."""
-        form = await self._form(request)
+        form = await self._forms.read(request)
         if form is None:
-            return await self._show(request, 403, "This form was not made for this browser, or is too old.")
+            return await self._show(request, 403, STALE)
         user = form.get("user", "")
         try:
             code = form.get("totp", "").replace(" ", "") or None
@@ -97,56 +89,33 @@ class _Pages:
             proof.credential()
         except (ValidationError, InputError):
             # The form has the bounds already: a browser does not send such a thing.
-            return self._page(request, lambda token: login_page(token, "Check name, password and code."), 422)
+            return self._forms.page(request, lambda token: login_page(token, "Check name, password and code."), 422)
         answer = await self._backend.login(connection_of(request), proof)
         if answer.ok:
             return RedirectResponse("/", 303)
-        return self._page(request, lambda token: login_page(token, _sentence(answer.detail), user), answer.status)
+        return self._forms.page(request, lambda token: login_page(token, sentence(answer.detail), user), answer.status)
 
     async def logout(self, request: Request) -> Response:
         """Take the logout form."""
-        if await self._form(request) is None:
-            return await self._show(request, 403, "This form was not made for this browser, or is too old.")
+        if await self._forms.read(request) is None:
+            return await self._show(request, 403, STALE)
         answer = await self._backend.logout(connection_of(request))
         if answer.ok:
             return RedirectResponse("/", 303)
-        return await self._show(request, answer.status, _sentence(answer.detail))
+        return await self._show(request, answer.status, sentence(answer.detail))
 
     async def style(self, _: Request) -> Response:
         """The style sheet."""
         return Response(STYLE, media_type="text/css")
 
-    async def _form(self, request: Request) -> dict[str, str] | None:
-        """The fields of a form that this browser was given; None if it was not."""
-        if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
-            return None
-        try:
-            # Strictly: a body that is no form, or has a field twice, was not made by a browser.
-            text = (await request.body()).decode("ascii")
-            fields = parse_qs(text, keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=8)
-        except ValueError:
-            return None
-        form = {key: values[0] for key, values in fields.items() if len(values) == 1}
-        fits = self._tokens.fits(request.cookies.get(COOKIE, ""), form.get("token", ""))
-        return form if fits and len(form) == len(fields) else None
-
     async def _show(self, request: Request, status: int, error: str = "") -> Response:
         answer = await self._backend.session(connection_of(request))
         if not answer.ok:
-            return HTMLResponse(error_page(_sentence(answer.detail)), answer.status)
+            return HTMLResponse(error_page(sentence(answer.detail)), answer.status)
         session = answer.body.get("session")
         if session is None:
-            return self._page(request, lambda token: login_page(token, error), status)
-        return self._page(request, lambda token: session_page(token, session, error), status)
-
-    def _page(self, request: Request, make: Callable[[str], str], status: int) -> Response:
-        cookie = request.cookies.get(COOKIE, "")
-        if not self._tokens.is_cookie(cookie):
-            cookie = self._tokens.new_cookie()
-        response = HTMLResponse(make(self._tokens.token(cookie)), status)
-        secure = request.url.scheme == "https"
-        response.set_cookie(COOKIE, cookie, httponly=True, samesite="strict", secure=secure)
-        return response
+            return self._forms.page(request, lambda token: login_page(token, error), status)
+        return self._forms.page(request, lambda token: session_page(token, session, error), status)
 
 
 def _add_pages(app: FastAPI, pages: _Pages) -> None:
@@ -154,10 +123,6 @@ def _add_pages(app: FastAPI, pages: _Pages) -> None:
     app.add_route("/login", pages.login, ["POST"])
     app.add_route("/logout", pages.logout, ["POST"])
     app.add_route("/style.css", pages.style, ["GET"])
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _add_error_handlers(app: FastAPI) -> None:
@@ -180,4 +145,4 @@ def _failed(request: Request, status: int, title: str, detail: str, headers: obj
     known = {str(key): str(value) for key, value in headers.items()} if isinstance(headers, dict) else None
     if request.url.path.startswith("/v1/"):
         return problem(status, title, detail, known)
-    return HTMLResponse(error_page(_sentence(detail)), status, known)
+    return HTMLResponse(error_page(sentence(detail)), status, known)

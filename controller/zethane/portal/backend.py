@@ -58,6 +58,9 @@ class Backend(Protocol):
     async def session(self, connection: Connection) -> Answer:
         """The session of whoever is there: `{"session": {…} | null}`."""
 
+    async def ask(self, path: str, connection: Connection, body: Mapping[str, Any]) -> Answer:
+        """What else there is to ask, by its path at the controller: `body` without the connection."""
+
 
 class ControllerBackend:
     """The back end behind a unix socket. Use it as an asynchronous context manager."""
@@ -83,21 +86,22 @@ class ControllerBackend:
         if proof.totp is not None:
             secrets["totp"] = proof.totp.get_secret_value()
         who = proof.model_dump(include={"user", "workload"}, exclude_none=True)
-        return await self._post("/login", connection, {"proof": who | secrets})
+        return await self.ask("/login", connection, {"proof": who | secrets})
 
     async def logout(self, connection: Connection) -> Answer:
         """Log them out."""
-        return await self._post("/logout", connection, {})
+        return await self.ask("/logout", connection, {})
 
     async def claim(self, connection: Connection, claim: Claim) -> Answer:
         """Add the address at the connection's other end to a session."""
-        return await self._post("/addresses", connection, {"claim": {"token": claim.token.get_secret_value()}})
+        return await self.ask("/addresses", connection, {"claim": {"token": claim.token.get_secret_value()}})
 
     async def session(self, connection: Connection) -> Answer:
         """The session of whoever is there."""
-        return await self._post("/session", connection, {})
+        return await self.ask("/session", connection, {})
 
-    async def _post(self, path: str, connection: Connection, body: dict[str, Any]) -> Answer:
+    async def ask(self, path: str, connection: Connection, body: Mapping[str, Any]) -> Answer:
+        """The answer to any other request."""
         try:
             response = await self._client.post(path, json={"connection": connection.model_dump(), **body})
             answer = response.json()

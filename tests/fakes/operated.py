@@ -78,6 +78,7 @@ class Operated:
         ]
         self.arriving: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
         self.status = "ok"
+        self.source_state = "up"
         self.bad_policy: list[Problem] = []
         self.failure: Exception | None = None
         self.extra_metrics: dict[str, float] = {}
@@ -182,6 +183,12 @@ class Operated:
         good = {"a": "s1:9", "b": "s2:9", "origin": "declared", "state": "confirmed", "used": True}
         found = {"a": "s1:8", "b": "s2:8", "origin": "discovered", "state": "unconfirmed", "used": False}
         return [good | {"confirmed": STARTED, "detail": None}, found | {"confirmed": None, "detail": "a probe"}]
+
+    def sources(self) -> list[dict[str, Any]]:
+        return [
+            {"name": "crl", "kind": "certificates", "state": self.source_state, "since": STARTED, "detail": None},
+            {"name": "rack1", "kind": "ovsdb", "state": "idle", "since": None, "detail": "not asked yet"},
+        ]
 
     def health(self) -> dict[str, Any]:
         return {"status": self.status, "switches": {"connected": 1, "expected": 2}, "sessions": len(self.live)}

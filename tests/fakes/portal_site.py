@@ -114,7 +114,8 @@ class PortalSite:
     def _never(self, *_: Any, **__: Any) -> Any:
         raise AssertionError("the portal has no business with this")
 
-    change_proof = revoke = flows = decisions = policy = switches = links = health = explain = metrics = _never
+    change_proof = revoke = flows = decisions = policy = switches = links = _never
+    sources = health = explain = metrics = _never
 
     async def reload(self) -> Any:
         return self._never()

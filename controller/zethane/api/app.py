@@ -156,6 +156,10 @@ def _add_health(app: FastAPI, facade: ControllerFacade) -> None:
     async def links() -> dict[str, Any]:
         return {"links": [with_times(link) for link in facade.links()]}
 
+    @app.get("/v1/sources")
+    async def sources() -> dict[str, Any]:
+        return {"sources": [with_times(source) for source in facade.sources()]}
+
     @app.get("/v1/health")
     async def health() -> JSONResponse:
         view = dict(facade.health())

@@ -23,12 +23,21 @@ from zethane.service.administrator import Administrator
 from zethane.service.flows import LiveFlow
 from zethane.service.metrics import Metric, gauge, metrics_of
 from zethane.service.sessions import Live
+from zethane.service.sources import SourceRegistry
 
 
 class Controller:
     """Answers questions from the state and passes orders to the administrator."""
 
-    def __init__(self, administrator: Administrator, directory: Directory, log: AuditLog, policy: PolicyFile) -> None:
+    def __init__(
+        self,
+        administrator: Administrator,
+        directory: Directory,
+        log: AuditLog,
+        policy: PolicyFile,
+        sources: SourceRegistry,
+    ) -> None:
+        self._sources = sources
         self._administrator = administrator
         self._state = administrator.state
         self._directory = directory
@@ -167,6 +176,10 @@ class Controller:
     def links(self) -> Sequence[Mapping[str, Any]]:
         """Every link between switches: declared or discovered, and what was seen of it."""
         return self._administrator.discovery.view()
+
+    def sources(self) -> Sequence[Mapping[str, Any]]:
+        """Every system outside that vouches for somebody."""
+        return [source.view() for source in self._sources.all()]
 
     def health(self) -> Mapping[str, Any]:
         """Whether everything that is described is there and works."""

@@ -31,6 +31,7 @@ from zethane.service.administrator import Administrator
 from zethane.service.authentication import Authenticator
 from zethane.service.points import Fabric
 from zethane.service.policy_in_force import PolicyInForce
+from zethane.service.sources import SourceRegistry
 from zethane.service.state import State
 
 TICK = 0.1
@@ -103,7 +104,8 @@ class _Process:
         administrator.restore(store.sessions())
 
         policy_file = PolicyFile(self._topology, administrator.use_policy, _refusals(journal), time.time)
-        controller = Controller(administrator, self._topology.directory, log, policy_file)
+        sources = SourceRegistry()
+        controller = Controller(administrator, self._topology.directory, log, policy_file, sources)
         passwords = ThreadPoolExecutor(PASSWORD_THREADS, "password")
         stack.callback(passwords.shutdown, wait=False, cancel_futures=True)
         authenticator = Authenticator(
@@ -120,6 +122,7 @@ class _Process:
             time.time,
             self._spawn,
             stack,
+            sources,
         )
         for start in (*PARTS, self._serve):
             await start(running)

@@ -15,6 +15,7 @@ from zethane.app.settings import Settings
 from zethane.app.topology import Topology
 from zethane.service.administrator import Administrator
 from zethane.service.authentication import Authenticator
+from zethane.service.sources import SourceRegistry
 from zethane.service.state import Clock
 
 Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
@@ -35,3 +36,4 @@ class Running:
     clock: Clock
     spawn: Spawn
     stack: AsyncExitStack
+    sources: SourceRegistry

@@ -1,4 +1,4 @@
-"""`zethane identity`: what goes into identities.yaml."""
+"""`zethane identity`: what goes into identities.yaml, and how those do who vouch for others."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pyotp
 import typer
 from pydantic import SecretStr
 
+from zethane.cli.operate import sources
 from zethane.cli.secrets_input import read_secret
 from zethane.errors import InputError, Problem
 from zethane.identity.credential import MAX_SECRET, Credential
@@ -23,11 +24,14 @@ EXIT_NO, EXIT_INPUT = 1, 2
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Make hashes and second factors for identities.yaml.",
+    help="Make hashes and second factors for identities.yaml, and show the sources of other identities.",
     pretty_exceptions_show_locals=False,  # there are secrets among them
 )
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+app.command("sources")(sources)
 
 
 @app.command("hash")

@@ -19,7 +19,7 @@ _COMMANDS = {
     "login": ("zethane.cli.login", "login", "Log this host in."),
     "logout": ("zethane.cli.login", "logout", "Log this host out."),
     "policy": ("zethane.cli.policy", "app", "Check, explain and print a policy."),
-    "identity": ("zethane.cli.identity", "app", "Make hashes and second factors for identities.yaml."),
+    "identity": ("zethane.cli.identity", "app", "Hashes and second factors; the sources of identities."),
     "sessions": ("zethane.cli.operate", "sessions", "Who is logged in where."),
     "flows": ("zethane.cli.operate", "flows", "Live flows."),
     "revoke": ("zethane.cli.operate", "revoke", "End sessions, and with them their flows."),

@@ -192,6 +192,14 @@ def links(socket: SocketOption = DEFAULT_SOCKET, as_json: JsonOption = False) ->
         raise typer.Exit(EXIT_NO)
 
 
+def sources(socket: SocketOption = DEFAULT_SOCKET, as_json: JsonOption = False) -> None:
+    """The systems outside that say who somebody is, and how each does. Exit status 1 if one is down."""
+    answer = _Api(socket).ask("GET", "/sources")
+    _show(answer, answer["sources"], ("kind", "name", "state", "since", "detail"), as_json=as_json)
+    if any(source["state"] == "down" for source in answer["sources"]):
+        raise typer.Exit(EXIT_NO)
+
+
 def counters(
     socket: SocketOption = DEFAULT_SOCKET,
     everything: Annotated[bool, typer.Option("--all", help="Those that are 0 as well.")] = False,

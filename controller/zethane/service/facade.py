@@ -96,6 +96,9 @@ class ControllerFacade(Protocol):
     def links(self) -> Sequence[View]:
         """Every link between switches, declared or discovered, with its state and whether paths lead over it."""
 
+    def sources(self) -> Sequence[View]:
+        """Every system outside that vouches for somebody: name, kind, state, since, detail."""
+
     def health(self) -> View:
         """`{"status": "ok"|"degraded", "switches": {"connected": n, "expected": n}, …}`."""
 

@@ -171,6 +171,12 @@ async def test_links_have_the_time_at_which_they_were_confirmed(client: httpx.As
     assert (bad["confirmed"], bad["state"], bad["detail"]) == (None, "unconfirmed", "a probe")
 
 
+async def test_sources_say_how_they_do_and_since_when(client: httpx.AsyncClient) -> None:
+    crl, rack = (await client.get("/sources")).json()["sources"]
+    assert (crl["kind"], crl["state"], crl["since"]) == ("certificates", "up", "2023-11-14T22:13:20.000Z")
+    assert (rack["name"], rack["since"], rack["detail"]) == ("rack1", None, "not asked yet")
+
+
 async def test_switches_that_are_away_have_no_time(client: httpx.AsyncClient) -> None:
     here, away = (await client.get("/switches")).json()["switches"]
     assert (here["since"], away["since"]) == ("2023-11-14T22:13:20.000Z", None)
@@ -226,6 +232,7 @@ async def test_openapi_names_every_path_and_no_page_loads_from_elsewhere(client:
             "revoke",
             "sessions",
             "sessions/{number}",
+            "sources",
             "switches",
         )
     ]

@@ -29,6 +29,7 @@ def zethane(*arguments: str) -> subprocess.CompletedProcess[str]:
         (["run", "/nowhere"], 2, "/nowhere"),
         (["sessions", "--socket", "/nowhere/api.sock"], 1, "/nowhere/api.sock"),
         (["revoke", "alice", "--socket", "/nowhere/api.sock"], 1, "/nowhere/api.sock"),
+        (["identity", "sources", "--socket", "/nowhere/api.sock"], 1, "/nowhere/api.sock"),
         (["no-such-command"], 2, "no-such-command"),
         (["--version"], 0, "zethane 0."),
     ],

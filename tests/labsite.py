@@ -36,7 +36,7 @@ class Site:
         hosts = [host for name, host in self.network.hosts.items() if host.login and (not names or name in names)]
         failures: list[object] = []
         results = login_all(
-            hosts, self.network.portal_urls, lambda _, result: failures.append(result) if _failed(result) else None
+            hosts, self.network.login_host, lambda _, result: failures.append(result) if _failed(result) else None
         )
         assert not failures, failures
         self.sessions.update({result.host: result for result in results})

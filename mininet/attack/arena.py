@@ -221,7 +221,7 @@ class Arena:
             if isinstance(result, LabError):
                 failures.append(result)
 
-        self.sessions.update({result.host: result for result in login_all(hosts, self.network.portal_urls, done)})
+        self.sessions.update({result.host: result for result in login_all(hosts, self.network.login_host, done)})
         if failures:
             raise failures[0]
 

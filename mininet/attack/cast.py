@@ -77,7 +77,8 @@ def choose(topology: Topology) -> Cast:
     victim = _victim(topology, candidates, others, insider, permits)
     honest = (service.source, service.target)
     ordered = sorted(permits, key=lambda permit: (permit.source, permit.target) != honest)
-    passwords_only = frozenset(name for name, host in topology.hosts.items() if host.login and not host.login.totp)
+    hosts_in = ((name, host.login) for name, host in topology.hosts.items())
+    passwords_only = frozenset(name for name, who in hosts_in if who and who.via == "portal" and not who.totp)
     return Cast(service.source, service.target, service, insider, victim, strangers[0], tuple(ordered), passwords_only)
 
 

@@ -101,6 +101,11 @@ def session_seen(trial: Trial, host: str, cookie: str = "") -> str:
 def password_user(trial: Trial, *, kind: str = "") -> tuple[str, Login]:
     """A host, and how it logs in without a second factor. Raises NotHereError."""
     for name, host in trial.arena.network.network.hosts.items():
-        if host.login is not None and host.login.totp is None and kind in ("", host.login.kind):
+        if (
+            host.login is not None
+            and host.login.via == "portal"
+            and not host.login.totp
+            and kind in ("", host.login.kind)
+        ):
             return name, host.login
     raise NotHereError("nobody logs in without a second factor")

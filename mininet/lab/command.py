@@ -193,7 +193,7 @@ class Run:
                 if isinstance(result, LabError):
                     self._failures[host.name] = result
 
-            results = login_all(hosts, network.portal_urls, done)
+            results = login_all(hosts, network.login_host, done)
         self._console.print(logins_table(self._topology.hosts, results, self._failures))
         self._tell_failures()
         return results

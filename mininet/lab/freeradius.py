@@ -65,6 +65,7 @@ class FreeRadius:
         delay: float = 0.0,
         auth_port: int | None = None,
         acct_port: int | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.directory = directory
         self.secret = secret or secrets.token_urlsafe(24)
@@ -75,6 +76,7 @@ class FreeRadius:
         self.secret_file = directory / "secret"
         self._users = tuple(users)
         self._delay = delay
+        self._environment = environment
         self.process: subprocess.Popen[bytes] | None = None
         self._server: Issued | None = None
 
@@ -108,6 +110,7 @@ class FreeRadius:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                env=None if self._environment is None else dict(self._environment),
                 start_new_session=True,
             )
         try:

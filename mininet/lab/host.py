@@ -44,10 +44,17 @@ class RunningHost:
         self.node = node
         self.interfaces = tuple(interfaces)
         self.login = login
+        self.machine: Login | None = None
+        """The device's own login, if it has one beneath its user's."""
         self.codes = codes
 
     def __repr__(self) -> str:
         return f"RunningHost({self.name!r}, {', '.join(map(str, self.interfaces))})"
+
+    @property
+    def logins(self) -> tuple[Login, ...]:
+        """What it logs in with, the device's first."""
+        return tuple(one for one in (self.machine, self.login) if one is not None)
 
     @property
     def pid(self) -> int:

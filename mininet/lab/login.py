@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -33,21 +33,24 @@ def _silent(notice: str) -> None:
     """A notice that nobody reads."""
 
 
-def login(host: RunningHost, portals: Sequence[str], notice: Callable[[str], None] = _silent) -> LoginResult:
-    """Log a host in, with all of its addresses. Raises LabError with what the command said."""
-    who = host.login
-    if who is None:
-        raise LabError(f"{host.name} has no login in network.yaml")
+def portal_login(
+    host: RunningHost, who: Login, portals: Sequence[str], notice: Callable[[str], None] = _silent
+) -> LoginResult:
+    """Log a host in at the portal, with all of its addresses. Raises LabError with what the command said."""
     arguments = [*_portals(host, portals), f"--{who.kind}", who.name, "--json"]
     if who.totp:
         arguments.append("--totp")
-    answer = _run(host, ["login", *arguments], secrets=_secrets(host, who, notice))
+    return result_of(host, _run(host, ["login", *arguments], secrets=_secrets(host, who, notice)))
+
+
+def result_of(host: RunningHost, session: Mapping[str, object]) -> LoginResult:
+    """What a login has brought, from a session as the portal or the API shows it."""
     return LoginResult(
         host.name,
-        f"{who.kind}:{who.name}",
-        int(str(answer["session"])),
-        str(answer["segment"]),
-        str(answer["expires"]),
+        str(session["principal"]),
+        int(str(session["session"])),
+        str(session["segment"]),
+        str(session["expires"]),
     )
 
 
@@ -58,7 +61,7 @@ def logout(host: RunningHost, portals: Sequence[str]) -> None:
 
 def login_all(
     hosts: Iterable[RunningHost],
-    portals: Sequence[str],
+    login: Callable[[RunningHost], LoginResult],
     done: Callable[[RunningHost, LoginResult | LabError], None],
 ) -> list[LoginResult]:
     """Log all in, some at a time, and tell each result as it comes. Returns them in the order of the hosts."""
@@ -66,7 +69,7 @@ def login_all(
     results: dict[str, LoginResult] = {}
     pool = ThreadPoolExecutor(PARALLEL)
     try:
-        futures = {pool.submit(_attempt, host, portals): host for host in listed}
+        futures = {pool.submit(_attempt, host, login): host for host in listed}
         for future in as_completed(futures):
             host, result = futures[future], future.result()
             done(host, result)
@@ -78,9 +81,9 @@ def login_all(
     return [results[host.name] for host in listed if host.name in results]
 
 
-def _attempt(host: RunningHost, portals: Sequence[str]) -> LoginResult | LabError:
+def _attempt(host: RunningHost, login: Callable[[RunningHost], LoginResult]) -> LoginResult | LabError:
     try:
-        return login(host, portals)
+        return login(host)
     except LabError as error:
         return error
 

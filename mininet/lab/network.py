@@ -12,17 +12,20 @@ from typing import Any
 from lab import openvswitch, outside, servers
 from lab.addressing import Family, HostLease, families, lease
 from lab.codes import Codes
+from lab.doors import Doors
 from lab.errors import LabError
 from lab.host import RunningHost
 from lab.interrupts import Interrupts
 from lab.ledger import Ledger
 from lab.legacy import LegacySwitch, legacy_switches
-from lab.login import LoginResult, login, logout
+from lab.login import LoginResult
 from lab.names import Names
 from lab.nodes import LabHost, LabMininet, LabSwitch
 from lab.openvswitch import Bridge
 from lab.processes import Controller, stop, tail, wait_for, zethane
 from lab.shell import run
+from lab.sources import RunSources
+from zethane.app.topology import load_topology
 from zethane.network.model import Host, Infrastructure, Link, Network, Portal, Switch, Uplink
 
 PORTAL = "portal"
@@ -64,6 +67,8 @@ class LabNetwork:
         self._portal: subprocess.Popen[bytes] | None = None
         self._serving: list[subprocess.Popen[bytes]] = []
         self._topology = topology
+        self.sources: RunSources | None = None
+        self._doors: Doors | None = None
         self._interrupts = interrupts or Interrupts()
         self._progress = progress
         self._kept = False
@@ -124,13 +129,17 @@ class LabNetwork:
         """Collect this process's children and descriptors of a run that is down."""
         for process in self._programs():
             stop(process)
+        if self.sources is not None:
+            self.sources.stop()
         for node in [*self.mininet.hosts, *self.mininet.switches]:
             node.terminate()
             self._forget(node)
 
     def _programs(self) -> list[subprocess.Popen[Any]]:
         controller = self.controller.process if self.controller else None
-        return [process for process in (controller, self._portal, *self._serving, *self.keepers.values()) if process]
+        supplicants = [one.process for one in self._doors.supplicants.values()] if self._doors else []
+        every = (controller, self._portal, *self._serving, *supplicants, *self.keepers.values())
+        return [process for process in every if process]
 
     @staticmethod
     def _forget(node: Any) -> None:
@@ -226,6 +235,7 @@ class LabNetwork:
             self.mininet.addLink(node, bridge, port1=0, port2=number, intfName1=inside, intfName2=port)
             login_with = place.login if isinstance(place, Host) else None
             host = RunningHost(name, node, place.interfaces, login_with, self.codes)
+            host.machine = place.machine if isinstance(place, Host) else None
             host.configure(inside, place.mac, ipv6=isinstance(place, Host) and place.dhcp)
             return host
 
@@ -302,6 +312,7 @@ class LabNetwork:
         with self._interrupts.shielded():
             if self.controller is None:
                 self.controller = Controller(self._topology, self.ledger.directory, self._tag)
+                self._start_sources(self.controller)
             self.controller.start(extra)
         openflow = self.controller.wait_listening()
         bridges = [self.bridge(name) for name in self.network.switches]
@@ -309,6 +320,15 @@ class LabNetwork:
         self.controller.wait_switches(list(self.network.switches))
         self._lease_addresses()
         return self.controller
+
+    def _start_sources(self, controller: Controller) -> None:
+        """Start who vouches for the hosts, and let the controller know where they are. Raises LabError, InputError."""
+        assert self._topology is not None  # noqa: S101 - start_controller has looked
+        directory = self.ledger.directory
+        self.sources = RunSources(load_topology(self._topology), directory, self._tag)
+        if self.sources.needed:
+            controller.sources = self.sources.start(self._progress)
+        self._doors = Doors(self.network, controller, self.sources, lambda: self.portal_urls, directory)
 
     def start_portal(self) -> None:
         """Start `zethane portal` in its namespace and wait until it listens. Raises LabError."""
@@ -342,15 +362,24 @@ class LabNetwork:
         return [f"http://{_authority(address, self.network.portal.tcp_port)}" for address in addresses]
 
     def login(self, name: str, notice: Progress = _silent) -> LoginResult:
-        """Log a host in through the portal, from inside its namespace. `notice` is told why it takes longer.
+        """Log a host in as network.yaml says. `notice` is told why it takes longer.
 
         Raises LookupError for a host that is not there, LabError for everything else.
         """
-        return login(self.host(name), self.portal_urls, notice)
+        return self.login_host(self.host(name), notice)
+
+    def login_host(self, host: RunningHost, notice: Progress = _silent) -> LoginResult:
+        """The same for a host itself."""
+        return self._way_in().login(host, notice)
 
     def logout(self, name: str) -> None:
         """Log a host out. Raises LookupError for a host that is not there, LabError for everything else."""
-        logout(self.host(name), self.portal_urls)
+        self._way_in().logout(self.host(name))
+
+    def _way_in(self) -> Doors:
+        if self._doors is None:
+            raise LabError("nobody can log in without a controller")
+        return self._doors
 
     @property
     def environment(self) -> Mapping[str, str]:

@@ -67,6 +67,8 @@ class Controller:
         self.decisions = directory / "decisions.jsonl"
         self.log = directory / "controller.log"
         self.openflow = "127.0.0.1:0"
+        self.sources: Path | None = None
+        """The sources.yaml to use in the place of the topology's."""
         self._topology = topology
         self._directory = directory
         self._environment = dict(environment)
@@ -78,6 +80,8 @@ class Controller:
             raise LabError("the controller is already running")
         (self._directory / "run.json").unlink(missing_ok=True)
         command = zethane("run", str(self._topology), "--state-dir", str(self._directory), "--openflow", self.openflow)
+        if self.sources is not None:
+            command += ["--sources", str(self.sources)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*command, *extra],

@@ -54,7 +54,7 @@ PARTS: tuple[Start, ...] = ()
 
 def run(settings: Settings, serve: Start) -> None:
     """Run the controller until SIGTERM or SIGINT. Raises InputError before anything is started."""
-    topology = load_topology(settings.topology)
+    topology = load_topology(settings.topology, settings.sources)
     report = topology.check()
     if report.errors:
         raise InputError(report.errors)

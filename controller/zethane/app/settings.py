@@ -32,6 +32,8 @@ class Settings:
     api_tls: ApiTls | None = None
     limits: Limits = field(default_factory=Limits)
     attest_interval: float = 30.0
+    sources: Path | None = None
+    """The sources.yaml in the place of the topology's."""
 
     @property
     def api_socket(self) -> Path:

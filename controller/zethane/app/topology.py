@@ -109,8 +109,8 @@ def _outside(interfaces: tuple[Interface, ...]) -> tuple[External, ...]:
     return tuple(External(interface.ip) for interface in interfaces)
 
 
-def load_topology(path: Path | str) -> Topology:
-    """Read the folder at `path`.
+def load_topology(path: Path | str, sources_file: Path | None = None) -> Topology:
+    """Read the folder at `path`; `sources_file` is a sources.yaml in the place of the one there.
 
     Raises InputError: with the problems of all of its files or, once each of them is right by itself, with
     what does not fit between them.
@@ -122,7 +122,7 @@ def load_topology(path: Path | str) -> Topology:
     policy = _collect(problems, lambda: load_policy(folder))
     directory = _collect(problems, lambda: load_directory(folder))
     network = _collect(problems, lambda: _load_network(folder))
-    sources = _collect(problems, lambda: load_sources(folder))
+    sources = _collect(problems, lambda: load_sources(sources_file or folder))
     if policy is None or directory is None or sources is None or problems:
         raise InputError(problems)
     if network is not None:
@@ -149,7 +149,9 @@ def load_directory(path: Path | str) -> Directory:
 def load_sources(path: Path | str) -> Sources:
     """Read sources.yaml alone; `path` is the file or its folder, which may have none. Raises InputError."""
     file = _inside(path, SOURCES_FILE)
-    return parse_sources(read_text(file), str(file)) if file.exists() else Sources()
+    if Path(path).is_dir() and not file.exists():
+        return Sources()
+    return parse_sources(read_text(file), str(file))
 
 
 def _load_network(folder: Path) -> tuple[Document[NetworkFile], Network] | None:

@@ -53,6 +53,7 @@ def run(
     attest_interval: Annotated[
         float, typer.Option(min=1, help="Seconds after which a switch's tables are read back and put right.")
     ] = 30.0,
+    sources: Annotated[Path | None, typer.Option(help="A sources.yaml in the place of the topology's.")] = None,
     log_json: Annotated[bool, typer.Option(help="Log to standard error as JSON.")] = False,
 ) -> None:
     """Run the controller until SIGTERM or Ctrl-C."""
@@ -76,6 +77,7 @@ def run(
         _api_tls(api, api_tls),
         limits,
         attest_interval,
+        sources,
     )
     run_controller(settings, serve_all)
 

@@ -1,0 +1,124 @@
+"""Who vouches for the hosts of a topology while the lab runs: a RADIUS server, and an authority for certificates.
+
+sources.yaml of the topology says what is meant; here the servers are started, and a sources.yaml for this run is
+written that says where they are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+
+from lab.certificates import Authority, Issued
+from lab.freeradius import FreeRadius, RadiusUser, mab_user
+from zethane.app.topology import Topology
+from zethane.identity.directory import Directory
+from zethane.net.mac import format_mac
+from zethane.network.model import Host, Login
+
+FILE = "sources.yaml"
+Progress = Callable[[str], None]
+
+
+class RunSources:
+    """The servers that the logins of one topology need, and the certificates of its hosts."""
+
+    def __init__(self, topology: Topology, directory: Path, environment: Mapping[str, str]) -> None:
+        self._topology = topology
+        self._directory = directory
+        self._environment = environment
+        self._ways = {login.via for host in topology.hosts.values() for login in host.logins}
+        self._issued: dict[str, Issued] = {}
+        self.authority: Authority | None = None
+        self.radius: FreeRadius | None = None
+
+    @property
+    def needed(self) -> bool:
+        """Whether any host logs in elsewhere than with the embedded provider."""
+        return bool(self._ways - {"portal"})
+
+    def start(self, progress: Progress) -> Path:
+        """Start what is needed, and write sources.yaml for the controller. Raises LabError."""
+        self.authority = Authority(self._directory / "certificates")
+        if self._ways & {"dot1x", "mab"}:
+            progress("FreeRADIUS")
+            self.radius = FreeRadius(
+                self._directory / "radius",
+                list(self._users()),
+                authority=self.authority,
+                environment=self._environment,
+            )
+            self.radius.start()
+        file = self._directory / FILE
+        file.touch(mode=0o600)
+        file.write_text(json.dumps(self._settings(), indent=1) + "\n", encoding="utf-8")  # JSON is YAML
+        return file
+
+    def stop(self) -> None:
+        """End the servers."""
+        if self.radius is not None:
+            self.radius.stop()
+
+    def certificate(self, login: Login) -> Issued:
+        """The certificate of who logs in with one, made when it is first asked for."""
+        if self.authority is None:
+            raise LookupError("the servers have not been started")
+        if login.name not in self._issued:
+            names = _alternative_names(self._topology.directory, login)
+            common = f"host/{login.name}" if login.kind == "device" else login.name
+            self._issued[login.name] = self.authority.client(login.name, names, common_name=common)
+        return self._issued[login.name]
+
+    def _users(self) -> Iterable[RadiusUser]:
+        """Everybody whom the RADIUS server has to know, with the groups that the identities give them."""
+        for host in self._topology.hosts.values():
+            for login in host.logins:
+                if login.via == "dot1x":
+                    name = f"host/{login.name}" if login.kind == "device" else login.name
+                    yield RadiusUser(name, login.secret or None, self._reply(login))
+                elif login.via == "mab":
+                    yield mab_user(_mac_of(self._topology.directory, login, host), self._reply(login))
+
+    def _reply(self, login: Login) -> dict[str, Any]:
+        """Groups of people come from the RADIUS server; what devices are, the identities say."""
+        user = self._topology.directory.users.get(login.name)
+        return {"Filter-Id": list(user.groups)} if login.kind == "user" and user and user.groups else {}
+
+    def _settings(self) -> dict[str, Any]:
+        """The topology's sources.yaml with this run's addresses, secrets and files."""
+        settings = _plain(self._topology.sources.settings.model_dump(exclude_unset=True))
+        assert isinstance(settings, dict)  # noqa: S101 - a model is one
+        if self.radius is not None and "radius" in settings:
+            settings["radius"]["servers"] = self.radius.sources()
+        if self.authority is not None and "certificates" in settings:
+            settings["certificates"]["ca"] = [str(self.authority.certificate)]
+            settings["certificates"].pop("crl", None)
+        return settings
+
+
+def _plain(value: object) -> object:
+    """A model's values as JSON has them, with the secrets that a file of its own keeps."""
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(one) for one in value]
+    return value
+
+
+def _alternative_names(directory: Directory, login: Login) -> list[str]:
+    """The names that the identities know a workload or a device by."""
+    known: Mapping[str, Any] = directory.workloads if login.kind == "workload" else directory.devices
+    entry = known.get(login.name)
+    return [name for name in (getattr(entry, "spiffe", None), getattr(entry, "dns", None)) if name]
+
+
+def _mac_of(directory: Directory, login: Login, host: Host) -> str:
+    device = directory.devices.get(login.name)
+    text = device.mac if device is not None and device.mac else format_mac(host.mac)
+    return text.replace(":", "-").upper()

@@ -6,6 +6,7 @@ ZethaneError
 │   ├── AddressInUse  another live session, or the network itself, holds the address
 │   └── PortRefusal   the port, its VLAN or its limits do not allow it; carries the reason for the decision log
 ├── AuthenticationError  a proof of identity was refused
+├── SourceError       a system outside that vouches for others did not answer, or not as it should
 ├── ChannelError      an OpenFlow peer broke the protocol, or a request to it failed
 └── CapacityError     a bound was reached; the request is refused, nothing else suffers
 """
@@ -63,6 +64,10 @@ class PortRefusal(SessionError):  # noqa: N818  # says what happened
 
 class AuthenticationError(ZethaneError):
     """A proof of identity was refused. The message never says which part was wrong."""
+
+
+class SourceError(ZethaneError):
+    """A system outside that vouches for others did not answer, or not as it should."""
 
 
 class ChannelError(ZethaneError):

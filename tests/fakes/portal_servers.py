@@ -14,11 +14,11 @@ import uvicorn
 
 from fakes.portal_site import PortalSite, directory
 from fakes.records import MemoryStore
+from zethane.adapters.http.server import GuardedServer, Listen, open_sockets
 from zethane.api.portal_backend import create_app as create_backend_app
 from zethane.identity.attempts import AttemptLimits, Attempts, Rate
 from zethane.portal.app import create_app
 from zethane.portal.backend import Backend, ControllerBackend
-from zethane.portal.server import Listen, PortalServer, open_sockets
 from zethane.service.authentication import Authenticator
 
 LENIENT = AttemptLimits(port=Rate(1000, 1), attachment=Rate(1000, 1), account=Rate(1000, 1))
@@ -64,7 +64,7 @@ async def portal_before(
     """The portal on a free port of each host; gives the ports."""
     sockets = open_sockets([Listen(host, 0) for host in hosts])
     ports = [listener.getsockname()[1] for listener in sockets]
-    async with running(PortalServer(create_app(backend, ("portal.example",)), sockets, **options)):
+    async with running(GuardedServer(create_app(backend, ("portal.example",)), sockets, **options)):
         yield ports
 
 

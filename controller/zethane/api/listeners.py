@@ -1,10 +1,11 @@
-"""Everything that the controller listens on besides OpenFlow: the operators' API, and the portal's back end."""
+"""What the controller listens on besides OpenFlow: the operators' API, the portal's back end, and signals."""
 
 from __future__ import annotations
 
 from zethane.api.app import create_app
 from zethane.api.portal_backend import create_app as create_portal_backend
 from zethane.api.server import serve_tls, serve_unix
+from zethane.api.signals_app import serve_signals
 from zethane.app.running import Running
 
 
@@ -19,3 +20,4 @@ async def serve_all(running: Running) -> None:
     if (tls := settings.api_tls) is not None:
         remote = await serve_tls(app, tls.host, tls.port, tls.certificate, tls.key, tls.client_ca)
         stack.push_async_callback(remote.stop)
+    await serve_signals(running)

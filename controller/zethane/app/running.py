@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+from fastapi import APIRouter
 
 from zethane.adapters.store.sqlite import SqliteStore
 from zethane.app.controller import Controller
@@ -24,7 +26,10 @@ Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """The controller's parts. `stack` ends what they start, in the opposite order."""
+    """The controller's parts. `stack` ends what they start, in the opposite order.
+
+    What a part appends to `routers` is served to other systems where sources.yaml says (`listen`), and nowhere else.
+    """
 
     settings: Settings
     topology: Topology
@@ -37,3 +42,4 @@ class Running:
     spawn: Spawn
     stack: AsyncExitStack
     sources: SourceRegistry
+    routers: list[APIRouter] = field(default_factory=list)

@@ -9,9 +9,10 @@ from typing import Annotated
 
 import typer
 
+from zethane.adapters.http.server import Listen, Tls
 from zethane.cli.logs import log_to_stderr
 from zethane.errors import InputError, Problem
-from zethane.portal.server import Listen, Tls, serve
+from zethane.portal.server import serve
 
 
 def portal(

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fakes.portal_servers import portal_before
+from zethane.adapters.http.places import Places
+from zethane.adapters.http.protocol import Deadlines
 from zethane.api.portal_schema import Claim, Connection, Proof
 from zethane.portal.backend import Answer
-from zethane.portal.places import Places
-from zethane.portal.protocol import Deadlines
 
 SHORT = Deadlines(request=0.2, connection=0.6)
 PATIENCE = 20.0

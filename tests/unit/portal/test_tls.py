@@ -12,11 +12,11 @@ import pytest
 
 from fakes.portal_servers import backend_on, portal_before
 from fakes.portal_site import PortalSite
+from zethane.adapters.http.places import Places
+from zethane.adapters.http.protocol import Deadlines
+from zethane.adapters.http.server import Tls, tls_context
 from zethane.errors import InputError
 from zethane.portal.backend import ControllerBackend
-from zethane.portal.places import Places
-from zethane.portal.protocol import Deadlines
-from zethane.portal.server import Tls, tls_context
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_validator
 
 from zethane.document import Model
 
@@ -15,6 +17,28 @@ Listen = Annotated[str, StringConstraints(max_length=270, pattern=r"^(\[[0-9A-Fa
 FileName = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
 """A path, from the topology's folder on."""
 Url = Annotated[str, StringConstraints(max_length=2048, pattern=r"^https?://[^\s]+$")]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address is this machine's own, which nobody else can listen in on."""
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _check_secure(text: str) -> str:
+    parts = urlsplit(text)
+    if not parts.hostname or parts.username is not None:
+        raise ValueError("expected a URL with a host, and without a user")
+    if parts.scheme != "https" and not is_loopback(parts.hostname):
+        raise ValueError("expected https://, or http:// to a loopback address")
+    return text
+
+
+SecureUrl = Annotated[Url, AfterValidator(_check_secure)]
+"""What is fetched from there is trusted."""
+
 Secret = Annotated[SecretStr, Field(min_length=1, max_length=1024)]
 Port = Annotated[int, Field(ge=1, le=0xFFFF)]
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 
 from zethane.document import Model
 from zethane.document.duration import Duration
-from zethane.identity.sources.common import FileName, Listen, SourceName, Url
+from zethane.identity.sources.common import FileName, Listen, SecureUrl, SourceName, is_loopback
 
 TokenHash = Annotated[SecretStr, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 """SHA-256 of a bearer token of at least 128 random bits; `zethane identity token` makes both."""
@@ -21,6 +21,24 @@ class SignalsListener(Model):
     certificate: FileName | None = None
     key: FileName | None = None
 
+    @model_validator(mode="after")
+    def _confidential(self) -> Any:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("expected both certificate and key, or neither")
+        if self.certificate is None and not is_loopback(self.host):
+            raise ValueError("expected certificate and key: without them only a loopback address may be listened on")
+        return self
+
+    @property
+    def host(self) -> str:
+        """The host of the address, without brackets."""
+        return self.address.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        """The port of the address; 0 takes a free one."""
+        return int(self.address.rpartition(":")[2])
+
 
 class Transmitter(Model):
     """A transmitter of shared signals (OpenID SSF 1.0) that pushes Security Event Tokens (RFC 8417, RFC 8935).
@@ -28,9 +46,9 @@ class Transmitter(Model):
     `subjects` names the source whose principals it speaks about: an entry of `oidc`, or `embedded`.
     """
 
-    issuer: Url
+    issuer: SecureUrl
     audience: Annotated[str, Field(min_length=1, max_length=2048)]
-    jwks_uri: Url | None = None
+    jwks_uri: SecureUrl | None = None
     token: TokenHash
     subjects: SourceName = "embedded"
     ca: FileName | None = None

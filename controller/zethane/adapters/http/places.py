@@ -1,4 +1,4 @@
-"""The places for connections at the portal, and how many of them one address may take."""
+"""The places for connections, and how many of them one address may take."""
 
 from __future__ import annotations
 

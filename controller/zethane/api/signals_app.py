@@ -1,0 +1,96 @@
+"""What other systems tell the controller: an application of its own, which leads to nothing else.
+
+Each part of the controller that listens to another system brings a router, which checks who is speaking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import structlog
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from zethane.adapters.http.places import Places
+from zethane.adapters.http.protocol import Deadlines
+from zethane.adapters.http.server import GuardedServer, Listen, Tls, open_sockets, tls_context
+from zethane.api.body_limit import BodyLimit
+from zethane.api.problem_details import problem, validation_problem
+from zethane.app.running import Running
+from zethane.errors import CapacityError, InputError, SessionError, ZethaneError
+from zethane.identity.sources.signals import SignalsListener
+
+MAX_BODY = 64 * 1024
+"""Bytes of one Security Event Token, or of one report."""
+
+MAX_CONNECTIONS = 256
+MAX_PER_REMOTE = 64
+"""Connections of one address, which may be a proxy's."""
+
+DEADLINES = Deadlines(request=10.0, connection=60.0, tls_handshake=5.0)
+
+_log = structlog.get_logger("zethane.signals")
+
+
+def create_app(routers: Iterable[APIRouter]) -> FastAPI:
+    """The application with these routers, and neither a page nor a description of itself."""
+    app = FastAPI(title="Zethane signals", docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(BodyLimit, limit=MAX_BODY)
+    _add_error_handlers(app)
+    for router in routers:
+        app.include_router(router)
+    return app
+
+
+_STATUS: tuple[tuple[type[ZethaneError], int, str], ...] = (
+    (InputError, 422, "The request is wrong"),
+    (SessionError, 409, "No session"),
+    (CapacityError, 503, "No room"),
+)
+
+
+def _add_error_handlers(app: FastAPI) -> None:
+    async def on_error(_: Request, error: Exception) -> JSONResponse:
+        if isinstance(error, RequestValidationError):
+            return validation_problem(error)
+        if isinstance(error, HTTPException):
+            return problem(error.status_code, "The request is wrong", str(error.detail), error.headers)
+        for kind, status, title in _STATUS:
+            if isinstance(error, kind):
+                return problem(status, title, str(error))
+        # Whatever else it is goes to the controller's log, with where it happened: the server sees to that.
+        return problem(500, "Failed", "the controller's log says why")
+
+    for kind in (RequestValidationError, HTTPException, ZethaneError, Exception):
+        app.add_exception_handler(kind, on_error)
+
+
+async def serve_signals(running: Running) -> int | None:
+    """Listen where sources.yaml says, if it does: the port. The stack stops it. Raises InputError."""
+    listen = running.topology.sources.settings.listen
+    if listen is None:
+        return None
+    tls = _tls(running, listen)
+    context = tls_context(tls) if tls is not None else None  # before there is a socket that would have to be closed
+    sockets = open_sockets([Listen(listen.host, listen.port)], f"{running.topology.sources.file}: listen")
+    server = GuardedServer(
+        create_app(running.routers),
+        sockets,
+        tls=context,
+        deadlines=DEADLINES,
+        places=Places(MAX_CONNECTIONS, MAX_PER_REMOTE),
+    )
+    await server.start()
+    running.stack.push_async_callback(server.stop)
+    host, port = sockets[0].getsockname()[:2]
+    _log.info("listening", address=f"{host} port {port}", tls=tls is not None)
+    return int(port)
+
+
+def _tls(running: Running, listen: SignalsListener) -> Tls | None:
+    if listen.certificate is None or listen.key is None:
+        return None  # on loopback, which the settings have made sure of
+    folder = running.topology.folder
+    return Tls(folder / listen.certificate, folder / listen.key)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from fakes.frames import Host, mac, packed
 from livesite import LiveSite
 from openvswitch import Bridge, Step, Trace
-from strategies.policy import OUTSIDE, flows, members, policies, ports, read
+from strategies.policy import NOW, OUTSIDE, flows, members, policies, ports, read
 from zethane.audit.reason import SessionEvent
 from zethane.net.flowkey import ETH_IPV4, ETH_IPV6, ICMP, ICMPV6, SCTP, TCP, TCP_SYN, UDP
 from zethane.pipeline.fields import Reason
@@ -114,7 +114,9 @@ class Lab:
         self.site = self.loop.run_until_complete(self._start())
 
     async def _start(self) -> LiveSite:
-        return await LiveSite(self.bridge, NOTHING, more=UPLINK).start()
+        site = LiveSite(self.bridge, NOTHING, more=UPLINK)
+        site.state.clock = lambda: NOW  # so that what has just not lapsed does not lapse meanwhile
+        return await site.start()
 
     def close(self) -> None:
         self.loop.run_until_complete(self.site.stop())
@@ -130,8 +132,12 @@ class Lab:
             site.admin.life.end(live, SessionEvent.REVOKED)
         await site.admin.use_policy(policy)
         for host, principal in zip(HOSTS[:STRANGER], principals, strict=True):
-            site.login(host, principal)
-            site.admin.claim_address(site.endpoint(host, address=host.addresses[1]), site.store.last)
+            session = site.login(host, principal)
+            site.admin.claim_address(site.endpoint(host, address=host.addresses[1]), session.number)
+            live = site.state.sessions.by_number[session.number]
+            site.state.sessions.change(live, replace(live.session, principal=principal))
+        # Once more, for what the principals have besides: the age of their factors, and their devices.
+        await site.admin.use_policy(policy)
         await site.channel.barrier()
         assert site.records.of("refused") == []
         assert site.point.ready
@@ -155,7 +161,7 @@ def check(lab: Lab, policy: Policy, principals: list[Principal], sent: list[Atte
         assert trace.steps == tuple(map(_step, outcome.path)), trace.text
         assert trace.nested == ((_step(outcome.sampled_by),) if outcome.sampled_by else ()), trace.text
         subject, target = (_party(principals, place, attempt) for place in (attempt.source, attempt.target))
-        decision = decide(policy, subject, target, attempt.proto, attempt.port)
+        decision = decide(policy, subject, target, attempt.proto, attempt.port, NOW)
         _compare_compiled(policy, decision, subject, target, attempt)
         _compare(lab.site.state.policy, decision, trace, attempt, subject, target)
 
@@ -189,7 +195,7 @@ def _class(policy: Policy, compiled: CompiledPolicy, party: Party) -> Class | No
     if party is None:
         return None
     (segment,) = policy.segments_of(party)
-    return compiled.class_of(segment, party.mfa)
+    return compiled.class_of(segment, party, NOW)
 
 
 def _compare(
@@ -229,9 +235,9 @@ def _number(in_force: PolicyInForce, party: Party) -> int:
         assert network is not None
         return in_force.networks[network]
     assert party is not None
-    place = in_force.place(party)
+    place = in_force.place(party, NOW)
     assert place is not None
-    return place[1]
+    return place.session_class
 
 
 ALICE = Principal("user", "a", labels=(("segment", "web"),), mfa=True)

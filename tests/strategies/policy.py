@@ -12,8 +12,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from zethane.policy.load import parse_policy
-from zethane.policy.model import Policy
-from zethane.policy.principal import External, Principal
+from zethane.policy.model import MAX_CONDITIONS, Policy
+from zethane.policy.principal import DeviceFacts, External, Principal
 
 SEGMENTS = ("app", "db", "staff", "web")
 PORTS = (0, 1, 22, 53, 79, 80, 81, 443, 8080, 65534, 65535)
@@ -68,6 +68,55 @@ def _with_networks(draw: st.DrawFn) -> dict[str, Any]:
     return {"networks": networks} | ({"segments": draw(_parties())} if draw(st.booleans()) else {})
 
 
+AGES = (600, 900, 3600, 86400)
+"""Seconds of `within` and `max_age`; postures and factors are as old, and a second younger or older."""
+
+NOW = 1_000_000.0
+"""When generated principals have proved and measured what they have."""
+
+LABELS = (("managed", "no"), ("managed", "yes"), ("owner", "us"))
+ATTRIBUTES: dict[str, tuple[Any, ...]] = {
+    "disk": (True, False, 1),
+    "os": (">=12", ">=12.5", "12.5", "13"),
+    "level": (0, 1),
+}
+MEASURED: dict[str, tuple[Any, ...]] = {
+    "disk": (True, False, 1, 0),
+    "os": ("11.9", "12", "12.5", "13", "x"),
+    "level": (0, 1, True),
+}
+
+
+@st.composite
+def _device_conditions(draw: st.DrawFn) -> Any:
+    """What `when.device` may be."""
+    if draw(st.booleans()):
+        return True
+    labels = dict(draw(st.lists(st.sampled_from(LABELS), max_size=2)))
+    groups = draw(st.lists(st.sampled_from(("kiosks", "laptops")), max_size=2, unique=True))
+    return {"labels": labels or {"managed": "yes"}} | ({"groups": groups} if groups else {})
+
+
+@st.composite
+def _postures(draw: st.DrawFn) -> dict[str, Any]:
+    """What `when.posture` may be."""
+    names = draw(st.lists(st.sampled_from(sorted(ATTRIBUTES)), min_size=1, max_size=2, unique=True))
+    asked = {name: draw(st.sampled_from(ATTRIBUTES[name])) for name in names}
+    return asked | ({"max_age": f"{draw(st.sampled_from(AGES))}s"} if draw(st.booleans()) else {})
+
+
+def conditions() -> st.SearchStrategy[dict[str, Any]]:
+    """What `when` may be; about as often one thing as several."""
+    parts: dict[str, st.SearchStrategy[Any]] = {
+        "mfa": st.booleans() | st.sampled_from(AGES).map(lambda age: {"within": f"{age}s"}),
+        "aal": st.integers(1, 3),
+        "device": _device_conditions(),
+        "posture": _postures(),
+    }
+    single = st.one_of([strategy.map(lambda value, name=name: {name: value}) for name, strategy in parts.items()])
+    return single | st.fixed_dictionaries({}, optional=parts)
+
+
 @st.composite
 def rules(draw: st.DrawFn, action: str | None = None) -> dict[str, Any]:
     """A rule as the file holds it, without an id; in about half of them one side has networks."""
@@ -77,7 +126,7 @@ def rules(draw: st.DrawFn, action: str | None = None) -> dict[str, Any]:
         "from": draw(_with_networks() if outside == "from" else _parties()),
         "to": draw(_with_networks() if outside == "to" else _parties()),
         "services": draw(st.lists(services(), min_size=1, max_size=3)),
-        "when": {"mfa": draw(st.booleans())} if asks else {},
+        "when": draw(conditions()) if asks else {},
         "action": action or draw(st.sampled_from(("allow", "allow", "deny"))),
     }
 
@@ -86,6 +135,9 @@ def rules(draw: st.DrawFn, action: str | None = None) -> dict[str, Any]:
 def policy_files(draw: st.DrawFn, max_rules: int = 8) -> dict[str, Any]:
     """policy.yaml as plain values. Each segment of SEGMENTS selects the label `segment`."""
     drawn = draw(st.lists(rules(), max_size=max_rules))
+    asking = [rule for rule in drawn if rule["when"]]
+    for rule in asking[MAX_CONDITIONS - 1 :]:  # with room for one more
+        rule["when"] = asking[0]["when"]
     names = draw(st.permutations([f"r{index}" for index in range(len(drawn))]))
     return {
         "version": 1,
@@ -104,11 +156,38 @@ def policies(max_rules: int = 8) -> st.SearchStrategy[Policy]:
     return policy_files(max_rules).map(read)
 
 
+_moments = st.builds(lambda age, more: NOW - age - more, st.sampled_from((0, *AGES)), st.sampled_from((-1, 0, 1)))
+"""Moments at which something that NOW looks back on has just lapsed, or is about to."""
+
+
+@st.composite
+def devices(draw: st.DrawFn) -> DeviceFacts:
+    """A device that has proved itself, with labels, groups and posture that conditions ask for."""
+    posture = draw(st.fixed_dictionaries({}, optional={name: st.sampled_from(had) for name, had in MEASURED.items()}))
+    return DeviceFacts(
+        "d",
+        frozenset(draw(st.lists(st.sampled_from(("kiosks", "laptops")), max_size=2))),
+        tuple(sorted(set(draw(st.lists(st.sampled_from(LABELS), max_size=3))))),
+        tuple(sorted(posture.items())),
+        draw(st.none() | _moments),
+    )
+
+
 @st.composite
 def members(draw: st.DrawFn) -> Principal:
-    """A principal of exactly one of SEGMENTS, with or without a second factor."""
+    """A principal of exactly one of SEGMENTS, with a second factor of some age and a device, or without."""
     segment = draw(st.sampled_from(SEGMENTS))
-    return Principal("user", f"{segment}-user", labels=(("segment", segment),), mfa=draw(st.booleans()))
+    factor = draw(st.none() | _moments)
+    device = draw(st.none() | devices())
+    return Principal(
+        "user",
+        f"{segment}-user",
+        labels=(("segment", segment),),
+        mfa=factor is not None,
+        mfa_at=factor,
+        aal=draw(st.integers(0, 3)),
+        device=device,
+    )
 
 
 externals = st.sampled_from([External(ipaddress.ip_address(address)) for address in OUTSIDE])

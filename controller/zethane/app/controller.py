@@ -209,7 +209,7 @@ class Controller:
             if _address(target) in serving.server.addresses or target == _name(serving.session):
                 return explain_dns(serving.server, subject, wanted)
         obj = self._party(target)
-        return explain(self._state.policy.policy, subject, obj, wanted).view()
+        return explain(self._state.policy.policy, subject, obj, wanted, self._state.clock()).view()
 
     def _party(self, name: str) -> Party:
         """Who is meant; an address that nobody is logged in at is an unauthenticated party."""

@@ -154,14 +154,17 @@ class Directory:
     _places: Mapping[tuple[PrincipalKind, str], Place]
 
     def principal(self, kind: PrincipalKind, name: str, mfa: bool) -> Principal:
-        """The principal that has just proved itself, with (`mfa`) or without a second factor.
+        """The principal that has proved itself at the moment 0.0, with (`mfa`) or without a second factor.
+
+        That is assurance level 2, or 1 (NIST SP 800-63B); what it holds of a session is for `Proof` to say.
 
         Raises SessionError if there is none of this name, or if it is disabled.
         """
         entry = self._entry(kind, name)
         if entry is None or entry.disabled:
             raise SessionError(f"no {kind} that may log in is named {quote(name)}")
-        return Principal(kind, name, frozenset(entry.groups), tuple(sorted(entry.labels.items())), mfa)
+        labels = tuple(sorted(entry.labels.items()))
+        return Principal(kind, name, frozenset(entry.groups), labels, mfa, 0.0 if mfa else None, 2 if mfa else 1)
 
     def device_at(self, mac: int) -> str | None:
         """The name of the device with this MAC address (an integer of 48 bits)."""

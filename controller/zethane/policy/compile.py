@@ -1,36 +1,46 @@
 """The policy as a flat list of entries over classes of sessions, as a switch can hold it.
 
-Two sessions that no rule can tell apart are of one class: the same segment and, only where some rule asks
-subjects of that segment about a second factor, the same answer to that. Addresses outside that no rule can tell
+Two sessions that no rule can tell apart are of one class: the same segment and the same answers to the conditions
+that rules ask of subjects of that segment. Addresses outside that no rule can tell
 apart have the same longest prefix among those that the policy names. Entries therefore grow with the policy, never
 with the number of sessions or addresses.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
 from zethane.errors import CapacityError
 from zethane.net.prefix import Prefix, within
+from zethane.policy.condition import Condition
 from zethane.policy.decide import BOTH_OUTSIDE, Decision, describe
+from zethane.policy.implication import standings
 from zethane.policy.model import ANY, Policy, Rule
+from zethane.policy.principal import Principal
 from zethane.policy.service import Service, covered, simplify
 
 MAX_ENTRIES = 200_000
 """Entries that one policy may compile to."""
 
+MAX_CLASSES = 4096
+"""Classes of sessions that one policy may have."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class SessionClass:
-    """Sessions that no rule can tell apart. `mfa` is None where no rule asks subjects of the segment."""
+    """Sessions that no rule can tell apart.
+
+    `standing` says of each condition in `CompiledPolicy.conditions` of the segment whether it holds.
+    """
 
     segment: str
-    mfa: bool | None = None
+    standing: tuple[bool, ...] = ()
 
     def __str__(self) -> str:
-        return self.segment if self.mfa is None else f"{self.segment} {'with' if self.mfa else 'without'} mfa"
+        return self.segment + "".join("+" if holds else "-" for holds in self.standing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,18 +75,25 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class CompiledPolicy:
-    """What `compile_policy` makes. `by_pair` holds the entries again, by their classes and by rank."""
+    """What `compile_policy` makes. `by_pair` holds the entries again, by their classes and by rank.
+
+    `conditions` are those that rules ask of the subjects of each segment, in an order that depends on nothing else.
+    """
 
     entries: tuple[Entry, ...]
+    conditions: Mapping[str, tuple[Condition, ...]]
     classes: Mapping[str, tuple[SessionClass, ...]]
     by_pair: Mapping[Pair, tuple[Entry, ...]]
     networks: tuple[NetworkClass, ...] = ()
     _reach: dict[Pair, bool] = field(default_factory=dict, compare=False, repr=False)
 
-    def class_of(self, segment: str, mfa: bool) -> SessionClass:
-        """The class of a session. Raises KeyError if the policy has no such segment."""
-        classes = self.classes[segment]
-        return classes[0] if len(classes) == 1 else classes[int(mfa)]
+    def class_of(self, segment: str, principal: Principal, now: float) -> SessionClass:
+        """The class of a session at a moment. Raises KeyError if the policy has no such segment."""
+        return SessionClass(segment, tuple(one.holds(principal, now) for one in self.conditions[segment]))
+
+    def until(self, segment: str, principal: Principal, now: float) -> float:
+        """The first moment after `now` at which the class may change by time alone; infinity if there is none."""
+        return min((one.until(principal, now) for one in self.conditions[segment]), default=math.inf)
 
     @property
     def every_class(self) -> Iterator[Class]:
@@ -102,7 +119,17 @@ class CompiledPolicy:
     def peers(self) -> dict[Class, frozenset[Class]]:
         """For each class those that it may open some flow to."""
         every = list(self.every_class)
-        return {one: frozenset(other for other in every if self.may_reach(one, other)) for one in every}
+        found: dict[Class, set[Class]] = {one: set() for one in every}
+        for subject, target in self._opened():
+            for one in every if subject is None else (subject,):
+                for other in every if target is None else (target,):
+                    if other not in found[one] and self.may_reach(one, other):
+                        found[one].add(other)
+        return {one: frozenset(others) for one, others in found.items()}
+
+    def _opened(self) -> Iterator[Pair]:
+        """The pairs of classes that some rule lets through; the others need no look."""
+        return (pair for pair, entries in self.by_pair.items() if any(entry.allow for entry in entries))
 
     def _open(self, subject: Class, target: Class) -> bool:
         entries = list(self.concerning(subject, target))
@@ -117,13 +144,16 @@ def _with_any(one: Class) -> tuple[Class | None, ...]:
 
 
 def compile_policy(policy: Policy) -> CompiledPolicy:
-    """The policy as entries. Raises CapacityError if there are more than MAX_ENTRIES."""
-    classes = _classes(policy)
+    """The policy as entries. Raises CapacityError if there are more than MAX_ENTRIES, or MAX_CLASSES of sessions."""
+    conditions = conditions_of(policy)
+    classes = _classes(conditions)
     networks = tuple(map(NetworkClass, policy.networks))
     entries: list[Entry] = []
     for rank, rule in enumerate(sorted(policy.rules, key=lambda rule: (rule.allow, rule.id))):
-        entries.extend(_entries(rule, rank, classes, networks, MAX_ENTRIES - len(entries)))
-    return CompiledPolicy(tuple(entries), classes, _by_pair(entries), networks)
+        subjects = [*_subjects(rule, conditions, classes), *_inside(rule.source_networks, networks)]
+        objects = [*_expand(rule.targets, classes), *_inside(rule.target_networks, networks)]
+        entries.extend(_entries(rule, rank, subjects, objects, MAX_ENTRIES - len(entries)))
+    return CompiledPolicy(tuple(entries), conditions, classes, _by_pair(entries), networks)
 
 
 def simulate(
@@ -156,24 +186,35 @@ def _place(one: Class | None) -> str | None:
     return one.segment if isinstance(one, SessionClass) else str(one)
 
 
-def _classes(policy: Policy) -> dict[str, tuple[SessionClass, ...]]:
-    """The classes of each segment: one, or that without and that with a second factor."""
-    asking = [rule for rule in policy.rules if rule.mfa is not None]
-    asked = {name for rule in asking for name in rule.sources}
-    return {
-        name: (SessionClass(name, False), SessionClass(name, True))
-        if name in asked or ANY in asked
-        else (SessionClass(name),)
-        for name in policy.segments
-    }
+def conditions_of(policy: Policy) -> dict[str, tuple[Condition, ...]]:
+    """The different conditions that rules ask of the subjects of each segment, by their keys."""
+    asked: dict[str, dict[str, Condition]] = {name: {} for name in policy.segments}
+    for rule in policy.rules:
+        if rule.condition:
+            for name in policy.segments if ANY in rule.sources else rule.sources:
+                asked[name][rule.condition.key] = rule.condition
+    return {name: tuple(found[key] for key in sorted(found)) for name, found in asked.items()}
+
+
+def _classes(conditions: Mapping[str, tuple[Condition, ...]]) -> dict[str, tuple[SessionClass, ...]]:
+    """The classes of each segment: one for every way in which its conditions can hold or not, together."""
+    known: dict[tuple[str, ...], tuple[tuple[bool, ...], ...]] = {}
+    classes: dict[str, tuple[SessionClass, ...]] = {}
+    room = MAX_CLASSES
+    for name, asked in conditions.items():
+        keys = tuple(one.key for one in asked)
+        if keys not in known:
+            known[keys] = standings(asked)
+        room -= len(known[keys])
+        if room < 0:
+            raise CapacityError(f"segment {name}: the conditions of rules make more than {MAX_CLASSES} classes")
+        classes[name] = tuple(SessionClass(name, standing) for standing in known[keys])
+    return classes
 
 
 def _entries(
-    rule: Rule, rank: int, classes: Mapping[str, tuple[SessionClass, ...]], networks: Iterable[NetworkClass], room: int
+    rule: Rule, rank: int, subjects: Sequence[Class | None], objects: Sequence[Class | None], room: int
 ) -> list[Entry]:
-    outside = list(networks)
-    subjects = [*_expand(rule.sources, classes, rule.mfa), *_inside(rule.source_networks, outside)]
-    objects = [*_expand(rule.targets, classes, None), *_inside(rule.target_networks, outside)]
     services = simplify(rule.services)
     if len(subjects) * len(objects) * len(services) > room:
         raise CapacityError(f"rule {rule.id}: the policy compiles to more than {MAX_ENTRIES} entries")
@@ -185,20 +226,27 @@ def _entries(
     ]
 
 
-def _expand(
-    names: tuple[str, ...], classes: Mapping[str, tuple[SessionClass, ...]], mfa: bool | None
+def _subjects(
+    rule: Rule, conditions: Mapping[str, tuple[Condition, ...]], classes: Mapping[str, tuple[SessionClass, ...]]
 ) -> list[SessionClass | None]:
-    """The classes of the named segments that a condition on the second factor leaves.
+    """The classes of a rule's sources for which its condition holds."""
+    if not rule.condition:
+        return _expand(rule.sources, classes)
+    key = rule.condition.key
+    found: list[SessionClass | None] = []
+    for name in sorted(classes) if ANY in rule.sources else rule.sources:
+        place = next(place for place, one in enumerate(conditions[name]) if one.key == key)
+        found.extend(one for one in classes[name] if one.standing[place])
+    return found
 
-    All segments together are any session, since every session is in exactly one.
-    """
+
+def _expand(names: tuple[str, ...], classes: Mapping[str, tuple[SessionClass, ...]]) -> list[SessionClass | None]:
+    """The classes of the named segments. All segments together are any session: every one is in exactly one."""
     if not names:
         return []
-    everybody = ANY in names or len(set(names)) == len(classes)
-    if everybody and mfa is None:
+    if ANY in names or len(set(names)) == len(classes):
         return [None]
-    members = (one for name in (sorted(classes) if everybody else names) for one in classes[name])
-    return [one for one in members if mfa is None or one.mfa is mfa]
+    return [one for name in names for one in classes[name]]
 
 
 def _inside(wanted: tuple[Prefix, ...], networks: Iterable[NetworkClass]) -> list[NetworkClass]:

@@ -5,9 +5,10 @@ Some come true or cease to be with time alone; `until` says when a condition has
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from zethane.document.duration import duration_text
 from zethane.policy.principal import Attribute, DeviceFacts, Principal
@@ -40,6 +41,11 @@ class Condition:
     def __bool__(self) -> bool:
         """Whether it asks for anything."""
         return self != Condition()
+
+    @property
+    def key(self) -> str:
+        """The same text for the same condition, and for no other."""
+        return json.dumps(astuple(self), default=sorted, separators=(",", ":"))
 
     def holds(self, principal: Principal, now: float) -> bool:
         """Whether it holds for a subject at a moment, in seconds since the epoch."""

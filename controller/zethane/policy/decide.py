@@ -54,9 +54,9 @@ def place_of(policy: Policy, party: Party, role: str) -> tuple[Place | None, str
     return network, "" if network else f"the {role} {party} is in no network that the policy names"
 
 
-def applies(rule: Rule, source: Place, target: Place, mfa: bool) -> bool:
-    """Whether the rule is about flows from one place to another, whatever the service."""
-    return rule.opens_from(source) and rule.opens_to(target) and rule.mfa in (None, mfa)
+def is_about(rule: Rule, source: Place, target: Place, ip_proto: int, port: int) -> bool:
+    """Whether the rule is about such flows from one place to another, whether its condition holds or not."""
+    return rule.opens_from(source) and rule.opens_to(target) and rule.serves(ip_proto, port)
 
 
 def decide(
@@ -65,11 +65,13 @@ def decide(
     object: Party,  # noqa: A002 - the word of NIST SP 800-207, and of every other module
     ip_proto: int,
     port: int,
+    now: float = 0.0,
 ) -> Decision:
     """The decision for a flow of `subject` to `object`. None stands for an unauthenticated party.
 
-    `ip_proto` is the IP protocol number, `port` the destination port (0 where there is none). Among the rules
-    of the winning action the smallest id is named, so that the order of rules never shows.
+    `ip_proto` is the IP protocol number, `port` the destination port (0 where there is none), `now` the moment at
+    which conditions are looked at, in seconds since the epoch. Among the rules of the winning action the smallest id
+    is named, so that the order of rules never shows.
     """
     source, why_no_source = place_of(policy, subject, "subject")
     target, why_no_target = place_of(policy, object, "object")
@@ -78,8 +80,9 @@ def decide(
         return Decision(False, None, why_no_source or why_no_target, *names)
     if isinstance(subject, External) and isinstance(object, External):
         return Decision(False, None, BOTH_OUTSIDE, *names)
-    mfa = isinstance(subject, Principal) and subject.mfa
-    matching = [rule for rule in policy.rules if applies(rule, source, target, mfa) and rule.serves(ip_proto, port)]
+    matching = [
+        rule for rule in policy.rules if is_about(rule, source, target, ip_proto, port) and rule.holds_for(subject, now)
+    ]
     return verdict(matching, str(source), str(target), describe(ip_proto, port))
 
 
@@ -95,6 +98,26 @@ def verdict(matching: Iterable[Rule], source: str, target: str, what: str) -> De
     verb = "allows" if winner.allow else "denies"
     reason = f"rule {winner.id} {verb} {what} from {source} to {target}"
     return Decision(winner.allow, winner.id, reason, source, target)
+
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """What a subject lacks for a rule to let its flow pass, in words, one for each part of the rule's condition."""
+
+    rule: str
+    needs: tuple[str, ...]
+
+
+def lack_of(rules: Iterable[Rule], subject: Party, now: float) -> Lack | None:
+    """What is lacking for that of these rules which asks for the fewest things more; None if there is none.
+
+    `rules` are about the flow. Those that deny, and those whose condition holds, do not count.
+    """
+    if not isinstance(subject, Principal):
+        return None
+    asking = (rule for rule in rules if rule.allow and rule.condition)
+    lacks = (Lack(rule.id, tuple(rule.condition.unmet(subject, now))) for rule in asking)
+    return min((one for one in lacks if one.needs), key=lambda one: (len(one.needs), one.rule), default=None)
 
 
 def describe(ip_proto: int, port: int) -> str:
@@ -126,10 +149,11 @@ def decisions(
     subject: Parties,
     object: Parties,  # noqa: A002 - as in decide
     service: Service,
+    now: float = 0.0,
 ) -> list[Decision]:
     """One decision for each part of a service within which no rule begins or ends, lowest port first."""
     return [
-        decide(policy, source, target, *probe)
+        decide(policy, source, target, *probe, now)
         for source in each(subject)
         for target in each(object)
         for probe in probes(policy, service)
@@ -141,10 +165,11 @@ def decide_service(
     subject: Parties,
     object: Parties,  # noqa: A002 - as in decide
     service: Service,
+    now: float = 0.0,
 ) -> Decision:
     """The decision for a whole service, which is allowed when all of it is, with every address.
 
     A denial is that of the lowest denied port; an allowed range names the rule of its lowest port.
     """
-    made = decisions(policy, subject, object, service)
+    made = decisions(policy, subject, object, service, now)
     return next((decision for decision in made if not decision.allowed), made[0])

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from zethane.net.prefix import Prefix
-from zethane.policy.decide import Decision, decide, decide_service, each, name_of, place_of, probes
+from zethane.policy.decide import (
+    Decision,
+    Lack,
+    decide,
+    decide_service,
+    each,
+    is_about,
+    lack_of,
+    name_of,
+    place_of,
+    probes,
+)
 from zethane.policy.model import Place, Policy, Rule
 from zethane.policy.principal import External, Parties, Principal
 from zethane.policy.principal import Party as End
@@ -57,6 +68,8 @@ class Considered:
     applies: bool
     because: str
     place: str
+    unmet: tuple[str, ...] = ()
+    """The parts of its condition that the subject does not meet, in words."""
 
     def view(self) -> Mapping[str, Any]:
         """JSON-ready."""
@@ -66,6 +79,7 @@ class Considered:
             "applies": self.applies,
             "because": self.because,
             "place": self.place,
+            "unmet": list(self.unmet),
         }
 
 
@@ -79,6 +93,8 @@ class Explanation:
     object: Party
     considered: tuple[Considered, ...]
     place: str | None
+    lack: Lack | None = None
+    """What would let the flow pass, where no rule decides."""
 
     def view(self) -> Mapping[str, Any]:
         """JSON-ready, as other programs rely on it."""
@@ -88,6 +104,7 @@ class Explanation:
             "reason": self.decision.reason,
             "service": str(self.service),
             "place": self.place,
+            "lacking": {"rule": self.lack.rule, "needs": list(self.lack.needs)} if self.lack else None,
             "from": self.subject.view(),
             "to": self.object.view(),
             "considered": [rule.view() for rule in self.considered],
@@ -99,26 +116,38 @@ def explain(
     subject: Parties,
     object: Parties,  # noqa: A002 - as in decide
     service: Service,
+    now: float = 0.0,
 ) -> Explanation:
     """Why `subject` may or may not open flows of `service` to `object`.
 
     A range of ports is explained by its first port that is denied or, if none is, by its lowest; several addresses
-    outside by the first that is denied or, if none is, by the first.
+    outside by the first that is denied or, if none is, by the first. Conditions are looked at as of `now`, in seconds
+    since the epoch.
     """
-    decision = decide_service(policy, subject, object, service)
+    decision = decide_service(policy, subject, object, service, now)
     asked = [
         (one, other, *probe) for one in each(subject) for other in each(object) for probe in probes(policy, service)
     ]
-    source, target, *probe = next((question for question in asked if decide(policy, *question) == decision), asked[0])
+    source, target, *probe = next(
+        (question for question in asked if decide(policy, *question, now) == decision), asked[0]
+    )
     rule = policy.rule(decision.rule) if decision.rule else None
     return Explanation(
         decision,
         service,
         _party(policy, source),
         _party(policy, target),
-        tuple(_consider(policy, rule, decision, (source, target), (probe[0], probe[1])) for rule in policy.rules),
+        tuple(_consider(policy, rule, decision, (source, target), (probe[0], probe[1]), now) for rule in policy.rules),
         _place(policy, rule) if rule else None,
+        None if decision.rule else _lack(policy, source, target, (probe[0], probe[1]), now),
     )
+
+
+def _lack(policy: Policy, subject: End, target: End, probe: tuple[int, int], now: float) -> Lack | None:
+    source, place = place_of(policy, subject, "subject")[0], place_of(policy, target, "object")[0]
+    if source is None or place is None:
+        return None
+    return lack_of((rule for rule in policy.rules if is_about(rule, source, place, *probe)), subject, now)
 
 
 def _party(policy: Policy, party: End) -> Party:
@@ -130,16 +159,18 @@ def _party(policy: Policy, party: End) -> Party:
 
 
 def _consider(
-    policy: Policy, rule: Rule, decision: Decision, ends: tuple[End, End], probe: tuple[int, int]
+    policy: Policy, rule: Rule, decision: Decision, ends: tuple[End, End], probe: tuple[int, int], now: float
 ) -> Considered:
     places = place_of(policy, ends[0], "subject")[0], place_of(policy, ends[1], "object")[0]
-    against = _objections(rule, places, ends[0], probe)
+    subject = ends[0]
+    unmet = tuple(rule.condition.unmet(subject, now)) if isinstance(subject, Principal) else ()
+    against = _objections(rule, places, unmet, probe)
     because = "; ".join(against) if against else _role(rule, decision)
-    return Considered(rule.id, rule.action, not against, because, _place(policy, rule))
+    return Considered(rule.id, rule.action, not against, because, _place(policy, rule), unmet)
 
 
 def _objections(
-    rule: Rule, places: tuple[Place | None, Place | None], subject: End, probe: tuple[int, int]
+    rule: Rule, places: tuple[Place | None, Place | None], unmet: Sequence[str], probe: tuple[int, int]
 ) -> list[str]:
     """Everything that keeps the rule from being about this flow."""
     source, target = places
@@ -154,9 +185,7 @@ def _objections(
         against.append(f"to {rule.target_text}, not {target}")
     if not rule.serves(*probe):
         against.append(f"for {', '.join(map(str, rule.services))}")
-    if rule.mfa is not None and isinstance(subject, Principal) and rule.mfa != subject.mfa:
-        against.append("needs a second factor" if rule.mfa else "only without a second factor")
-    return against
+    return [*against, *(f"needs {part}" for part in unmet)]
 
 
 def _role(rule: Rule, decision: Decision) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from zethane.errors import Problem
 from zethane.net.prefix import Prefix, within
 from zethane.policy.compile import Class, CompiledPolicy, Entry, NetworkClass
+from zethane.policy.implication import implied
 from zethane.policy.model import ANY, Policy, Rule
 from zethane.policy.principal import Principal
 from zethane.policy.service import Service, covered, simplify
@@ -81,16 +82,18 @@ def _shared_vlans(policy: Policy) -> Iterator[Finding]:
 def _dead_rules(policy: Policy, compiled: CompiledPolicy, people: Sequence[Principal]) -> Iterator[Finding]:
     """Allow rules that denies take everything from, and rules whose parties nobody can be."""
     inhabited = {(name, one.mfa) for one in people for name in policy.segments_of(one)}
+    segments = {name for name, _ in inhabited}
     by_rule: dict[str, list[Entry]] = {}
     for entry in compiled.entries:
         by_rule.setdefault(entry.rule, []).append(entry)
     for rule in policy.rules:
-        can_open = any(rule.opens_from(name) and rule.mfa in (None, mfa, False) for name, mfa in inhabited)
+        asked = rule.condition.mfa
+        can_open = any(rule.opens_from(name) and asked in (None, mfa, False) for name, mfa in inhabited)
         if not rule.source_networks and not can_open:
-            factor = {True: " with a second factor", False: " without a second factor", None: ""}[rule.mfa]
+            factor = {True: " with a second factor", False: " without a second factor", None: ""}[asked]
             message = f"can never match: nobody can be in {rule.source_text}{factor}"
             yield _about_rule(policy, "dead-rule", rule, message)
-        elif not rule.target_networks and not any(rule.opens_to(name) for name, _ in inhabited):
+        elif not rule.target_networks and not any(map(rule.opens_to, segments)):
             message = f"can never match: nobody can be in {rule.target_text}"
             yield _about_rule(policy, "dead-rule", rule, message)
         elif rule.allow and all(_denied(compiled, entry) for entry in by_rule.get(rule.id, ())):
@@ -152,7 +155,7 @@ def _sharing(index: _Index, name: str) -> list[Rule]:
 
 def _covers(wide: Rule, wide_services: Iterable[Service], rule: Rule, services: Iterable[Service]) -> bool:
     """Whether `wide` matches whatever `rule` does. Of two equal rules the smaller id is the wider."""
-    if wide.id == rule.id or wide.action != rule.action or wide.mfa not in (None, rule.mfa):
+    if wide.id == rule.id or wide.action != rule.action or not implied((rule.condition,), wide.condition):
         return False
     if not _includes(wide.sources, rule.sources) or not _includes(wide.targets, rule.targets):
         return False
@@ -162,7 +165,7 @@ def _covers(wide: Rule, wide_services: Iterable[Service], rule: Rule, services: 
         return False
     if not all(any(one.covers(service) for one in wide_services) for service in services):
         return False
-    same = wide.mfa == rule.mfa and _sides(wide) == _sides(rule)
+    same = wide.condition.key == rule.condition.key and _sides(wide) == _sides(rule)
     return not (same and tuple(wide_services) == tuple(services)) or wide.id < rule.id
 
 

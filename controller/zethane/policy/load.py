@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Literal
+from typing import Literal, cast
 
 from zethane.document import Document, Findings, closest, parse, quote
+from zethane.document.duration import seconds
 from zethane.net.prefix import Prefix, parse_prefix
-from zethane.policy.model import ANY, MAX_NETWORKS, NamedService, Policy, Rule, Segment, Test
-from zethane.policy.schema import EndsFile, PolicyFile, RuleFile, TestFile
+from zethane.policy.condition import DEFAULT_MAX_AGE, Condition, version
+from zethane.policy.model import ANY, MAX_CONDITIONS, MAX_NETWORKS, NamedService, Policy, Rule, Segment, Test
+from zethane.policy.principal import Attribute
+from zethane.policy.schema import (
+    MAX_AGE,
+    ConditionFile,
+    DeviceConditionFile,
+    EndsFile,
+    FactorFile,
+    PolicyFile,
+    RuleFile,
+    TestFile,
+)
 from zethane.policy.service import EXPECTED, PROTOCOLS, Service
 
 Path = tuple[str | int, ...]
@@ -44,6 +56,7 @@ class _Loader:
         rules = tuple(self._rule(index, rule) for index, rule in enumerate(self._file.rules))
         self._unique_ids()
         self._bounded_networks(rules)
+        self._bounded_conditions(rules)
         tests = tuple(self._test(index, test) for index, test in enumerate(self._file.tests))
         self._findings.raise_any()
         return Policy(self._document.file, digest, segments, self._services, rules, tests)
@@ -106,15 +119,17 @@ class _Loader:
         if source_networks and target_networks:
             message = "expected segments on one side: between two networks is nobody who has logged in"
             self._problem(message, *path, "to", "networks")
-        if source_networks and rule.when.mfa is not None:
-            self._problem("expected no condition: nobody in a network has logged in", *path, "when", "mfa", key=True)
+        condition = self._condition(rule.when, *path, "when")
+        if source_networks and condition:
+            asked = next(iter(rule.when.model_fields_set))
+            self._problem("expected no condition: nobody in a network has logged in", *path, "when", asked, key=True)
         services = tuple(
             service
             for position, word in enumerate(rule.services)
             for service in self._resolve(word, *path, "services", position)
         )
         place = self._document.place(*path)
-        parties = (sources, targets, services, rule.action, rule.when.mfa)
+        parties = (sources, targets, services, rule.action, condition)
         return Rule(rule.id, *parties, *place, source_networks, target_networks)
 
     def _ends(self, ends: tuple[str, ...] | EndsFile, *path: str | int) -> tuple[tuple[str, ...], tuple[Prefix, ...]]:
@@ -134,6 +149,60 @@ class _Loader:
                 self._problem(f"{network} is named twice", *path, "networks", index)
             networks.append(network)
         return ends.segments, tuple(networks)
+
+    def _condition(self, when: ConditionFile, *path: str | int) -> Condition:
+        factor = when.mfa
+        within = seconds(factor.within) if isinstance(factor, FactorFile) else None
+        device = when.device if isinstance(when.device, DeviceConditionFile) else DeviceConditionFile()
+        if isinstance(when.device, DeviceConditionFile) and device.labels is None and device.groups is None:
+            self._problem("expected labels or groups, or true for any device that has proved itself", *path, "device")
+        posture, max_age = self._posture(when.posture or {}, *path, "posture")
+        return Condition(
+            mfa=True if within is not None else cast(bool | None, factor),
+            mfa_within=within,
+            aal=when.aal,
+            device=when.device is not None,
+            device_labels=tuple(sorted((device.labels or {}).items())),
+            device_groups=frozenset(device.groups or ()),
+            posture=posture,
+            posture_max_age=max_age,
+        )
+
+    def _posture(
+        self, asked: Mapping[str, Attribute], *path: str | int
+    ) -> tuple[tuple[tuple[str, Attribute], ...], float]:
+        """The attributes, and how old their measurement may be."""
+        attributes = {name: value for name, value in asked.items() if name != MAX_AGE}
+        if asked and not attributes:
+            self._problem("expected an attribute of the device besides max_age", *path)
+        for name, value in attributes.items():
+            if isinstance(value, str) and value.startswith(">=") and version(value[2:]) is None:
+                self._problem(f"expected numbers with dots after >=, such as >=12.5, found {quote(value)}", *path, name)
+        max_age = DEFAULT_MAX_AGE
+        if attributes and MAX_AGE in asked:
+            try:
+                max_age = seconds(str(asked[MAX_AGE]))
+            except ValueError as error:
+                self._problem(str(error), *path, MAX_AGE)
+        return tuple(sorted(attributes.items())), max_age
+
+    def _bounded_conditions(self, rules: Sequence[Rule]) -> None:
+        """Each condition more can double the classes of a segment."""
+        asked: dict[str, dict[str, list[str]]] = {name: {} for name in self._file.segments}
+        for index, rule in enumerate(rules):
+            if not rule.condition:
+                continue
+            for name in self._file.segments if ANY in rule.sources else rule.sources:
+                found = asked.get(name, {})
+                found.setdefault(rule.condition.key, []).append(rule.id)
+                if len(found) > MAX_CONDITIONS:
+                    others = ", ".join(first for first, *_ in found.values())
+                    message = (
+                        f"segment {name} is asked for more than {MAX_CONDITIONS} different conditions, "
+                        f"by rules {others}; expected fewer"
+                    )
+                    self._problem(message, "rules", index, "when", key=True)
+                    return
 
     def _bounded_networks(self, rules: Sequence[Rule]) -> None:
         named: set[Prefix] = set()

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from zethane.net.prefix import Address, Prefix, in_order, longest, within
-from zethane.policy.principal import Principal
+from zethane.policy.condition import Condition
+from zethane.policy.principal import Party, Principal
 from zethane.policy.service import Proto, Service
 
 __all__ = ["ANY", "MAX_RULES", "NamedService", "Policy", "Proto", "Rule", "Segment", "Service", "Test"]
@@ -21,6 +22,8 @@ MAX_RULES = 4096
 MAX_SEGMENTS = 1024
 MAX_SERVICES = 1024
 MAX_TESTS = 4096
+MAX_CONDITIONS = 6
+"""Different conditions that rules may ask of the sessions of one segment: each may double its classes."""
 MAX_VLAN = 4094
 """Highest VLAN id (IEEE 802.1Q-2022 §9.6)."""
 MAX_NETWORKS = 512
@@ -77,7 +80,7 @@ class Rule:
     `source_networks` and `target_networks` are prefixes outside, beside the segments or instead of them; at most one
     of the two is not empty.
 
-    `mfa` asks the subject for a second factor (True), for the lack of one (False), or for nothing (None).
+    `condition` is what it asks of the subject besides; an empty one asks for nothing.
     Lines and columns, here and below, are those of the policy file, from 1.
     """
 
@@ -86,7 +89,7 @@ class Rule:
     targets: tuple[str, ...]
     services: tuple[Service, ...]
     action: Action
-    mfa: bool | None
+    condition: Condition
     line: int = 1
     column: int = 1
     source_networks: tuple[Prefix, ...] = ()
@@ -114,6 +117,10 @@ class Rule:
     def target_text(self) -> str:
         """The same for the targets."""
         return ", ".join((*self.targets, *map(str, self.target_networks)))
+
+    def holds_for(self, subject: Party, now: float) -> bool:
+        """Whether its condition holds for a subject at a moment, in seconds since the epoch."""
+        return not self.condition or (isinstance(subject, Principal) and self.condition.holds(subject, now))
 
     def serves(self, ip_proto: int, port: int) -> bool:
         """Whether one of its services is for this IP protocol and port."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, StringConstraints, Tag
+from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag
 
 from zethane.document import Model
+from zethane.document.duration import Duration
 from zethane.net.prefix import MAX_TEXT
 from zethane.policy.model import MAX_NETWORKS, MAX_RULES, MAX_SEGMENTS, MAX_SERVICES, MAX_TESTS, MAX_VLAN
 
@@ -33,10 +34,56 @@ class SelectorFile(Model):
     vlan: Annotated[int, Field(ge=1, le=MAX_VLAN)] | None = None
 
 
-class ConditionFile(Model):
-    """What a rule asks of the subject besides its segment."""
+AttributeName = Annotated[str, StringConstraints(max_length=63, pattern=r"^[a-z][a-z0-9_]*$")]
+AttributeText = Annotated[str, StringConstraints(max_length=63, pattern=r"^(>= ?)?[A-Za-z0-9][A-Za-z0-9_.:/ -]*$")]
+"""A word, or the least version: `>=12.5`."""
+AttributeValue = bool | Annotated[int, Field(ge=-(2**63), lt=2**63)] | AttributeText
 
-    mfa: bool | None = None
+MAX_AGE = "max_age"
+"""In a posture: how old the measurement may be, and no attribute."""
+
+
+def _kind(value: object) -> str:
+    """Whether keys and values are meant, or a list or word instead."""
+    return "(keys)" if isinstance(value, dict | Model) else "(list)"
+
+
+def _true(value: bool) -> bool:
+    if not value:
+        raise ValueError("expected true, or labels and groups")
+    return value
+
+
+class FactorFile(Model):
+    """A second factor that was proved not long ago."""
+
+    within: Duration
+
+
+class DeviceConditionFile(Model):
+    """Which device: one with all of the labels, in one of the groups."""
+
+    labels: Annotated[dict[LabelKey, LabelValue], Field(min_length=1, max_length=32)] | None = None
+    groups: Annotated[tuple[Name, ...], Field(min_length=1, max_length=64)] | None = None
+
+
+class ConditionFile(Model):
+    """What a rule asks of the subject besides its segment: all of it."""
+
+    mfa: (
+        Annotated[Annotated[bool, Tag("(list)")] | Annotated[FactorFile, Tag("(keys)")], Discriminator(_kind)] | None
+    ) = None
+    aal: Annotated[int, Field(ge=1, le=3)] | None = None
+    device: (
+        Annotated[
+            Annotated[bool, AfterValidator(_true), Field(json_schema_extra={"const": True}), Tag("(list)")]
+            | Annotated[DeviceConditionFile, Tag("(keys)")],
+            Discriminator(_kind),
+        ]
+        | None
+    ) = None
+    posture: Annotated[dict[AttributeName, AttributeValue], Field(min_length=1, max_length=32)] | None = None
+    """Attributes of the device, and `max_age`, a length of time."""
 
 
 Segments = Annotated[tuple[Name, ...], Field(min_length=1, max_length=MAX_SEGMENTS)]
@@ -47,11 +94,6 @@ class EndsFile(Model):
 
     segments: Segments = ()
     networks: Annotated[tuple[NetworkText, ...], Field(min_length=1, max_length=MAX_NETWORKS)]
-
-
-def _kind(value: object) -> str:
-    """Whether a side of a rule is meant as a list of segments, or as keys and values."""
-    return "(keys)" if isinstance(value, dict | EndsFile) else "(list)"
 
 
 Ends = Annotated[

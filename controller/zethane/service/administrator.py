@@ -105,13 +105,13 @@ class Administrator:
         now = state.clock()
         moved, homeless = [], []
         for live in state.sessions:
-            place = new.place(live.session.principal)
+            place = new.place(live.session.principal, now)
             if place is None:
                 homeless.append((live, SessionEvent.NO_SEGMENT))
             elif not new.allows_vlan(place[0], live.session.attachment.vlan):
                 homeless.append((live, SessionEvent.VLAN_NOT_ALLOWED))
             else:
-                moved.append((live, *place))
+                moved.append((live, place.segment, place.session_class))
         for live, why in homeless:
             self.life.end(live, why)
         await self.enforcement.policy_changed(new, moved)

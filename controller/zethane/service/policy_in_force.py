@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
@@ -11,7 +12,7 @@ from zethane.pipeline.dns import PORT
 from zethane.pipeline.fields import DNS_CLASS, NETWORK_CLASS, Reason
 from zethane.pipeline.flow import EntryKey, Flow
 from zethane.pipeline.rules import policy_entries
-from zethane.policy.compile import Class, SessionClass, compile_policy, simulate
+from zethane.policy.compile import Class, CompiledPolicy, NetworkClass, SessionClass, compile_policy, simulate
 from zethane.policy.model import Policy
 from zethane.policy.principal import Principal
 
@@ -38,6 +39,18 @@ class Verdict(NamedTuple):
     reason: str
 
 
+class Standing(NamedTuple):
+    """Where policy finds a session: its segment, the number of its class, and for how long.
+
+    `until` is the first moment, in seconds since the epoch, at which the class may be another one by time alone;
+    infinity if there is none.
+    """
+
+    segment: str
+    session_class: int
+    until: float
+
+
 class PolicyInForce:
     """A compiled policy with its numbers."""
 
@@ -47,7 +60,9 @@ class PolicyInForce:
         self.rule_numbers = {rule.id: numbers.number_of("rule", rule.id) for rule in policy.rules}
         self.rule_ids = {Reason.DNS.value: DNS_RULE} | {number: name for name, number in self.rule_numbers.items()}
         self._denying = frozenset(self.rule_numbers[rule.id] for rule in policy.rules if not rule.allow)
-        self._numbers: dict[Class, int] = {one: _number(one, numbers) for one in self.compiled.every_class}
+        self._numbers: dict[Class, int] = {
+            one: _number(one, self.compiled, numbers) for one in self.compiled.every_class
+        }
         self._classes = {number: one for one, number in self._numbers.items()}
         self.networks: Mapping[Prefix, int] = {one.prefix: self._numbers[one] for one in self.compiled.networks}
         """The class number of every prefix that the policy names."""
@@ -75,12 +90,14 @@ class PolicyInForce:
         found[DNS_CLASS] = set(sessions)
         return {number: frozenset(others) for number, others in found.items()}
 
-    def place(self, principal: Principal) -> tuple[str, int] | None:
-        """The segment of a principal and its class number; None if it fits no segment, or more than one."""
+    def place(self, principal: Principal, now: float) -> Standing | None:
+        """Where a principal stands at a moment; None if it fits no segment, or more than one."""
         segments = self.policy.segments_of(principal)
         if len(segments) != 1:
             return None
-        return segments[0], self._numbers[self.compiled.class_of(segments[0], principal.mfa)]
+        (segment,) = segments
+        number = self._numbers[self.compiled.class_of(segment, principal, now)]
+        return Standing(segment, number, self.compiled.until(segment, principal, now))
 
     def allows_vlan(self, segment: str, vlan: int) -> bool:
         """Whether a session of the segment may be tagged with this VLAN; without a tag (0) every one may be."""
@@ -117,8 +134,14 @@ def _dns(proto: int, port: int) -> Verdict:
     return Verdict(False, 0, None, "a DNS server of the infrastructure answers nothing but DNS")
 
 
-def _number(one: Class, numbers: Numbers) -> int:
-    """The number of a class; no segment has a space in its name."""
-    if isinstance(one, SessionClass):
-        return numbers.number_of("class", f"{one.segment}/{one.mfa}")
-    return NETWORK_CLASS | numbers.number_of("class", f"network {one.prefix}")
+def _number(one: Class, compiled: CompiledPolicy, numbers: Numbers) -> int:
+    """The number of a class; no segment has a space in its name.
+
+    What a class stands for is all in its key: the same number never comes to mean other conditions.
+    """
+    if isinstance(one, NetworkClass):
+        return NETWORK_CLASS | numbers.number_of("class", f"network {one.prefix}")
+    asked = zip(compiled.conditions[one.segment], one.standing, strict=True)
+    answers = "".join(f"{condition.key}={holds}\n" for condition, holds in asked)
+    standing = hashlib.sha256(answers.encode()).hexdigest() if answers else None
+    return numbers.number_of("class", f"{one.segment}/{standing}")

@@ -12,6 +12,7 @@ from zethane.policy.principal import Principal
 from zethane.service.enforcement import Enforcement
 from zethane.service.leases import Lease, LeaseEnd
 from zethane.service.points import Point
+from zethane.service.policy_in_force import Standing
 from zethane.service.sessions import Live
 from zethane.service.state import State
 from zethane.service.store import SessionStore
@@ -46,7 +47,7 @@ class SessionLife:
         address: bytes | None,
         principal: Principal,
         proofs: tuple[Proof, ...],
-        place: tuple[str, int],
+        place: Standing,
         now: float,
     ) -> Session:
         """A principal of the session has proved itself again at the same place: it goes on, with a new lease."""
@@ -83,7 +84,7 @@ class SessionLife:
             return False
         proofs = tuple(changed if known == proof else known for known in live.session.proofs)
         left = tuple(known for known in proofs if known is not None)
-        place = self._state.policy.place(acting(left)) if left else None
+        place = self._state.policy.place(acting(left), self._state.clock()) if left else None
         if place is None or not self._state.policy.allows_vlan(place[0], live.session.attachment.vlan):
             self.end(live, reason, detail)
             return True

@@ -52,7 +52,7 @@ class SessionStart:
 
     def _restore(self, session: Session, now: float) -> SessionEvent | None:
         """Take up one session; the reason if it cannot go on."""
-        place = self._state.policy.place(session.principal)
+        place = self._state.policy.place(session.principal, now)
         if session.ends <= now:
             return SessionEvent.EXPIRED
         attachment = session.attachment
@@ -109,7 +109,7 @@ class SessionStart:
         here = state.sessions.at(attachment)
         proofs = proofs_with(here.session.proofs if here is not None else (), proof)
         principal = acting(proofs)
-        place = state.policy.place(principal)
+        place = state.policy.place(principal, now)
         if place is None:
             raise SessionError("the policy has no single segment for this principal")
         point = usable_place(state.fabric, attachment)

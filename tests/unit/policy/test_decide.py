@@ -94,9 +94,9 @@ def test_a_range_is_allowed_when_all_of_it_is(text: str, allowed: bool, rule: st
 def test_only_segments_that_a_rule_asks_about_mfa_have_two_classes() -> None:
     """Sessions that no rule can tell apart share a class."""
     compiled = compile_policy(POLICY)
-    assert compiled.class_of("web", True) == compiled.class_of("web", False) == SessionClass("web", None)
-    assert compiled.class_of("staff", True) == SessionClass("staff", True)
-    assert compiled.class_of("staff", False) == SessionClass("staff", False)
+    assert compiled.class_of("web", ALICE, 0.0) == compiled.class_of("web", BOB, 0.0) == SessionClass("web")
+    assert compiled.class_of("staff", ALICE, 0.0) == SessionClass("staff", (True,))
+    assert compiled.class_of("staff", BOB, 0.0) == SessionClass("staff", (False,))
 
 
 def test_ranks_put_denies_first_and_ids_in_order() -> None:
@@ -116,9 +116,9 @@ rules:
   - {id: back, from: [web], to: [staff], services: [tcp/2]}
 """
     compiled = compile_policy(parse_policy(text, "p"))
-    web = compiled.class_of("web", False)
+    web = compiled.class_of("web", WEB, 0.0)
     for mfa in (True, False):
-        staff = compiled.class_of("staff", mfa)
+        staff = compiled.class_of("staff", ALICE if mfa else BOB, 0.0)
         assert simulate(compiled, web, staff, 6, 2).rule == "back"
         assert simulate(compiled, staff, web, 6, 1).allowed is not mfa
     assert simulate(compiled, None, web, 6, 1).reason == "the subject is not authenticated"
@@ -136,7 +136,7 @@ rules:
   - {id: no2, from: [a], to: [b], services: [tcp/16-20], action: deny}
 """
     compiled = compile_policy(parse_policy(text, "p"))
-    a, b, c = (compiled.class_of(name, False) for name in "abc")
+    a, b, c = (compiled.class_of(name, BOB, 0.0) for name in "abc")
     assert compiled.peers() == {a: frozenset({c}), b: frozenset(), c: frozenset()}
 
 

@@ -30,7 +30,9 @@ def problems(text: str) -> str:
 def test_principals_carry_what_the_file_says() -> None:
     """Groups, sorted labels, and the second factor of this login."""
     directory = parse_identities(GOOD, "ids")
-    assert directory.principal("user", "alice", True) == Principal("user", "alice", frozenset({"staff"}), (), True)
+    assert directory.principal("user", "alice", True) == Principal(
+        "user", "alice", frozenset({"staff"}), (), mfa=True, mfa_at=0.0, aal=2
+    )
     assert directory.principal("workload", "web1", False).labels == (("a", "b"), ("tier", "web"))
     assert directory.device_at(0x020000000015) == "laptop"
     assert directory.device_at(0x020000000016) is None

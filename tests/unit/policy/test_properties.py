@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strategies.policy import externals, flows, members, parties, policies, policy_files, read, rules
+from strategies.policy import NOW, externals, flows, members, parties, policies, policy_files, read, rules
 from zethane.policy.compile import Class, CompiledPolicy, NetworkClass, compile_policy, simulate
 from zethane.policy.decide import decide, decide_service
 from zethane.policy.matrix import services_of
@@ -27,7 +27,7 @@ def class_of(policy: Policy, compiled: CompiledPolicy, party: Principal | Extern
     if isinstance(party, External):
         network = policy.network_of(party.address)
         return NetworkClass(network) if network else None
-    return compiled.class_of(class_name(policy, party), party.mfa)
+    return compiled.class_of(class_name(policy, party), party, NOW)
 
 
 @given(policies(), parties(), parties(), flows)
@@ -37,7 +37,7 @@ def test_the_compiled_policy_decides_as_the_engine_does(
     """Verdict, rule and reason are the same."""
     compiled = compile_policy(policy)
     source, destination = class_of(policy, compiled, subject), class_of(policy, compiled, target)
-    decision = decide(policy, subject, target, *flow)
+    decision = decide(policy, subject, target, *flow, NOW)
     if source is None or destination is None:
         assert not decision.allowed
         assert decision.rule is None
@@ -52,7 +52,7 @@ def test_what_may_be_reached_covers_all_that_is_allowed(
     """An allowed flow means that the classes may reach each other."""
     compiled = compile_policy(policy)
     source, destination = class_of(policy, compiled, subject), class_of(policy, compiled, target)
-    if decide(policy, subject, target, *flow).allowed:
+    if decide(policy, subject, target, *flow, NOW).allowed:
         assert source is not None
         assert destination is not None
         assert compiled.may_reach(source, destination)
@@ -63,7 +63,7 @@ def test_two_ends_outside_are_never_let_through(
     policy: Policy, subject: External, target: External, flow: Flow
 ) -> None:
     """Whatever the rules say: none of them is about such a flow."""
-    assert not decide(policy, subject, target, *flow).allowed
+    assert not decide(policy, subject, target, *flow, NOW).allowed
 
 
 @given(policies(), members(), externals, flows)
@@ -76,12 +76,12 @@ def test_an_address_is_in_every_network_that_contains_it(
             rule
             for rule in policy.rules
             if rule.serves(*flow)
-            and rule.mfa in (None, isinstance(subject, Principal) and subject.mfa)
+            and rule.holds_for(subject, NOW)
             and _is_about(policy, rule.sources, rule.source_networks, subject)
             and _is_about(policy, rule.targets, rule.target_networks, target)
         ]
         allowed = any(rule.allow for rule in about) and all(rule.allow for rule in about)
-        assert decide(policy, subject, target, *flow).allowed == allowed
+        assert decide(policy, subject, target, *flow, NOW).allowed == allowed
 
 
 def _is_about(policy: Policy, names: Any, networks: Any, party: Principal | External) -> bool:
@@ -94,13 +94,13 @@ def _is_about(policy: Policy, names: Any, networks: Any, party: Principal | Exte
 def test_reachable_classes_have_some_allowed_flow(policy: Policy, subject: Principal, target: Principal) -> None:
     """may_reach is exact: no more than what some probe of some rule's service is allowed."""
     compiled = compile_policy(policy)
-    source = compiled.class_of(class_name(policy, subject), subject.mfa)
-    destination = compiled.class_of(class_name(policy, target), target.mfa)
+    source = compiled.class_of(class_name(policy, subject), subject, NOW)
+    destination = compiled.class_of(class_name(policy, target), target, NOW)
     if compiled.may_reach(source, destination):
         numbers = (6, 17, 132, 1, 253)
         edges = {0, *(service.low for service in services_of(policy))}
         edges |= {min(service.high + 1, 65535) for service in services_of(policy)}
-        assert any(decide(policy, subject, target, number, port).allowed for number in numbers for port in edges)
+        assert any(decide(policy, subject, target, number, port, NOW).allowed for number in numbers for port in edges)
 
 
 @given(policy_files(), st.randoms(use_true_random=False), parties(), parties(), flows)
@@ -109,8 +109,8 @@ def test_the_order_of_rules_never_matters(
 ) -> None:
     """Shuffled rules give the same decision, by the same rule."""
     shuffled = random.sample(file["rules"], len(file["rules"]))
-    before = decide(read(file), subject, target, *flow)
-    assert decide(read({**file, "rules": shuffled}), subject, target, *flow) == before
+    before = decide(read(file), subject, target, *flow, NOW)
+    assert decide(read({**file, "rules": shuffled}), subject, target, *flow, NOW) == before
 
 
 @given(policy_files(), rules(action="deny"), parties(), parties(), flows)
@@ -123,8 +123,8 @@ def test_a_deny_never_allows_more(
 ) -> None:
     """What is allowed with one deny more was allowed without it."""
     more = {**file, "rules": [*file["rules"], {"id": "extra", **deny}]}
-    if decide(read(more), subject, target, *flow).allowed:
-        assert decide(read(file), subject, target, *flow).allowed
+    if decide(read(more), subject, target, *flow, NOW).allowed:
+        assert decide(read(file), subject, target, *flow, NOW).allowed
 
 
 @given(policies(), members(), members(), st.sampled_from(("tcp", "udp", "sctp")), st.integers(0, 65535))
@@ -132,14 +132,14 @@ def test_a_whole_service_is_allowed_only_if_each_port_is(
     policy: Policy, subject: Principal, target: Principal, proto: Any, port: int
 ) -> None:
     """No port inside an allowed range is denied."""
-    if decide_service(policy, subject, target, Service(proto)).allowed:
+    if decide_service(policy, subject, target, Service(proto), NOW).allowed:
         number = {"tcp": 6, "udp": 17, "sctp": 132}[proto]
-        assert decide(policy, subject, target, number, port).allowed
+        assert decide(policy, subject, target, number, port, NOW).allowed
 
 
 @given(policies(), members(), flows)
 def test_nobody_unauthenticated_takes_part(policy: Policy, member: Principal, flow: Flow) -> None:
     """Neither side may be without a session, whatever the rules say."""
-    assert not decide(policy, None, member, *flow).allowed
-    assert not decide(policy, member, None, *flow).allowed
-    assert decide(policy, None, None, *flow).rule is None
+    assert not decide(policy, None, member, *flow, NOW).allowed
+    assert not decide(policy, member, None, *flow, NOW).allowed
+    assert decide(policy, None, None, *flow, NOW).rule is None

@@ -24,6 +24,7 @@ from zethane.service.flows import LiveFlow
 from zethane.service.metrics import Metric, gauge, metrics_of
 from zethane.service.sessions import Live
 from zethane.service.sources import SourceRegistry
+from zethane.service.wanting import Wanted, still_wanted
 
 
 class Controller:
@@ -211,6 +212,11 @@ class Controller:
         obj = self._party(target)
         return explain(self._state.policy.policy, subject, obj, wanted, self._state.clock()).view()
 
+    def wanting(self, number: int) -> Sequence[Mapping[str, Any]]:
+        """What a session was denied of late for want of a proof."""
+        live = self._state.sessions.by_number.get(number)
+        return [_wanted_view(one) for one in still_wanted(self._state, live)] if live is not None else []
+
     def _party(self, name: str) -> Party:
         """Who is meant; an address that nobody is logged in at is an unauthenticated party."""
         address = _address(name)
@@ -237,6 +243,20 @@ class Controller:
             gauge("switches_ready", "Switches that have their tables.", ready),
             lost,
         ]
+
+
+def _wanted_view(wanted: Wanted) -> Mapping[str, Any]:
+    condition = wanted.rule.condition
+    return {
+        "rule": wanted.rule.id,
+        "needs": list(wanted.needs),
+        "service": wanted.service,
+        "destination": str(ipaddress.ip_address(wanted.destination)),
+        "time": wanted.time,
+        "mfa": condition.mfa,
+        "within": condition.mfa_within,
+        "aal": condition.aal,
+    }
 
 
 def _address(text: str) -> bytes | None:

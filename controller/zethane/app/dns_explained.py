@@ -29,6 +29,7 @@ def explain_dns(server: Server, subject: Party, service: Service) -> Mapping[str
         "reason": reason,
         "service": str(service),
         "place": None,
+        "lacking": None,
         "from": {"principal": source, "mfa": None, "segments": []},
         "to": {"principal": f"server:{server.name}", "mfa": None, "segments": []},
         "considered": [],

@@ -122,6 +122,7 @@ def _denied(what: Denied, now: float) -> dict[str, Any]:
         "object": party(what.object),
         **place(what.switch, what.port, what.mac),
         **connection(what.key),
+        **({"needs": list(what.needs)} if what.needs else {}),
     }
 
 

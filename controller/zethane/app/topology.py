@@ -102,7 +102,8 @@ class Topology:
 
     def check(self, policy: Policy | None = None) -> Report:
         """Hold `policy`, or the topology's own, against identities and hosts, and run its tests."""
-        return check(policy or self.policy, self.directory.population(), self.parties(), self._tested, self._networks())
+        people, devices = self.directory.population(), self.directory.known_devices()
+        return check(policy or self.policy, people, self.parties(), self._tested, self._networks(), devices)
 
 
 def _outside(interfaces: tuple[Interface, ...]) -> tuple[External, ...]:

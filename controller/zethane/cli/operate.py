@@ -134,6 +134,8 @@ def explain(
     else:
         place = f" ({answer['place']})" if answer.get("place") else ""
         typer.echo(_printable(f"{answer['decision']}: {answer['reason']}{place}"))
+        if lacking := answer.get("lacking"):
+            typer.echo(_printable(f"rule {lacking['rule']} would allow it with {' and '.join(lacking['needs'])}"))
     if answer["decision"] != "allow":
         raise typer.Exit(EXIT_NO)
 

@@ -71,6 +71,9 @@ def print_explanation(explanation: Explanation, source: str, target: str) -> Non
     console.print(Text.assemble(("allow" if decision.allowed else "deny", style), f": {decision.reason}"))
     if explanation.place:
         console.print(Text(f"rule at {explanation.place}"))
+    if explanation.lack:
+        needs = " and ".join(explanation.lack.needs)
+        console.print(Text(f"rule {explanation.lack.rule} would allow it with {needs}"))
     console.print(Text(f"{source}: {explanation.subject}"))
     console.print(Text(f"{target}: {explanation.object}"))
     for rule in explanation.considered:

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, Field, SecretStr, StringConstraints
 
 from zethane.document import Document, Findings, Model, Place, closest, parse, quote
 from zethane.errors import SessionError
-from zethane.policy.principal import Principal, PrincipalKind
+from zethane.policy.principal import DeviceFacts, Principal, PrincipalKind
 from zethane.policy.schema import LabelKey, LabelValue, Name
 
 MIN_TOTP_BITS = 80
@@ -181,6 +181,12 @@ class Directory:
         for name, workload in self.workloads.items():
             if not workload.disabled:
                 yield self.principal("workload", name, False), self.place("workload", name)
+
+    def known_devices(self) -> Iterator[DeviceFacts]:
+        """Every device that is not disabled, with nothing measured."""
+        for name, device in self.devices.items():
+            if not device.disabled:
+                yield DeviceFacts(name, frozenset(device.groups), tuple(sorted(device.labels.items())))
 
     def place(self, kind: PrincipalKind, name: str) -> Place:
         """Where the file names this principal. Raises KeyError if it does not."""

@@ -14,7 +14,7 @@ from zethane.policy.decide import Decision, decisions, segment_of
 from zethane.policy.lint import Finding, lint
 from zethane.policy.matrix import Hosts
 from zethane.policy.model import Policy, Test
-from zethane.policy.principal import Parties, Principal
+from zethane.policy.principal import DeviceFacts, Parties, Principal
 
 Find = Callable[[str], Parties]
 """Who is behind the name of a host, or behind an address. Raises KeyError for a name of nothing."""
@@ -67,10 +67,12 @@ def check(
     hosts: Hosts,
     find: Find | None = None,
     outside: Sequence[Prefix] | None = None,
+    devices: Iterable[DeviceFacts] | None = None,
 ) -> Report:
     """Hold the policy against the identities and run its tests on `hosts`; `find` knows addresses as well.
 
-    `outside` is what uplinks lead to; None where no network is described.
+    `outside` is what uplinks lead to; None where no network is described. `devices` are those that can prove
+    themselves; None where that is not known.
     """
     find = find or hosts.__getitem__
     people = list(population)
@@ -79,7 +81,7 @@ def check(
         compiled = compile_policy(policy)
     except CapacityError as error:
         return Report((*errors, Problem(policy.file, str(error))), (), ())
-    findings = lint(policy, compiled, (principal for principal, _ in people), outside)
+    findings = lint(policy, compiled, (principal for principal, _ in people), outside, devices)
     return Report(tuple(errors), findings, () if errors else run_tests(policy, find))
 
 

@@ -8,10 +8,17 @@ from dataclasses import dataclass
 from zethane.errors import Problem
 from zethane.net.prefix import Prefix, within
 from zethane.policy.compile import Class, CompiledPolicy, Entry, NetworkClass
+from zethane.policy.condition import Condition
 from zethane.policy.implication import implied
 from zethane.policy.model import ANY, Policy, Rule
-from zethane.policy.principal import Principal
+from zethane.policy.principal import DeviceFacts, Principal
 from zethane.policy.service import Service, covered, simplify
+
+MAX_AAL = 3
+"""The highest assurance level: it takes more than one factor (NIST SP 800-63B §4.3)."""
+
+WITHOUT_FACTOR = Condition(mfa=False)
+"""The one condition that a deny is often meant to have: proving more lifts it."""
 
 _Index = dict[str, list[Rule]]
 
@@ -20,8 +27,8 @@ _Index = dict[str, list[Rule]]
 class Finding:
     """One remark.
 
-    `code` names its kind: dead-rule, covered-rule, repeated-service, empty-segment, shared-vlan, open-rule or
-    unreachable-network.
+    `code` names its kind: dead-rule, covered-rule, repeated-service, empty-segment, shared-vlan, open-rule,
+    lapsing-deny or unreachable-network.
     """
 
     code: str
@@ -32,16 +39,23 @@ class Finding:
 
 
 def lint(
-    policy: Policy, compiled: CompiledPolicy, population: Iterable[Principal], outside: Sequence[Prefix] | None = None
+    policy: Policy,
+    compiled: CompiledPolicy,
+    population: Iterable[Principal],
+    outside: Sequence[Prefix] | None = None,
+    devices: Iterable[DeviceFacts] | None = None,
 ) -> tuple[Finding, ...]:
     """Every remark, by line. `population` is everybody who can have a session; a user with a second factor
-    at hand is in it with `mfa` set. `outside` is what uplinks lead to, where that is known.
+    at hand is in it with `mfa` set. `outside` is what uplinks lead to, and `devices` are those that can prove
+    themselves, where that is known.
     """
     people = list(population)
     found = [
         *_empty_segments(policy, people),
         *_shared_vlans(policy),
         *_dead_rules(policy, compiled, people),
+        *_unmeetable_conditions(policy, None if devices is None else list(devices)),
+        *_lapsing_denies(policy),
         *_covered_rules(policy),
         *_repeated_services(policy),
         *_open_rules(policy),
@@ -98,6 +112,29 @@ def _dead_rules(policy: Policy, compiled: CompiledPolicy, people: Sequence[Princ
             yield _about_rule(policy, "dead-rule", rule, message)
         elif rule.allow and all(_denied(compiled, entry) for entry in by_rule.get(rule.id, ())):
             yield _about_rule(policy, "dead-rule", rule, "can never match: deny rules cover all of it")
+
+
+def _unmeetable_conditions(policy: Policy, devices: Sequence[DeviceFacts] | None) -> Iterator[Finding]:
+    """Conditions that contradict themselves, and those that ask for a device that nobody has."""
+    for rule in policy.rules:
+        condition = rule.condition
+        if condition.mfa is False and condition.aal == MAX_AAL:
+            message = f"can never match: assurance level {MAX_AAL} is not proved without a second factor"
+            yield _about_rule(policy, "dead-rule", rule, message)
+        if devices is None or not (condition.device or condition.posture):
+            continue
+        wanted = Condition(device=True, device_labels=condition.device_labels, device_groups=condition.device_groups)
+        if not any(wanted.holds(Principal("device", one.name, device=one), 0.0) for one in devices):
+            message = f"can never match: no device of the identities fits {wanted}"
+            yield _about_rule(policy, "dead-rule", rule, message)
+
+
+def _lapsing_denies(policy: Policy) -> Iterator[Finding]:
+    """A deny that only holds for who has proved something is got round by proving less, or by waiting."""
+    for rule in policy.rules:
+        if not rule.allow and rule.condition and rule.condition.key != WITHOUT_FACTOR.key:
+            message = f"denies only where this holds: {rule.condition}; who proves less, or whose proof ages, is let by"
+            yield _about_rule(policy, "lapsing-deny", rule, message)
 
 
 def _denied(compiled: CompiledPolicy, entry: Entry) -> bool:

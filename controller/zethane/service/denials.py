@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from zethane.audit.reason import DenyReason
 from zethane.audit.refused import why_refused
@@ -12,8 +13,10 @@ from zethane.pipeline.fields import Reason, split_cookie
 from zethane.service.journal import Denied
 from zethane.service.points import Point
 from zethane.service.port_security import takes_vlan
+from zethane.service.sessions import Live
 from zethane.service.state import State
 from zethane.service.switch import PacketIn
+from zethane.service.wanting import lack, remember
 
 SAMPLED: Mapping[int, DenyReason] = {
     Reason.UNAUTHENTICATED: DenyReason.UNAUTHENTICATED,
@@ -35,7 +38,7 @@ def denied(state: State, point: Point, event: PacketIn, rule: int) -> Denied:
     if obj is None and packet is not None:
         obj = state.sessions.by_address.get(packet.key.dst)
     rule_id = state.policy.rule_ids.get(rule)
-    return Denied(
+    what = Denied(
         reason=DenyReason.DENY_RULE if rule_id is not None else _reason(rule, point, event),
         switch=point.switch.name,
         port=event.port,
@@ -45,6 +48,18 @@ def denied(state: State, point: Point, event: PacketIn, rule: int) -> Denied:
         object=obj.party_at(packet.key.dst if packet else b"") if obj else None,
         rule=rule_id,
     )
+    if subject is None or what.reason not in (DenyReason.NO_RULE, DenyReason.UNKNOWN_DESTINATION):
+        return what
+    return for_want_of_proof(state, what, subject, obj)
+
+
+def for_want_of_proof(state: State, what: Denied, subject: Live, obj: Live | None) -> Denied:
+    """The same denial, or what the subject lacks where that is all that keeps a rule from letting it pass."""
+    lacks = lack(state, subject, obj, what.key) if what.key is not None else None
+    if lacks is None or what.key is None:
+        return what
+    remember(subject, lacks.rule, what.key, state.clock())
+    return replace(what, reason=DenyReason.CONDITION_NOT_MET, rule=lacks.rule, needs=lacks.needs)
 
 
 def _reason(rule: int, point: Point, event: PacketIn) -> DenyReason:

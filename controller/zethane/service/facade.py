@@ -108,5 +108,13 @@ class ControllerFacade(Protocol):
         Raises InputError for names that mean nothing.
         """
 
+    def wanting(self, number: int) -> Sequence[View]:
+        """What a session was denied of late, and would not have been with a stronger or fresher proof; the newest last.
+
+        `{"rule": …, "needs": [words], "service": "tcp/443", "destination": address, "time": …, "mfa": bool|null,
+        "within": seconds|null, "aal": 1..3|null}`: the last three are what the rule's condition asks of the proof.
+        What the session has proved meanwhile is left out. Empty if there is no such session.
+        """
+
     def metrics(self) -> Sequence[Metric]:
         """Every counter and gauge, with its labels."""

@@ -18,7 +18,7 @@ from zethane.service.flows import LiveFlow
 class Denied:
     """A packet that was not let through: where it came from, what it was, and why not.
 
-    `rule` names the deny rule, if one did it.
+    `rule` names the deny rule, if one did it, or the rule that would let it pass if the subject had what it `needs`.
     """
 
     reason: DenyReason
@@ -29,6 +29,7 @@ class Denied:
     subject: Session | None
     object: Session | None
     rule: str | None = None
+    needs: tuple[str, ...] = ()
 
 
 class Journal(Protocol):

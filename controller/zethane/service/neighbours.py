@@ -170,9 +170,12 @@ class Neighbours:
 
     def _may_use(self, live: Live, router: Outside) -> bool:
         """Whether a session may have some flow with what is behind a router, in either direction."""
-        peers = self._state.policy.peers.get(live.session_class, frozenset())
-        return not peers.isdisjoint(router.classes) or self._state.flows.between(
-            live.session.number, router.session.number
+        policy = self._state.policy
+        peers = policy.peers.get(live.session_class, frozenset())
+        return (
+            not peers.isdisjoint(router.classes)
+            or any(policy.asking(live.session_class, one) for one in router.classes)
+            or self._state.flows.between(live.session.number, router.session.number)
         )
 
     def _for_server(self, server: Server, question: Question) -> int | None:
@@ -190,8 +193,15 @@ class Neighbours:
         return None if holder is None else holder.mac
 
     def _may_know(self, asker: Live, target: Live) -> bool:
-        return self._state.policy.may_reach(asker.session_class, target.session_class) or self._state.flows.between(
-            asker.session.number, target.session.number
+        """Whether a rule lets the asker reach the target, or would if it proved more.
+
+        Without an answer it would never send the packet whose denial tells the person what to prove.
+        """
+        policy, classes = self._state.policy, (asker.session_class, target.session_class)
+        return (
+            policy.may_reach(*classes)
+            or bool(policy.asking(*classes))
+            or self._state.flows.between(asker.session.number, target.session.number)
         )
 
     def _deny(

@@ -13,7 +13,7 @@ from zethane.pipeline.fields import DNS_CLASS, NETWORK_CLASS, Reason
 from zethane.pipeline.flow import EntryKey, Flow
 from zethane.pipeline.rules import policy_entries
 from zethane.policy.compile import Class, CompiledPolicy, NetworkClass, SessionClass, compile_policy, simulate
-from zethane.policy.model import Policy
+from zethane.policy.model import Policy, Rule
 from zethane.policy.principal import Principal
 
 DNS_RULE = "infrastructure:dns"
@@ -71,6 +71,8 @@ class PolicyInForce:
         )
         self.peers = self._peers()
         self._verdicts: dict[tuple[int, int, int, int], Verdict] = {}
+        self._conditional = [(rule.condition.key, rule) for rule in policy.rules if rule.allow and rule.condition]
+        self._asking: dict[tuple[int, int], tuple[Rule, ...]] = {}
 
     def denies(self, rule: int) -> bool:
         """Whether the number is that of a deny rule."""
@@ -107,6 +109,28 @@ class PolicyInForce:
         """Whether some rule lets one class open some flow to the other."""
         subject, obj = self._classes.get(subject_class), self._classes.get(object_class)
         return subject is not None and obj is not None and self.compiled.may_reach(subject, obj)
+
+    def asking(self, subject_class: int, object_class: int) -> tuple[Rule, ...]:
+        """The rules that would let one class open flows to the other if their conditions held, which they do not."""
+        pair = (subject_class, object_class)
+        found = self._asking.get(pair)
+        if found is None:
+            if len(self._asking) >= MAX_VERDICTS:
+                self._asking.clear()
+            found = self._asking[pair] = self._find_asking(self._classes.get(pair[0]), self._classes.get(pair[1]))
+        return found
+
+    def _find_asking(self, subject: Class | None, target: Class | None) -> tuple[Rule, ...]:
+        if not isinstance(subject, SessionClass) or target is None or not self._conditional:
+            return ()
+        place = target.segment if isinstance(target, SessionClass) else target.prefix
+        asked = zip(self.compiled.conditions[subject.segment], subject.standing, strict=True)
+        lacking = {condition.key for condition, holds in asked if not holds}
+        return tuple(
+            rule
+            for key, rule in self._conditional
+            if key in lacking and rule.opens_from(subject.segment) and rule.opens_to(place)
+        )
 
     def verdict(self, subject_class: int, object_class: int, proto: int, port: int) -> Verdict:
         """The decision for a flow between two classes."""

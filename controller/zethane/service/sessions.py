@@ -32,7 +32,8 @@ class Live:
     """A live session with what the hot path needs to know of it.
 
     `switch` and `session_class` are numbers; `opened` counts the live flows that it is the subject of, `turns` are
-    the moments at which it has taken an address of late.
+    the moments at which it has taken an address of late, `wanted` what it was denied for want of a proof, and when
+    (rule, service, destination; the newest last: `service.wanting`).
     """
 
     session: Session
@@ -41,6 +42,7 @@ class Live:
     mac: bytes
     opened: int = 0
     turns: list[float] = field(default_factory=list)
+    wanted: dict[tuple[str, str, bytes], float] = field(default_factory=dict)
 
     @property
     def binding(self) -> Binding:

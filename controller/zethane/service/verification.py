@@ -24,6 +24,7 @@ from zethane.net.flowkey import (
 )
 from zethane.pipeline.fields import split_cookie
 from zethane.pipeline.verified import both_directions
+from zethane.service.denials import for_want_of_proof
 from zethane.service.flows import FORWARD, RETURN, LiveFlow
 from zethane.service.journal import Denied
 from zethane.service.points import Point
@@ -214,18 +215,19 @@ class Verifier:
         receiver: Live | None,
         rule: str | None = None,
     ) -> None:
-        self._state.deny(
-            Denied(
-                reason,
-                point.switch.name,
-                event.port,
-                packet.key if packet else None,
-                event.frame[6:12],
-                _party(sender, packet.key.src if packet else b""),
-                _party(receiver, packet.key.dst if packet else b""),
-                rule,
-            )
+        what = Denied(
+            reason,
+            point.switch.name,
+            event.port,
+            packet.key if packet else None,
+            event.frame[6:12],
+            _party(sender, packet.key.src if packet else b""),
+            _party(receiver, packet.key.dst if packet else b""),
+            rule,
         )
+        if reason is DenyReason.NO_RULE and sender is not None:
+            what = for_want_of_proof(self._state, what, sender, receiver)
+        self._state.deny(what)
 
 
 def _opens(packet: Packet) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 import pytest
@@ -15,7 +16,7 @@ from zethane.policy.lint import lint
 from zethane.policy.load import parse_policy
 from zethane.policy.matrix import matrix, services_of
 from zethane.policy.model import Service
-from zethane.policy.principal import External, Principal
+from zethane.policy.principal import DeviceFacts, External, Principal
 
 A = Principal("user", "ann", frozenset({"a"}))
 A_MFA = Principal("user", "amy", frozenset({"a"}), mfa=True)
@@ -71,6 +72,63 @@ def report(rest: str, *people: Principal) -> Report:
 def test_each_remark_names_its_rule(rules: str, remark: str) -> None:
     """One remark, with the line of the rule that it is about."""
     assert remarks(f"rules:\n{rules}") == [remark]
+
+
+@pytest.mark.parametrize(
+    ("rule", "wanted"),
+    [
+        (
+            "when: {mfa: false, aal: 3}",
+            "p:4:5: rule x: can never match: assurance level 3 is not proved without a second factor [dead-rule]",
+        ),
+        (
+            'when: {device: {labels: {managed: "no"}}}',
+            "p:4:5: rule x: can never match: no device of the identities fits device managed=no [dead-rule]",
+        ),
+        (
+            "when: {aal: 2}, action: deny",
+            "p:4:5: rule x: denies only where this holds: aal 2; who proves less, or whose proof ages, is let by "
+            "[lapsing-deny]",
+        ),
+        ("when: {mfa: false}, action: deny", None),
+        ('when: {device: {labels: {managed: "yes"}}, posture: {disk: true}}', None),
+        ("when: {posture: {disk: true}}", None),
+    ],
+)
+def test_conditions_that_mislead_are_remarked(rule: str, wanted: str | None) -> None:
+    """Those that nobody can meet, and denies that are got round by proving less."""
+    policy = parse_policy(HEAD + f"rules:\n  - {{id: x, from: [a], to: [b], services: [tcp/1], {rule}}}\n", "p")
+    devices = [DeviceFacts("laptop", labels=(("managed", "yes"),))]
+    found = lint(policy, compile_policy(policy), (A, B), devices=devices)
+    assert [str(one) for one in found] == ([wanted] if wanted else [])
+
+
+def test_a_wider_condition_covers_a_narrower_one() -> None:
+    rules = (
+        "rules:\n  - {id: x, from: [a], to: [b], services: [tcp/1], when: {mfa: {within: 1h}}}\n"
+        "  - {id: y, from: [a], to: [b], services: [tcp/1], when: {mfa: {within: 15m}, aal: 2}}\n"
+    )
+    assert remarks(rules, (A_MFA, B)) == ["p:5:5: rule y: adds nothing to rule x on line 4 [covered-rule]"]
+
+
+def test_an_explanation_says_what_is_lacking() -> None:
+    """Of the rules that would allow it, the one that asks for the fewest things more."""
+    policy = parse_policy(
+        HEAD + "rules:\n"
+        "  - {id: x, from: [a], to: [b], services: [tcp/1], when: {aal: 3, device: true}}\n"
+        "  - {id: y, from: [a], to: [b], services: [tcp/1], when: {mfa: {within: 15m}}}\n",
+        "p",
+    )
+    proved = replace(A_MFA, mfa_at=1000.0)
+    view = explain(policy, proved, B, Service.parse("tcp/1"), 1900.0).view()
+    assert view["lacking"] == {"rule": "y", "needs": ["a second factor not older than 15m"]}
+    assert view["considered"][0]["unmet"] == ["a proof of assurance level 3", "a device that has proved itself"]
+    assert view["considered"][0]["because"] == (
+        "needs a proof of assurance level 3; needs a device that has proved itself"
+    )
+    view = explain(policy, proved, B, Service.parse("tcp/1"), 1899.0).view()
+    assert (view["decision"], view["rule"], view["lacking"]) == ("allow", "y", None)
+    assert explain(policy, B, A, Service.parse("tcp/1")).view()["lacking"] is None
 
 
 def test_services_that_are_the_same_under_two_names_are_remarked() -> None:

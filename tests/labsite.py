@@ -18,6 +18,8 @@ from lab.processes import wait_for
 from zethane.app.topology import load_topology
 
 TOPOLOGIES = Path(__file__).resolve().parents[1] / "topologies"
+PORTAL_ONLY = Path(__file__).resolve().parent / "topologies" / "portal-only"
+"""Three tiers on one switch, where everybody logs in at the portal: nothing else has to be started."""
 
 SETTLED = 0.25
 """Seconds after an acknowledged change in which Open vSwitch may still forward by what it had cached. Measured:
@@ -89,9 +91,9 @@ def _failed(result: object) -> bool:
 
 
 def three_tier(tmp_path: Path, policy: str) -> Path:
-    """A copy of the three-tier topology with another policy, for a test to change."""
+    """A copy of a topology with three tiers with another policy, for a test to change."""
     copy = tmp_path / "topology"
-    shutil.copytree(TOPOLOGIES / "three-tier", copy)
+    shutil.copytree(PORTAL_ONLY, copy)
     (copy / "policy.yaml").write_text(policy, encoding="utf-8")
     return copy
 

@@ -14,7 +14,7 @@ import pytest
 from lab import addressing
 from lab.host import RunningHost
 from lab.stream import Stream
-from labsite import SETTLED, Site, running
+from labsite import PORTAL_ONLY, SETTLED, Site, running
 from zethane.net.mac import format_mac
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("switches")]
@@ -50,10 +50,9 @@ rules:
 def folder(tmp_path: Path) -> Path:
     topology = tmp_path / "topology"
     topology.mkdir()
-    three_tier = Path(__file__).parents[2] / "topologies" / "three-tier"
     (topology / "network.yaml").write_text(NETWORK, encoding="utf-8")
     (topology / "policy.yaml").write_text(POLICY, encoding="utf-8")
-    (topology / "identities.yaml").write_bytes((three_tier / "identities.yaml").read_bytes())
+    (topology / "identities.yaml").write_bytes((PORTAL_ONLY / "identities.yaml").read_bytes())
     return topology
 
 

@@ -14,7 +14,7 @@ import pytest
 from lab.network import LabNetwork
 from lab.processes import wait_for
 from lab.stream import Stream
-from labsite import TOPOLOGIES, Site
+from labsite import PORTAL_ONLY, Site
 from zethane.app.topology import load_topology
 from zethane.net.lldp import ETH_LLDP, PROBE_LENGTH
 
@@ -61,7 +61,7 @@ SEND = (
 @contextmanager
 def discovering(folder: Path) -> Iterator[Site]:
     """Three switches in a ring, of which the controller is told the trunks and no links."""
-    shutil.copytree(TOPOLOGIES / "three-tier", folder)
+    shutil.copytree(PORTAL_ONLY, folder)
     (folder / "policy.yaml").write_text(POLICY, encoding="utf-8")
     (folder / "network.yaml").write_text(CABLES, encoding="utf-8")
     built = load_topology(folder).network

@@ -173,7 +173,7 @@ class Directory:
     def population(self) -> Iterator[tuple[Principal, Place]]:
         """Everybody who can have a session, with all the factors they have, and where the file says so.
 
-        That is every user and workload that is not disabled. Devices have no session of their own.
+        That is everybody who is not disabled. A device has a session until somebody logs in at it.
         """
         for name, user in self.users.items():
             if not user.disabled:
@@ -181,6 +181,9 @@ class Directory:
         for name, workload in self.workloads.items():
             if not workload.disabled:
                 yield self.principal("workload", name, False), self.place("workload", name)
+        for name, device in self.devices.items():
+            if not device.disabled:
+                yield self.principal("device", name, False), self.place("device", name)
 
     def known_devices(self) -> Iterator[DeviceFacts]:
         """Every device that is not disabled, with nothing measured."""

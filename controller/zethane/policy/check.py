@@ -86,11 +86,11 @@ def check(
 
 
 def membership_problems(policy: Policy, population: Population) -> list[Problem]:
-    """Everybody who is in no segment, or in more than one."""
+    """Everybody who is in no segment, or in more than one. A device may be in none: then it only carries its user."""
     problems = []
     for principal, place in population:
         segment, why = segment_of(policy, principal, "principal")
-        if segment is None:
+        if segment is None and not (principal.kind == "device" and not policy.segments_of(principal)):
             message = f"{why.removeprefix('the ')}; expected exactly one segment of {policy.file}"
             problems.append(Problem(place.file, message, place.line, place.column, place.key or None))
     return problems

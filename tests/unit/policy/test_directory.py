@@ -39,11 +39,12 @@ def test_principals_carry_what_the_file_says() -> None:
 
 
 def test_only_those_who_can_log_in_are_the_population() -> None:
-    """No disabled user, and no device: a MAC address is no proof."""
+    """No disabled user; a device is somebody until its user logs in."""
     people = list(parse_identities(GOOD, "ids").population())
     assert [(one.kind, one.name, one.mfa, place.line) for one, place in people] == [
         ("user", "alice", True, 2),
         ("workload", "web1", False, 7),
+        ("device", "laptop", False, 5),
     ]
 
 

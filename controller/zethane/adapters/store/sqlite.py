@@ -21,7 +21,6 @@ from typing import Any
 
 import structlog
 
-from zethane.adapters.store.factors import FactorTable
 from zethane.errors import CapacityError, InputError, Problem
 from zethane.identity.proof import Proof, acting
 from zethane.identity.session import MAX_SESSION, Attachment, Session
@@ -65,7 +64,7 @@ _TABLES = _TABLES_1 | {"leases", "factors", "blocks", "posture", "seen"}
 _log = structlog.get_logger("zethane.store")
 
 
-class SqliteStore(FactorTable):
+class SqliteStore:
     """Implements `service.store.Store`."""
 
     def __init__(self, file: Path) -> None:

@@ -82,6 +82,7 @@ class Operated:
         self.bad_policy: list[Problem] = []
         self.failure: Exception | None = None
         self.extra_metrics: dict[str, float] = {}
+        self.wanted: dict[int, list[dict[str, Any]]] = {}
 
     def _fail(self) -> None:
         if self.failure is not None:
@@ -203,6 +204,9 @@ class Operated:
             "reason": f"{source} to {target}",
             "place": "policy.yaml:9" if allowed else None,
         }
+
+    def wanting(self, number: int) -> list[dict[str, Any]]:
+        return self.wanted.get(number, [])
 
     def metrics(self) -> list[Metric]:
         place = {"switch": "s1", "port": "3", "reason": "no-rule"}

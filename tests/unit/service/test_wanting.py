@@ -9,7 +9,9 @@ import pytest
 
 from fakes.frames import ACK, SYN, Host
 from fakes.site import BOB, DB, ONE_SWITCH, TWO_SWITCHES, WEB, Site, proof_of
+from zethane.app.controller import Controller
 from zethane.policy.principal import Principal
+from zethane.service.policy_in_force import Standing
 from zethane.service.wanting import MAX_WANTED, still_wanted
 
 POLICY = """
@@ -45,6 +47,12 @@ async def site_with(who: Principal, network: str = ONE_SWITCH, far: str = "s1") 
     return site, number
 
 
+def standing(site: Site, who: Principal, now: float) -> Standing:
+    found = site.state.policy.place(who, now)
+    assert found is not None
+    return found
+
+
 def wanted(site: Site, number: int) -> list[tuple[str, str, tuple[str, ...]]]:
     live = site.state.sessions.by_number[number]
     return [(one.rule.id, one.service, one.needs) for one in still_wanted(site.state, live)]
@@ -70,6 +78,29 @@ async def test_what_is_lacking_is_logged_and_kept_and_one_proof_later_the_same_f
     site.s1.send(4, syn)
     assert len(site.records.of("allowed")) == 1
     assert wanted(site, number) == []
+
+
+async def test_the_facade_tells_what_is_wanting_and_explains_it() -> None:
+    site, number = await site_with(BOB)
+    nothing: Any = None
+    facade = Controller(site.admin, nothing, nothing, nothing, nothing)
+    assert (facade.wanting(number), facade.wanting(number + 1)) == ([], [])
+    site.s1.send(4, LAPTOP.tcp(WEB1, 40000, 443))
+    assert facade.wanting(number) == [
+        {
+            "rule": "staff-web",
+            "needs": ["a second factor"],
+            "service": "tcp/443",
+            "destination": "10.0.0.11",
+            "time": site.now,
+            "mfa": True,
+            "within": 900.0,
+            "aal": None,
+        }
+    ]
+    said = facade.explain("user:bob", "10.0.0.11", "tcp/443")
+    assert (said["decision"], said["rule"]) == ("deny", None)
+    assert said["lacking"] == {"rule": "staff-web", "needs": ["a second factor"]}
 
 
 async def test_the_rule_that_asks_for_the_fewest_things_is_named() -> None:
@@ -105,6 +136,15 @@ async def test_a_host_learns_the_way_to_what_it_could_reach_with_another_proof()
         assert bool(site.s1.take()) is answered, target
 
 
+async def test_what_the_controller_itself_denies_is_told_of_too() -> None:
+    """The switch asks about what might be an answer to a flow of the other side."""
+    site, number = await site_with(BOB)
+    await site.use_policy(POLICY + "  - {id: back, from: [web], to: [staff], services: [tcp/80]}\n")
+    site.s1.send(4, LAPTOP.tcp(WEB1, 80, 443))
+    assert logged(site) == [("condition-not-met", "staff-web", ("a second factor",))]
+    assert wanted(site, number) == [("staff-web", "tcp/443", ("a second factor",))]
+
+
 async def test_echoes_are_told_of_and_other_packets_of_icmp_are_not() -> None:
     site, number = await site_with(BOB)
     site.s1.send(4, LAPTOP.echo(WEB1))
@@ -135,12 +175,9 @@ async def test_packets_of_a_connection_whose_proof_is_too_old_say_so() -> None:
 
 async def test_a_standing_says_until_when_it_holds() -> None:
     site, _ = await site_with(BOB)
-    place = site.state.policy.place
-    assert place(BOB, site.now).until == float("inf")  # type: ignore[union-attr]
+    assert standing(site, BOB, site.now).until == float("inf")
     proved = replace(BOB, mfa=True, mfa_at=site.now, aal=2)
-    fresh, stale = place(proved, site.now + 899), place(proved, site.now + 900)
-    assert fresh is not None
-    assert stale is not None
+    fresh, stale = standing(site, proved, site.now + 899), standing(site, proved, site.now + 900)
     assert (fresh.until, stale.until) == (site.now + 900, float("inf"))
     assert fresh.segment == stale.segment == "staff"
     assert fresh.session_class != stale.session_class
@@ -150,12 +187,12 @@ async def test_a_class_number_never_comes_to_mean_another_condition() -> None:
     """The same condition in another policy has the same number; a different one has another."""
     site, _ = await site_with(BOB)
     proved = replace(BOB, mfa=True, mfa_at=site.now, aal=2)
-    number = site.state.policy.place(proved, site.now).session_class  # type: ignore[union-attr]
+    number = standing(site, proved, site.now).session_class
     await site.use_policy(POLICY.replace("services: [tcp], when: {aal: 3, device: true}", "services: [udp], when: {}"))
-    other = site.state.policy.place(proved, site.now).session_class  # type: ignore[union-attr]
+    other = standing(site, proved, site.now).session_class
     await site.use_policy(POLICY.replace("within: 15m", "within: 16m"))
-    third = site.state.policy.place(proved, site.now).session_class  # type: ignore[union-attr]
+    third = standing(site, proved, site.now).session_class
     await site.use_policy(POLICY)
-    again = site.state.policy.place(proved, site.now).session_class  # type: ignore[union-attr]
+    again = standing(site, proved, site.now).session_class
     assert again == number
     assert len({number, other, third}) == 3

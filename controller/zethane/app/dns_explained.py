@@ -7,6 +7,7 @@ from typing import Any
 
 from zethane.pipeline.dns import PORT
 from zethane.pipeline.infrastructure import Server
+from zethane.policy.explain import NOBODY
 from zethane.policy.principal import Party, Principal
 from zethane.policy.service import Service
 from zethane.service.policy_in_force import DNS_RULE
@@ -30,7 +31,7 @@ def explain_dns(server: Server, subject: Party, service: Service) -> Mapping[str
         "service": str(service),
         "place": None,
         "lacking": None,
-        "from": {"principal": source, "mfa": None, "segments": []},
-        "to": {"principal": f"server:{server.name}", "mfa": None, "segments": []},
+        "from": {**NOBODY, "principal": source, "segments": []},
+        "to": {**NOBODY, "principal": f"server:{server.name}", "segments": []},
         "considered": [],
     }

@@ -24,6 +24,9 @@ from zethane.policy.principal import External, Parties, Principal
 from zethane.policy.principal import Party as End
 from zethane.policy.service import Service
 
+NOBODY: Mapping[str, None] = {"principal": None, "mfa": None, "aal": None, "device": None}
+"""A party that has not logged in."""
+
 
 @dataclass(frozen=True, slots=True)
 class Party:
@@ -42,11 +45,13 @@ class Party:
         """JSON-ready."""
         if self.external is not None:
             networks = [str(network) for network in self.networks]
-            return {"principal": None, "mfa": None, "segments": [], "address": str(self.external), "networks": networks}
+            return {**NOBODY, "segments": [], "address": str(self.external), "networks": networks}
         if self.principal is None:
-            return {"principal": None, "mfa": None, "segments": []}
+            return {**NOBODY, "segments": []}
         segments = [{"segment": name, "because": why} for name, why in self.segments]
-        return {"principal": name_of(self.principal), "mfa": self.principal.mfa, "segments": segments}
+        who = self.principal
+        device = who.device.name if who.device else None
+        return {"principal": name_of(who), "mfa": who.mfa, "aal": who.aal, "device": device, "segments": segments}
 
     def __str__(self) -> str:
         if self.external is not None:
@@ -55,6 +60,7 @@ class Party:
         if self.principal is None:
             return "not authenticated"
         factor = ", with a second factor" if self.principal.mfa else ""
+        factor += f", on {self.principal.device.name}" if self.principal.device else ""
         places = " and ".join(f"in {name} ({why})" for name, why in self.segments) or "in no segment"
         return f"{name_of(self.principal)}{factor}: {places}"
 

@@ -233,6 +233,8 @@ def test_an_explanation_has_the_whole_reason() -> None:
     assert view["from"] == {
         "principal": "user:ann",
         "mfa": False,
+        "aal": 1,
+        "device": None,
         "segments": [{"segment": "a", "because": "group a"}],
     }
     assert [(rule["rule"], rule["applies"], rule["because"]) for rule in view["considered"]] == [
@@ -335,6 +337,8 @@ def test_what_has_several_addresses_outside_may_do_what_each_may() -> None:
     assert explanation.object.view() == {
         "principal": None,
         "mfa": None,
+        "aal": None,
+        "device": None,
         "segments": [],
         "address": "2001:db8:1:2::80",
         "networks": ["2001:db8:1:2::/64", "2001:db8:1::/48"],

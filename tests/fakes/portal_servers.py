@@ -20,6 +20,7 @@ from zethane.identity.attempts import AttemptLimits, Attempts, Rate
 from zethane.portal.app import create_app
 from zethane.portal.backend import Backend, ControllerBackend
 from zethane.service.authentication import Authenticator
+from zethane.service.certificate_login import CertificateLogin
 
 LENIENT = AttemptLimits(port=Rate(1000, 1), attachment=Rate(1000, 1), account=Rate(1000, 1))
 
@@ -46,12 +47,14 @@ async def running(server: uvicorn.Server) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def backend_on(path: Path, site: PortalSite, limits: AttemptLimits = LENIENT) -> AsyncIterator[Authenticator]:
+async def backend_on(
+    path: Path, site: PortalSite, limits: AttemptLimits = LENIENT, certificates: CertificateLogin | None = None
+) -> AsyncIterator[Authenticator]:
     with ThreadPoolExecutor(2) as pool:
         authenticator = Authenticator(
             site, directory(), MemoryStore(), site.clock, pool, site.refused, attempts=Attempts(limits)
         )
-        app = create_backend_app(site, authenticator, site.clock)
+        app = create_backend_app(site, authenticator, site.clock, certificates=certificates)
         config = uvicorn.Config(app, uds=str(path), http="h11", ws="none", log_config=None, lifespan="off")
         async with running(QuietServer(config)):
             yield authenticator

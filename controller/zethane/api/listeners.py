@@ -6,6 +6,7 @@ from zethane.api.app import create_app
 from zethane.api.portal_backend import create_app as create_portal_backend
 from zethane.api.server import serve_tls, serve_unix
 from zethane.api.signals_app import serve_signals
+from zethane.app.certificates import start_certificates
 from zethane.app.running import Running
 
 
@@ -15,7 +16,9 @@ async def serve_all(running: Running) -> None:
     app = create_app(controller)
     operators = await serve_unix(app, settings.api_socket)
     stack.push_async_callback(operators.stop)
-    portal = await serve_unix(create_portal_backend(controller, running.authenticator), settings.portal_socket)
+    certificates = await start_certificates(running)
+    back_end = create_portal_backend(controller, running.authenticator, certificates=certificates)
+    portal = await serve_unix(back_end, settings.portal_socket)
     stack.push_async_callback(portal.stop)
     if (tls := settings.api_tls) is not None:
         remote = await serve_tls(app, tls.host, tls.port, tls.certificate, tls.key, tls.client_ca)

@@ -19,12 +19,14 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from zethane.api.body_limit import BodyLimit
+from zethane.api.portal_certificate import certificate_router
 from zethane.api.portal_schema import MAX_BODY, Connection, PortalClaim, PortalLogin, PortalRequest
 from zethane.api.problem_details import problem, validation_problem
 from zethane.audit.reason import SessionEvent
 from zethane.errors import AuthenticationError, CapacityError, InputError, SessionError, ZethaneError
 from zethane.identity.session import Endpoint, Session
 from zethane.service.authentication import Authenticator, LoginLimitError
+from zethane.service.certificate_login import CertificateLogin
 from zethane.service.claims import ClaimTokens
 from zethane.service.facade import ControllerFacade
 
@@ -38,9 +40,12 @@ class UnknownConnectionError(ZethaneError):
 
 
 def create_app(
-    facade: ControllerFacade, authenticator: Authenticator, clock: Callable[[], float] = time.monotonic
+    facade: ControllerFacade,
+    authenticator: Authenticator,
+    clock: Callable[[], float] = time.monotonic,
+    certificates: CertificateLogin | None = None,
 ) -> FastAPI:
-    """The portal's back end. `clock` times the tokens for further addresses."""
+    """The portal's back end. `clock` times the tokens for further addresses; `certificates` is the login by those."""
     app = FastAPI(title="Zethane portal back end", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(BodyLimit, limit=2 * MAX_BODY)
     _add_error_handlers(app)
@@ -74,6 +79,13 @@ def create_app(
         found = facade.session_at(_locate(facade, body.connection))
         return {"session": session_view(found) if found is not None else None}
 
+    app.include_router(
+        certificate_router(
+            certificates,
+            lambda connection: _locate(facade, connection),
+            lambda session: {**session_view(session), "token": tokens.issue(session.number)},
+        )
+    )
     return app
 
 

@@ -14,7 +14,8 @@ from typing import Annotated, Any
 
 import typer
 
-from zethane.cli.portal_client import PortalClient
+from zethane.cli.certificate_login import CertificateLogin
+from zethane.cli.portal_client import Certificate, PortalClient
 from zethane.cli.secrets_input import read_optional, read_secret
 from zethane.errors import InputError, Problem, ZethaneError
 
@@ -38,19 +39,39 @@ def login(
     user: Annotated[str | None, typer.Option(help="Who logs in. The password is asked for, or read.")] = None,
     workload: Annotated[str | None, typer.Option(help="What logs in. The secret is asked for, or read.")] = None,
     totp: Annotated[bool, typer.Option("--totp", help="A one-time code follows the password.")] = False,
+    cert: Annotated[
+        Path | None, typer.Option(help="PEM file with the certificate that names this workload or device.")
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option(help="PEM file with its key; without, it is with the certificate.")
+    ] = None,
+    renew: Annotated[
+        bool, typer.Option("--renew", help="Stay, and log in again before the session ends or with a new certificate.")
+    ] = False,
+    logout_at_end: Annotated[
+        bool, typer.Option("--logout-at-end", help="With --renew: log out when this command is ended.")
+    ] = False,
     ca: CaOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Log this host in. Secrets come from the terminal or from standard input, one a line."""
     with _exit_status():
+        if cert is not None and user is None and workload is None and not totp:
+            by_certificate = CertificateLogin(portal, Certificate(cert, key or cert), ca)
+            by_certificate.run(lambda session: show(session, as_json), renew=renew, logout_at_end=logout_at_end)
+            return
+        if cert is not None or key is not None or renew or logout_at_end:
+            raise InputError(
+                [Problem("login", "--key, --renew and --logout-at-end go with --cert, and it with no other")]
+            )
         if (user is None) == (workload is None):
-            raise InputError([Problem("login", "expected either --user or --workload")])
+            raise InputError([Problem("login", "expected one of --user, --workload and --cert")])
         portals = [PortalClient(url, ca) for url in portal]
         proof = _proof(user, workload, totp)
         session = portals[0].post("/v1/login", proof)
         for further in portals[1:]:
             session = further.post("/v1/addresses", {"token": session.get("token", "")})
-    _show(session, as_json)
+    show(session, as_json)
 
 
 def logout(portal: PortalOption, ca: CaOption = None, as_json: JsonOption = False) -> None:
@@ -75,7 +96,7 @@ def _proof(user: str | None, workload: str | None, totp: bool) -> dict[str, str]
     return proof
 
 
-def _show(session: dict[str, Any], as_json: bool) -> None:
+def show(session: dict[str, Any], as_json: bool) -> None:
     shown = {key: value for key, value in session.items() if key != "token"}
     if as_json:
         typer.echo(json.dumps(shown))

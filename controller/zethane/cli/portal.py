@@ -25,11 +25,15 @@ def portal(
     ] = None,
     certificate: Annotated[Path | None, typer.Option(help="PEM file; with it, the portal speaks HTTPS.")] = None,
     key: Annotated[Path | None, typer.Option(help="PEM file with the certificate's key.")] = None,
+    client_ca: Annotated[
+        Path | None,
+        typer.Option(help="PEM file with the CAs of clients; with it, they are asked for a certificate."),
+    ] = None,
 ) -> None:
     """Serve the login page until SIGTERM or Ctrl-C."""
     log_to_stderr()
     listens = [_listen(text) for text in listen]
-    asyncio.run(serve(listens, controller, name or (), _tls(certificate, key)))
+    asyncio.run(serve(listens, controller, name or (), _tls(certificate, key, client_ca)))
 
 
 def _listen(text: str) -> Listen:
@@ -46,9 +50,11 @@ def _listen(text: str) -> Listen:
     return Listen(str(address), int(port))
 
 
-def _tls(certificate: Path | None, key: Path | None) -> Tls | None:
+def _tls(certificate: Path | None, key: Path | None, client_ca: Path | None) -> Tls | None:
     if certificate is None and key is None:
+        if client_ca is not None:
+            raise InputError([Problem("--client-ca", "--client-ca needs --certificate and --key")])
         return None
     if certificate is None or key is None:
         raise InputError([Problem("--certificate", "--certificate and --key go together")])
-    return Tls(certificate, key)
+    return Tls(certificate, key, client_ca)

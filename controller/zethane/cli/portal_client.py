@@ -7,6 +7,7 @@ import json
 import socket
 import ssl
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -25,13 +26,23 @@ class PortalError(ZethaneError):
     """The portal cannot be reached, or does not answer as one."""
 
 
+@dataclass(frozen=True)
+class Certificate:
+    """What a client proves itself with: PEM files, the certificate with those between it and its CA."""
+
+    file: Path
+    key: Path
+
+
 class PortalClient:
     """One portal address. Every request is a connection of its own: a host's address may change in between."""
 
-    def __init__(self, url: str, ca: Path | None = None) -> None:
+    def __init__(self, url: str, ca: Path | None = None, certificate: Certificate | None = None) -> None:
         self._url = url
         self._parts = _split(url)
-        self._tls = _context(ca) if self._parts.scheme == "https" else None
+        self._tls = _context(ca, certificate) if self._parts.scheme == "https" else None
+        if certificate is not None and self._tls is None:
+            raise InputError([Problem("--portal", f"expected https for a certificate, found {url!r}")])
 
     def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """The answer to a request. Raises AuthenticationError if it is a refusal, or PortalError."""
@@ -84,11 +95,19 @@ def _split(url: str) -> SplitResult:
     return parts
 
 
-def _context(ca: Path | None) -> ssl.SSLContext:
+def _context(ca: Path | None, certificate: Certificate | None) -> ssl.SSLContext:
     try:
-        return ssl.create_default_context(cafile=ca)
+        context = ssl.create_default_context(cafile=ca)
     except (OSError, ssl.SSLError) as error:
         raise InputError([Problem(str(ca), f"expected certificates in PEM: {error}")]) from None
+    if certificate is not None:
+        try:
+            # Without a password here, OpenSSL would ask for a key's on the terminal.
+            context.load_cert_chain(certificate.file, certificate.key, password="")
+        except (OSError, ssl.SSLError) as error:
+            message = f"cannot be used as a client's certificate, with {certificate.key}: {error}"
+            raise InputError([Problem(str(certificate.file), message)]) from None
+    return context
 
 
 def _why(error: Exception) -> str:

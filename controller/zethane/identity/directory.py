@@ -10,11 +10,11 @@ import base64
 import binascii
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, SecretStr, StringConstraints
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_validator
 
 from zethane.document import Document, Findings, Model, Place, closest, parse, quote
 from zethane.errors import SessionError
@@ -107,6 +107,12 @@ class Attested(Model):
     iface_id: Platform | None = None
     vm_uuid: Platform | None = None
 
+    @model_validator(mode="after")
+    def _something(self) -> Attested:
+        if self.iface_id is None and self.vm_uuid is None:
+            raise ValueError("expected iface_id, vm_uuid or both: nothing would fit every port")
+        return self
+
 
 class Certified(Model):
     """What can be proved by a client certificate: the SPIFFE ID or a SAN dNSName that names it."""
@@ -152,6 +158,7 @@ class Directory:
     workloads: Mapping[str, Workload]
     _by_mac: Mapping[int, str]
     _places: Mapping[tuple[PrincipalKind, str], Place]
+    _by_certificate: Mapping[str, tuple[PrincipalKind, str]] = field(default_factory=dict)
 
     def principal(self, kind: PrincipalKind, name: str, mfa: bool) -> Principal:
         """The principal that has proved itself at the moment 0.0, with (`mfa`) or without a second factor.
@@ -169,6 +176,10 @@ class Directory:
     def device_at(self, mac: int) -> str | None:
         """The name of the device with this MAC address (an integer of 48 bits)."""
         return self._by_mac.get(mac)
+
+    def certified(self, name: str) -> tuple[PrincipalKind, str] | None:
+        """Kind and name of the device or workload whose certificates carry this SPIFFE ID or DNS name."""
+        return self._by_certificate.get(name)
 
     def population(self) -> Iterator[tuple[Principal, Place]]:
         """Everybody who can have a session, with all the factors they have, and where the file says so.
@@ -216,8 +227,28 @@ def parse_identities(text: str, file: str) -> Directory:
         if mac in by_mac:
             findings.add(f"device {by_mac[mac]} has this MAC already", "devices", name, "mac")
         by_mac.setdefault(mac, name)
+    by_certificate = _by_certificate(identities, findings)
     findings.raise_any()
-    return Directory(identities.users, identities.devices, identities.workloads, by_mac, _places(document))
+    places = _places(document)
+    return Directory(identities.users, identities.devices, identities.workloads, by_mac, places, by_certificate)
+
+
+def _by_certificate(identities: IdentitiesFile, findings: Findings) -> dict[str, tuple[PrincipalKind, str]]:
+    """Who is meant by a SPIFFE ID, or by a DNS name in lower case: never two."""
+    kinds: tuple[tuple[PrincipalKind, Mapping[str, Certified]], ...] = (
+        ("device", identities.devices),
+        ("workload", identities.workloads),
+    )
+    found: dict[str, tuple[PrincipalKind, str]] = {}
+    for kind, entries in kinds:
+        for name, entry in entries.items():
+            for key, given in (("spiffe", entry.spiffe), ("dns", entry.dns.lower() if entry.dns else None)):
+                if given is None:
+                    continue
+                if given in found:
+                    findings.add(f"{' '.join(found[given])} has this name already", f"{kind}s", name, key)
+                found.setdefault(given, (kind, name))
+    return found
 
 
 def _unknown_owner(owner: str, users: Iterable[str]) -> str:

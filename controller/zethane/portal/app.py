@@ -16,6 +16,7 @@ from zethane.api.portal_schema import MAX_BODY, Claim, Proof
 from zethane.api.problem_details import problem, validation_problem
 from zethane.errors import InputError
 from zethane.portal.backend import Answer, Backend, BackendUnavailableError
+from zethane.portal.certificate import add_certificate_login
 from zethane.portal.forms import STALE, Forms, connection_of, sentence
 from zethane.portal.guard import Guard
 from zethane.portal.pages import STYLE, error_page, login_page, session_page
@@ -48,6 +49,8 @@ def _add_api(app: FastAPI, backend: Backend) -> None:
     @app.post("/v1/addresses")
     async def addresses(request: Request, claim: Claim) -> Response:
         return _json(await backend.claim(connection_of(request), claim))
+
+    add_certificate_login(app, backend, _require_json, _json)
 
     @app.get("/v1/session")
     async def session(request: Request) -> Response:

@@ -99,3 +99,25 @@ def test_a_wrong_identity_is_pointed_at_without_its_secret(text: str, message: s
     assert found.startswith(message)
     assert "hunter2" not in found
     assert HASH[-20:] not in found
+
+
+def test_a_certificate_names_one_device_or_workload() -> None:
+    text = 'devices: {pc1: {dns: "PC1.example.org"}}\nworkloads: {web1: {spiffe: "spiffe://example.org/web1"}}'
+    directory = parse_identities(text, "identities.yaml")
+    assert directory.certified("pc1.example.org") == ("device", "pc1")
+    assert directory.certified("spiffe://example.org/web1") == ("workload", "web1")
+    assert directory.certified("spiffe://example.org/WEB1") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('devices: {a: {dns: X.org}}\nworkloads: {b: {dns: "x.ORG"}}', "device a has this name already"),
+        ('workloads: {a: {spiffe: "spiffe://d/a"}, b: {spiffe: "spiffe://d/a"}}', "workload a has this name already"),
+        ("workloads: {a: {attested: {}}}", "nothing would fit every port"),
+        ('workloads: {a: {spiffe: "spiffe://d"}}', "spiffe"),
+    ],
+)
+def test_what_would_let_one_pass_for_another_is_refused(text: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        parse_identities(text, "identities.yaml")

@@ -17,6 +17,8 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
+from zethane.adapters.http.client_certificate import STATE, presented
+
 PIECE = 4096
 """Bytes that are parsed at a time."""
 
@@ -50,6 +52,8 @@ class GuardedProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Start both timers."""
         super().connection_made(transport)
+        if (tls := transport.get_extra_info("ssl_object")) is not None:
+            self.app_state[STATE] = presented(tls)
         self._connection_timer = self.loop.call_later(self._deadlines.connection, transport.abort)
         self._expect_request()
 

@@ -44,10 +44,11 @@ class Listen:
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """PEM files."""
+    """PEM files. With `client_ca`, clients are asked for a certificate of its CAs, and may have none."""
 
     certificate: Path
     key: Path
+    client_ca: Path | None = None
 
 
 class GuardedServer(uvicorn.Server):
@@ -158,11 +159,16 @@ class GuardedServer(uvicorn.Server):
                 protocol, connection, ssl=self._tls, ssl_handshake_timeout=handshake
             )
         except (OSError, ssl.SSLError) as error:
-            _log.info("connection-failed", remote=remote, reason=type(error).__name__)
+            _log.info("connection-failed", remote=remote, reason=_failure(error))
         finally:
             if not made or made[0].transport is None:
                 connection.close()
                 self._places.free(remote)
+
+
+def _failure(error: Exception) -> str:
+    """Why a connection did not come to be; of a client's certificate, what OpenSSL has against it."""
+    return getattr(error, "verify_message", "") or type(error).__name__
 
 
 def open_sockets(listens: Sequence[Listen], setting: str = "--listen") -> list[socket.socket]:
@@ -207,4 +213,18 @@ def tls_context(tls: Tls) -> ssl.SSLContext:
         context.load_cert_chain(tls.certificate, tls.key, password="")
     except (OSError, ssl.SSLError) as error:
         raise InputError([Problem(str(tls.certificate), f"cannot be used for TLS: {error}")]) from None
+    if tls.client_ca is not None:
+        _ask_clients(context, tls.client_ca)
     return context
+
+
+def _ask_clients(context: ssl.SSLContext, client_ca: Path) -> None:
+    """Ask for a certificate, and refuse the connection with one that is no client's of these CAs."""
+    context.verify_mode = ssl.CERT_OPTIONAL
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # the CA that issues may be below the root
+    context.options |= ssl.OP_NO_TICKET
+    context.num_tickets = 0  # a resumed session would show a certificate without a proof
+    try:
+        context.load_verify_locations(client_ca)
+    except (OSError, ssl.SSLError) as error:
+        raise InputError([Problem(str(client_ca), f"expected certificates in PEM: {error}")]) from None

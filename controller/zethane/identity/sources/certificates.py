@@ -13,7 +13,9 @@ from zethane.identity.sources.common import FileName
 class Certificates(Model):
     """Client certificates (RFC 5280) that log workloads and devices in.
 
-    `trust_domain` is the SPIFFE trust domain whose IDs are taken; without it names of SAN dNSName are.
+    `trust_domain` is the SPIFFE trust domain whose IDs are taken; without it names of SAN dNSName are. `crl` are
+    revocation lists (RFC 5280 §5), each of an authority in `ca`; with any, every issuer has to have a current one.
+    All are PEM files, and read again when they change.
     """
 
     ca: Annotated[tuple[FileName, ...], Field(min_length=1, max_length=16)]

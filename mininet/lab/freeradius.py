@@ -399,6 +399,10 @@ server inner-tunnel {{
 		eap
 	}}
 	post-auth {{
+		# Who it is inside is who it is: without this the answer has the name from outside, which nobody has checked.
+		update reply {{
+			&User-Name := &request:User-Name
+		}}
 	}}
 }}
 """

@@ -22,14 +22,20 @@ _PLAIN = re.compile(r'[^"\\\x00-\x1f\x7f]*')
 """What a quoted value of wpa_supplicant.conf may hold: it knows no escapes there."""
 
 
-def configuration(login: Login, sockets: Path, ca: Path | None, pair: tuple[Path, Path] | None) -> str:
+def configuration(
+    login: Login, sockets: Path, ca: Path | None, pair: tuple[Path, Path] | None, outer: str | None = None
+) -> str:
     """wpa_supplicant.conf for a login. `ca` is who signs the server's certificate, `pair` this host's own and its key.
+
+    `outer` is what the host calls itself outside of the tunnel of PEAP and TTLS, if not the same.
 
     Raises LabError for what the file cannot hold.
     """
     method, more = _METHODS[login.eap]
     identity = f"host/{login.name}" if login.kind == "device" else login.name
     lines = [f"eap={method}", f"identity={_quoted(identity)}", *more]
+    if outer is not None:
+        lines.append(f"anonymous_identity={_quoted(outer)}")
     if login.secret:
         lines.append(f"password={_quoted(login.secret)}")
     if ca is not None and login.eap != "md5":
@@ -56,11 +62,12 @@ class Supplicant:
         login: Login,
         ca: Path | None = None,
         pair: tuple[Path, Path] | None = None,
+        outer: str | None = None,
     ) -> None:
         """Start it, with its files in `directory`; it begins to authenticate by itself. Raises LabError."""
         self._host = host
         self._sockets = directory / f"{host.name}.sockets"
-        text = configuration(login, self._sockets, ca, pair)
+        text = configuration(login, self._sockets, ca, pair, outer)
         file = directory / f"{host.name}.supplicant.conf"
         self.log = directory / f"{host.name}.supplicant.log"
         descriptor = os.open(file, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)  # it may hold a password

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from fakes import eapol as supplicant
 from fakes.dhcp import from_host, from_host6, from_server, from_server6
 from fuzz import reference
 from fuzz.frames import ALICE, ALICE6, WEB, WEB6, seed_frames
 from fuzz.target import Target
 from zethane.net import dhcp, dhcpv6
 from zethane.net.datagram import parse_datagram
+from zethane.net.eapol import ETH_EAPOL, MAX_IDENTITY, Code, FrameType, build_frame, parse_eap, parse_frame
 from zethane.net.lldp import KEY_LENGTH, NONCE_LENGTH, PROBE_LENGTH, Probe, build_probe, read_probe
 
 _KEY = bytes(KEY_LENGTH)
@@ -148,9 +150,47 @@ def seed_lldp() -> dict[str, bytes]:
     return {"probe": build_probe(probe, _KEY), "changed": bytes(12 + NONCE_LENGTH + 8) + b"\x07\x01"}
 
 
+# EAPOL
+
+
+def seed_eapol() -> dict[str, bytes]:
+    hello = bytes.fromhex("0000000516030100c8")
+    return {
+        "start": supplicant.start(ALICE),
+        "logoff": supplicant.logoff(ALICE),
+        "identity": supplicant.answers(ALICE, 1, 1, b"alice"),
+        "nak": supplicant.answers(ALICE, 2, 3, bytes((25, 21))),
+        "tls": supplicant.answers(ALICE, 3, 13, hello),
+        "request": build_frame(bytes(6), bytes(6), supplicant.eap(1, 1, bytes((1,)))),
+        "success": build_frame(bytes(6), bytes(6), supplicant.eap(3, 1)),
+    }
+
+
+def check_eapol(data: bytes) -> None:
+    """What is read is in the frame, with lengths that fit; EAP reads back out of a frame that is built for it."""
+    parse_eap(data)
+    found = parse_frame(data)
+    if found is None:
+        return
+    assert data[12:14] == ETH_EAPOL.to_bytes(2, "big")
+    assert (found.destination, found.mac, found.kind) == (data[:6], data[6:12], data[15])
+    assert (found.eap is not None) is (found.kind == FrameType.EAP)
+    if found.eap is None:
+        return
+    eap = found.eap
+    assert data[18:].startswith(eap.packet)
+    assert len(eap.packet) == int.from_bytes(data[20:22], "big") <= int.from_bytes(data[16:18], "big")
+    assert (eap.method is None) is (eap.code in (Code.SUCCESS, Code.FAILURE))
+    assert eap.identity is None or 0 < len(eap.identity.encode()) <= MAX_IDENTITY
+    again = parse_frame(build_frame(bytes(6), found.mac, eap.packet))
+    assert again is not None
+    assert again.eap == eap
+
+
 TARGETS = (
     Target("datagram", check_datagram, seed_datagrams, 512),
     Target("dhcp", check_dhcp, seed_dhcp, 512),
     Target("dhcpv6", check_dhcpv6, seed_dhcpv6, 256),
     Target("lldp", check_lldp, seed_lldp, 256),
+    Target("eapol", check_eapol, seed_eapol, 256),
 )

@@ -10,7 +10,7 @@ from typing import Any
 from zethane.adapters.audit_log import AuditLog
 from zethane.audit.reason import LoginRefusal, SessionEvent
 from zethane.audit.record import connection, head, party, place, session_event
-from zethane.identity.session import Endpoint, Session
+from zethane.identity.session import Attachment, Endpoint, Session
 from zethane.service.flows import LiveFlow
 from zethane.service.journal import Denied
 from zethane.service.points import Fabric
@@ -58,9 +58,12 @@ class LogJournal:
         for watcher in self._watchers:
             watcher(event, session, reason, now)
 
-    def login_refused(self, endpoint: Endpoint, account: str, why: LoginRefusal, explanation: str = "") -> None:
-        """A login was refused; `account` holds no name that nobody has."""
-        attachment = endpoint.attachment
+    def login_refused(
+        self, where: Endpoint | Attachment, account: str, why: LoginRefusal, explanation: str = ""
+    ) -> None:
+        """A login was refused, at an address or below IP; `account` holds no name that nobody has."""
+        attachment = where.attachment if isinstance(where, Endpoint) else where
+        addresses = [str(ipaddress.ip_address(where.address))] if isinstance(where, Endpoint) else []
         self._write(
             "session",
             self._clock(),
@@ -71,7 +74,7 @@ class LogJournal:
             account=account,
             **place(self._name(attachment.dpid), attachment.port, attachment.mac),
             vlan=attachment.vlan or None,
-            addresses=[str(ipaddress.ip_address(endpoint.address))],
+            addresses=addresses,
         )
 
     def policy(self, event: str, version: str, detail: str, now: float) -> None:

@@ -14,6 +14,10 @@ Method = Literal["portal", "dot1x", "mab", "oidc", "certificate", "attestation"]
 bypass, which proves nothing; OpenID Connect; a client certificate; the platform's word for a port."""
 
 
+BELOW_IP: frozenset[Method] = frozenset(("dot1x", "mab", "attestation"))
+"""Methods of hosts that need no address for it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Proof:
     """One principal's authentication. Times are seconds since the epoch; `math.inf` where there is no limit.

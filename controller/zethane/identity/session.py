@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from zethane.identity.proof import Proof
+from zethane.identity.proof import BELOW_IP, Proof
 from zethane.net.endpoint import Attachment, Endpoint
 from zethane.policy.principal import Principal
 
@@ -44,6 +44,11 @@ class Session:
     def methods(self) -> tuple[str, ...]:
         """The authentication methods of all proofs (RFC 8176 §2)."""
         return tuple(dict.fromkeys(name for proof in self.proofs for name in proof.amr))
+
+    @property
+    def is_below_ip(self) -> bool:
+        """Whether one of its proofs came without an address: its host gets those that it uses."""
+        return any(proof.method in BELOW_IP for proof in self.proofs)
 
     @property
     def expires(self) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import IPv6Interface, IPv6Network, ip_network
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip_network
 
 from zethane.net.prefix import Address, Prefix, in_order
 from zethane.network.model import Interface, Network, Uplink
@@ -41,6 +41,11 @@ def is_outside(network: Network, address: Address) -> bool:
 def ipv6_prefixes(network: Network) -> frozenset[IPv6Network]:
     """The IPv6 prefixes of the site: those that hosts, portal, servers and routers are connected to."""
     return frozenset(interface.network for interface in _interfaces(network) if isinstance(interface, IPv6Interface))
+
+
+def ipv4_prefixes(network: Network) -> frozenset[IPv4Network]:
+    """The same for IPv4."""
+    return frozenset(interface.network for interface in _interfaces(network) if isinstance(interface, IPv4Interface))
 
 
 def routers(network: Network) -> dict[tuple[int, int], Uplink]:

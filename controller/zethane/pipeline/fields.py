@@ -100,6 +100,8 @@ class Reason(IntEnum):
     """What came in at an uplink from an address that is not behind it."""
     DNS = 0xFF13
     """A session's question to a DNS server of the infrastructure, which needs no rule of the policy."""
+    EAPOL = 0xFF14
+    """EAPOL frames of supplicants, for the authenticator of IEEE 802.1X."""
 
     @property
     def text(self) -> str:
@@ -130,7 +132,7 @@ def denied_meter(port: int) -> int:
 
 
 def protocol_meter(port: int) -> int:
-    """The meter for DHCP, LLDP and router messages of a port."""
+    """The meter for DHCP, EAPOL, LLDP and router messages of a port."""
     return 4 * port + 7
 
 

@@ -112,7 +112,7 @@ _SAMPLED = frozenset((Table.SAMPLE,))
 
 TABLES: dict[Table, TableDeclaration] = {
     Table.PORT: TableDeclaration(
-        "edge or trunk; frames that no host may send; ARP, ND, DHCP and LLDP go up",
+        "edge or trunk; frames that no host may send; ARP, ND, DHCP, EAPOL and LLDP go up",
         frozenset(
             ("in_port", "vlan_vid", "eth_type", "eth_src", "eth_dst", "ip_proto", "ip_frag", "udp_src", "udp_dst")
         )
@@ -166,6 +166,7 @@ class Priority(IntEnum):
     PORT_TRUNK_OWN = 400
     PORT_TRUNK_TRANSIT = 300
     PORT_LLDP = 260
+    PORT_EAPOL = 255
     PORT_NEIGHBOUR = 250
     PORT_DHCP = 245
     PORT_REFUSED = 240

@@ -20,8 +20,10 @@ from zethane.service.attestation import Attestation
 from zethane.service.denials import SAMPLED, denied
 from zethane.service.dhcp_relay import DhcpRelay
 from zethane.service.discovery import Discovery
+from zethane.service.dot1x import TELLS_OF_HOSTS, PortAccess
 from zethane.service.enforcement import Enforcement
 from zethane.service.journal import Denied
+from zethane.service.leases import Lease
 from zethane.service.leasing import Leasing
 from zethane.service.neighbours import Neighbours
 from zethane.service.points import Point
@@ -53,12 +55,13 @@ class Administrator:
         self.discovery = Discovery(state, self.enforcement.links_changed)
         self._verifier = Verifier(state)
         self.life = SessionLife(state, store, self.enforcement)
-        self.leasing = Leasing(state, store, self.life.lease_granted, self.life.lease_ended)
+        self.leasing = Leasing(state, store, self._lease_granted, self.life.lease_ended)
         self._dhcp = DhcpRelay(state, self.leasing)
         self._routers = Routers(state)
         self._binding = AddressBinding(state, store, self.enforcement, self._routers, self.leasing)
         self._starts = SessionStart(state, store, self.enforcement, self.life, self.leasing, self._binding)
         self._neighbours = Neighbours(state, self._binding, self._routers, self.leasing)
+        self.port_access: PortAccess | None = None  # there is one where hosts authenticate below IP
         self._numbers = numbers
         self._spawn = spawn
 
@@ -71,7 +74,15 @@ class Administrator:
 
     def start_session(self, attachment: Attachment, proof: Proof, address: bytes | None, device: str | None) -> Session:
         """Bind a principal that has just proved itself. Raises AddressInUse, SessionError, CapacityError."""
-        return self._starts.start(attachment, proof, address, device)
+        return self._binding.with_leases(self._starts.start(attachment, proof, address, device))
+
+    def use_address(self, attachment: Attachment, address: bytes) -> None:
+        """The host at an attachment uses an address: it is its session's, if that may have it."""
+        self._binding.use(attachment, address)
+
+    def _lease_granted(self, lease: Lease) -> None:
+        self.life.lease_granted(lease)
+        self._binding.lease_granted(lease)
 
     def claim_address(self, endpoint: Endpoint, number: int) -> Session:
         """Add an address to the session at the same attachment. Raises AddressInUse, SessionError."""
@@ -92,6 +103,8 @@ class Administrator:
         self._routers.tick()
         self.accounting.settle(now)
         self.discovery.tick(now)
+        if self.port_access is not None:
+            self.port_access.tick(now)
 
     # policy
 
@@ -198,6 +211,8 @@ class Administrator:
             state.counters["packet_ins_early"] += 1
             return
         rule = event.cookie & 0xFFFF
+        if self.port_access is not None and rule in TELLS_OF_HOSTS:
+            self.port_access.heard(point, event)
         if rule == Reason.LLDP:
             self.discovery.packet_in(point, event)
         elif rule == Reason.NEIGHBOUR:
@@ -209,6 +224,9 @@ class Administrator:
             self._binding.give_way()
         elif rule == Reason.PORTAL:
             self.portal_access.packet_in(point, event)
+        elif rule == Reason.EAPOL:
+            if self.port_access is not None:
+                self.port_access.packet_in(point, event)
         elif rule in SAMPLED or state.policy.denies(rule):
             state.deny(denied(state, point, event, rule))
         else:
@@ -246,6 +264,8 @@ class Administrator:
         if removed or not port.up:
             self.portal_access.port_gone(channel.dpid, port.number)
             self.leasing.transactions.port_gone(channel.dpid, port.number)
+            if self.port_access is not None:
+                self.port_access.port_gone(channel.dpid, port.number)
             self.discovery.port_down(point, port.number)
         elif known is None or not known.up:
             self.discovery.port_up(point, port.number)

@@ -84,7 +84,7 @@ class Neighbours:
             if asker is not None:
                 self._answer(point, event, question, NEIGHBOUR_MAC)
             self._deny(point, event, question, asker, DenyReason.ADDRESS_IN_USE)
-        elif asker is not None and len(question.target) != IPV4_LENGTH:
+        elif asker is not None and self._binding.may_take(asker, question.target):
             refusal = self._binding.take(asker, question.target)
             if refusal is not None:
                 self._deny(point, event, question, asker, refusal)
@@ -106,7 +106,9 @@ class Neighbours:
             return DenyReason.NEIGHBOUR_SPOOF
         if asker is None or sender in asker.session.addresses or self._leasing.has_lease(place, sender):
             return None
-        return DenyReason.NEIGHBOUR_SPOOF if len(sender) == IPV4_LENGTH else self._binding.take(asker, sender)
+        return (
+            self._binding.take(asker, sender) if self._binding.may_take(asker, sender) else DenyReason.NEIGHBOUR_SPOOF
+        )
 
     def _refuse(
         self, point: Point, event: PacketIn, question: Question, asker: Live | None, refusal: DenyReason

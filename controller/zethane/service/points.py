@@ -11,10 +11,11 @@ from itertools import chain
 
 from zethane.identity.session import Attachment
 from zethane.network.model import Network, Switch, Uplink
-from zethane.network.outside import ipv6_prefixes, is_outside, own_prefixes, routers
+from zethane.network.outside import ipv4_prefixes, ipv6_prefixes, is_outside, own_prefixes, routers
 from zethane.pipeline.bindings import Binding, destination_binding, lease_seconds, source_binding
 from zethane.pipeline.change import Add, Change, Remove
 from zethane.pipeline.dns import dns_rule
+from zethane.pipeline.eapol import supplicants
 from zethane.pipeline.external import Gateway
 from zethane.pipeline.fabric import FabricLink, forward_entries, next_hops
 from zethane.pipeline.fields import (
@@ -150,6 +151,7 @@ class Fabric:
         self.routers = routers(network)
         for (dpid, port), uplink in self.routers.items():
             self.points[dpid].routers[port] = uplink
+        self.ipv4_prefixes = ipv4_prefixes(network)
         self.ipv6_prefixes = ipv6_prefixes(network)
         self.route()
 
@@ -237,7 +239,12 @@ def standing_entries(fabric: Fabric, point: Point, policy: Iterable[Flow]) -> It
         if port.role == "trunk":
             yield from trunk_port(number, point.number)
         else:
-            entries = chain(edge_port(number), _dhcp_entries(fabric, point, number), _routers(point, number))
+            entries = chain(
+                edge_port(number),
+                _dhcp_entries(fabric, point, number),
+                _routers(point, number),
+                supplicants(number) if port.dot1x and point.is_edge(number) else (),
+            )
             yield from tagged_port(entries, port.vlans, untagged=port.untagged)
 
 

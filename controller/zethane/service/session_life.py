@@ -137,7 +137,7 @@ class SessionLife:
         live = self._state.sessions.at(lease.attachment)
         if live is None or lease.address not in live.session.addresses:
             return
-        if live.session.addresses == (lease.address,):
+        if live.session.addresses == (lease.address,) and not live.session.is_below_ip:
             self.end(live, SessionEvent.LEASE_ENDED)
             return
         self._close_flows(live, SessionEvent.ADDRESS_RELEASED.value, remember=False, address=lease.address)

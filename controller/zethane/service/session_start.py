@@ -62,7 +62,7 @@ class SessionStart:
         if place is None:
             return SessionEvent.NO_SEGMENT
         leased = tuple(one for one in session.addresses if self._leasing.may_bind(Endpoint(attachment, one)))
-        if session.addresses and not leased:
+        if session.addresses and not leased and not session.is_below_ip:
             return SessionEvent.LEASE_ENDED
         try:
             check_vlan(self._state.policy, place[0], attachment.vlan)

@@ -83,6 +83,7 @@ class SessionTable:
         self.by_address: dict[bytes, Live] = {}
         self._by_attachment: dict[Attachment, Live] = {}
         self._by_port: dict[tuple[int, int], dict[int, Live]] = defaultdict(dict)
+        self._by_mac: dict[int, dict[int, Live]] = defaultdict(dict)
         self._ends: list[tuple[float, int]] = []
 
     def __len__(self) -> int:
@@ -98,6 +99,10 @@ class SessionTable:
     def on_port(self, dpid: int, port: int) -> list[Live]:
         """The sessions of a port."""
         return list(self._by_port.get((dpid, port), {}).values())
+
+    def of_mac(self, mac: int) -> list[Live]:
+        """The sessions of a card, wherever they are."""
+        return list(self._by_mac.get(mac, {}).values())
 
     def check_address(self, endpoint: Endpoint) -> None:
         """Raise AddressInUse if a session elsewhere holds the address."""
@@ -117,6 +122,7 @@ class SessionTable:
         self.by_number[session.number] = live
         self._by_attachment[session.attachment] = live
         self._by_port[_port(session)][session.number] = live
+        self._by_mac[session.attachment.mac][session.number] = live
         for address in session.addresses:
             self.by_address[address] = live
         heapq.heappush(self._ends, (session.ends, session.number))
@@ -154,6 +160,10 @@ class SessionTable:
         del self._by_port[port][live.session.number]
         if not self._by_port[port]:
             del self._by_port[port]
+        card = self._by_mac[live.session.attachment.mac]
+        del card[live.session.number]
+        if not card:
+            del self._by_mac[live.session.attachment.mac]
         for address in live.session.addresses:
             del self.by_address[address]
 

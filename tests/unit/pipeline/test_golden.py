@@ -34,6 +34,9 @@ portal: {switch: s1, port: 1, ip: "2001:db8::fe/64", mac: "02:00:00:00:00:fe", l
 TAGGED_PORT = """
 switches: {s1: {ports: {7: {macs: 8, vlans: [20, 30], untagged: true}}}}
 """
+DOT1X_PORT = """
+switches: {s1: {ports: {7: {dot1x: true, vlans: [20], untagged: true}}}}
+"""
 POLICY = """
 version: 1
 segments:
@@ -73,6 +76,7 @@ def standing(network: str, policy: str, ports: Sequence[int]) -> str:
         ("one-switch", ONE_SWITCH, POLICY, (1, 2)),
         ("three-switches", THREE_SWITCHES, NOTHING, (1,)),
         ("tagged-port", TAGGED_PORT, NOTHING, (7,)),
+        ("dot1x-port", DOT1X_PORT, NOTHING, (7,)),
     ],
 )
 def test_the_standing_tables_are_those_on_file(name: str, network: str, policy: str, ports: tuple[int, ...]) -> None:

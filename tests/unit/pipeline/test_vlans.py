@@ -17,7 +17,7 @@ from zethane.service.points import Fabric, standing_entries
 from zethane.service.policy_in_force import PolicyInForce
 
 NETWORK = """
-switches: {s1: {ports: {3: {}, 7: {vlans: [20, 30]}, 8: {vlans: [20], untagged: true}}}}
+switches: {s1: {ports: {3: {}, 7: {vlans: [20, 30], dot1x: true}, 8: {vlans: [20], untagged: true}}}}
 portal: {switch: s1, port: 1, ip: 10.0.0.254/24}
 infrastructure: {dhcp1: {switch: s1, port: 2, ip: 10.0.0.53/24, serves: [dhcp, dns]}}
 """

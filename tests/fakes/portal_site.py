@@ -56,6 +56,7 @@ class PortalSite:
         self.refusals: list[tuple[Endpoint, str, str]] = []
         self.explanations: list[str] = []
         self.failure: Exception | None = None
+        self.changes: list[tuple[int, str, str]] = []
 
     def clock(self) -> float:
         return self.now
@@ -109,12 +110,25 @@ class PortalSite:
     def end_session(self, number: int, reason: str) -> bool:  # noqa: ARG002 - the signature of the facade
         return self.live.pop(number, None) is not None
 
+    def change_proof(self, number: int, proof: Proof, changed: Proof | None, reason: str, detail: str = "") -> bool:
+        session = self.live.get(number)
+        if session is None or proof not in session.proofs:
+            return False
+        self.changes.append((number, reason, detail))
+        proofs = tuple(changed if known == proof else known for known in session.proofs)
+        left = tuple(known for known in proofs if known is not None)
+        if left:
+            self.live[number] = replace(session, proofs=left, principal=acting(left))
+        else:
+            del self.live[number]
+        return True
+
     # What the portal must never ask for.
 
     def _never(self, *_: Any, **__: Any) -> Any:
         raise AssertionError("the portal has no business with this")
 
-    change_proof = revoke = flows = decisions = policy = switches = links = _never
+    revoke = flows = decisions = policy = switches = links = _never
     sources = health = explain = metrics = _never
 
     async def reload(self) -> Any:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from zethane.errors import CapacityError
+from zethane.identity.factor import Factor, FactorKind
 from zethane.identity.session import MAX_SESSION, Session
 from zethane.service.leases import Lease
 
@@ -38,6 +39,7 @@ class MemoryStore:
         self.last = 0
         self.steps: dict[str, int] = {}
         self.leased: dict[bytes, Lease] = {}
+        self.factors: dict[str, Factor] = {}
 
     def sessions(self) -> list[Session]:
         return list(self.saved.values())
@@ -74,3 +76,22 @@ class MemoryStore:
             return False
         self.steps[user] = step
         return True
+
+    def factors_of(self, user: str) -> list[Factor]:
+        return [factor for factor in self.factors.values() if factor.user == user]
+
+    def factor(self, factor_id: str) -> Factor | None:
+        return self.factors.get(factor_id)
+
+    def save_factor(self, factor: Factor) -> None:
+        self.factors[factor.id] = factor
+
+    def end_factor(self, factor_id: str) -> bool:
+        return self.factors.pop(factor_id, None) is not None
+
+    def replace_factors(self, user: str, kind: FactorKind, factors: Sequence[Factor]) -> None:
+        kept = [one for one in self.factors.values() if (one.user, one.kind) != (user, kind)]
+        self.factors = {one.id: one for one in (*kept, *factors)}
+
+    def end_factors(self, user: str) -> None:
+        self.factors = {one.id: one for one in self.factors.values() if one.user != user}

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, St
 
 from zethane.errors import InputError, Problem
 from zethane.identity.credential import MAX_NAME, MAX_SECRET, Credential
+from zethane.identity.factor import plain_code
 from zethane.service.claims import MAX_TOKEN
 
 MAX_BODY = 8 * 1024
@@ -27,6 +28,8 @@ Address = Annotated[str, StringConstraints(max_length=64), AfterValidator(_check
 Port = Annotated[StrictInt, Field(ge=1, le=0xFFFF)]
 Name = Annotated[str, StringConstraints(max_length=MAX_NAME)]
 Secret = Annotated[SecretStr, Field(max_length=MAX_SECRET)]
+Code = Annotated[SecretStr, Field(max_length=32)]
+"""A one-time code or a recovery code, with or without spaces and dashes."""
 
 
 class _Model(BaseModel):
@@ -49,13 +52,13 @@ class Proof(_Model):
     user: Name | None = None
     workload: Name | None = None
     secret: Secret
-    totp: Annotated[SecretStr, Field(max_length=16)] | None = None
+    totp: Code | None = None
 
     def credential(self) -> Credential:
         """The credential. Raises InputError if it cannot be one."""
         if (self.user is None) == (self.workload is None):
             raise InputError([Problem("login", "expected either a user or a workload", key="user")])
-        code = self.totp.get_secret_value() if self.totp is not None else None
+        code = plain_code(self.totp.get_secret_value()) if self.totp is not None else None
         secret = self.secret.get_secret_value()
         if self.user is not None:
             return Credential("user", self.user, secret, code)

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from zethane.adapters.audit_log import AuditLog
-from zethane.audit.reason import LoginRefusal, SessionEvent
+from zethane.audit.reason import FactorEvent, LoginRefusal, SessionEvent
 from zethane.audit.record import connection, head, party, place, session_event
 from zethane.identity.session import Attachment, Endpoint, Session
 from zethane.service.flows import LiveFlow
@@ -76,6 +76,15 @@ class LogJournal:
             vlan=attachment.vlan or None,
             addresses=addresses,
         )
+
+    def factor(self, event: FactorEvent, account: str, factor: str, endpoint: Endpoint | None) -> None:
+        """Somebody's second factors have changed: at this endpoint, or by an operator (None)."""
+        where: dict[str, Any] = {}
+        if endpoint is not None:
+            attachment = endpoint.attachment
+            where = place(self._name(attachment.dpid), attachment.port, attachment.mac)
+            where["addresses"] = [str(ipaddress.ip_address(endpoint.address))]
+        self._write("factor", self._clock(), reason=event.value, account=account, factor=factor, **where)
 
     def policy(self, event: str, version: str, detail: str, now: float) -> None:
         """A policy was loaded or refused."""

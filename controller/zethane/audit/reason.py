@@ -121,3 +121,12 @@ class LoginRefusal(str, Enum):
     VLAN_NOT_ALLOWED = "vlan-not-allowed"
     NO_SESSION = "no-session"
     CAPACITY = "capacity"
+
+
+class FactorEvent(str, Enum):
+    """What happened to somebody's second factors."""
+
+    ADDED = "added"
+    RENAMED = "renamed"
+    REMOVED = "removed"
+    RESET = "reset"

@@ -19,11 +19,22 @@ CODE_DIGITS = 6
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]*")
 _CODE = re.compile(rf"[0-9]{{{CODE_DIGITS}}}")
+_RECOVERY_CODE = re.compile(r"[A-Z2-7]{16}")
+
+
+def is_code(text: str) -> bool:
+    """Whether this can be a second factor's code: one of an authenticator app, or a recovery code without dashes."""
+    return _CODE.fullmatch(text) is not None or is_recovery_code(text)
+
+
+def is_recovery_code(text: str) -> bool:
+    """Whether this has the form of a recovery code, without dashes."""
+    return _RECOVERY_CODE.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A user's password, with or without a TOTP code, or a workload's secret.
+    """A user's password, with or without a TOTP or recovery code, or a workload's secret.
 
     Raises InputError if a part cannot be one, whoever the client is: too long, empty, odd characters. The
     error and the repr hold neither secret nor code.
@@ -47,8 +58,8 @@ class Credential:
         size = len(self.secret.encode("utf-8", "surrogatepass"))
         if not 0 < size <= MAX_SECRET or any("\ud800" <= char <= "\udfff" for char in self.secret):
             faults.append(("secret", f"expected 1 to {MAX_SECRET} bytes of text"))
-        if self.code is not None and not _CODE.fullmatch(self.code):
-            faults.append(("totp", f"expected {CODE_DIGITS} digits"))
+        if self.code is not None and not is_code(self.code):
+            faults.append(("totp", f"expected {CODE_DIGITS} digits, or a recovery code"))
         return faults
 
     @property

@@ -1,4 +1,4 @@
-"""Logins: from a credential at an endpoint to a session, or to a refusal that tells the client nothing.
+"""Logins: from a credential or a passkey at an endpoint to a session, or to a refusal that tells the client nothing.
 
 Only the slow check of the password leaves the event loop. The codes' time steps are checked and recorded on
 it, in one go, so that two logins at once cannot both use a code.
@@ -10,20 +10,22 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from math import ceil
-from typing import NoReturn
+from typing import Literal, NoReturn
 
-from zethane.audit.reason import LoginRefusal
+from zethane.audit.reason import LoginRefusal, SessionEvent
 from zethane.errors import AddressInUse, AuthenticationError, CapacityError, PortRefusal, SessionError
 from zethane.identity.attempts import Attempts
 from zethane.identity.credential import Credential
-from zethane.identity.directory import Directory
+from zethane.identity.directory import Directory, secret_bytes
 from zethane.identity.proof import Proof
 from zethane.identity.provider import Expected, Provider, matches
 from zethane.identity.session import Endpoint, Session
-from zethane.identity.totp import accepted_step
 from zethane.service.facade import ControllerFacade
-from zethane.service.store import SessionStore
+from zethane.service.passkeys import PasskeyRefusedError, Response
+from zethane.service.second_factors import FactorRefusedError, Proved, SecondFactors, stepped_up
+from zethane.service.store import AuthenticationStore
 
 MAX_PENDING = 32
 """Passwords waiting to be checked, or being checked."""
@@ -33,6 +35,9 @@ MAX_PENDING_PER_PORT = 4
 
 REFUSED = "the name, the secret or the code is wrong"
 """All that a client learns about credentials that do not hold."""
+
+UNKNOWN = "user:(unknown)"
+"""The account in the record of an attempt for nobody who is known."""
 
 Refused = Callable[..., None]
 """Called as `refused(endpoint, account, why, explanation)`: the record of a login that was refused."""
@@ -53,7 +58,7 @@ class Authenticator:
         self,
         facade: ControllerFacade,
         directory: Directory,
-        store: SessionStore,
+        store: AuthenticationStore,
         clock: Callable[[], float],
         executor: Executor,
         refused: Refused,
@@ -63,7 +68,7 @@ class Authenticator:
     ) -> None:
         self._facade = facade
         self._provider = Provider(directory)
-        self._store = store
+        self.factors = SecondFactors(store, clock)
         self._clock = clock
         self._executor = executor
         self._refused = refused
@@ -91,25 +96,84 @@ class Authenticator:
         Raises AuthenticationError with the same words whatever was wrong, LoginLimitError (a CapacityError) where
         there were too many attempts, and what `ControllerFacade.start_session` raises.
         """
-        self._admit(endpoint, credential)
+        self._admit(endpoint, credential.account, self._named(credential))
+        self._admit_check(endpoint, credential)
         provider = self._provider
         expected = provider.expected(credential)
         matched = await self._check(endpoint, expected, credential)
         if provider is not self._provider and self._provider.expected(credential) != expected:
-            self._refuse(endpoint, credential, LoginRefusal.CHANGED)
-        mfa = self._check_factors(endpoint, credential, expected, matched)
-        return self._start(endpoint, credential, mfa)
+            self._refuse(endpoint, self._named(credential), LoginRefusal.CHANGED)
+        proved = self._check_factors(endpoint, credential, expected, matched)
+        if proved is None:
+            return self._start(endpoint, credential, ("pwd",), 1, "")  # RFC 8176 §2; SP 800-63B §2.1: level 1
+        return self._start(endpoint, credential, ("pwd", *proved.amr), proved.aal, proved.factor)
 
-    def _admit(self, endpoint: Endpoint, credential: Credential) -> None:
-        attachment, now = endpoint.attachment, self._clock()
-        limited = self._attempts.admit(attachment, credential.account, now)
+    async def login_by_passkey(self, endpoint: Endpoint, response: Response) -> Session:
+        """Start or renew the session of whoever the passkey is of, that has verified its user.
+
+        Raises as `login`.
+        """
+        owner = self.factors.passkeys.owner(response)
+        account = UNKNOWN if owner is None else f"user:{owner}"
+        self._admit(endpoint, account, account)
+        try:
+            user, proved = self.factors.passkey_alone(endpoint, response)
+        except PasskeyRefusedError as refused:
+            self._refuse(endpoint, account, refused.reason, refused.explanation)
+        credential = _Account("user", user)
+        self._check_known(endpoint, user)
+        return self._start(endpoint, credential, proved.amr, proved.aal, proved.factor)
+
+    async def prove(self, endpoint: Endpoint, factor: str | Response) -> Session:
+        """Add a second factor to the session there, or renew it: a code, or a passkey's answer.
+
+        The password, or what else was proved first, stays as old as it is. Raises SessionError where nobody is who
+        has second factors here, and as `login`.
+        """
+        session = self._facade.session_at(endpoint)
+        proof = portal_proof(session)
+        if session is None or proof is None:
+            raise SessionError("nobody is logged in here with a password or a passkey of this portal")
+        self._admit(endpoint, proof.account, proof.account)
+        file_key = self._check_known(endpoint, proof.name)
+        try:
+            if isinstance(factor, str):
+                proved = self.factors.code(proof.name, file_key, factor)
+            else:
+                proved = self.factors.passkey(endpoint, proof.name, factor)
+        except PasskeyRefusedError as refused:
+            self._refuse(endpoint, proof.account, refused.reason, refused.explanation)
+        except FactorRefusedError as refused:
+            self._refuse(endpoint, proof.account, refused.reason)
+        now = self._clock()
+        self._attempts.succeeded(endpoint.attachment, proof.account, now)
+        changed = stepped_up(proof, proved, now)
+        self._facade.change_proof(session.number, proof, changed, SessionEvent.REAUTHENTICATED, proved.factor)
+        renewed = self._facade.session_at(endpoint)
+        if renewed is None:
+            raise SessionError("the session has ended")
+        return renewed
+
+    def _check_known(self, endpoint: Endpoint, user: str) -> bytes | None:
+        """Refuse who may no longer log in; the TOTP key that identities.yaml has for who may."""
+        found = self.directory.users.get(user)
+        if found is None or found.disabled:
+            self._refuse(endpoint, f"user:{user}", LoginRefusal.UNKNOWN if found is None else LoginRefusal.DISABLED)
+        return secret_bytes(found.totp) if found.totp is not None else None
+
+    def _admit(self, endpoint: Endpoint, account: str, named: str) -> None:
+        """Count an attempt, or refuse it. `named` is the account as the log may have it."""
+        limited = self._attempts.admit(endpoint.attachment, account, self._clock())
         if limited is not None:
-            self._record(endpoint, credential, LoginRefusal(f"too-many-attempts-{limited.limit}"))
+            self._refused(endpoint, named, LoginRefusal(f"too-many-attempts-{limited.limit}"), "")
             raise LoginLimitError("too many attempts", limited.wait)
-        port = (attachment.dpid, attachment.port)
+
+    def _admit_check(self, endpoint: Endpoint, credential: Credential) -> None:
+        """Refuse a password for which there is no room to check it."""
+        port = (endpoint.attachment.dpid, endpoint.attachment.port)
         if self.pending >= MAX_PENDING or self._pending[port] >= MAX_PENDING_PER_PORT:
-            self._attempts.forgive(attachment, credential.account, now)
-            self._record(endpoint, credential, LoginRefusal.BUSY)
+            self._attempts.forgive(endpoint.attachment, credential.account, self._clock())
+            self._refused(endpoint, self._named(credential), LoginRefusal.BUSY, "")
             raise LoginLimitError("too many logins at once", 1)
 
     async def _check(self, endpoint: Endpoint, expected: Expected, credential: Credential) -> bool:
@@ -127,57 +191,81 @@ class Authenticator:
         if not self._pending[port]:
             del self._pending[port]
 
-    def _check_factors(self, endpoint: Endpoint, credential: Credential, expected: Expected, matched: bool) -> bool:
-        """Whether a second factor was proved. Refuses the login if anything that was offered does not hold."""
+    def _check_factors(
+        self, endpoint: Endpoint, credential: Credential, expected: Expected, matched: bool
+    ) -> Proved | None:
+        """The second factor that was proved. Refuses the login if anything that was offered does not hold."""
+        named = self._named(credential)
         if expected.reason:
-            self._refuse(endpoint, credential, LoginRefusal(expected.reason))
+            self._refuse(endpoint, named, LoginRefusal(expected.reason))
         if not matched:
-            self._refuse(endpoint, credential, LoginRefusal.WRONG_SECRET)
+            self._refuse(endpoint, named, LoginRefusal.WRONG_SECRET)
         if credential.code is None:
-            return False
-        step = accepted_step(expected.totp, credential.code, self._clock()) if expected.totp else None
-        if step is None:
-            self._refuse(endpoint, credential, LoginRefusal.WRONG_CODE)
-        if not self._store.use_totp_step(credential.name, step):
-            self._refuse(endpoint, credential, LoginRefusal.CODE_USED)
-        return True
-
-    def _start(self, endpoint: Endpoint, credential: Credential, mfa: bool) -> Session:
-        self._attempts.succeeded(endpoint.attachment, credential.account, self._clock())
-        now = self._clock()
-        amr = ("pwd", "otp") if mfa else ("pwd",)  # RFC 8176 §2
+            return None
+        user = credential.name if credential.kind == "user" else None
         try:
-            principal = self.directory.principal(credential.kind, credential.name, mfa)
+            return self.factors.code(user, expected.totp, credential.code)
+        except FactorRefusedError as refused:
+            self._refuse(endpoint, named, refused.reason)
+
+    def _start(
+        self, endpoint: Endpoint, account: Credential | _Account, amr: tuple[str, ...], aal: int, factor: str
+    ) -> Session:
+        now = self._clock()
+        self._attempts.succeeded(endpoint.attachment, account.account, now)
+        mfa = aal > 1
+        try:
+            principal = self.directory.principal(account.kind, account.name, mfa)
             proof = Proof(
                 principal.kind,
                 principal.name,
                 "portal",
                 now,
                 amr,
-                2 if mfa else 1,  # NIST SP 800-63B: a password alone, or with a one-time code
+                aal,
                 now if mfa else None,
                 principal.groups,
                 principal.labels,
+                reference=factor,
             )
             return self._facade.start_session(endpoint.attachment, proof, endpoint.address)
         except AddressInUse:
-            self._record(endpoint, credential, LoginRefusal.ADDRESS_IN_USE)
+            self._refused(endpoint, account.account, LoginRefusal.ADDRESS_IN_USE, "")
             raise
         except PortRefusal as refusal:
-            self._record(endpoint, credential, LoginRefusal(refusal.reason), str(refusal))
+            self._refused(endpoint, account.account, LoginRefusal(refusal.reason), str(refusal))
             raise
         except SessionError as error:
-            self._record(endpoint, credential, LoginRefusal.NO_SESSION, str(error))
+            self._refused(endpoint, account.account, LoginRefusal.NO_SESSION, str(error))
             raise
         except CapacityError:
-            self._record(endpoint, credential, LoginRefusal.CAPACITY)
+            self._refused(endpoint, account.account, LoginRefusal.CAPACITY, "")
             raise
 
-    def _refuse(self, endpoint: Endpoint, credential: Credential, reason: LoginRefusal) -> NoReturn:
-        self._record(endpoint, credential, reason)
+    def _refuse(self, endpoint: Endpoint, named: str, reason: LoginRefusal, explanation: str = "") -> NoReturn:
+        self._refused(endpoint, named, reason, explanation)
         raise AuthenticationError(REFUSED)
 
-    def _record(self, endpoint: Endpoint, credential: Credential, why: LoginRefusal, explanation: str = "") -> None:
-        """Tell the log. A name that nobody has is not written down: people type passwords into the wrong field."""
+    def _named(self, credential: Credential) -> str:
+        """The account as the log may have it. A name that nobody has is not written down: people type passwords
+        into the wrong field."""
         known = self._provider.expected(credential).reason != "unknown"
-        self._refused(endpoint, credential.account if known else f"{credential.kind}:(unknown)", why, explanation)
+        return credential.account if known else f"{credential.kind}:(unknown)"
+
+
+@dataclass(frozen=True, slots=True)
+class _Account:
+    """Who has proved to be who without a credential of ours."""
+
+    kind: Literal["user"]
+    name: str
+
+    @property
+    def account(self) -> str:
+        return f"{self.kind}:{self.name}"
+
+
+def portal_proof(session: Session | None) -> Proof | None:
+    """The proof of a session's user that was made here: the one that second factors of this portal go with."""
+    proofs = session.proofs if session is not None else ()
+    return next((one for one in proofs if one.kind == "user" and one.method == "portal" and not one.issuer), None)

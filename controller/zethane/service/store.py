@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from zethane.identity.factor import Factor, FactorKind
 from zethane.identity.session import Session
 from zethane.service.leases import Lease
 
@@ -50,5 +51,31 @@ class LeaseStore(Protocol):
         """Forget the lease of an address."""
 
 
-class Store(SessionStore, LeaseStore, Protocol):
+class FactorStore(Protocol):
+    """The second factors that users have enrolled. What raises CapacityError has changed nothing."""
+
+    def factors_of(self, user: str) -> list[Factor]:
+        """The factors of a user, oldest first."""
+
+    def factor(self, factor_id: str) -> Factor | None:
+        """One factor."""
+
+    def save_factor(self, factor: Factor) -> None:
+        """Keep a factor, new or changed. Raises CapacityError."""
+
+    def end_factor(self, factor_id: str) -> bool:
+        """Forget a factor; False if there is none. Raises CapacityError."""
+
+    def replace_factors(self, user: str, kind: FactorKind, factors: Sequence[Factor]) -> None:
+        """Put factors in the place of all that a user has of their kind, all or none. Raises CapacityError."""
+
+    def end_factors(self, user: str) -> None:
+        """Forget all factors of a user. Raises CapacityError."""
+
+
+class AuthenticationStore(SessionStore, FactorStore, Protocol):
+    """What a login needs to remember."""
+
+
+class Store(SessionStore, LeaseStore, FactorStore, Protocol):
     """Everything that outlives the controller."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from zethane.audit.reason import DenyReason, LoginRefusal, SessionEvent
+from zethane.audit.reason import DenyReason, FactorEvent, LoginRefusal, SessionEvent
 from zethane.identity.attempts import AttemptLimits, Attempts, Rate
 from zethane.identity.session import Attachment
 from zethane.pipeline.fields import Reason
@@ -33,6 +33,7 @@ def explained(title: str) -> dict[str, list[str]]:
 
 
 LISTS = [("Packets denied", DenyReason), ("Sessions", SessionEvent), ("Logins refused", LoginRefusal)]
+LISTS.append(("Second factors", FactorEvent))
 
 
 @pytest.mark.parametrize(("title", "members"), LISTS)

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from zethane.adapters.store.sqlite import NUMBER_BLOCK, SqliteStore
 from zethane.errors import CapacityError, InputError
+from zethane.identity.factor import Passkey, RecoveryCode, TotpFactor
 from zethane.identity.proof import Proof, acting
 from zethane.identity.session import MAX_SESSION, Attachment, Session
 from zethane.service.leases import Lease
@@ -412,3 +413,30 @@ def test_a_store_from_before_there_were_proofs_keeps_its_numbers_and_no_session(
         assert store.number_of("rule", "web") == number
         store.save_lease(LEASE)
         assert store.leases() == [LEASE]
+
+
+def test_second_factors_outlive_the_controller_and_go_whole(tmp_path: Path) -> None:
+    passkey = Passkey("passkey:AQ", "bob", 1.0, "laptop", "portal.example", b"\1\2", b"\3", 7, True, False, 2.5)
+    codes = [RecoveryCode(f"recovery:{number}", "bob", 1.0) for number in range(3)]
+    other = TotpFactor("totp:x", "alice", 1.0, b"secret")
+    store = SqliteStore(tmp_path / "store.db")
+    for factor in (passkey, other):
+        store.save_factor(factor)
+    store.replace_factors("bob", "recovery", codes[:2])
+    store.replace_factors("bob", "recovery", codes[2:])
+    store.close()
+    store = SqliteStore(tmp_path / "store.db")
+    assert store.factors_of("bob") == [passkey, codes[2]]
+    assert store.factor("passkey:AQ") == passkey
+    assert (store.end_factor("recovery:2"), store.end_factor("recovery:2")) == (True, False)
+    store.end_factors("bob")
+    assert (store.factors_of("bob"), store.factors_of("alice")) == ([], [other])
+    store.close()
+
+
+def test_a_factor_that_cannot_be_read_proves_nothing(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "store.db")
+    store.save_factor(TotpFactor("totp:x", "alice", 1.0, b"secret"))
+    store._db.execute("UPDATE factors SET body = '{}'")
+    assert (store.factors_of("alice"), store.factor("totp:x"), store.end_factor("totp:x")) == ([], None, False)
+    store.close()

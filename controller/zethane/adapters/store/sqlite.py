@@ -21,6 +21,7 @@ from typing import Any
 
 import structlog
 
+from zethane.adapters.store.factors import FactorTable
 from zethane.errors import CapacityError, InputError, Problem
 from zethane.identity.proof import Proof, acting
 from zethane.identity.session import MAX_SESSION, Attachment, Session
@@ -64,7 +65,7 @@ _TABLES = _TABLES_1 | {"leases", "factors", "blocks", "posture", "seen"}
 _log = structlog.get_logger("zethane.store")
 
 
-class SqliteStore:
+class SqliteStore(FactorTable):
     """Implements `service.store.Store`."""
 
     def __init__(self, file: Path) -> None:

@@ -45,9 +45,11 @@ def lint(
     outside: Sequence[Prefix] | None = None,
     devices: Iterable[DeviceFacts] | None = None,
 ) -> tuple[Finding, ...]:
-    """Every remark, by line. `population` is everybody who can have a session; a user with a second factor
-    at hand is in it with `mfa` set. `outside` is what uplinks lead to, and `devices` are those that can prove
-    themselves, where that is known.
+    """Every remark, by line.
+
+    `population` is everybody who can have a session; who has a second factor at hand is in it with `mfa` set, and users
+    can all get one at the portal. `outside` is what uplinks lead to, and `devices` are those that can prove themselves,
+    where that is known.
     """
     people = list(population)
     found = [
@@ -95,7 +97,7 @@ def _shared_vlans(policy: Policy) -> Iterator[Finding]:
 
 def _dead_rules(policy: Policy, compiled: CompiledPolicy, people: Sequence[Principal]) -> Iterator[Finding]:
     """Allow rules that denies take everything from, and rules whose parties nobody can be."""
-    inhabited = {(name, one.mfa) for one in people for name in policy.segments_of(one)}
+    inhabited = {(name, one.mfa or one.kind == "user") for one in people for name in policy.segments_of(one)}
     segments = {name for name, _ in inhabited}
     by_rule: dict[str, list[Entry]] = {}
     for entry in compiled.entries:

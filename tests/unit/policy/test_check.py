@@ -44,8 +44,8 @@ def report(rest: str, *people: Principal) -> Report:
             "p:4:5: rule x: can never match: deny rules cover all of it [dead-rule]",
         ),
         (
-            "  - {id: x, from: [a], to: [b], services: [tcp/1], when: {mfa: true}}",
-            "p:4:5: rule x: can never match: nobody can be in a with a second factor [dead-rule]",
+            "  - {id: x, from: [b], to: [a], services: [tcp/1], when: {mfa: true}}",
+            "p:4:5: rule x: can never match: nobody can be in b with a second factor [dead-rule]",
         ),
         (
             "  - {id: x, from: [a], to: [b], services: [tcp/1-9]}\n"
@@ -175,13 +175,13 @@ def test_an_explanation_names_the_vlan_of_a_segment() -> None:
 
 
 def test_a_careful_policy_gets_no_remarks() -> None:
-    """A deny that only guards is meant; so is a rule for a second factor that somebody has."""
+    """A deny that only guards is meant; so is a rule for a second factor, which users can get at the portal."""
     rules = (
         "rules:\n  - {id: x, from: [a], to: [b], services: [tcp/1-9], when: {mfa: true}}\n"
         "  - {id: y, from: [a], to: [b], services: [tcp/5-12]}\n"
         "  - {id: no, from: [any], to: [any], services: [tcp/22], action: deny}"
     )
-    assert remarks(rules, (A_MFA, B)) == []
+    assert remarks(rules, (A_MFA, B)) == remarks(rules, (A, B)) == []
 
 
 def test_principals_outside_exactly_one_segment_are_errors() -> None:

@@ -12,7 +12,7 @@ from zethane.net.vlan import tagged
 from zethane.pipeline.change import Add, Change, Installed, Remove, RemoveMatching
 from zethane.pipeline.flow import EntryKey, Flow
 from zethane.pipeline.simulate import Outcome, Simulator
-from zethane.pipeline.tables import VLAN_PRESENT
+from zethane.pipeline.tables import VLAN_PRESENT, Table
 from zethane.pipeline.verified import Verified, key_of, verified_flow
 from zethane.service.switch import FlowRemoved, MeterState, PacketIn, PortState, SwitchEvents
 from zethane.service.written import Watches, Written
@@ -68,6 +68,7 @@ class FakeSwitch:
         self.fragments_matched = False
         self.meters: dict[int, tuple[int, int]] = {}
         self.drops: dict[int, int] = {}
+        self.counted: dict[EntryKey, tuple[int, int]] = {}
         self._events = events
         self.ports = [PortState(number, f"p{number}", up=True) for number in ports]
 
@@ -130,6 +131,17 @@ class FakeSwitch:
         self.meters = {meter: limits for meter, limits in self.meters.items() if meter not in stale} | dict(meters)
         await self.answer()
         return wrong
+
+    async def read_counts(self, metadata: int, mask: int) -> tuple[int, int]:
+        """What a test has put into `counted`, of the per-flow rules that are there and fit."""
+        packets = octets = 0
+        for key, flow in self.tables.items():
+            fields = {name: value for name, value, _ in flow.match}
+            if flow.table == Table.FLOW and fields.get("metadata", 0) & mask == metadata:
+                more = self.counted.get(key, (0, 0))
+                packets, octets = packets + more[0], octets + more[1]
+        await self.answer()
+        return packets, octets
 
     async def read_meter_drops(self) -> dict[int, int]:
         return dict(self.drops)

@@ -28,10 +28,15 @@ class LogJournal:
         self._clock = clock
         self._names = {dpid: point.switch.name for dpid, point in fabric.points.items()}
         self._watchers: list[Watcher] = []
+        self._flow_watchers: list[Callable[[LiveFlow], None]] = []
 
     def watch(self, watcher: Watcher) -> None:
         """Let `watcher` know of every event of a session from now on, on the event loop. It must not wait or raise."""
         self._watchers.append(watcher)
+
+    def watch_flows(self, watcher: Callable[[LiveFlow], None]) -> None:
+        """Let `watcher` know of every flow that ends, with its final counters. It must not wait or raise."""
+        self._flow_watchers.append(watcher)
 
     def allowed(self, flow: LiveFlow, switch: str, rule: str, now: float) -> None:
         """A flow was verified and let through."""
@@ -47,9 +52,10 @@ class LogJournal:
 
     def flow_ended(self, flow: LiveFlow, rule: str | None, reason: str, now: float) -> None:
         """A flow has ended."""
-        counts = (flow.packets, flow.octets, flow.return_packets, flow.return_octets)
         switch = self._name(flow.opened_by.attachment.dpid)
-        self._log.write(partial(_flow_ended, flow, switch, counts, rule, reason, now))
+        self._log.write(partial(_flow_ended, flow, switch, flow.counts, rule, reason, now))
+        for watcher in self._flow_watchers:
+            watcher(flow)
 
     def session(self, event: SessionEvent, session: Session, reason: str, now: float) -> None:
         """A session started, was renewed, or ended."""

@@ -17,6 +17,7 @@ from zethane.app.settings import Settings
 from zethane.app.topology import Topology
 from zethane.service.administrator import Administrator
 from zethane.service.authentication import Authenticator
+from zethane.service.radius import RadiusClient
 from zethane.service.sources import SourceRegistry
 from zethane.service.state import Clock
 
@@ -24,7 +25,7 @@ Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 """Starts a task that lives no longer than the controller, and whose failure is logged."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Running:
     """The controller's parts. `stack` ends what they start, in the opposite order.
 
@@ -43,3 +44,5 @@ class Running:
     stack: AsyncExitStack
     sources: SourceRegistry
     routers: list[APIRouter] = field(default_factory=list)
+    radius: RadiusClient | None = None
+    """There once `app.radius` has started, if sources.yaml has servers."""

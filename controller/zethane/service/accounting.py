@@ -100,6 +100,7 @@ class Accounting:
         state = self._state
         state.counters["flows_ended"] += 1
         state.journal.flow_ended(flow, state.policy.rule_ids.get(flow.rule), why, now)
+        flow.told = flow.counts
 
 
 def _is_at(flow: LiveFlow, dpid: int) -> bool:

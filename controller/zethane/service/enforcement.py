@@ -216,7 +216,7 @@ class Enforcement:
             subject.closes(flow.key.src)
         state.flows.close(flow, "policy-changed", state.clock())
         if remember:
-            state.flows.remember(replace(flow, alive=0, packets=0, octets=0, return_packets=0, return_octets=0))
+            state.flows.remember(flow.afresh())
 
     # links
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from zethane.identity.session import Session
 from zethane.net.flowkey import FlowKey
@@ -44,6 +44,29 @@ class LiveFlow:
     octets: int = 0
     return_packets: int = 0
     return_octets: int = 0
+    told: tuple[int, int, int, int] = (0, 0, 0, 0)
+    """The counters in its last record: a flow that was idle and goes on has had one."""
+
+    @property
+    def counts(self) -> tuple[int, int, int, int]:
+        """Packets and octets, then those of the way back."""
+        return self.packets, self.octets, self.return_packets, self.return_octets
+
+    @property
+    def untold(self) -> tuple[int, int, int, int]:
+        """What has come to the counters since its last record."""
+        packets, octets, return_packets, return_octets = self.told
+        return (
+            self.packets - packets,
+            self.octets - octets,
+            self.return_packets - return_packets,
+            self.return_octets - return_octets,
+        )
+
+    def afresh(self) -> LiveFlow:
+        """The same flow without rules and counters, to be remembered: what this one has carried, its record tells."""
+        nothing = (0, 0, 0, 0)
+        return replace(self, alive=0, packets=0, octets=0, return_packets=0, return_octets=0, told=nothing)
 
     @property
     def switches(self) -> set[int]:
@@ -69,6 +92,7 @@ class FlowTable:
         self._pairs: dict[tuple[int, int], int] = defaultdict(int)
         self._at: Counter[int] = Counter()
         self._idle: OrderedDict[FlowKey, LiveFlow] = OrderedDict()
+        self._closing_of: Counter[int] = Counter()
         self._closing: OrderedDict[tuple[FlowKey, int], tuple[LiveFlow, str, float]] = OrderedDict()
 
     def __len__(self) -> int:
@@ -121,6 +145,8 @@ class FlowTable:
     def close(self, flow: LiveFlow, why: str, now: float) -> None:
         """Take a flow out of force; its counters are still to come from the switch."""
         self.remove(flow)
+        if (flow.key, flow.subject) not in self._closing:
+            self._closing_of.update((flow.subject, flow.object))
         self._closing[flow.key, flow.subject] = (flow, why, now)
 
     def closing(self, key: FlowKey, subject: int) -> tuple[LiveFlow, int, str] | None:
@@ -133,7 +159,18 @@ class FlowTable:
 
     def closed(self, flow: LiveFlow) -> None:
         """All that was to come has come."""
-        self._closing.pop((flow.key, flow.subject), None)
+        if self._closing.pop((flow.key, flow.subject), None) is not None:
+            self._forget_closing(flow)
+
+    def _forget_closing(self, flow: LiveFlow) -> None:
+        for number in (flow.subject, flow.object):
+            self._closing_of[number] -= 1
+            if self._closing_of[number] <= 0:
+                del self._closing_of[number]
+
+    def is_closing(self, number: int) -> bool:
+        """Whether counters of a session's flows are still to come."""
+        return number in self._closing_of
 
     def overdue(self, before: float) -> Iterator[tuple[LiveFlow, str]]:
         """Take out the flows that were closed before this time and that no switch has reported on."""
@@ -142,6 +179,7 @@ class FlowTable:
             if since >= before and len(self._closing) <= MAX_CLOSING:
                 return
             self._closing.popitem(last=False)
+            self._forget_closing(flow)
             yield flow, why
 
     def remember(self, flow: LiveFlow) -> None:

@@ -124,7 +124,7 @@ class SessionLife:
                 subject.closes(flow.key.src)
             state.flows.close(flow, why, now)
             if remember:
-                state.flows.remember(replace(flow, alive=0))
+                state.flows.remember(flow.afresh())
 
     def lease_granted(self, lease: Lease) -> None:
         """An address of a session is leased for longer: so long its bindings hold."""

@@ -105,6 +105,12 @@ class SwitchChannel(Protocol):
         All others are left alone. Returns those that were not as they should be. Raises ChannelError.
         """
 
+    async def read_counts(self, metadata: int, mask: int) -> tuple[int, int]:
+        """Packets and octets that per-flow rules have let through whose metadata is this where the mask has ones.
+
+        Raises ChannelError.
+        """
+
     async def read_meter_drops(self) -> dict[int, int]:
         """Packets that each meter has left out since it was made. Raises ChannelError."""
 

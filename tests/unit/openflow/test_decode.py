@@ -193,6 +193,11 @@ def test_the_drops_of_a_meter_are_those_of_its_band() -> None:
     assert decode.read_meter_drops(entry) == {3: 40}
 
 
+def test_the_sum_of_counters_is_read_and_what_is_not_counted_is_none() -> None:
+    assert decode.read_aggregate(struct.pack("!QQI4x", 3, 180, 2)) == (3, 180)
+    assert decode.read_aggregate(struct.pack("!QQI4x", 2**64 - 1, 2**64 - 1, 2)) == (0, 0)
+
+
 def test_the_datapath_id_is_read() -> None:
     assert decode.read_datapath_id(features(0xABCDEF)) == 0xABCDEF
 
@@ -203,6 +208,7 @@ READERS: list[tuple[Callable[[bytes], object], bytes]] = [
     (decode.read_meters, struct.pack("!HHI", 24, 0, 3) + encode.meter_mod(0, 3, 100, 50, 1)[16:]),
     (decode.read_meter_drops, struct.pack("!IH6xIQQIIQQ", 3, 56, 0, 1000, 2000, 1, 0, 40, 5000)),
     (decode.read_datapath_id, features(1)),
+    (decode.read_aggregate, struct.pack("!QQI4x", 3, 180, 2)),
 ]
 
 

@@ -13,6 +13,9 @@ from zethane.service.metrics import HELP, metrics_of
 from zethane.service.switch import PacketIn
 
 SERVICE = Path(__file__).parents[3] / "controller" / "zethane" / "service"
+RADIUS = SERVICE.parent / "adapters" / "radius"
+COUNTERS = ("counters", "_counters", "_totals")
+"""What adds to the counters of the state, by its own name."""
 STRANGER = Host(2, "02:00:00:00:00:66", "10.0.0.66")
 
 
@@ -58,8 +61,10 @@ async def test_no_name_is_there_twice_and_every_one_is_explained() -> None:
 def test_counters_that_are_explained_are_counted_somewhere() -> None:
     """A name that is counted nowhere would always be 0."""
     counted = set()
-    for file in SERVICE.glob("*.py"):
+    for file in (*SERVICE.glob("*.py"), *RADIUS.glob("*.py")):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Subscript) and getattr(node.value, "attr", "") == "counters":
+            if isinstance(node, ast.Subscript) and getattr(node.value, "attr", "") in COUNTERS:
                 counted |= {one.value for one in ast.walk(node.slice) if isinstance(one, ast.Constant)}
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "_count":
+                counted |= {f"radius_{one.value}" for one in ast.walk(node) if isinstance(one, ast.Constant)}
     assert counted >= HELP.keys()

@@ -394,6 +394,11 @@ class Channel(asyncio.Protocol):
         await self.barrier()
         return wrong
 
+    async def read_counts(self, metadata: int, mask: int) -> tuple[int, int]:
+        """Packets and octets that the per-flow rules with this metadata have let through. Raises ChannelError."""
+        request = partial(encode.aggregate_request, Table.FLOW, metadata, mask)
+        return decode.read_aggregate(await self._request(request))
+
     async def read_meter_drops(self) -> dict[int, int]:
         """Packets that each meter has left out since it was made. Raises ChannelError."""
         return decode.read_meter_drops(await self._request(encode.meter_stats_request))

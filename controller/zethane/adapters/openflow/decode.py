@@ -33,6 +33,8 @@ _PORT = struct.Struct("!I4x6s2x16sIIIIIIII")
 _TYPE_LENGTH = struct.Struct("!HH")
 _METER = struct.Struct("!HHI")
 _METER_STATS = struct.Struct("!IH34x")
+_AGGREGATE = struct.Struct("!QQI4x")
+_NOT_COUNTED = 2**64 - 1
 _BAND = struct.Struct("!HHII")
 _BAND_SIZE = 16
 _BAND_DROP = 1
@@ -238,6 +240,15 @@ def read_meter_drops(body: bytes) -> dict[int, int]:
             drops[meter] = struct.unpack_from("!Q", body, at + _METER_STATS.size)[0]
         at += length
     return drops
+
+
+def read_aggregate(body: bytes) -> tuple[int, int]:
+    """Packets and octets, from one aggregate-stats reply."""
+    if len(body) < _AGGREGATE.size:
+        raise ChannelError("aggregate statistics: truncated")
+    packets, octets, _ = _AGGREGATE.unpack_from(body)
+    # All ones where a switch does not count (OpenFlow 1.3.5 §7.3.5.2).
+    return (0 if packets == _NOT_COUNTED else packets), (0 if octets == _NOT_COUNTED else octets)
 
 
 def describe_error(body: bytes) -> str:

@@ -205,6 +205,13 @@ def flow_stats_request(table: int, xid: int) -> bytes:
     return _finish(request, xid)
 
 
+def aggregate_request(table: int, metadata: int, mask: int, xid: int) -> bytes:
+    """Ask for the sum of the counters of a table's entries whose metadata is this where the mask has ones."""
+    wanted = parser.OFPMatch(metadata=(metadata, mask))
+    request = parser.OFPAggregateStatsRequest(_DATAPATH, 0, table, ofp.OFPP_ANY, ofp.OFPG_ANY, 0, 0, wanted)
+    return _finish(request, xid)
+
+
 def meter_config_request(xid: int) -> bytes:
     """Ask for all meters."""
     return _finish(parser.OFPMeterConfigStatsRequest(_DATAPATH, 0, ofp.OFPM_ALL), xid)

@@ -1,0 +1,1 @@
+"""RADIUS over UDP: authentication, accounting, and dynamic authorization."""

@@ -1,0 +1,109 @@
+"""How much a session has sent and received: what its switch counts now, and what has ended before.
+
+Only sessions that somebody asks about are followed: reading takes two requests to the session's own switch, for one
+sum each, however many flows it has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from zethane.errors import ChannelError
+from zethane.pipeline.fields import OBJECT_MASK, SUBJECT_MASK, parties
+from zethane.service.flows import LiveFlow
+from zethane.service.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Packets and octets of frames, as the session sees them."""
+
+    sent_packets: int = 0
+    sent_octets: int = 0
+    received_packets: int = 0
+    received_octets: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            self.sent_packets + other.sent_packets,
+            self.sent_octets + other.sent_octets,
+            self.received_packets + other.received_packets,
+            self.received_octets + other.received_octets,
+        )
+
+    def at_least(self, other: Counts) -> Counts:
+        """Each of them as large as the other's: counters never go back."""
+        return Counts(
+            max(self.sent_packets, other.sent_packets),
+            max(self.sent_octets, other.sent_octets),
+            max(self.received_packets, other.received_packets),
+            max(self.received_octets, other.received_octets),
+        )
+
+
+@dataclass(slots=True)
+class _Followed:
+    ended: Counts = Counts()
+    told: Counts = Counts()
+
+
+class Usage:
+    """Follows sessions by their numbers."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._followed: dict[int, _Followed] = {}
+
+    def follow(self, number: int) -> None:
+        """Count for this session from now on; flows that are live already count whole."""
+        self._followed.setdefault(number, _Followed())
+
+    def forget(self, number: int) -> None:
+        """Count no longer."""
+        self._followed.pop(number, None)
+
+    def flow_ended(self, flow: LiveFlow) -> None:
+        """A flow has ended; to be called for all of them."""
+        for number in {flow.subject, flow.object} & self._followed.keys():
+            followed = self._followed[number]
+            followed.ended += _of(flow, number)
+
+    async def read(self, number: int) -> Counts:
+        """All that a followed session has sent and received; what was last known if its switch does not answer."""
+        followed = self._followed.get(number)
+        if followed is None:
+            return Counts()
+        live = await self._live(number)
+        known = followed.ended
+        for flow in self._state.flows.of_session(number):
+            known += _of(flow, number)
+        followed.told = (known + live).at_least(followed.told)
+        return followed.told
+
+    def is_final(self, number: int) -> bool:
+        """Whether the switches have told all about the flows of a session that has ended."""
+        return not self._state.flows.is_closing(number)
+
+    async def _live(self, number: int) -> Counts:
+        """What the rules that are in the session's switch have counted."""
+        live = self._state.sessions.by_number.get(number)
+        point = None if live is None else self._state.point_of(live)
+        if point is None or point.channel is None or not point.ready:
+            return Counts()
+        try:
+            sent, received = await asyncio.gather(
+                point.channel.read_counts(parties(number, 0), SUBJECT_MASK),
+                point.channel.read_counts(parties(0, number), OBJECT_MASK),
+            )
+        except ChannelError:
+            return Counts()
+        return Counts(*sent, *received)
+
+
+def _of(flow: LiveFlow, number: int) -> Counts:
+    """What a flow has carried since its last record, as the session at one of its ends sees it."""
+    there = Counts(*flow.untold)
+    if flow.subject == number:
+        return there
+    return Counts(there.received_packets, there.received_octets, there.sent_packets, there.sent_octets)

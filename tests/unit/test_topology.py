@@ -295,3 +295,15 @@ def test_every_way_to_log_in_needs_its_source_and_what_names_the_principal(tmp_p
     (found,) = problems(folder)
     assert found.startswith("network.yaml:2:")
     assert ".login.via: " in found
+
+
+def test_nobody_here_has_a_password_and_the_name_of_whom_a_provider_vouches_for(tmp_path: Path) -> None:
+    """Known here they may be: to be disabled, or for more groups and labels."""
+    write(tmp_path, identities=IDENTITIES.replace("workloads:", "  dan@corp: {groups: [staff]}\nworkloads:"))
+    (tmp_path / "sources.yaml").write_text("oidc: {corp: {issuer: https://id.example, client_id: zethane}}\n")
+    assert "dan@corp" in load_topology(tmp_path).directory.users
+    both = f'  eve@corp: {{groups: [staff], password: "{HASH}"}}\nworkloads:'
+    write(tmp_path, identities=IDENTITIES.replace("workloads:", both))
+    (problem,) = problems(tmp_path)
+    assert problem.startswith("identities.yaml:4:")
+    assert "expected no password" in problem

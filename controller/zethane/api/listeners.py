@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from zethane.api.app import create_app
+from zethane.api.oidc_logout import backchannel_logout_router
 from zethane.api.portal_backend import create_app as create_portal_backend
 from zethane.api.server import serve_tls, serve_unix
 from zethane.api.signals_app import serve_signals
 from zethane.app.certificates import start_certificates
 from zethane.app.running import Running
+from zethane.app.sign_on import start_sign_on
 
 
 async def serve_all(running: Running) -> None:
@@ -17,7 +19,10 @@ async def serve_all(running: Running) -> None:
     operators = await serve_unix(app, settings.api_socket)
     stack.push_async_callback(operators.stop)
     certificates = await start_certificates(running)
-    back_end = create_portal_backend(controller, running.authenticator, certificates=certificates)
+    sign_on = await start_sign_on(running)
+    if sign_on is not None:
+        running.routers.append(backchannel_logout_router(sign_on))
+    back_end = create_portal_backend(controller, running.authenticator, certificates=certificates, sign_on=sign_on)
     portal = await serve_unix(back_end, settings.portal_socket)
     stack.push_async_callback(portal.stop)
     if (tls := settings.api_tls) is not None:

@@ -20,6 +20,7 @@ from starlette.exceptions import HTTPException
 
 from zethane.api.body_limit import BodyLimit
 from zethane.api.portal_certificate import certificate_router
+from zethane.api.portal_oidc import sign_on_router
 from zethane.api.portal_schema import MAX_BODY, Connection, PortalClaim, PortalLogin, PortalRequest
 from zethane.api.problem_details import problem, validation_problem
 from zethane.audit.reason import SessionEvent
@@ -29,6 +30,7 @@ from zethane.service.authentication import Authenticator, LoginLimitError
 from zethane.service.certificate_login import CertificateLogin
 from zethane.service.claims import ClaimTokens
 from zethane.service.facade import ControllerFacade
+from zethane.service.sign_on import SignOn
 
 _log = structlog.get_logger("zethane.portal")
 
@@ -44,8 +46,10 @@ def create_app(
     authenticator: Authenticator,
     clock: Callable[[], float] = time.monotonic,
     certificates: CertificateLogin | None = None,
+    sign_on: SignOn | None = None,
 ) -> FastAPI:
-    """The portal's back end. `clock` times the tokens for further addresses; `certificates` is the login by those."""
+    """The portal's back end. `clock` times the tokens for further addresses; `certificates` is the login by those,
+    `sign_on` that at OpenID providers."""
     app = FastAPI(title="Zethane portal back end", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(BodyLimit, limit=2 * MAX_BODY)
     _add_error_handlers(app)
@@ -77,7 +81,8 @@ def create_app(
     @app.post("/session")
     async def session(body: PortalRequest) -> dict[str, Any]:
         found = facade.session_at(_locate(facade, body.connection))
-        return {"session": session_view(found) if found is not None else None}
+        providers = sign_on.labels() if sign_on is not None else []
+        return {"session": session_view(found) if found is not None else None, "providers": providers}
 
     app.include_router(
         certificate_router(
@@ -86,6 +91,14 @@ def create_app(
             lambda session: {**session_view(session), "token": tokens.issue(session.number)},
         )
     )
+    if sign_on is not None:
+        app.include_router(
+            sign_on_router(
+                sign_on,
+                lambda connection: _locate(facade, connection),
+                lambda session: {**session_view(session), "token": tokens.issue(session.number)},
+            )
+        )
     return app
 
 

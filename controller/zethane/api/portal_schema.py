@@ -32,12 +32,14 @@ Code = Annotated[SecretStr, Field(max_length=32)]
 """A one-time code or a recovery code, with or without spaces and dashes."""
 
 
-class _Model(BaseModel):
+class PortalModel(BaseModel):
+    """What is said between the portal and the controller."""
+
     # Errors name the field and what was expected, never what was given: that may be a password.
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
-class Connection(_Model):
+class Connection(PortalModel):
     """A live TCP connection to the portal, as its own end of it tells: never from a header."""
 
     remote: Address
@@ -46,7 +48,7 @@ class Connection(_Model):
     local_port: Port
 
 
-class Proof(_Model):
+class Proof(PortalModel):
     """Who wants to log in, and what proves it."""
 
     user: Name | None = None
@@ -65,27 +67,27 @@ class Proof(_Model):
         return Credential("workload", self.workload or "", secret, code)
 
 
-class Claim(_Model):
+class Claim(PortalModel):
     """The token that a login, or the claim before, was answered with."""
 
     token: Annotated[SecretStr, Field(max_length=MAX_TOKEN)]
 
 
-class PortalLogin(_Model):
+class PortalLogin(PortalModel):
     """A login that came in over a connection."""
 
     connection: Connection
     proof: Proof
 
 
-class PortalClaim(_Model):
+class PortalClaim(PortalModel):
     """A claim that came in over a connection."""
 
     connection: Connection
     claim: Claim
 
 
-class PortalRequest(_Model):
+class PortalRequest(PortalModel):
     """A logout or a question that came in over a connection."""
 
     connection: Connection

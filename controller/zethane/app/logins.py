@@ -5,12 +5,13 @@ For the matrix, for the tests of a policy, and for the lab.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 
 from pydantic import SecretStr
 
 from zethane.document import Findings, closest, quote
+from zethane.errors import Problem
 from zethane.identity.directory import Device, Directory, User, Workload, secret_bytes
 from zethane.identity.proof import Method, Proof, acting
 from zethane.identity.sources.file import Sources
@@ -69,6 +70,16 @@ def check_logins(host: Host, findings: Findings, directory: Directory, policy: P
     elif host.vlan not in (0, policy.segments[segment].vlan):
         message = f"{login.name} is in segment {segment}, which is not in VLAN {host.vlan} by {policy.file}"
         findings.add(message, "hosts", host.name, "vlan")
+
+
+def foreign_names(directory: Directory, sources: Sources) -> Iterator[Problem]:
+    """Passwords of people for whom an OpenID provider vouches: with both, each could act as the other's."""
+    for name, user in directory.users.items():
+        provider = name.rpartition("@")[2] if "@" in name else ""
+        if provider in sources.settings.oidc and user.password is not None:
+            place = directory.place("user", name)
+            message = f"expected no password: for whose name ends in @{provider} the OpenID provider {provider} vouches"
+            yield Problem(place.file, message, place.line, place.column, place.key or None)
 
 
 def _check_login(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from zethane.app.files import read_text
-from zethane.app.logins import check_logins, host_principal
+from zethane.app.logins import check_logins, foreign_names, host_principal
 from zethane.document import Document, Findings, closest, parse, quote
 from zethane.errors import InputError, Problem
 from zethane.identity.directory import Directory, parse_identities
@@ -125,6 +125,9 @@ def load_topology(path: Path | str, sources_file: Path | None = None) -> Topolog
     network = _collect(problems, lambda: _load_network(folder))
     sources = _collect(problems, lambda: load_sources(sources_file or folder))
     if policy is None or directory is None or sources is None or problems:
+        raise InputError(problems)
+    problems.extend(foreign_names(directory, sources))
+    if problems:
         raise InputError(problems)
     if network is not None:
         document, built = network

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from zethane.cli.certificate_login import CertificateLogin
+from zethane.cli.device_login import device_login
 from zethane.cli.portal_client import Certificate, PortalClient
 from zethane.cli.secrets_input import read_optional, read_secret
 from zethane.errors import InputError, Problem, ZethaneError
@@ -51,12 +52,16 @@ def login(
     logout_at_end: Annotated[
         bool, typer.Option("--logout-at-end", help="With --renew: log out when this command is ended.")
     ] = False,
+    device: Annotated[
+        bool, typer.Option("--device", help="Be let in by a person with a browser, at an OpenID provider.")
+    ] = False,
+    provider: Annotated[str | None, typer.Option(help="Which provider; with --device.")] = None,
     ca: CaOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Log this host in. Secrets come from the terminal or from standard input, one a line."""
     with _exit_status():
-        if cert is not None and user is None and workload is None and not totp:
+        if cert is not None and user is None and workload is None and not (totp or device):
             by_certificate = CertificateLogin(portal, Certificate(cert, key or cert), ca)
             by_certificate.run(lambda session: show(session, as_json), renew=renew, logout_at_end=logout_at_end)
             return
@@ -64,11 +69,13 @@ def login(
             raise InputError(
                 [Problem("login", "--key, --renew and --logout-at-end go with --cert, and it with no other")]
             )
-        if (user is None) == (workload is None):
-            raise InputError([Problem("login", "expected one of --user, --workload and --cert")])
+        if [user is not None, workload is not None, device].count(True) != 1:
+            raise InputError([Problem("login", "expected one of --user, --workload, --device and --cert")])
         portals = [PortalClient(url, ca) for url in portal]
-        proof = _proof(user, workload, totp)
-        session = portals[0].post("/v1/login", proof)
+        if device:
+            session = device_login(portals[0], provider)
+        else:
+            session = portals[0].post("/v1/login", _proof(user, workload, totp))
         for further in portals[1:]:
             session = further.post("/v1/addresses", {"token": session.get("token", "")})
     show(session, as_json)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -20,6 +21,7 @@ from zethane.portal.certificate import add_certificate_login
 from zethane.portal.forms import STALE, Forms, connection_of, sentence
 from zethane.portal.guard import Guard
 from zethane.portal.pages import STYLE, error_page, login_page, session_page
+from zethane.portal.sign_on import add_sign_on, provider_links
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -30,7 +32,9 @@ def create_app(backend: Backend, names: Collection[str] = (), clock: Callable[[]
     app.add_middleware(BodyLimit, limit=MAX_BODY)
     app.add_middleware(Guard, names=names, clock=clock)
     _add_api(app, backend)
-    _add_pages(app, _Pages(backend, Forms()))
+    forms = Forms()
+    _add_pages(app, _Pages(backend, forms))
+    add_sign_on(app, backend, forms)
     _add_error_handlers(app)
     return app
 
@@ -75,6 +79,7 @@ class _Pages:
     def __init__(self, backend: Backend, forms: Forms) -> None:
         self._backend = backend
         self._forms = forms
+        self._providers: list[Mapping[str, Any]] = []
 
     async def home(self, request: Request) -> Response:
         """The form, or the session of who is logged in."""
@@ -92,11 +97,11 @@ class _Pages:
             proof.credential()
         except (ValidationError, InputError):
             # The form has the bounds already: a browser does not send such a thing.
-            return self._forms.page(request, lambda token: login_page(token, "Check name, password and code."), 422)
+            return self._login_page(request, 422, "Check name, password and code.")
         answer = await self._backend.login(connection_of(request), proof)
         if answer.ok:
             return RedirectResponse("/", 303)
-        return self._forms.page(request, lambda token: login_page(token, sentence(answer.detail), user), answer.status)
+        return self._login_page(request, answer.status, sentence(answer.detail), user)
 
     async def logout(self, request: Request) -> Response:
         """Take the logout form."""
@@ -117,8 +122,15 @@ class _Pages:
             return HTMLResponse(error_page(sentence(answer.detail)), answer.status)
         session = answer.body.get("session")
         if session is None:
-            return self._forms.page(request, lambda token: login_page(token, error), status)
+            self._providers = answer.body.get("providers", [])
+            return self._login_page(request, status, error)
         return self._forms.page(request, lambda token: session_page(token, session, error), status)
+
+    def _login_page(self, request: Request, status: int, error: str = "", user: str = "") -> Response:
+        def make(token: str) -> str:
+            return login_page(token, error, user, provider_links(token, self._providers))
+
+        return self._forms.page(request, make, status)
 
 
 def _add_pages(app: FastAPI, pages: _Pages) -> None:

@@ -51,6 +51,10 @@ class Forms:
         fits = self._tokens.fits(request.cookies.get(COOKIE, ""), form.get("token", ""))
         return form if fits and len(form) == len(fields) else None
 
+    def fits(self, request: Request, token: str) -> bool:
+        """Whether a link's token was given to this browser."""
+        return self._tokens.fits(request.cookies.get(COOKIE, ""), token)
+
     def page(self, request: Request, make: Callable[[str], str], status: int = 200) -> Response:
         """A page made with the token for the forms in it, and the cookie that the token belongs to."""
         cookie = request.cookies.get(COOKIE, "")

@@ -16,6 +16,8 @@ label { display: block; margin: 0 0 1rem; }
 input, button { box-sizing: border-box; width: 100%; font: inherit; padding: .6rem; margin-top: .25rem;
   border: 1px solid GrayText; border-radius: .4rem; }
 button { background: #1a5fb4; border-color: #1a5fb4; color: #fff; cursor: pointer; }
+a.button { box-sizing: border-box; display: block; padding: .6rem; text-align: center; color: inherit;
+  border: 1px solid GrayText; border-radius: .4rem; text-decoration: none; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .3rem 1rem; margin: 0 0 1.5rem; }
 dt { color: GrayText; }
 dd { margin: 0; overflow-wrap: anywhere; }
@@ -71,9 +73,12 @@ _SESSION = Template("""\
 _METHODS = {"pwd": "password", "otp": "one-time code"}
 
 
-def login_page(token: str, error: str = "", user: str = "") -> str:
-    """The form to log in with; `error` is why the last attempt failed, `user` the name that it was for."""
-    return _page("Log in to the network", error, _LOGIN.substitute(token=escape(token), user=escape(user)))
+def login_page(token: str, error: str = "", user: str = "", links: str = "") -> str:
+    """The form to log in with; `error` is why the last attempt failed, `user` the name that it was for.
+
+    `links` is HTML: other ways to log in.
+    """
+    return _page("Log in to the network", error, _LOGIN.substitute(token=escape(token), user=escape(user)) + links)
 
 
 def session_page(token: str, session: Mapping[str, Any], error: str = "") -> str:

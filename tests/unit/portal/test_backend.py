@@ -121,7 +121,7 @@ async def test_logout_ends_the_session_at_the_connections_end_and_no_other(clien
     assert (await client.post("/logout", json={"connection": V6})).status_code == 409
     assert (await client.post("/session", json={"connection": V4})).json()["session"]["name"] == "bob"
     assert (await client.post("/logout", json={"connection": V4})).json() == {"session": 1}
-    assert (await client.post("/session", json={"connection": V4})).json() == {"session": None}
+    assert (await client.post("/session", json={"connection": V4})).json() == {"session": None, "providers": []}
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ async def test_a_refusal_has_status_one_and_says_no_secret(site: PortalSite, tmp
 @pytest.mark.parametrize(
     ("arguments", "text", "said"),
     [
-        (["--portal", "http://127.0.0.1:1"], "x\n", "login: expected one of --user, --workload and --cert"),
+        (["--portal", "http://127.0.0.1:1"], "x\n", "login: expected one of --user, --workload, --device and --cert"),
         (["--portal", "ftp://a", "--user", "a"], "x\n", "--portal: expected http://ADDRESS:PORT, found 'ftp://a'"),
         (["--portal", "http://a:99999", "--user", "a"], "x\n", "--portal: expected http://ADDRESS:PORT"),
         (["--portal", "http://127.0.0.1:1", "--user", "a"], "", "standard input: expected a line with the password"),

@@ -59,6 +59,9 @@ and tokens that must not be taken twice. Sessions of older versions are forgotte
 
 _NO_SESSIONS = "DELETE FROM sessions;"
 
+MAX_SEEN = 100_000
+"""Tokens that are remembered so that they are not taken twice."""
+
 _TABLES_1 = {"meta", "sessions", "numbers", "totp"}
 _TABLES = _TABLES_1 | {"leases", "factors", "blocks", "posture", "seen"}
 
@@ -244,6 +247,19 @@ class SqliteStore(FactorTable):
         if step <= self.last_totp_step(user):
             return False
         self._write("INSERT OR REPLACE INTO totp VALUES (?, ?)", (user, step))
+        return True
+
+    def take_once(self, issuer: str, token: str, until: float, now: float) -> bool:
+        """Record that a token of an issuer was taken; False if it was before. It is remembered until `until`.
+
+        Raises CapacityError if it cannot be written, or if too many are remembered.
+        """
+        self._write("DELETE FROM seen WHERE until < ?", (now,))
+        if self._db.execute("SELECT 1 FROM seen WHERE issuer = ? AND id = ?", (issuer, token)).fetchone():
+            return False
+        if self._db.execute("SELECT count(*) FROM seen").fetchone()[0] >= MAX_SEEN:
+            raise CapacityError("too many tokens that must not be taken twice are remembered")
+        self._write("INSERT INTO seen VALUES (?, ?, ?)", (issuer, token, until))
         return True
 
 

@@ -1,0 +1,1 @@
+"""OpenID providers: what the controller says to them, and how their tokens are checked."""

@@ -76,7 +76,7 @@ class Controller:
         return live.session if live else None
 
     def change_proof(
-        self, number: int, proof: Proof, changed: Proof | None, reason: SessionEvent, detail: str = ""
+        self, number: int, proof: Proof, changed: Proof | None, reason: SessionEvent | None, detail: str = ""
     ) -> bool:
         """Change or end one proof of a session."""
         return self._administrator.change_proof(number, proof, changed, reason, detail)

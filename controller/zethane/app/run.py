@@ -22,6 +22,7 @@ from zethane.adapters.store.sqlite import SqliteStore
 from zethane.app import radius
 from zethane.app.controller import Controller
 from zethane.app.journal import LogJournal
+from zethane.app.platforms import start_platforms
 from zethane.app.reload import PolicyFile
 from zethane.app.running import Running
 from zethane.app.settings import Settings
@@ -49,7 +50,7 @@ _log = structlog.get_logger("zethane")
 Start = Callable[[Running], Awaitable[None]]
 """Starts a part of the controller, and leaves its end with the stack."""
 
-PARTS: tuple[Start, ...] = (radius.start,)
+PARTS: tuple[Start, ...] = (radius.start, start_platforms)
 """What is started between the store and the switches, in this order; then what listens for operators and the portal."""
 
 

@@ -134,8 +134,19 @@ def load_topology(path: Path | str, sources_file: Path | None = None) -> Topolog
         findings = Findings(document)
         for host in built.hosts.values():
             check_logins(host, findings, directory, policy, sources)
+        _check_platforms(built, findings, sources)
         findings.raise_any()
     return Topology(folder, policy, directory, network[1] if network else None, sources)
+
+
+def _check_platforms(network: Network, findings: Findings, sources: Sources) -> None:
+    """Find switches for which an OVSDB may vouch that is not described."""
+    described = sources.settings.ovsdb
+    for switch in network.switches.values():
+        if switch.ovsdb is not None and switch.ovsdb not in described:
+            near = closest(switch.ovsdb, described)
+            message = f"sources.yaml has no OVSDB {quote(switch.ovsdb)} in its section ovsdb{near}"
+            findings.add(message, "switches", switch.name, "ovsdb")
 
 
 def load_policy(path: Path | str) -> Policy:

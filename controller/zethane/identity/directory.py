@@ -159,6 +159,7 @@ class Directory:
     _by_mac: Mapping[int, str]
     _places: Mapping[tuple[PrincipalKind, str], Place]
     _by_certificate: Mapping[str, tuple[PrincipalKind, str]] = field(default_factory=dict)
+    _by_platform: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
 
     def principal(self, kind: PrincipalKind, name: str, mfa: bool) -> Principal:
         """The principal that has proved itself at the moment 0.0, with (`mfa`) or without a second factor.
@@ -180,6 +181,19 @@ class Directory:
     def certified(self, name: str) -> tuple[PrincipalKind, str] | None:
         """Kind and name of the device or workload whose certificates carry this SPIFFE ID or DNS name."""
         return self._by_certificate.get(name)
+
+    def attested(self, iface_id: str | None, vm_uuid: str | None) -> list[str]:
+        """The workloads that may have a session and that a virtual interface fits: all that they name has to be so."""
+        keys = (("iface_id", iface_id), ("vm_uuid", vm_uuid))
+        candidates = {name for key, value in keys if value for name in self._by_platform.get((key, value), ())}
+        found = []
+        for name in candidates:
+            wanted = self.workloads[name].attested
+            if wanted is None or self.workloads[name].disabled:
+                continue
+            if wanted.iface_id in (None, iface_id) and wanted.vm_uuid in (None, vm_uuid):
+                found.append(name)
+        return sorted(found)
 
     def population(self) -> Iterator[tuple[Principal, Place]]:
         """Everybody who can have a session, with all the factors they have, and where the file says so.
@@ -230,7 +244,21 @@ def parse_identities(text: str, file: str) -> Directory:
     by_certificate = _by_certificate(identities, findings)
     findings.raise_any()
     places = _places(document)
-    return Directory(identities.users, identities.devices, identities.workloads, by_mac, places, by_certificate)
+    by_platform = _by_platform(identities.workloads)
+    return Directory(
+        identities.users, identities.devices, identities.workloads, by_mac, places, by_certificate, by_platform
+    )
+
+
+def _by_platform(workloads: Mapping[str, Workload]) -> dict[tuple[str, str], tuple[str, ...]]:
+    """The workloads that name a virtual port or a virtual machine."""
+    found: dict[tuple[str, str], tuple[str, ...]] = {}
+    for name, workload in workloads.items():
+        for key in ("iface_id", "vm_uuid"):
+            value = getattr(workload.attested, key, None)
+            if value is not None:
+                found[key, value] = (*found.get((key, value), ()), name)
+    return found
 
 
 def _by_certificate(identities: IdentitiesFile, findings: Findings) -> dict[str, tuple[PrincipalKind, str]]:

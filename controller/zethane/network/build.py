@@ -115,8 +115,8 @@ class Builder:
 
     def _switches(self, dpids: dict[str, int]) -> dict[str, Switch]:
         return {
-            name: Switch(name, number, dpids[name], self._plan[name].finish())
-            for number, name in enumerate(self._entry.switches, 1)
+            name: Switch(name, number, dpids[name], self._plan[name].finish(), entry.ovsdb)
+            for number, (name, entry) in enumerate(self._entry.switches.items(), 1)
         }
 
     def _reserve(self, name: str) -> SwitchPorts:

@@ -38,12 +38,16 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """An enforcement point. `number` is its position in the file from 1: its VLAN id in the fabric."""
+    """An enforcement point. `number` is its position in the file from 1: its VLAN id in the fabric.
+
+    `ovsdb` is the OVSDB that may vouch for its ports.
+    """
 
     name: str
     number: int
     dpid: int
     ports: Mapping[int, Port]
+    ovsdb: str | None = None
 
     def role(self, port: int) -> Role:
         """The role of a port by number: what is not named is an edge port, which is trusted with nothing."""

@@ -72,10 +72,14 @@ class PortEntry(_Strict):
 
 
 class SwitchEntry(_Strict):
-    """A bridge. `dpid` is up to 16 hexadecimal digits in quotes; by default the position in the file."""
+    """A bridge. `dpid` is up to 16 hexadecimal digits in quotes; by default the position in the file.
+
+    `ovsdb` names the OVSDB of sources.yaml that may vouch for its ports; without it none may.
+    """
 
     dpid: Annotated[str, Field(pattern=r"^[0-9A-Fa-f]{1,16}$")] | None = None
     ports: Annotated[dict[PortNumber, PortEntry], Field(max_length=4096)] = {}
+    ovsdb: Annotated[str, Field(max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")] | None = None
 
 
 class LoginEntry(_Strict):

@@ -88,7 +88,9 @@ class Administrator:
         """Add an address to the session at the same attachment. Raises AddressInUse, SessionError."""
         return self._starts.claim_address(endpoint, number)
 
-    def change_proof(self, number: int, proof: Proof, changed: Proof | None, reason: SessionEvent, detail: str) -> bool:
+    def change_proof(
+        self, number: int, proof: Proof, changed: Proof | None, reason: SessionEvent | None, detail: str
+    ) -> bool:
         """Change or end one proof of a session; False if there is no such proof."""
         return self.life.change_proof(number, proof, changed, reason, detail)
 

@@ -50,12 +50,13 @@ class ControllerFacade(Protocol):
         """The live session at a port, VLAN and MAC."""
 
     def change_proof(
-        self, number: int, proof: Proof, changed: Proof | None, reason: SessionEvent, detail: str = ""
+        self, number: int, proof: Proof, changed: Proof | None, reason: SessionEvent | None, detail: str = ""
     ) -> bool:
         """Put `changed` in the place of one proof of a session, at once and on every switch; None ends that proof.
 
         Only the flows end that the new state does not allow. A session without a proof, or without a segment, ends.
-        False if there is no such session or proof (any more).
+        Without a reason only its times have moved, and nobody is told. False if there is no such session or proof (any
+        more).
         """
 
     def claim_address(self, endpoint: Endpoint, number: int) -> Session:

@@ -74,10 +74,13 @@ class SessionLife:
         self._lease(live)
         self._store.save(session)
 
-    def change_proof(self, number: int, proof: Proof, changed: Proof | None, reason: SessionEvent, detail: str) -> bool:
+    def change_proof(
+        self, number: int, proof: Proof, changed: Proof | None, reason: SessionEvent | None, detail: str
+    ) -> bool:
         """Put `changed` in the place of one proof of a session, or end that proof; False if there is no such proof.
 
-        A session whose last proof ends, or that is in no single segment with what is left, ends with it.
+        A session whose last proof ends, or that is in no single segment with what is left, ends with it. Without a
+        reason only times have moved: that is no event.
         """
         live = self._state.sessions.by_number.get(number)
         if live is None or proof not in live.session.proofs:
@@ -86,11 +89,12 @@ class SessionLife:
         left = tuple(known for known in proofs if known is not None)
         place = self._state.policy.place(acting(left), self._state.clock()) if left else None
         if place is None or not self._state.policy.allows_vlan(place[0], live.session.attachment.vlan):
-            self.end(live, reason, detail)
+            self.end(live, reason or SessionEvent.NO_SEGMENT, detail)
             return True
         session = replace(live.session, principal=acting(left), proofs=left, segment=place[0])
-        self._change(live, session, place[1], reason.value)
-        self._state.journal.session(reason, session, detail, self._state.clock())
+        self._change(live, session, place[1], (reason or SessionEvent.CHANGED).value)
+        if reason is not None:
+            self._state.journal.session(reason, session, detail, self._state.clock())
         return True
 
     def end_session(self, number: int, reason: SessionEvent) -> bool:

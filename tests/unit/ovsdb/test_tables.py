@@ -91,6 +91,13 @@ def test_what_says_too_little_or_makes_no_sense_is_no_interface(interface: dict[
     assert interfaces(updates(interface)) == []
 
 
+def test_platforms_have_two_words_for_one_thing_and_may_not_contradict_themselves() -> None:
+    other = {"iface-id": "port-1", "attached_mac": "02:00:00:00:00:11", "vm-id": "vm-1"}
+    assert interfaces(updates({"external_ids": ids(other)})) == [WEB1]
+    assert interfaces(updates({"external_ids": ids(IDS | {"vm-id": "vm-2"})})) == [replace(WEB1, vm_uuid=None)]
+    assert interfaces(updates({"external_ids": ids(IDS | {"attached_mac": "02:00:00:00:00:12"})})) == []
+
+
 def test_a_bridge_without_ports_has_no_interfaces() -> None:
     assert interfaces(updates(bridge={"ports": 7})) == []
 

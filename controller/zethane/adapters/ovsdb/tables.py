@@ -73,9 +73,9 @@ def _interface(dpid: int | None, row: Row) -> VirtualInterface | None:
     ids = _map(row.get("external_ids"))
     ports = _set(row.get("ofport"))
     name = _text(row.get("name"))
-    iface_id, vm_uuid = ids.get("iface-id"), ids.get("vm-uuid")
+    iface_id, vm_uuid = ids.get("iface-id"), _one(ids, "vm-uuid", "vm-id")
     try:
-        mac = parse_mac(ids.get("attached-mac", ""))
+        mac = parse_mac(_one(ids, "attached-mac", "attached_mac") or "")
     except ValueError:
         return None
     if len(ports) > 1 or not all(map(_is_port, ports)) or name is None or is_multicast(mac) or mac == 0:
@@ -83,6 +83,12 @@ def _interface(dpid: int | None, row: Row) -> VirtualInterface | None:
     if iface_id is None and vm_uuid is None:
         return None
     return VirtualInterface(name, dpid, ports[0] if ports else None, mac, iface_id, vm_uuid)
+
+
+def _one(ids: Mapping[str, str], *keys: str) -> str | None:
+    """The value that platforms give under one of these keys; None if they say two different things."""
+    values = {ids[key] for key in keys if key in ids}
+    return values.pop() if len(values) == 1 else None
 
 
 def _is_port(value: object) -> bool:

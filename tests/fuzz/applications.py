@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
@@ -140,6 +140,11 @@ class _Controller:
         assert connection.local_port == _SERVER[1]
         return Answer(200, {"session": None})
 
+    async def ask(self, path: str, connection: Connection, body: Mapping[str, Any]) -> Answer:
+        assert connection.remote == "10.0.0.21"
+        assert json.dumps(body)
+        return Answer(200, {"interval": 5.0}) if path == "/oidc/device/poll" else Answer(403, {"detail": "refused"})
+
 
 def _api() -> Any:
     return create_api(Operated())
@@ -213,6 +218,10 @@ def seed_portal() -> dict[str, bytes]:
         "session": _request("GET /v1/session", host="portal.example:8080"),
         "other-site": _request("POST /v1/logout", sec_fetch_site="cross-site"),
         "nowhere": _request("GET /v1/nowhere"),
+        "sign-on": _request("GET /oidc/corp/start?token=0", cookie=_COOKIE),
+        "callback": _request("GET /oidc/callback?state=s&code=c&iss=i", cookie="zethane-sign-on=" + "A" * 32),
+        "device": _json("POST /v1/device", {"provider": "corp"}),
+        "device-poll": _json("POST /v1/device/poll", {"handle": "x"}),
     }
 
 

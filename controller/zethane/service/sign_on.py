@@ -43,6 +43,9 @@ LIFETIME = 600.0
 MAX_PENDING = 2048
 """Logins that have begun and are not over."""
 
+MAX_PORTS = 8192
+"""Ports whose rates are remembered."""
+
 MAX_PENDING_PER_PORT = 8
 """Those that may come from one switch port: with more, its oldest are forgotten."""
 
@@ -52,6 +55,9 @@ MAX_REQUESTS_PER_PORT = 4
 
 BEGIN_RATE = Rate(10, 3.0)
 """Logins that one switch port may begin."""
+
+ANSWER_RATE = Rate(20, 1.0)
+"""Answers, and questions of devices, that one switch port may send: each that is refused is a record in the log."""
 
 SLOW_DOWN = 5.0
 """Seconds that are added to a device's interval when its provider says slow_down (RFC 8628 §3.5)."""
@@ -132,7 +138,8 @@ class SignOn:
         self._logins: dict[str, _Pending] = {}
         self._devices: dict[str, _Pending] = {}
         self._requests: Counter[tuple[int, int]] = Counter()
-        self._rate = Buckets(BEGIN_RATE, 8192)
+        self._rate = Buckets(BEGIN_RATE, MAX_PORTS)
+        self._answer_rate = Buckets(ANSWER_RATE, MAX_PORTS)
 
     def labels(self) -> list[dict[str, str]]:
         """The providers, for people: name and label."""
@@ -172,6 +179,7 @@ class SignOn:
 
         Raises AuthenticationError, LoginLimitError, and what `ControllerFacade.start_session` raises.
         """
+        self._may_answer(endpoint)
         # Whatever comes of it, the state has been used.
         pending = self._logins.pop(callback.state, None)
         if pending is None or pending.expires <= self._clock():
@@ -218,6 +226,7 @@ class SignOn:
 
         The provider is asked no more often than it wants to be, however often the device asks.
         """
+        self._may_answer(endpoint)
         pending = self._devices.get(handle)
         now = self._clock()
         if pending is None or pending.endpoint != endpoint or pending.expires <= now:
@@ -285,6 +294,14 @@ class SignOn:
             self._record(endpoint, None, LoginRefusal.TOO_MANY_ATTEMPTS_PORT)
             raise LoginLimitError("too many attempts", wait)
         self._rate.take(port, now)
+
+    def _may_answer(self, endpoint: Endpoint) -> None:
+        """Raises LoginLimitError for too many answers. Without a record: the log is what this is for."""
+        port, now = _port(endpoint), self._clock()
+        wait = self._answer_rate.wait(port, now)
+        if wait > 0:
+            raise LoginLimitError("too many attempts", wait)
+        self._answer_rate.take(port, now)
 
     def _keep(self, table: dict[str, _Pending], key: str, pending: _Pending) -> None:
         """Remember a login that has begun. A port pays with its own oldest for those that it leaves open."""

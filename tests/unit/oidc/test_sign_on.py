@@ -21,7 +21,7 @@ from zethane.identity.proof import Proof, acting
 from zethane.identity.session import Endpoint, Session
 from zethane.service.authentication import LoginLimitError
 from zethane.service.renewal import Renewals
-from zethane.service.sign_on import MAX_PENDING_PER_PORT, Callback, SignOn
+from zethane.service.sign_on import ANSWER_RATE, MAX_PENDING_PER_PORT, Callback, SignOn
 
 BROWSER, OTHER_BROWSER = "b" * 32, "c" * 32
 BACK = "http://10.0.0.254:8080/oidc/callback"
@@ -232,6 +232,14 @@ async def test_a_port_that_begins_and_never_ends_keeps_nobody_else_out(started: 
     await started.begin(at(port=7, text="10.0.0.7"))
     assert len(started.sign_on._logins) == MAX_PENDING_PER_PORT + 2
     assert other in started.sign_on._logins
+
+
+async def test_made_up_answers_fill_no_log(started: Started) -> None:
+    for _ in range(100):
+        with pytest.raises((AuthenticationError, LoginLimitError)):
+            await started.finish("made-up")
+    assert len(started.site.reasons) == ANSWER_RATE.burst
+    await started.finish(await started.begin(at(port=6)), at(port=6))
 
 
 async def test_requests_to_a_provider_are_bounded_by_port(started: Started) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,12 +12,13 @@ from fakes.eapol import answers
 from fakes.frames import Host
 from fakes.records import MemoryStore, Records
 from fakes.site import Site
-from zethane.audit.reason import SessionEvent
-from zethane.identity.directory import parse_identities
+from zethane.audit.reason import LoginRefusal, SessionEvent
+from zethane.identity.directory import Directory, parse_identities
 from zethane.identity.proof import Proof
 from zethane.identity.session import Attachment, Session
 from zethane.identity.sources.file import parse_sources
 from zethane.net.eapol import Eap, parse_frame, success
+from zethane.service.administrator import Administrator
 from zethane.service.dot1x import PortAccess
 from zethane.service.dot1x_proof import Prover
 from zethane.service.dot1x_sessions import AccessSessions
@@ -88,6 +90,11 @@ class FakeRadius:
     def __init__(self) -> None:
         self.asked: deque[Asked] = deque()
 
+    def leave(self) -> None:
+        """It answers nothing more."""
+        for asked in self.asked:
+            asked.answer.set_exception(RadiusError("away", LoginRefusal.NOT_ANSWERED))
+
     async def authenticate(self, request: AccessRequest) -> AccessReply:
         asked = Asked(request, asyncio.get_running_loop().create_future())
         self.asked.append(asked)
@@ -105,49 +112,62 @@ class WatchedRecords(Records):
             self.access.session_event(event, session, detail, now)
 
 
-class AccessSite(Site):
-    """The site of the other tests with an authenticator; it is the facade that the authenticator knows as well."""
+class Facade:
+    """What the authenticator knows of the running controller, over a site's administrator."""
 
-    def __init__(self, *, radius: bool = True, store: MemoryStore | None = None, **limits: Any) -> None:
-        super().__init__(NETWORK, POLICY, store, **limits)
-        self.records = self.state.journal = WatchedRecords()
-        self.directory = parse_identities(IDENTITIES, "identities.yaml")
-        self.radius = FakeRadius()
-        self.refused: list[tuple[Attachment, str, str, str]] = []
-        settings = parse_sources(SOURCES, "sources.yaml").settings.radius if radius else None
-        prover = Prover(lambda: self.directory, lambda: self.state.policy, settings)
-        self.access = PortAccess(
-            self.state,
-            AccessSessions(
-                self.state,
-                self,
-                prover,
-                lambda where, account, why, explanation: self.refused.append((where, account, why.value, explanation)),
-                self.admin.use_address,
-            ),
-            prover,
-            self.radius if radius else None,
-            TIMERS,
-            self._spawn,
-        )
-        self.admin.port_access = self.records.access = self.access
-
-    # the facade
+    def __init__(self, admin: Administrator, directory: Directory) -> None:
+        self._admin = admin
+        self._directory = directory
 
     def start_session(self, attachment: Attachment, proof: Proof, address: bytes | None = None) -> Session:
-        return self.admin.start_session(attachment, proof, address, self.directory.device_at(attachment.mac))
+        return self._admin.start_session(attachment, proof, address, self._directory.device_at(attachment.mac))
 
     def session_of(self, attachment: Attachment) -> Session | None:
-        live = self.state.sessions.at(attachment)
+        live = self._admin.state.sessions.at(attachment)
         return live.session if live else None
 
     def end_session(self, number: int, reason: SessionEvent) -> bool:
-        return self.admin.end_session(number, reason)
+        return self._admin.end_session(number, reason)
 
     def change_proof(
         self, number: int, proof: Proof, changed: Proof | None, reason: SessionEvent, detail: str = ""
     ) -> bool:
-        return self.admin.change_proof(number, proof, changed, reason, detail)
+        return self._admin.change_proof(number, proof, changed, reason, detail)
+
+
+def authenticate_at(
+    site: Site, radius: FakeRadius | None, refused: Callable[..., None], directory: Directory
+) -> PortAccess:
+    """Give a site's administrator an authenticator."""
+    settings = parse_sources(SOURCES, "sources.yaml").settings.radius if radius is not None else None
+    prover = Prover(lambda: directory, lambda: site.state.policy, settings)
+    facade = Facade(site.admin, directory)
+    sessions = AccessSessions(site.state, facade, prover, refused, site.admin.use_address)
+    access = PortAccess(site.state, sessions, prover, radius, TIMERS, site._spawn)
+    site.admin.port_access = access
+    return access
+
+
+class AccessSite(Site):
+    """The site of the other tests with an authenticator."""
+
+    def __init__(self, *, radius: bool = True, store: MemoryStore | None = None, **limits: Any) -> None:
+        super().__init__(NETWORK, POLICY, store, **limits)
+        self.records = self.state.journal = WatchedRecords()
+        self.radius = FakeRadius()
+        self.refused: list[tuple[Attachment, str, str, str]] = []
+        directory = parse_identities(IDENTITIES, "identities.yaml")
+        self.access = authenticate_at(
+            self,
+            self.radius if radius else None,
+            lambda where, account, why, explanation: self.refused.append((where, account, why.value, explanation)),
+            directory,
+        )
+        self.records.access = self.access
+
+    def session_of(self, attachment: Attachment) -> Session | None:
+        live = self.state.sessions.at(attachment)
+        return live.session if live else None
 
     # what tests do
 

@@ -297,6 +297,16 @@ def test_every_way_to_log_in_needs_its_source_and_what_names_the_principal(tmp_p
     assert ".login.via: " in found
 
 
+def test_a_port_with_802_1x_needs_a_radius_server(tmp_path: Path) -> None:
+    network = NETWORK.replace("{s1: {}}", "{s1: {ports: {7: {mab: true}, 8: {dot1x: true}}}}")
+    write(tmp_path, network=network)
+    (found,) = problems(tmp_path)
+    assert found.startswith("network.yaml:1:")
+    assert "ports[8].dot1x: expected a section radius" in found
+    (tmp_path / "sources.yaml").write_text(WAYS, encoding="utf-8")
+    assert load_topology(tmp_path).network is not None
+
+
 def test_nobody_here_has_a_password_and_the_name_of_whom_a_provider_vouches_for(tmp_path: Path) -> None:
     """Known here they may be: to be disabled, or for more groups and labels."""
     write(tmp_path, identities=IDENTITIES.replace("workloads:", "  dan@corp: {groups: [staff]}\nworkloads:"))

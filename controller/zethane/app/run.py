@@ -19,7 +19,7 @@ import uvloop
 from zethane.adapters.audit_log import AuditLog
 from zethane.adapters.openflow.listener import Listener
 from zethane.adapters.store.sqlite import SqliteStore
-from zethane.app import radius
+from zethane.app import dot1x, radius
 from zethane.app.controller import Controller
 from zethane.app.journal import LogJournal
 from zethane.app.platforms import start_platforms
@@ -50,7 +50,7 @@ _log = structlog.get_logger("zethane")
 Start = Callable[[Running], Awaitable[None]]
 """Starts a part of the controller, and leaves its end with the stack."""
 
-PARTS: tuple[Start, ...] = (radius.start, start_platforms)
+PARTS: tuple[Start, ...] = (radius.start, dot1x.start, start_platforms)
 """What is started between the store and the switches, in this order; then what listens for operators and the portal."""
 
 

@@ -135,6 +135,7 @@ def load_topology(path: Path | str, sources_file: Path | None = None) -> Topolog
         for host in built.hosts.values():
             check_logins(host, findings, directory, policy, sources)
         _check_platforms(built, findings, sources)
+        _check_ports(built, findings, sources)
         findings.raise_any()
     return Topology(folder, policy, directory, network[1] if network else None, sources)
 
@@ -147,6 +148,18 @@ def _check_platforms(network: Network, findings: Findings, sources: Sources) -> 
             near = closest(switch.ovsdb, described)
             message = f"sources.yaml has no OVSDB {quote(switch.ovsdb)} in its section ovsdb{near}"
             findings.add(message, "switches", switch.name, "ovsdb")
+
+
+def _check_ports(network: Network, findings: Findings, sources: Sources) -> None:
+    """Find ports that ask for what no source vouches for. What hosts log in by is looked at with them."""
+    if sources.settings.radius is not None:
+        return
+    told = {(host.switch, host.port) for host in network.hosts.values() for one in host.logins if one.via == "dot1x"}
+    for switch in network.switches.values():
+        for number, port in switch.ports.items():
+            if port.dot1x and (switch.name, number) not in told:
+                message = "expected a section radius in sources.yaml: IEEE 802.1X is passed on to RADIUS servers"
+                findings.add(message, "switches", switch.name, "ports", number, "dot1x")
 
 
 def load_policy(path: Path | str) -> Policy:

@@ -186,7 +186,7 @@ async def test_a_machine_is_a_device(site: AccessSite) -> None:
         assert session is not None
         assert (session.principal.kind, session.principal.name) == ("device", "alice-laptop")
         assert session.principal.device is not None
-        site.end_session(session.number, SessionEvent.REVOKED)
+        site.admin.end_session(session.number, SessionEvent.REVOKED)
         await site.later(2)
 
 

@@ -54,12 +54,20 @@ class AddressInUse(SessionError):  # noqa: N818  # says what is the case, as the
     """Another live session, or the network itself, holds the address that this one claims."""
 
 
-class PortRefusal(SessionError):  # noqa: N818  # says what happened
-    """The port does not allow this session or address; `reason` is the word for it in the decision log."""
+class Refusal(SessionError):  # noqa: N818  # says what happened
+    """A session or an address is not allowed; `reason` is the word for it in the decision log."""
 
     def __init__(self, message: str, reason: str) -> None:
         self.reason = reason
         super().__init__(message)
+
+
+class PortRefusal(Refusal):
+    """The port does not allow this session or address."""
+
+
+class AccountRefusal(Refusal):
+    """The account may have no session now, however it has proved itself; `reason` is a `LoginRefusal`."""
 
 
 class AuthenticationError(ZethaneError):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections.abc import AsyncIterator
+import math
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from zethane.errors import InputError, Problem
 from zethane.identity.proof import Proof, acting
 from zethane.identity.session import Attachment, Endpoint, Session
+from zethane.service.accounts import Block
 from zethane.service.metrics import Metric, gauge
 
 STARTED = 1_700_000_000.0
@@ -49,6 +51,7 @@ class Operated:
             2: make_session(2, "workload", "web1", "web", "10.0.0.11"),
         }
         self.ended: list[tuple[int, str]] = []
+        self.blocked: dict[str, Block] = {}
         self.log: list[dict[str, Any]] = [
             {
                 "time": "2023-11-14T22:13:20.000Z",
@@ -110,6 +113,26 @@ class Operated:
 
     def change_proof(self, number: int, proof: Proof, changed: Proof | None, reason: str, detail: str = "") -> bool:
         raise NotForOperatorsError(number, proof, changed, reason, detail)
+
+    def proofs(self) -> Iterator[tuple[Session, Proof]]:
+        return ((session, proof) for session in self.sessions() for proof in session.proofs)
+
+    def logout(self, number: int) -> bool:
+        raise NotForOperatorsError(number)
+
+    def look_again(self, device: str) -> None:
+        raise NotForOperatorsError(device)
+
+    def blocks(self) -> list[Block]:
+        return [self.blocked[account] for account in sorted(self.blocked)]
+
+    def block(self, account: str, why: str, until: float = math.inf, by: str = "") -> list[int]:
+        self._fail()
+        self.blocked[account] = Block(account, why, STARTED, until, by)
+        return self.revoke(principal=account)
+
+    def unblock(self, account: str) -> bool:
+        return self.blocked.pop(account, None) is not None
 
     def claim_address(self, endpoint: Endpoint, number: int) -> Session:
         raise NotForOperatorsError(endpoint, number)

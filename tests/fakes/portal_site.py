@@ -110,6 +110,9 @@ class PortalSite:
     def end_session(self, number: int, reason: str) -> bool:  # noqa: ARG002 - the signature of the facade
         return self.live.pop(number, None) is not None
 
+    def logout(self, number: int) -> bool:
+        return self.live.pop(number, None) is not None
+
     def change_proof(self, number: int, proof: Proof, changed: Proof | None, reason: str, detail: str = "") -> bool:
         session = self.live.get(number)
         if session is None or proof not in session.proofs:
@@ -128,6 +131,7 @@ class PortalSite:
     def _never(self, *_: Any, **__: Any) -> Any:
         raise AssertionError("the portal has no business with this")
 
+    block = unblock = blocks = proofs = look_again = _never
     revoke = flows = decisions = policy = switches = links = _never
     sources = health = explain = metrics = _never
 

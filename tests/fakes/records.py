@@ -8,6 +8,7 @@ from typing import Any
 from zethane.errors import CapacityError
 from zethane.identity.factor import Factor, FactorKind
 from zethane.identity.session import MAX_SESSION, Session
+from zethane.service.accounts import Block
 from zethane.service.leases import Lease
 
 
@@ -40,6 +41,7 @@ class MemoryStore:
         self.steps: dict[str, int] = {}
         self.leased: dict[bytes, Lease] = {}
         self.factors: dict[str, Factor] = {}
+        self.blocked: dict[str, Block] = {}
 
     def sessions(self) -> list[Session]:
         return list(self.saved.values())
@@ -67,6 +69,15 @@ class MemoryStore:
 
     def end_lease(self, address: bytes) -> None:
         self.leased.pop(address, None)
+
+    def blocks(self) -> list[Block]:
+        return list(self.blocked.values())
+
+    def save_block(self, block: Block) -> None:
+        self.blocked[block.account] = block
+
+    def end_block(self, account: str) -> None:
+        self.blocked.pop(account, None)
 
     def last_totp_step(self, user: str) -> int:
         return self.steps.get(user, -1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 
@@ -10,6 +11,7 @@ from zethane.net.flowkey import ETH_IPV4, ETH_IPV6, ICMP, ICMPV6, SCTP, TCP, UDP
 from zethane.net.lldp import ETH_LLDP
 from zethane.net.vlan import tagged
 from zethane.pipeline.change import Add, Change, Installed, Remove, RemoveMatching
+from zethane.pipeline.fields import split_cookie
 from zethane.pipeline.flow import EntryKey, Flow
 from zethane.pipeline.simulate import Outcome, Simulator
 from zethane.pipeline.tables import VLAN_PRESENT, Table
@@ -69,6 +71,7 @@ class FakeSwitch:
         self.meters: dict[int, tuple[int, int]] = {}
         self.drops: dict[int, int] = {}
         self.counted: dict[EntryKey, tuple[int, int]] = {}
+        self.packets: Counter[EntryKey] = Counter()
         self._events = events
         self.ports = [PortState(number, f"p{number}", up=True) for number in ports]
 
@@ -92,7 +95,9 @@ class FakeSwitch:
 
     def commit(self, changes: Sequence[Change]) -> Awaitable[None]:
         self.apply(changes)
-        return asyncio.sleep(0)
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_soon(done.set_result, None)
+        return done
 
     def match_fragments(self) -> None:
         self.fragments_matched = True
@@ -143,6 +148,14 @@ class FakeSwitch:
         await self.answer()
         return packets, octets
 
+    async def read_heard(self, session: int) -> int:
+        await self.answer()
+        return sum(
+            self.packets.get(key, 0)
+            for key, flow in self.tables.items()
+            if flow.table == Table.SOURCE and split_cookie(flow.cookie)[0] == session
+        )
+
     async def read_meter_drops(self) -> dict[int, int]:
         return dict(self.drops)
 
@@ -156,6 +169,7 @@ class FakeSwitch:
         if isinstance(change, Add):
             self.tables[change.flow.key] = change.flow
             self.added[change.flow.key] = self.clock()
+            self.packets.pop(change.flow.key, None)
         elif isinstance(change, Remove):
             self._remove((change.table, change.priority, change.match))
         else:
@@ -181,6 +195,7 @@ class FakeSwitch:
                     flow.idle_timeout,
                     fields.get("metadata", 0),
                     fields.get("in_port", 0),
+                    (fields["reg0"], fields["reg1"]) if "reg0" in fields and "reg1" in fields else None,
                 ),
             )
 
@@ -192,6 +207,7 @@ class FakeSwitch:
         """A frame comes in, with a tag if `vlan` is not 0."""
         fields = fields_of(frame, port) | {"vlan_vid": VLAN_PRESENT | vlan if vlan else 0}
         outcome = Simulator(self.tables.values()).run(fields)
+        self.packets.update(flow.key for flow in outcome.path)
         last = outcome.last
         if outcome.to_controller and last is not None:
             metadata = outcome.fields.get("metadata", 0)

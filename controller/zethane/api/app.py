@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, model_validator
 from starlette.exceptions import HTTPException
 
 from zethane import __version__
+from zethane.api.blocks import blocks_router
 from zethane.api.body_limit import BodyLimit
 from zethane.api.portal_schema import Address
 from zethane.api.problem_details import problem, validation_problem
@@ -65,6 +66,7 @@ def create_app(facade: ControllerFacade) -> FastAPI:
     app.add_middleware(BodyLimit, limit=MAX_BODY)
     _add_error_handlers(app)
     _add_sessions(app, facade)
+    app.include_router(blocks_router(facade))
     _add_decisions(app, facade)
     _add_policy(app, facade)
     _add_health(app, facade)

@@ -23,8 +23,8 @@ from zethane.api.portal_certificate import certificate_router
 from zethane.api.portal_oidc import sign_on_router
 from zethane.api.portal_schema import MAX_BODY, Connection, PortalClaim, PortalLogin, PortalRequest
 from zethane.api.problem_details import problem, validation_problem
-from zethane.audit.reason import SessionEvent
 from zethane.errors import AuthenticationError, CapacityError, InputError, SessionError, ZethaneError
+from zethane.identity.proof import Proof
 from zethane.identity.session import Endpoint, Session
 from zethane.service.authentication import Authenticator, LoginLimitError
 from zethane.service.certificate_login import CertificateLogin
@@ -74,7 +74,7 @@ def create_app(
     @app.post("/logout")
     async def logout(body: PortalRequest) -> dict[str, Any]:
         session = facade.session_at(_locate(facade, body.connection))
-        if session is None or not facade.end_session(session.number, SessionEvent.LOGOUT):
+        if session is None or not facade.logout(session.number):
             raise SessionError("nobody is logged in at this address")
         return {"session": session.number}
 
@@ -112,12 +112,24 @@ def session_view(session: Session) -> dict[str, Any]:
         "segment": session.segment,
         "methods": list(session.methods),
         "mfa": session.principal.mfa,
+        "aal": session.aal,
+        "proofs": [_proof_view(proof) for proof in session.proofs],
         "addresses": [str(ipaddress.ip_address(address)) for address in session.addresses],
         "device": session.device,
         "started": _rfc3339(session.started),
         "expires": _rfc3339(session.expires),
         "reauthenticate": _rfc3339(session.reauthenticate),
         "ends": _rfc3339(session.ends),
+    }
+
+
+def _proof_view(proof: Proof) -> dict[str, Any]:
+    """What one of the session's principals may know of the others: who, by which method, since when, until when."""
+    return {
+        "account": proof.account,
+        "method": proof.method,
+        "authenticated": _rfc3339(proof.at),
+        "ends": _rfc3339(proof.ends),
     }
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from zethane.audit.record import rfc3339
+from zethane.identity.proof import Proof
 from zethane.identity.session import Session
 from zethane.net.mac import format_mac
 
@@ -23,16 +25,40 @@ def session_view(session: Session) -> dict[str, Any]:
         "name": session.principal.name,
         "segment": session.segment,
         "mfa": session.principal.mfa,
+        "aal": session.aal,
         "methods": list(session.methods),
         "device": session.device,
+        "proofs": [proof_view(proof) for proof in session.proofs],
         "dpid": f"{attachment.dpid:016x}",
         "port": attachment.port,
         "vlan": attachment.vlan,
         "mac": format_mac(attachment.mac),
         "addresses": [str(ipaddress.ip_address(address)) for address in session.addresses],
         "started": rfc3339(session.started),
-        "expires": rfc3339(session.ends),
+        "authenticated": _when(session.proofs[0].at if session.proofs else math.inf),
+        "expires": _when(session.ends),
     }
+
+
+def proof_view(proof: Proof) -> dict[str, Any]:
+    """One proof of a session: who, how, how strongly, when, and what ends it when; `idle` in seconds."""
+    return {
+        "account": proof.account,
+        "method": proof.method,
+        "amr": list(proof.amr),
+        "aal": proof.aal,
+        "issuer": proof.issuer or None,
+        "at": rfc3339(proof.at),
+        "mfa_at": None if proof.mfa_at is None else rfc3339(proof.mfa_at),
+        "expires": _when(proof.expires),
+        "reauthenticate": _when(proof.reauthenticate),
+        "ends": _when(proof.ends),
+        "idle": None if proof.idle == math.inf else proof.idle,
+    }
+
+
+def _when(moment: float) -> str | None:
+    return None if moment == math.inf else rfc3339(moment)
 
 
 def with_times(view: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
-from collections.abc import AsyncIterator, Mapping, Sequence
+import math
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
 from zethane.adapters.audit_log import AuditLog
 from zethane.app.dns_explained import explain_dns
-from zethane.app.reload import PolicyFile
+from zethane.app.reload import DirectoryFile, PolicyFile
 from zethane.audit.reason import SessionEvent
 from zethane.audit.record import connection
 from zethane.errors import InputError, Problem
-from zethane.identity.directory import Directory
 from zethane.identity.proof import Proof
 from zethane.identity.session import Attachment, Endpoint, Session
 from zethane.net.flowkey import TCP, FlowKey
 from zethane.policy.explain import explain
 from zethane.policy.principal import External, Party
 from zethane.policy.service import Service
+from zethane.service.accounts import Block
 from zethane.service.administrator import Administrator
 from zethane.service.flows import LiveFlow
 from zethane.service.metrics import Metric, gauge, metrics_of
@@ -33,17 +35,17 @@ class Controller:
     def __init__(
         self,
         administrator: Administrator,
-        directory: Directory,
         log: AuditLog,
         policy: PolicyFile,
+        identities: DirectoryFile,
         sources: SourceRegistry,
     ) -> None:
         self._sources = sources
         self._administrator = administrator
         self._state = administrator.state
-        self._directory = directory
         self._log = log
         self._policy = policy
+        self._identities = identities
 
     # sessions
 
@@ -67,7 +69,8 @@ class Controller:
 
     def start_session(self, attachment: Attachment, proof: Proof, address: bytes | None = None) -> Session:
         """Bind a principal that has just proved itself. Raises AddressInUse, SessionError, CapacityError."""
-        device = self._directory.device_at(attachment.mac)
+        directory = self._state.accounts.directory
+        device = directory.device_at(attachment.mac) if directory is not None else None
         return self._administrator.start_session(attachment, proof, address, device)
 
     def session_of(self, attachment: Attachment) -> Session | None:
@@ -81,6 +84,12 @@ class Controller:
         """Change or end one proof of a session."""
         return self._administrator.change_proof(number, proof, changed, reason, detail)
 
+    def proofs(self) -> Iterator[tuple[Session, Proof]]:
+        """Every proof that a live session rests on now."""
+        for live in self._state.sessions:
+            for proof in live.session.proofs:
+                yield live.session, proof
+
     def claim_address(self, endpoint: Endpoint, number: int) -> Session:
         """Add the endpoint's address to the session there. Raises AddressInUse, SessionError, CapacityError."""
         return self._administrator.claim_address(endpoint, number)
@@ -88,6 +97,26 @@ class Controller:
     def end_session(self, number: int, reason: SessionEvent) -> bool:
         """End one session."""
         return self._administrator.end_session(number, reason)
+
+    def logout(self, number: int) -> bool:
+        """Who acts in a session has logged out."""
+        return self._administrator.life.logout(number)
+
+    def look_again(self, device: str) -> None:
+        """Re-decide for the sessions of a device."""
+        self._administrator.life.look_at_device(device)
+
+    def blocks(self) -> Sequence[Block]:
+        """The accounts that may not log in."""
+        return self._administrator.blocking.blocks()
+
+    def block(self, account: str, why: str, until: float = math.inf, by: str = "") -> list[int]:
+        """Let an account have no session from now on. Raises CapacityError."""
+        return self._administrator.blocking.block(account, why, until, by)
+
+    def unblock(self, account: str) -> bool:
+        """Let an account log in again. Raises CapacityError."""
+        return self._administrator.blocking.unblock(account)
 
     def revoke(
         self, *, principal: str | None = None, number: int | None = None, host: bytes | None = None
@@ -127,8 +156,13 @@ class Controller:
             "service": connection(flow.key)["service"],
             "rule": self._state.policy.rule_ids.get(flow.rule),
             "since": flow.started,
-            "lease": min(flow.opened_by.ends, flow.opened_to.ends),
+            "lease": min(self._ends(flow.subject), self._ends(flow.object)),
         }
+
+    def _ends(self, number: int) -> float:
+        """Until when a party's bindings hold, if nothing renews them."""
+        party = self._state.party(number)
+        return party.ends if party is not None else 0.0
 
     def decisions(self, *, limit: int = 100) -> Sequence[Mapping[str, Any]]:
         """The newest records of the decision log, newest last."""
@@ -147,12 +181,18 @@ class Controller:
             "loaded": self._policy.loaded,
             "rules": len(policy.rules),
             "segments": len(policy.segments),
-            "error": [str(problem) for problem in self._policy.problems] or None,
+            "error": [str(problem) for problem in (*self._policy.problems, *self._identities.problems)] or None,
         }
 
     async def reload(self) -> Mapping[str, Any]:
-        """Read the policy file again now. Raises InputError and keeps the old policy if it is bad."""
-        await self._policy.reload()
+        """Read the policy file and identities.yaml again now; a bad one is not put in force. Raises InputError."""
+        outcomes = await asyncio.gather(self._identities.reload(), self._policy.reload(), return_exceptions=True)
+        problems = [problem for one in outcomes if isinstance(one, InputError) for problem in one.problems]
+        if problems:
+            raise InputError(problems)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
         return self.policy()
 
     def switches(self) -> Sequence[Mapping[str, Any]]:
@@ -187,7 +227,8 @@ class Controller:
         points = self._state.fabric.points.values()
         ready = sum(point.ready for point in points)
         doubtful = self._administrator.discovery.doubtful()
-        fine = ready == len(points) and not doubtful and not self._policy.problems and not self._log.failing
+        problems = self._policy.problems or self._identities.problems
+        fine = ready == len(points) and not doubtful and not problems and not self._log.failing
         return {
             "status": "ok" if fine else "degraded",
             "switches": {"connected": ready, "expected": len(points)},
@@ -196,6 +237,7 @@ class Controller:
             "flows": len(self._state.flows),
             "switch_errors": self._state.counters["switch_errors"],
             "policy_error": bool(self._policy.problems),
+            "identities_error": bool(self._identities.problems),
             "decision_log_failing": self._log.failing,
         }
 
@@ -240,6 +282,7 @@ class Controller:
         return [
             *metrics_of(state),
             gauge("portal_connections", "Connections to the portal.", len(self._administrator.portal_access)),
+            gauge("blocked_accounts", "Accounts that an operator has blocked.", len(state.accounts.blocks)),
             gauge("switches_ready", "Switches that have their tables.", ready),
             lost,
         ]

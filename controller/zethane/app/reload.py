@@ -1,4 +1,4 @@
-"""The policy file while the controller runs: watched, read, checked, and put in force as one change."""
+"""The policy file and identities.yaml while the controller runs: watched, read, checked, put in force as one change."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from pathlib import Path
 import structlog
 from watchfiles import awatch
 
-from zethane.app.topology import Topology, load_policy
+from zethane.app.files import read_text
+from zethane.app.topology import IDENTITIES_FILE, Topology, load_policy
 from zethane.errors import InputError, Problem, ZethaneError
+from zethane.identity.directory import Directory, parse_identities
 from zethane.policy.check import Outcome
 from zethane.policy.model import Policy
 
@@ -21,33 +23,21 @@ Refused = Callable[[str, str], None]
 """Called with the version that stays in force, and what is wrong with the one that was refused."""
 
 
-class PolicyFile:
-    """Holds the file against what is in force. A bad file never replaces a good policy."""
+class _WatchedFile:
+    """A file that is in force. A bad version of it never replaces a good one."""
 
-    def __init__(self, topology: Topology, use: Use, refused: Refused, clock: Callable[[], float]) -> None:
-        self._topology = topology
-        self._use = use
-        self._refused = refused
+    def __init__(self, file: Path, clock: Callable[[], float]) -> None:
+        self.file = file
+        self.problems: tuple[Problem, ...] = ()
         self._clock = clock
-        self._digest = topology.policy.digest
         self._busy = asyncio.Lock()
         self.loaded = clock()
-        self.problems: tuple[Problem, ...] = ()
-
-    @property
-    def file(self) -> Path:
-        """The policy file."""
-        return Path(self._topology.policy.file)
 
     async def reload(self) -> bool:
         """Read the file, and put it in force if it is good and new. Raises InputError if it is bad."""
         async with self._busy:
             try:
-                policy = await asyncio.to_thread(self._checked)
-                if policy.digest == self._digest:
-                    self.problems = ()
-                    return False
-                await self._use(policy)
+                is_new = await self._read()
             except InputError as error:
                 self._keep_old(error.problems)
                 raise
@@ -55,27 +45,17 @@ class PolicyFile:
                 problem = Problem(str(self.file), str(error))
                 self._keep_old((problem,))
                 raise InputError([problem]) from error
-            self._digest = policy.digest
-            self.loaded = self._clock()
             self.problems = ()
-            _log.info("policy-loaded", version=policy.digest, rules=len(policy.rules))
-            return True
+            if is_new:
+                self.loaded = self._clock()
+            return is_new
 
-    def _checked(self) -> Policy:
-        """The file's policy, in a worker thread. Raises InputError also where its own tests fail."""
-        policy = load_policy(self.file)
-        report = self._topology.check(policy)
-        failed = (outcome for outcome in report.outcomes if not outcome.passed)
-        problems = [*report.errors, *(_problem(policy, outcome) for outcome in failed)]
-        if problems:
-            raise InputError(problems)
-        return policy
+    async def _read(self) -> bool:
+        """Read, check, and put in force what is new; whether it was. Raises ZethaneError."""
+        raise NotImplementedError
 
     def _keep_old(self, problems: tuple[Problem, ...]) -> None:
         self.problems = problems
-        for problem in problems:
-            _log.error("policy-refused", problem=str(problem), in_force=self._digest)
-        self._refused(self._digest, "; ".join(str(problem) for problem in problems[:10]))
 
     async def watch(self) -> None:
         """Reload whenever the file changes, until cancelled. The folder is watched: editors replace files."""
@@ -85,6 +65,70 @@ class PolicyFile:
                     await self.reload()
                 except InputError:
                     continue  # logged, and shown at the API, by _keep_old
+
+
+class PolicyFile(_WatchedFile):
+    """Holds the policy file against what is in force."""
+
+    def __init__(self, topology: Topology, use: Use, refused: Refused, clock: Callable[[], float]) -> None:
+        super().__init__(Path(topology.policy.file), clock)
+        self.topology = topology
+        self._use = use
+        self._refused = refused
+        self._digest = topology.policy.digest
+
+    async def _read(self) -> bool:
+        policy = await asyncio.to_thread(self._checked)
+        if policy.digest == self._digest:
+            return False
+        await self._use(policy)
+        self._digest = policy.digest
+        _log.info("policy-loaded", version=policy.digest, rules=len(policy.rules))
+        return True
+
+    def _checked(self) -> Policy:
+        """The file's policy, in a worker thread. Raises InputError also where its own tests fail."""
+        policy = load_policy(self.file)
+        report = self.topology.check(policy)
+        failed = (outcome for outcome in report.outcomes if not outcome.passed)
+        problems = [*report.errors, *(_problem(policy, outcome) for outcome in failed)]
+        if problems:
+            raise InputError(problems)
+        return policy
+
+    def _keep_old(self, problems: tuple[Problem, ...]) -> None:
+        super()._keep_old(problems)
+        for problem in problems:
+            _log.error("policy-refused", problem=str(problem), in_force=self._digest)
+        self._refused(self._digest, "; ".join(str(problem) for problem in problems[:10]))
+
+
+class DirectoryFile(_WatchedFile):
+    """Holds identities.yaml against what is in force.
+
+    All that it has to be is right in itself: whom it lets in and the policy has no place for cannot log in, and whom it
+    shuts out must be out, whatever else is wrong.
+    """
+
+    def __init__(self, topology: Topology, clock: Callable[[], float]) -> None:
+        super().__init__(topology.folder / IDENTITIES_FILE, clock)
+        self.use: Callable[[Directory], None] = lambda _: None
+        self._text = ""
+
+    async def _read(self) -> bool:
+        text = await asyncio.to_thread(read_text, self.file)
+        if text == self._text:
+            return False
+        directory = await asyncio.to_thread(parse_identities, text, str(self.file))
+        self.use(directory)
+        self._text = text
+        _log.info("identities-loaded", users=len(directory.users), workloads=len(directory.workloads))
+        return True
+
+    def _keep_old(self, problems: tuple[Problem, ...]) -> None:
+        super()._keep_old(problems)
+        for problem in problems:
+            _log.error("identities-refused", problem=str(problem))
 
 
 def _problem(policy: Policy, outcome: Outcome) -> Problem:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,12 @@ from zethane.app import dot1x, radius
 from zethane.app.controller import Controller
 from zethane.app.journal import LogJournal
 from zethane.app.platforms import start_platforms
-from zethane.app.reload import PolicyFile
+from zethane.app.reload import DirectoryFile, PolicyFile
 from zethane.app.running import Running
 from zethane.app.settings import Settings
 from zethane.app.topology import Topology, load_topology
 from zethane.errors import ChannelError, InputError, Problem
+from zethane.identity.directory import Directory
 from zethane.network.model import Network
 from zethane.service.administrator import Administrator
 from zethane.service.authentication import Authenticator
@@ -98,21 +100,25 @@ class _Process:
         fabric = Fabric(self._network)
         journal = LogJournal(log, fabric, time.time)
         policy = PolicyInForce(self._topology.policy, store)
-        administrator = Administrator(
-            State(time.time, journal, fabric, policy, settings.limits), store, store, self._spawn
-        )
+        times = self._topology.sources.settings.sessions
+        state = State(time.time, journal, fabric, policy, settings.limits, times=times)
+        administrator = Administrator(state, store, store, self._spawn)
         stack.push_async_callback(self._cancel)
         journal.policy("loaded", self._topology.policy.digest, "at start", time.time())
+        state.accounts.directory = self._topology.directory
         administrator.restore(store.sessions())
+        administrator.use_directory(self._topology.directory)
 
         policy_file = PolicyFile(self._topology, administrator.use_policy, _refusals(journal), time.time)
         sources = SourceRegistry()
-        controller = Controller(administrator, self._topology.directory, log, policy_file, sources)
+        identities = DirectoryFile(self._topology, time.time)
+        controller = Controller(administrator, log, policy_file, identities, sources)
         passwords = ThreadPoolExecutor(PASSWORD_THREADS, "password")
         stack.callback(passwords.shutdown, wait=False, cancel_futures=True)
         authenticator = Authenticator(
             controller, self._topology.directory, store, time.time, passwords, journal.login_refused
         )
+        identities.use = partial(_use_directory, administrator, authenticator)
         running = Running(
             settings,
             self._topology,
@@ -138,6 +144,7 @@ class _Process:
             first = settings.attest_interval * (place + 1) / len(fabric.points)
             self._spawn(_keep_attesting(administrator, dpid, first, settings.attest_interval))
         self._spawn(policy_file.watch())
+        self._spawn(identities.watch())
         _announce(settings.run_file, host, port)
         stack.callback(settings.run_file.unlink, missing_ok=True)
 
@@ -188,6 +195,11 @@ async def _keep_attesting(administrator: Administrator, dpid: int, first: float,
             administrator.state.counters["attestations_failed"] += 1
             _log.exception("attestation-failed", switch=point.switch.name)
         await asyncio.sleep(interval)
+
+
+def _use_directory(administrator: Administrator, authenticator: Authenticator, directory: Directory) -> None:
+    authenticator.directory = directory
+    administrator.use_directory(directory)
 
 
 def _refusals(journal: LogJournal) -> Callable[[str, str], None]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
 from zethane.audit.reason import SessionEvent
+from zethane.identity.proof import Proof
 from zethane.identity.session import Session
 from zethane.net.flowkey import ETH_ARP, ICMP, ICMPV6, SCTP, TCP, UDP, FlowKey
 from zethane.net.mac import format_mac
@@ -73,6 +75,25 @@ def session_event(what: SessionEvent, session: Session, switch: str, detail: str
         "addresses": [str(ipaddress.ip_address(address)) for address in session.addresses],
         "methods": list(session.methods),
         "mfa": session.principal.mfa,
+        "aal": session.aal,
+        "proofs": [_proof(proof) for proof in session.proofs],
         "device": session.device,
-        "ends": rfc3339(session.ends),
+        "ends": _end(session.ends),
+    }
+
+
+def _end(moment: float) -> str | None:
+    """A moment; None where there is no limit."""
+    return None if moment == math.inf else rfc3339(moment)
+
+
+def _proof(proof: Proof) -> dict[str, Any]:
+    """Who has proved itself, how, how strongly, when, and by whose word. No more: the rest is what others know."""
+    return {
+        "principal": proof.account,
+        "method": proof.method,
+        "aal": proof.aal,
+        "issuer": proof.issuer or None,
+        "at": rfc3339(proof.at),
+        "ends": _end(proof.ends),
     }

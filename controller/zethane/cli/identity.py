@@ -1,4 +1,4 @@
-"""`zethane identity`: what goes into identities.yaml, and how those do who vouch for others."""
+"""`zethane identity`: what goes into identities.yaml, how those do who vouch for others, and who is blocked."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pyotp
 import typer
 from pydantic import SecretStr
 
+from zethane.cli.blocks import block, blocks, unblock
 from zethane.cli.operate import sources
 from zethane.cli.secrets_input import read_secret
 from zethane.errors import InputError, Problem
@@ -32,6 +33,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for program
 
 
 app.command("sources")(sources)
+app.command("block")(block)
+app.command("unblock")(unblock)
+app.command("list")(blocks)
 
 
 @app.command("hash")

@@ -19,7 +19,7 @@ _COMMANDS = {
     "login": ("zethane.cli.login", "login", "Log this host in."),
     "logout": ("zethane.cli.login", "logout", "Log this host out."),
     "policy": ("zethane.cli.policy", "app", "Check, explain and print a policy."),
-    "identity": ("zethane.cli.identity", "app", "Hashes and second factors; the sources of identities."),
+    "identity": ("zethane.cli.identity", "app", "Hashes and second factors; sources of identities; blocked accounts."),
     "sessions": ("zethane.cli.operate", "sessions", "Who is logged in where."),
     "flows": ("zethane.cli.operate", "flows", "Live flows."),
     "revoke": ("zethane.cli.operate", "revoke", "End sessions, and with them their flows."),

@@ -6,6 +6,7 @@ import ipaddress
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,7 +28,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for program
 DEFAULT_SOCKET = Path("/run/zethane/api.sock")
 
 
-class _Api:
+class Api:
     """The controller's API over its unix socket."""
 
     def __init__(self, socket: Path) -> None:
@@ -76,10 +77,34 @@ class _Api:
 
 
 def sessions(socket: SocketOption = DEFAULT_SOCKET, as_json: JsonOption = False) -> None:
-    """Who is logged in where, and until when."""
-    answer = _Api(socket).ask("GET", "/sessions")
-    columns = ("session", "principal", "segment", "mfa", "dpid", "port", "mac", "addresses", "expires")
-    _show(answer, answer["sessions"], columns, as_json=as_json)
+    """Who is logged in where: by which methods, how strongly, since when and until when. Times are UTC."""
+    answer = Api(socket).ask("GET", "/sessions")
+    columns = ("session", "principal", "via", "aal", "proved", "ends", "segment", "at")
+    show(answer, [_session_row(one) for one in answer["sessions"]], columns, as_json=as_json)
+
+
+def _session_row(session: Mapping[str, Any]) -> dict[str, Any]:
+    """A session with a line for each of its proofs, and what it is attached to line by line."""
+    proofs = session["proofs"]
+    place = f"{session['dpid'].lstrip('0') or '0'}:{session['port']}"
+    vlan = f" VLAN {session['vlan']}" if session["vlan"] else ""
+    return {
+        **session,
+        "principal": [proof["account"] for proof in proofs],
+        "via": [proof["method"] for proof in proofs],
+        "aal": [proof["aal"] for proof in proofs],
+        "proved": [_short(proof["at"]) for proof in proofs],
+        "ends": [_short(proof["ends"]) for proof in proofs],
+        "at": [place + vlan, session["mac"], *session["addresses"]],
+    }
+
+
+def _short(moment: str | None) -> str:
+    """A moment in RFC 3339 as people read it: of another day with its date."""
+    if moment is None:
+        return "never"
+    day, time = moment[:10], moment[11:19]
+    return time if day == datetime.now(timezone.utc).date().isoformat() else f"{day} {time}"
 
 
 def flows(
@@ -90,9 +115,9 @@ def flows(
 ) -> None:
     """Live flows, with the rule that allows each."""
     params = {"limit": limit, **({"session": session} if session is not None else {})}
-    answer = _Api(socket).ask("GET", "/flows", params=params)
+    answer = Api(socket).ask("GET", "/flows", params=params)
     columns = ("subject_principal", "source", "object_principal", "destination", "service", "rule", "since")
-    _show(answer, answer["flows"], columns, as_json=as_json)
+    show(answer, answer["flows"], columns, as_json=as_json)
 
 
 def revoke(
@@ -101,7 +126,7 @@ def revoke(
     as_json: JsonOption = False,
 ) -> None:
     """End sessions at once; their established flows stop. Exit status 1 if there are none."""
-    answer = _Api(socket).ask("POST", "/revoke", json=_revocation(who))
+    answer = Api(socket).ask("POST", "/revoke", json=_revocation(who))
     if as_json:
         typer.echo(json.dumps(answer))
     else:
@@ -128,7 +153,7 @@ def explain(
     as_json: JsonOption = False,
 ) -> None:
     """The decision between two live sessions and its reason. Exit status 1 for a deny."""
-    answer = _Api(socket).ask("GET", "/explain", params={"from": source, "to": target, "service": service})
+    answer = Api(socket).ask("GET", "/explain", params={"from": source, "to": target, "service": service})
     if as_json:
         typer.echo(json.dumps(answer))
     else:
@@ -147,7 +172,7 @@ def decisions(
     as_json: JsonOption = False,
 ) -> None:
     """The newest records of the decision log."""
-    api = _Api(socket)
+    api = Api(socket)
     for record in api.ask("GET", "/decisions", params={"limit": limit})["decisions"]:
         _print_record(record, as_json=as_json)
     if not follow:
@@ -179,25 +204,25 @@ def _print_record(record: Mapping[str, Any], *, as_json: bool) -> None:
 
 def switches(socket: SocketOption = DEFAULT_SOCKET, as_json: JsonOption = False) -> None:
     """The switches, and whether each has its tables."""
-    answer = _Api(socket).ask("GET", "/switches")
+    answer = Api(socket).ask("GET", "/switches")
     columns: tuple[str, ...] = ("name", "dpid", "connected", "ready", "since", "ports", "sessions", "remote_sessions")
     columns += ("suppressed", "attested", "repaired")
-    _show(answer, answer["switches"], columns, as_json=as_json)
+    show(answer, answer["switches"], columns, as_json=as_json)
 
 
 def links(socket: SocketOption = DEFAULT_SOCKET, as_json: JsonOption = False) -> None:
     """The links between switches. Exit status 1 if one leads elsewhere or could not be confirmed."""
-    answer = _Api(socket).ask("GET", "/links")
+    answer = Api(socket).ask("GET", "/links")
     columns = ("a", "b", "origin", "state", "used", "confirmed", "detail")
-    _show(answer, answer["links"], columns, as_json=as_json)
+    show(answer, answer["links"], columns, as_json=as_json)
     if any(link["state"] in ("contradicted", "unconfirmed") for link in answer["links"]):
         raise typer.Exit(EXIT_NO)
 
 
 def sources(socket: SocketOption = DEFAULT_SOCKET, as_json: JsonOption = False) -> None:
     """The systems outside that say who somebody is, and how each does. Exit status 1 if one is down."""
-    answer = _Api(socket).ask("GET", "/sources")
-    _show(answer, answer["sources"], ("kind", "name", "state", "since", "detail"), as_json=as_json)
+    answer = Api(socket).ask("GET", "/sources")
+    show(answer, answer["sources"], ("kind", "name", "state", "since", "detail"), as_json=as_json)
     if any(source["state"] == "down" for source in answer["sources"]):
         raise typer.Exit(EXIT_NO)
 
@@ -208,7 +233,7 @@ def counters(
     as_json: JsonOption = False,
 ) -> None:
     """Everything that is counted: denials, drops of meters and queues, sessions, flows."""
-    answer = _Api(socket).ask("GET", "/counters")
+    answer = Api(socket).ask("GET", "/counters")
     rows = [
         {
             **one,
@@ -218,12 +243,12 @@ def counters(
         for one in answer["counters"]
         if everything or one["value"]
     ]
-    _show(answer, rows, ("name", "labels", "value", "help"), as_json=as_json)
+    show(answer, rows, ("name", "labels", "value", "help"), as_json=as_json)
 
 
 def reload(socket: SocketOption = DEFAULT_SOCKET, as_json: JsonOption = False) -> None:
-    """Read the policy file again now; a bad one is refused and the old one stays."""
-    answer = _Api(socket).ask("POST", "/policy/reload")
+    """Read the policy file and identities.yaml again now; a bad one is refused and the old one stays."""
+    answer = Api(socket).ask("POST", "/policy/reload")
     if as_json:
         typer.echo(json.dumps(answer))
     else:
@@ -232,7 +257,7 @@ def reload(socket: SocketOption = DEFAULT_SOCKET, as_json: JsonOption = False) -
 
 def health(socket: SocketOption = DEFAULT_SOCKET, as_json: JsonOption = False) -> None:
     """Whether everything that is described is there and works. Exit status 1 if not."""
-    answer = _Api(socket).ask("GET", "/health", accept=(200, 503))
+    answer = Api(socket).ask("GET", "/health", accept=(200, 503))
     if as_json:
         typer.echo(json.dumps(answer))
     else:
@@ -243,7 +268,7 @@ def health(socket: SocketOption = DEFAULT_SOCKET, as_json: JsonOption = False) -
         raise typer.Exit(EXIT_NO)
 
 
-def _show(answer: object, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_json: bool) -> None:
+def show(answer: object, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(answer))
         return

@@ -168,11 +168,16 @@ class Directory:
 
         Raises SessionError if there is none of this name, or if it is disabled.
         """
-        entry = self._entry(kind, name)
+        entry = self.entry(kind, name)
         if entry is None or entry.disabled:
             raise SessionError(f"no {kind} that may log in is named {quote(name)}")
         labels = tuple(sorted(entry.labels.items()))
         return Principal(kind, name, frozenset(entry.groups), labels, mfa, 0.0 if mfa else None, 2 if mfa else 1)
+
+    def is_disabled(self, kind: PrincipalKind, name: str) -> bool:
+        """Whether the file names this principal and says that it may have no session."""
+        entry = self.entry(kind, name)
+        return entry is not None and entry.disabled
 
     def device_at(self, mac: int) -> str | None:
         """The name of the device with this MAC address (an integer of 48 bits)."""
@@ -220,7 +225,8 @@ class Directory:
         """Where the file names this principal. Raises KeyError if it does not."""
         return self._places[kind, name]
 
-    def _entry(self, kind: PrincipalKind, name: str) -> User | Device | Workload | None:
+    def entry(self, kind: PrincipalKind, name: str) -> User | Device | Workload | None:
+        """What the file says of a principal; None if it does not name it."""
         if kind == "user":
             return self.users.get(name)
         return self.devices.get(name) if kind == "device" else self.workloads.get(name)

@@ -88,15 +88,33 @@ def proven_device(proofs: tuple[Proof, ...]) -> Proof | None:
 def proofs_with(present: tuple[Proof, ...], proof: Proof) -> tuple[Proof, ...]:
     """The proofs of a session at whose place a principal has just proved itself: who acts first, then the device.
 
-    A proof of the same principal is renewed. A user and a device that both have proved themselves are together;
-    anything else takes the place of what was there.
-    Raises SessionError for what proves nothing where something is proved.
+    A proof of the same principal is renewed. A user and a device that have both proved themselves are together;
+    anything else takes the place of what was there. One IEEE 802.1X supplicant speaks for one principal at a time:
+    when it has become the device's again, the user whom it spoke for is gone.
+    Raises SessionError for what proves less than what is there: nothing where something is proved, or the same
+    principal by another method and less strongly.
     """
     if proof.aal == 0 and any(known.aal > 0 for known in present):
         raise SessionError("a session with a proof is there")
-    others = tuple(known for known in present if known.account != proof.account)
+    same = next((known for known in present if known.account == proof.account), None)
+    if same is not None and same.method != proof.method and same.aal > proof.aal:
+        raise SessionError(f"{proof.account} has proved itself more strongly there")
     if proof.kind == "user":
-        return (proof, *(known for known in others if known.proves("device")))
-    if proof.proves("device"):
-        return (*(known for known in others if known.proves("user")), proof)
-    return (proof,)
+        return (proof, *(known for known in present if known.proves("device")))
+    if not proof.proves("device") or any(known.proves("device") and known is not same for known in present):
+        return (proof,)  # a workload, a mere MAC, or another machine
+    users = (known for known in present if known.proves("user"))
+    return (*(known for known in users if (known.method, proof.method) != ("dot1x", "dot1x")), proof)
+
+
+def goes_on(before: tuple[Proof, ...], after: tuple[Proof, ...]) -> bool:
+    """Whether a session with one set of proofs may become one with the other; if not, a new one takes its place.
+
+    Something that was proved has to be left, or to come, of the same principals: what somebody has opened is never
+    another's, and what was only a MAC address is never somebody.
+    """
+    users = [{proof.account for proof in proofs if proof.kind != "device"} for proofs in (before, after)]
+    if users[0] and users[1] and users[0] != users[1]:
+        return False
+    strengths = [{(proof.account, proof.aal > 0) for proof in proofs} for proofs in (before, after)]
+    return bool(strengths[0] & strengths[1])

@@ -66,6 +66,11 @@ class Session:
         return min(self.expires, self.reauthenticate)
 
     @property
+    def idle(self) -> float:
+        """How long its host may send nothing, in seconds."""
+        return min((proof.idle for proof in self.proofs), default=math.inf)
+
+    @property
     def aal(self) -> int:
         """The assurance level of who acts (NIST SP 800-63B)."""
         return self.principal.aal

@@ -9,7 +9,7 @@ from __future__ import annotations
 from zethane.net.flowkey import TCP, FlowKey
 from zethane.pipeline.fields import split_meter
 from zethane.pipeline.verified import FIN_IDLE
-from zethane.service.flows import LiveFlow
+from zethane.service.flows import FORWARD, LiveFlow
 from zethane.service.points import Point
 from zethane.service.state import State
 from zethane.service.switch import FlowRemoved
@@ -39,10 +39,22 @@ class Accounting:
         closing = flows.closing(key, subject)
         found = flows.find(key)
         if closing is not None and event.reason == REMOVED_DELETED:
-            if _is_at(closing[0], dpid):
+            if _is_at(closing[0], dpid) and not self._is_replaced(*closing[:2], event):
                 self._closed(*closing, event)
-        elif found is not None and found[0].subject == subject and _is_at(found[0], dpid):
+            return
+        if found is None or found[0].subject != subject or not _is_at(found[0], dpid):
+            return
+        if not self._is_replaced(*found, event):
             self._direction_gone(*found, event)
+
+    @staticmethod
+    def _is_replaced(flow: LiveFlow, direction: int, event: FlowRemoved) -> bool:
+        """Whether this was the rule of a class that an end no longer has: the flow has another. It is counted here."""
+        classes = (flow.subject_class, flow.object_class)
+        if event.classes is None or event.classes == (classes if direction == FORWARD else classes[::-1]):
+            return False
+        flow.count(direction, event.packets, event.octets)
+        return True
 
     def settle(self, now: float) -> None:
         """Write the records of flows whose last counters no switch will report any more."""

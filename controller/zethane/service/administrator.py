@@ -6,10 +6,10 @@ a decision cannot race; what has to wait for a switch is a task that the caller 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from zethane.audit.reason import DenyReason, SessionEvent
+from zethane.identity.directory import Directory
 from zethane.identity.proof import Proof
 from zethane.identity.session import Attachment, Endpoint, Session
 from zethane.pipeline.fields import PORTAL_NUMBER, Reason, split_cookie
@@ -17,11 +17,14 @@ from zethane.policy.model import Policy
 from zethane.service.accounting import Accounting
 from zethane.service.address_binding import AddressBinding
 from zethane.service.attestation import Attestation
+from zethane.service.blocking import Blocking
 from zethane.service.denials import SAMPLED, denied
 from zethane.service.dhcp_relay import DhcpRelay
+from zethane.service.directory_change import use_directory
 from zethane.service.discovery import Discovery
 from zethane.service.dot1x import TELLS_OF_HOSTS, PortAccess
 from zethane.service.enforcement import Enforcement
+from zethane.service.idleness import Idleness
 from zethane.service.journal import Denied
 from zethane.service.leases import Lease
 from zethane.service.leasing import Leasing
@@ -30,7 +33,7 @@ from zethane.service.points import Point
 from zethane.service.policy_in_force import Numbers, PolicyInForce
 from zethane.service.portal_access import PortalAccess
 from zethane.service.routers import Routers
-from zethane.service.session_life import SessionLife
+from zethane.service.session_life import SessionLife, Spawn
 from zethane.service.session_start import SessionStart
 from zethane.service.state import State
 from zethane.service.store import Store
@@ -39,8 +42,6 @@ from zethane.service.verification import Verifier
 
 MAX_PORTS = 1024
 """Ports of a switch that are used; each has its entries and meters. What is at others cannot send anything."""
-
-Spawn = Callable[[Coroutine[Any, Any, None]], object]
 
 
 class Administrator:
@@ -54,7 +55,9 @@ class Administrator:
         self.attestation = Attestation(state, self.enforcement, self.portal_access)
         self.discovery = Discovery(state, self.enforcement.links_changed)
         self._verifier = Verifier(state)
-        self.life = SessionLife(state, store, self.enforcement)
+        self.life = SessionLife(state, store, self.enforcement, spawn)
+        self.blocking = Blocking(state, store, self.life)
+        self.idleness = Idleness(state, self.life, spawn)
         self.leasing = Leasing(state, store, self._lease_granted, self.life.lease_ended)
         self._dhcp = DhcpRelay(state, self.leasing)
         self._routers = Routers(state)
@@ -68,8 +71,9 @@ class Administrator:
     # sessions
 
     def restore(self, sessions: Sequence[Session]) -> None:
-        """Take up leases and sessions of the last run."""
+        """Take up leases, blocks and sessions of the last run."""
         self.leasing.restore()
+        self.blocking.restore()
         self._starts.restore(sessions)
 
     def start_session(self, attachment: Attachment, proof: Proof, address: bytes | None, device: str | None) -> Session:
@@ -100,7 +104,9 @@ class Administrator:
 
     def tick(self, now: float) -> None:
         """End what has come to its end, renew what runs out before its session, settle old accounts."""
+        self.blocking.tick(now)
         self.life.tick(now)
+        self.idleness.tick(now)
         self.leasing.tick(now)
         self._routers.tick()
         self.accounting.settle(now)
@@ -109,6 +115,10 @@ class Administrator:
             self.port_access.tick(now)
 
     # policy
+
+    def use_directory(self, directory: Directory) -> None:
+        """Put a version of identities.yaml in force, for logins from now on and for every live session."""
+        use_directory(self.state, self.life, directory)
 
     async def use_policy(self, policy: Policy) -> list[Session]:
         """Put a policy in force as one change per switch; the sessions that it has no place for are ended.
@@ -120,13 +130,13 @@ class Administrator:
         now = state.clock()
         moved, homeless = [], []
         for live in state.sessions:
-            place = new.place(live.session.principal, now)
-            if place is None:
+            standing = new.place(live.session.principal, now)
+            if standing is None:
                 homeless.append((live, SessionEvent.NO_SEGMENT))
-            elif not new.allows_vlan(place[0], live.session.attachment.vlan):
+            elif not new.allows_vlan(standing.segment, live.session.attachment.vlan):
                 homeless.append((live, SessionEvent.VLAN_NOT_ALLOWED))
             else:
-                moved.append((live, place.segment, place.session_class))
+                moved.append((live, self.life.in_segment(live.session, standing.segment), standing))
         for live, why in homeless:
             self.life.end(live, why)
         await self.enforcement.policy_changed(new, moved)

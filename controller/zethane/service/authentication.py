@@ -15,7 +15,7 @@ from math import ceil
 from typing import Literal, NoReturn
 
 from zethane.audit.reason import LoginRefusal, SessionEvent
-from zethane.errors import AddressInUse, AuthenticationError, CapacityError, PortRefusal, SessionError
+from zethane.errors import AddressInUse, AuthenticationError, CapacityError, Refusal, SessionError
 from zethane.identity.attempts import Attempts
 from zethane.identity.credential import Credential
 from zethane.identity.directory import Directory, secret_bytes
@@ -232,7 +232,7 @@ class Authenticator:
         except AddressInUse:
             self._refused(endpoint, account.account, LoginRefusal.ADDRESS_IN_USE, "")
             raise
-        except PortRefusal as refusal:
+        except Refusal as refusal:
             self._refused(endpoint, account.account, LoginRefusal(refusal.reason), str(refusal))
             raise
         except SessionError as error:

@@ -11,8 +11,10 @@ from collections.abc import Awaitable, Iterable, Iterator
 from dataclasses import replace
 
 from zethane.errors import ChannelError
+from zethane.identity.session import Session
 from zethane.net.flowkey import ETH_IPV4, ETH_IPV6, ICMP, ICMPV6, SCTP, TCP, UDP
 from zethane.pipeline.addresses import destination_fields, source_fields
+from zethane.pipeline.bindings import MAX_LEASE
 from zethane.pipeline.change import Add, Change, RemoveMatching
 from zethane.pipeline.dns import dns_bindings
 from zethane.pipeline.external import external_destinations, external_sources
@@ -20,12 +22,13 @@ from zethane.pipeline.fabric import forward_entries
 from zethane.pipeline.fields import DNS_CLASS, OBJECT_CLASS, OBJECT_MASK, RULE_MASK, SUBJECT_CLASS, SUBJECT_MASK, cookie
 from zethane.pipeline.flow import EntryKey, Flow, match
 from zethane.pipeline.tables import Table
+from zethane.pipeline.verified import both_directions, verified_flow
 from zethane.service.adoption import Adoption
 from zethane.service.comparison import reconciliation
 from zethane.service.flows import LiveFlow
 from zethane.service.outside import Outside
 from zethane.service.points import Point, binding_entries, difference, standing_entries
-from zethane.service.policy_in_force import PolicyInForce
+from zethane.service.policy_in_force import PolicyInForce, Standing
 from zethane.service.portal_access import PortalAccess
 from zethane.service.sessions import Live
 from zethane.service.state import State
@@ -33,6 +36,8 @@ from zethane.service.switch import MeterState, SwitchChannel
 
 Entries = dict[EntryKey, Flow]
 Group = tuple[int, int, int, int]
+Pending = tuple[Point, SwitchChannel, Awaitable[None]]
+"""A bundle that is written, on its way to a switch."""
 
 _PORT_NAMES = {TCP: "tcp", UDP: "udp", SCTP: "sctp"}
 
@@ -69,6 +74,58 @@ class Enforcement:
         for point in self._holding(live):
             self._bind(point, live)
 
+    def session_moved(self, live: Live, session_class: int, flows: Iterable[LiveFlow]) -> list[Pending]:
+        """Give a session another class, in one bundle per switch: its bindings, and the rules of its flows.
+
+        `flows` are those that go on, with their new classes; the rules of all others go. No packet of a flow that goes
+        on is lost. The bundles are written when this returns; they have to be settled.
+        """
+        number, points = live.session.number, self._state.fabric.points.values()
+        home = self._state.point_of(live)
+        changes: dict[int, list[Change]] = {point.number: [] for point in points}
+        for point in self._holding(live):
+            changes[point.number] += _flows_of(number)
+        self._members[live.session_class].discard(number)
+        self._members[session_class].add(number)
+        home.classes[live.session_class] -= 1
+        home.classes[session_class] += 1
+        if home.classes[live.session_class] <= 0:
+            del home.classes[live.session_class]
+        live.session_class = session_class
+        for point in points:
+            if point is not home and number in point.remote and session_class not in point.wanted:
+                point.remote.discard(number)
+                changes[point.number] += _all_of(number)
+            elif point is not home and session_class in point.wanted:
+                point.remote.add(number)
+        changes[home.number] += self._wanted_changes(home)
+        for point in self._holding(live):
+            bindings = [Add(flow) for flow in self._bindings(point, live)]
+            changes[point.number] += bindings or _all_of(number)
+        for flow in flows:
+            for point, rule in self._rules_of(flow):
+                changes[point.number].append(Add(rule))
+        return [pending for point in points for pending in self._commit(point, changes[point.number])]
+
+    def _rules_of(self, flow: LiveFlow) -> Iterator[tuple[Point, Flow]]:
+        """The per-flow rules of a flow on the switches at its ends."""
+        subject, obj = self._state.party(flow.subject), self._state.party(flow.object)
+        if subject is None or obj is None:
+            return
+        own, far = self._state.point_of(subject), self._state.point_of(obj)
+        for direction in both_directions(
+            flow.key, flow.subject, flow.object, flow.subject_class, flow.object_class, flow.rule
+        ):
+            yield own, verified_flow(direction, notify=True)
+            if far is not own:
+                yield far, verified_flow(direction, notify=False)
+
+    def _commit(self, point: Point, changes: list[Change]) -> Iterator[Pending]:
+        """Send changes as one bundle, removals first."""
+        if changes and point.ready and point.channel is not None:
+            changes.sort(key=lambda change: isinstance(change, Add))
+            yield point, point.channel, point.channel.commit(changes)
+
     def address_released(self, live: Live, address: bytes) -> None:
         """Take one address back from a session: its bindings, and every flow of the session with it."""
         for point in self._holding(live):
@@ -104,28 +161,34 @@ class Enforcement:
         session, binding, leases = live.session, live.binding, self._state.leases
         for address in session.addresses:
             until = leases.until(address, session.attachment)
-            ends = session.ends if until is None else min(session.ends, until)
+            ends = live.ends if until is None else min(live.ends, until)
             yield from binding_entries(replace(binding, addresses=(address,)), point, ends, now)
 
     def _want(self, point: Point) -> None:
-        """Work out which classes the switch's own sessions may talk with, and bring in or drop their bindings."""
+        """Bring in or drop the bindings of sessions that the switch's own may, or may no longer, talk with."""
+        self._send(point, self._wanted_changes(point))
+
+    def _wanted_changes(self, point: Point) -> list[Change]:
+        """Work out which classes the switch's own sessions may talk with, and what follows for bindings there."""
+        changes: list[Change] = []
         peers = self._state.policy.peers
         wanted = frozenset().union(*(peers.get(session_class, frozenset()) for session_class in point.classes))
         sessions = self._state.sessions.by_number
         for session_class in wanted - point.wanted:
             for number in self._members[session_class] - point.local - point.remote:
                 point.remote.add(number)
-                self._bind(point, sessions[number])
+                changes += [Add(flow) for flow in self._bindings(point, sessions[number])]
         for session_class in point.wanted - wanted:
             for number in self._members[session_class] & point.remote:
                 point.remote.discard(number)
-                self._send(point, _all_of(number))
+                changes += _all_of(number)
         point.wanted = wanted
+        return changes
 
     # policy
 
-    async def policy_changed(self, new: PolicyInForce, moved: Iterable[tuple[Live, str, int]]) -> None:
-        """Put another policy in force; `moved` are sessions with their new segment and class.
+    async def policy_changed(self, new: PolicyInForce, moved: Iterable[tuple[Live, Session, Standing]]) -> None:
+        """Put another policy in force; `moved` are sessions as they are then, with where they stand.
 
         Everything is computed and written before the first suspension, one bundle per switch. Raises nothing for
         a switch that refuses: its connection is closed, and reconciled when it is back.
@@ -134,11 +197,15 @@ class Enforcement:
         points = list(state.fabric.points.values())
         before = {point.number: self.intended(point) for point in points}
         taken_back = self._swap(new, moved)
-        waiting = []
+        waiting: list[Pending] = []
         for point in points:
             changes = difference(before[point.number], self.intended(point)) + taken_back
             if changes and point.ready and point.channel is not None:
                 waiting.append((point, point.channel, point.channel.commit(changes)))
+        await self.settle(waiting)
+
+    async def settle(self, waiting: Iterable[Pending]) -> None:
+        """Wait for bundles that are written. A switch that refuses one is started over with."""
         for point, channel, commit in waiting:
             await self._settle(point, channel, commit)
 
@@ -147,14 +214,16 @@ class Enforcement:
             await commit
         except ChannelError as error:
             self._state.journal.switch("refused", point.switch.name, str(error), self._state.clock())
-            channel.close(f"the policy could not be applied: {error}")
+            channel.close(f"a change could not be applied: {error}")
 
-    def _swap(self, new: PolicyInForce, moved: Iterable[tuple[Live, str, int]]) -> list[Change]:
+    def _swap(self, new: PolicyInForce, moved: Iterable[tuple[Live, Session, Standing]]) -> list[Change]:
         state = self._state
         state.policy = new
-        for live, segment, session_class in moved:
-            live.session = replace(live.session, segment=segment)
-            live.session_class = session_class
+        for live, session, standing in moved:
+            state.sessions.change(live, session, standing.until)
+            if live.session_class != standing.session_class:
+                live.session_class = standing.session_class
+                live.leased = min(live.ends, state.clock() + MAX_LEASE)
         self._members.clear()
         for point in state.fabric.points.values():
             point.classes.clear()
@@ -324,8 +393,15 @@ def _all_of(number: int) -> list[Change]:
     return [
         RemoveMatching(Table.SOURCE, (), as_subject, SUBJECT_MASK),
         RemoveMatching(Table.DESTINATION, (), as_object, OBJECT_MASK),
-        RemoveMatching(Table.FLOW, (), as_subject, SUBJECT_MASK),
-        RemoveMatching(Table.FLOW, (), as_object, OBJECT_MASK),
+        *_flows_of(number),
+    ]
+
+
+def _flows_of(number: int) -> list[Change]:
+    """Every per-flow rule that names a session as subject or as object."""
+    return [
+        RemoveMatching(Table.FLOW, (), cookie(number, 0, 0), SUBJECT_MASK),
+        RemoveMatching(Table.FLOW, (), cookie(0, number, 0), OBJECT_MASK),
     ]
 
 

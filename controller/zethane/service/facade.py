@@ -6,12 +6,14 @@ run on the event loop and return at once, unless they are coroutines.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import math
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from zethane.audit.reason import SessionEvent
 from zethane.identity.proof import Proof
 from zethane.identity.session import Attachment, Endpoint, Session
+from zethane.service.accounts import Block
 from zethane.service.metrics import Metric
 
 View = Mapping[str, Any]
@@ -59,6 +61,9 @@ class ControllerFacade(Protocol):
         more).
         """
 
+    def proofs(self) -> Iterator[tuple[Session, Proof]]:
+        """Every proof that a live session rests on now, with that session. Proofs may be changed on the way."""
+
     def claim_address(self, endpoint: Endpoint, number: int) -> Session:
         """Add the endpoint's address to the session, which must be at the endpoint's attachment.
 
@@ -67,6 +72,27 @@ class ControllerFacade(Protocol):
 
     def end_session(self, number: int, reason: SessionEvent) -> bool:
         """End one session: its flows stop on every switch. False if there is none."""
+
+    def logout(self, number: int) -> bool:
+        """The user or workload of a session has logged out: a device that has proved itself there goes on.
+
+        False if there is no such session.
+        """
+
+    def look_again(self, device: str) -> None:
+        """Something is known of a device that was not: re-decide for the sessions that it has proved itself in."""
+
+    def blocks(self) -> Sequence[Block]:
+        """The accounts that may not log in, by name."""
+
+    def block(self, account: str, why: str, until: float = math.inf, by: str = "") -> list[int]:
+        """Let an account (`user:alice`) have no session from now on, by whatever method, over restarts.
+
+        Returns the numbers of the sessions that it was in. Raises CapacityError.
+        """
+
+    def unblock(self, account: str) -> bool:
+        """Let an account log in again; False if it was not blocked. Raises CapacityError."""
 
     def revoke(
         self, *, principal: str | None = None, number: int | None = None, host: bytes | None = None
@@ -89,7 +115,7 @@ class ControllerFacade(Protocol):
         """`{"version": sha256, "file": …, "loaded": time, "rules": n, "segments": n, "error": null|[…]}`."""
 
     async def reload(self) -> View:
-        """Read the policy file again now. Raises InputError and keeps the old policy if it is bad."""
+        """Read the policy file and identities.yaml again now. A bad one is not put in force: raises InputError."""
 
     def switches(self) -> Sequence[View]:
         """Per switch: name, dpid, connected, since, sessions, flows, counters."""

@@ -57,6 +57,7 @@ HELP: Mapping[str, str] = {
     "foreign_rules": "Entries of others, removed from the pipeline's tables.",
     "missing_rules": "Entries that were gone, written again.",
     "altered_rules": "Entries that somebody had changed, written again.",
+    "idle_unread": "Times that a switch did not say whether a host is silent.",
     "repaired_meters": "Meters that were gone or changed, made again.",
 }
 """What the plain counters count. One that is missing here is shown by its name."""

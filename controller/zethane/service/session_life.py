@@ -2,77 +2,139 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import replace
+from typing import Any
 
 from zethane.audit.reason import SessionEvent
-from zethane.identity.proof import Proof, acting
+from zethane.errors import CapacityError, SessionError
+from zethane.identity.proof import Proof
 from zethane.identity.session import Session
+from zethane.identity.sources.times import Lengths
 from zethane.pipeline.bindings import MAX_LEASE
-from zethane.policy.principal import Principal
 from zethane.service.enforcement import Enforcement
+from zethane.service.flow_review import carry, close_flows
 from zethane.service.leases import Lease, LeaseEnd
 from zethane.service.points import Point
 from zethane.service.policy_in_force import Standing
-from zethane.service.sessions import Live
+from zethane.service.sessions import LEAD, Live
 from zethane.service.state import State
 from zethane.service.store import SessionStore
 
 LEASE_INTERVAL = 60.0
 """Seconds between looks for leases to renew: far less than half of MAX_LEASE."""
 
+Spawn = Callable[[Coroutine[Any, Any, None]], object]
+
 
 class SessionLife:
     """Carries what happens to live sessions to the table, the store, the switches and the journal."""
 
-    def __init__(self, state: State, store: SessionStore, enforcement: Enforcement) -> None:
+    def __init__(self, state: State, store: SessionStore, enforcement: Enforcement, spawn: Spawn) -> None:
         self._state = state
         self._store = store
         self._enforcement = enforcement
-        self._leased: dict[int, float] = {}
+        self._spawn = spawn
         self._leases_due = 0.0
 
-    def enter(self, session: Session, session_class: int, point: Point) -> None:
+    def enter(self, session: Session, standing: Standing, point: Point) -> None:
         """Put a session in force that is in the store. Raises AddressInUse, SessionError, CapacityError."""
-        live = Live(session, session_class, point.number, session.attachment.mac.to_bytes(6, "big"))
+        now = self._state.clock()
+        mac = session.attachment.mac.to_bytes(6, "big")
+        live = Live(session, standing.session_class, point.number, mac, until=standing.until, heard=now)
         self._state.sessions.add(live)
         self._enforcement.session_started(live)
         self._lease(live)
 
     def _lease(self, live: Live) -> None:
-        self._leased[live.session.number] = min(live.session.ends, self._state.clock() + MAX_LEASE)
+        live.leased = min(live.ends, self._state.clock() + MAX_LEASE)
 
-    def renew(
-        self,
-        live: Live,
-        address: bytes | None,
-        principal: Principal,
-        proofs: tuple[Proof, ...],
-        place: Standing,
-        now: float,
-    ) -> Session:
-        """A principal of the session has proved itself again at the same place: it goes on, with a new lease."""
+    # what changes a session
+
+    def rest_on(self, live: Live, proofs: tuple[Proof, ...], event: SessionEvent, detail: str = "") -> None:
+        """Let a session rest on these proofs from now on. It ends if the policy has no place for what is left.
+
+        Raises CapacityError if that cannot be kept, and nothing has changed then.
+        """
+        if not self._change(live, proofs, event, detail, self._state.clock()):
+            self.end(live, event, detail)
+
+    def _change(
+        self, live: Live, proofs: tuple[Proof, ...], event: SessionEvent | None, detail: str, moment: float
+    ) -> bool:
+        """The same for what holds at a moment that may be somewhat ahead; False if the session has to end.
+
+        Without an event nothing is told, unless it leads to another class.
+        """
+        state, before, class_before = self._state, live.session, live.session_class
+        standing = state.policy.place(state.principal(proofs), moment) if proofs else None
+        if standing is None or not state.policy.allows_vlan(standing.segment, before.attachment.vlan):
+            return False
+        if standing.segment != before.segment:
+            proofs = self._acting_limited(proofs, standing.segment)
+        if min(proof.ends for proof in proofs) <= state.clock():
+            return False
+        session = replace(before, principal=state.principal(proofs), proofs=proofs, segment=standing.segment)
+        is_new = (session.proofs, session.segment) != (before.proofs, before.segment)
+        if is_new:
+            self._store.save(session)
+        told = event or SessionEvent.CHANGED
+        self._restand(live, session, standing, told.value)
+        moved = live.session_class != class_before
+        if moved or (is_new and event is not None) or event == SessionEvent.REAUTHENTICATED:
+            state.journal.session(told, session, detail, state.clock())
+        return True
+
+    def _restand(self, live: Live, session: Session, standing: Standing, why: str) -> None:
+        """Put another standing of a session in force: only the flows end that it does not allow."""
+        ends = live.ends
+        self._state.sessions.change(live, session, standing.until)
+        if standing.session_class != live.session_class:
+            flows = carry(self._state, live, standing.session_class, f"session-{why}")
+            pending = self._enforcement.session_moved(live, standing.session_class, flows)
+            if pending:
+                self._spawn(self._enforcement.settle(pending))
+        elif ends != live.ends:
+            self._enforcement.session_changed(live)
+        else:
+            return
+        self._lease(live)
+
+    def renew(self, live: Live, address: bytes | None, proofs: tuple[Proof, ...], event: SessionEvent) -> Session:
+        """A principal has proved itself at the session's place, again or as well: it goes on, with a new lease.
+
+        Raises AddressInUse, CapacityError.
+        """
+        is_new = address is not None and address not in live.session.addresses
         if address is not None:
             self._state.sessions.add_address(live, address)
-        session = replace(live.session, principal=principal, proofs=proofs, segment=place[0])
-        self._change(live, session, place[1], "reauthenticated")
-        self._state.journal.session(SessionEvent.REAUTHENTICATED, session, "", now)
-        return session
-
-    def _change(self, live: Live, session: Session, session_class: int, why: str) -> None:
-        """Put another standing of a session in force."""
-        state = self._state
-        if session_class != live.session_class:
-            # Another class is another standing: what the old one had open is decided again, packet by packet.
-            self._close_flows(live, why, remember=True)
-            self._enforcement.session_ended(live)
-            state.sessions.change(live, session)
-            live.session_class = session_class
-            self._enforcement.session_started(live)
-        else:
-            state.sessions.change(live, session)
+        self.rest_on(live, proofs, event)
+        if is_new:
             self._enforcement.session_changed(live)
-        self._lease(live)
-        self._store.save(session)
+            self._store.save(live.session)
+        return live.session
+
+    def in_segment(self, session: Session, segment: str) -> Session:
+        """A session as it is in a segment: with the segment's times, if they are shorter."""
+        if segment == session.segment:
+            return session
+        return replace(session, segment=segment, proofs=self._acting_limited(session.proofs, segment))
+
+    def _acting_limited(self, proofs: tuple[Proof, ...], segment: str) -> tuple[Proof, ...]:
+        """A segment's times are for who acts in it, and so has brought the session there."""
+        return (self.limited(proofs[0], segment), *proofs[1:])
+
+    def limited(self, proof: Proof, segment: str) -> Proof:
+        """A proof with the times that apply to it in a segment; the shortest counts."""
+        state = self._state
+        default = Lengths(state.limits.session_lifetime, state.limits.reauthenticate_after)
+        lengths = state.times.lengths(proof.method, segment, default)
+        return replace(
+            proof,
+            expires=min(proof.expires, proof.at + lengths.lifetime),
+            reauthenticate=min(proof.reauthenticate, proof.at + lengths.reauthenticate),
+            idle=min(proof.idle, lengths.idle),
+        )
 
     def change_proof(
         self, number: int, proof: Proof, changed: Proof | None, reason: SessionEvent | None, detail: str
@@ -85,17 +147,78 @@ class SessionLife:
         live = self._state.sessions.by_number.get(number)
         if live is None or proof not in live.session.proofs:
             return False
-        proofs = tuple(changed if known == proof else known for known in live.session.proofs)
-        left = tuple(known for known in proofs if known is not None)
-        place = self._state.policy.place(acting(left), self._state.clock()) if left else None
-        if place is None or not self._state.policy.allows_vlan(place[0], live.session.attachment.vlan):
-            self.end(live, reason or SessionEvent.NO_SEGMENT, detail)
+        ending = reason or SessionEvent.CHANGED
+        if changed is None:
+            self.leave(live, (proof,), ending, detail)
             return True
-        session = replace(live.session, principal=acting(left), proofs=left, segment=place[0])
-        self._change(live, session, place[1], (reason or SessionEvent.CHANGED).value)
-        if reason is not None:
-            self._state.journal.session(reason, session, detail, self._state.clock())
+        if changed.account != proof.account:
+            raise SessionError("a proof of one principal cannot become one of another")
+        changed = self.limited(changed, live.session.segment)
+        proofs = tuple(changed if known == proof else known for known in live.session.proofs)
+        if proofs == live.session.proofs:
+            return True
+        try:
+            self.rest_on(live, proofs, reason, detail)
+        except CapacityError:
+            self.end(live, ending, detail)  # as in leave: no session rather than one that is too good
         return True
+
+    def leave(self, live: Live, gone: Iterable[Proof], reason: SessionEvent, detail: str = "") -> None:
+        """End some proofs of a session. It goes on with the others if they can stand alone."""
+        ended = tuple(gone)
+        left = tuple(proof for proof in live.session.proofs if proof not in ended)
+        names = ", ".join(proof.account for proof in ended)
+        why = f"{names}: {reason.value}" + (f" ({detail})" if detail else "")
+        try:
+            goes_on = self._change(live, left, SessionEvent.LEFT, why, self._state.clock())
+        except CapacityError:
+            # What cannot be kept would be forgotten by a restart: no session rather than one that is too good.
+            goes_on = False
+        if not goes_on:
+            self.end(live, reason, detail)
+
+    def end_account(self, account: str, reason: SessionEvent, detail: str = "") -> list[int]:
+        """End what an account has proved, everywhere, and its sessions where nothing else is left.
+
+        A device's sessions end as a whole, with whoever is on it, and also where only its MAC says that it is there.
+        Returns the numbers of the sessions concerned.
+        """
+        found = []
+        for live in self._state.sessions:
+            session = live.session
+            proofs = tuple(proof for proof in session.proofs if proof.account == account)
+            on_device = account.startswith("device:") and (bool(proofs) or f"device:{session.device}" == account)
+            if on_device:
+                self.end(live, reason, detail)
+            elif proofs:
+                self.leave(live, proofs, reason, detail)
+            if on_device or proofs:
+                found.append(session.number)
+        return found
+
+    def logout(self, number: int) -> bool:
+        """Who acts has logged out. The device that has proved itself there goes on. False if there is no session."""
+        live = self._state.sessions.by_number.get(number)
+        if live is None:
+            return False
+        users = tuple(proof for proof in live.session.proofs if proof.kind != "device")
+        self.leave(live, users or live.session.proofs, SessionEvent.LOGOUT)
+        return True
+
+    def look_again(self, live: Live, event: SessionEvent = SessionEvent.CHANGED, detail: str = "") -> None:
+        """Something that conditions ask about has changed: put in force what follows. Raises CapacityError."""
+        self.rest_on(live, live.session.proofs, event, detail)
+
+    def look_at_device(self, name: str) -> None:
+        """The same for every session that a device has proved itself in. What cannot be kept ends."""
+        for live in self._state.sessions:
+            if any(proof.kind == "device" and proof.name == name for proof in live.session.proofs):
+                try:
+                    self.look_again(live, detail=f"device:{name}")
+                except CapacityError:
+                    self.end(live, SessionEvent.CHANGED, f"device:{name}")
+
+    # its end
 
     def end_session(self, number: int, reason: SessionEvent) -> bool:
         """End one session; False if there is none."""
@@ -108,27 +231,12 @@ class SessionLife:
     def end(self, live: Live, reason: SessionEvent, detail: str = "") -> None:
         """End a session: no packet of it passes any switch from here on."""
         state = self._state
-        self._close_flows(live, f"session-{reason.value}", remember=False)
+        close_flows(state, live, f"session-{reason.value}")
         self._enforcement.session_ended(live)
         state.sessions.remove(live)
-        self._leased.pop(live.session.number, None)
         state.counters["sessions_ended"] += 1
         state.journal.session(reason, live.session, detail, state.clock())
         self._store.end(live.session.number)
-
-    def _close_flows(self, live: Live, why: str, *, remember: bool, address: bytes | None = None) -> None:
-        """Take a session's flows out of force; with an address only those that have it at one end."""
-        state = self._state
-        now = state.clock()
-        for flow in state.flows.of_session(live.session.number):
-            if address is not None and address not in (flow.key.src, flow.key.dst):
-                continue
-            subject = state.party(flow.subject)
-            if subject is not None:
-                subject.closes(flow.key.src)
-            state.flows.close(flow, why, now)
-            if remember:
-                state.flows.remember(flow.afresh())
 
     def lease_granted(self, lease: Lease) -> None:
         """An address of a session is leased for longer: so long its bindings hold."""
@@ -144,7 +252,7 @@ class SessionLife:
         if live.session.addresses == (lease.address,) and not live.session.is_below_ip:
             self.end(live, SessionEvent.LEASE_ENDED)
             return
-        self._close_flows(live, SessionEvent.ADDRESS_RELEASED.value, remember=False, address=lease.address)
+        close_flows(self._state, live, SessionEvent.ADDRESS_RELEASED.value, lease.address)
         self._enforcement.address_released(live, lease.address)
         self._state.sessions.remove_address(live, lease.address)
         self._store.save(live.session)
@@ -154,16 +262,25 @@ class SessionLife:
 
     def tick(self, now: float) -> None:
         """End what has come to its end, and renew leases that run out before their session."""
-        for live in self._state.sessions.expired(now):
-            self.end(live, SessionEvent.EXPIRED)
+        for live in self._state.sessions.due(now):
+            self._look(live, now)
         if now >= self._leases_due:
             self._leases_due = now + LEASE_INTERVAL
             self._renew_leases(now)
 
+    def _look(self, live: Live, now: float) -> None:
+        """A session is due: its proofs end, or one of several does, or a condition lapses."""
+        session = live.session
+        ended = tuple(proof for proof in session.proofs if proof.ends <= session.ends)
+        if now >= session.ends or (len(ended) < len(session.proofs) and now >= session.ends - LEAD):
+            self.leave(live, ended, SessionEvent.EXPIRED)
+            return
+        if not self._change(live, session.proofs, SessionEvent.CHANGED, "a condition has lapsed", live.until):
+            self.end(live, SessionEvent.NO_SEGMENT)
+
     def _renew_leases(self, now: float) -> None:
         """Sessions longer than a lease can be get another one while half of the old is still there."""
         for live in self._state.sessions:
-            until = self._leased[live.session.number]
-            if until < live.session.ends and until - now < MAX_LEASE / 2:
+            if live.leased < live.ends and live.leased - now < MAX_LEASE / 2:
                 self._lease(live)
                 self._enforcement.session_changed(live)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from zethane.audit.reason import DenyReason, SessionEvent
-from zethane.errors import AddressInUse, PortRefusal, SessionError
-from zethane.identity.proof import Proof, acting, proofs_with
+from zethane.errors import AccountRefusal, AddressInUse, PortRefusal, SessionError
+from zethane.identity.proof import Proof, goes_on, proofs_with
 from zethane.identity.session import Attachment, Endpoint, Session
 from zethane.policy.principal import Principal
 from zethane.service.address_binding import AddressBinding
@@ -52,27 +52,41 @@ class SessionStart:
 
     def _restore(self, session: Session, now: float) -> SessionEvent | None:
         """Take up one session; the reason if it cannot go on."""
-        place = self._state.policy.place(session.principal, now)
-        if session.ends <= now:
+        refused = self._refused_account(session, now)
+        if refused is not None:
+            return refused
+        proofs = tuple(proof for proof in session.proofs if proof.ends > now)
+        if not proofs:
             return SessionEvent.EXPIRED
+        session = replace(session, proofs=proofs, principal=self._state.principal(proofs))
+        standing = self._state.policy.place(session.principal, now)
         attachment = session.attachment
         point = self._state.fabric.points.get(attachment.dpid)
         if point is None or not point.is_edge(attachment.port):
             return SessionEvent.NO_PORT
-        if place is None:
+        if standing is None:
             return SessionEvent.NO_SEGMENT
         leased = tuple(one for one in session.addresses if self._leasing.may_bind(Endpoint(attachment, one)))
         if session.addresses and not leased and not session.is_below_ip:
             return SessionEvent.LEASE_ENDED
         try:
-            check_vlan(self._state.policy, place[0], attachment.vlan)
-            session = replace(session, segment=place[0], addresses=leased)
-            self._life.enter(session, place[1], self._still_allowed(session))
+            check_vlan(self._state.policy, standing.segment, attachment.vlan)
+            session = replace(session, segment=standing.segment, addresses=leased)
+            self._life.enter(session, standing, self._still_allowed(session))
         except PortRefusal as refusal:
             return SessionEvent(refusal.reason)
         except SessionError:
             return SessionEvent.CONFLICT
         return None
+
+    def _refused_account(self, session: Session, now: float) -> SessionEvent | None:
+        """Why a session of the last run may not go on by who is in it: the accounts were blocked or disabled since."""
+        accounts = {proof.account for proof in session.proofs}
+        if session.device is not None:
+            accounts.add(f"device:{session.device}")
+        refusals = (self._state.accounts.refusal(account, now) for account in sorted(accounts))
+        refusal = next((one for one in refusals if one is not None), None)
+        return None if refusal is None else SessionEvent(refusal.value)
 
     def _still_allowed(self, session: Session) -> Point:
         """Hold a session of the last run against the ports as they are described now. Raises SessionError."""
@@ -100,42 +114,53 @@ class SessionStart:
     def _start(self, attachment: Attachment, proof: Proof, address: bytes | None, device: str | None) -> Session:
         state = self._state
         now = state.clock()
-        limits = state.limits
-        proof = replace(
-            proof,
-            expires=min(proof.expires, now + limits.session_lifetime),
-            reauthenticate=min(proof.reauthenticate, now + limits.reauthenticate_after),
-        )
+        self._check_accounts(attachment, proof, device)
         here = state.sessions.at(attachment)
-        proofs = proofs_with(here.session.proofs if here is not None else (), proof)
-        principal = acting(proofs)
-        place = state.policy.place(principal, now)
-        if place is None:
+        before = here.session.proofs if here is not None else ()
+        standing = state.policy.place(state.principal(proofs_with(before, proof)), now)
+        if standing is None:
             raise SessionError("the policy has no single segment for this principal")
+        proof = self._life.limited(proof, standing.segment)
+        if proof.ends <= now:
+            raise SessionError("what was proved is too old")
+        proofs = proofs_with(before, proof)
         point = usable_place(state.fabric, attachment)
         if address is not None:
             check_address(state.fabric, point.switch.port(attachment.port), Endpoint(attachment, address))
-        check_vlan(state.policy, place[0], attachment.vlan)
+        check_vlan(state.policy, standing.segment, attachment.vlan)
         check_room(state.sessions, point.switch.port(attachment.port), attachment)
+        principal = state.principal(proofs)
         moving = self._moving(attachment, address, principal)
         self._check_lease(attachment, address, moving)
-        if here is not None and any(known in proofs or known.account == proof.account for known in here.session.proofs):
-            return self._life.renew(here, address, principal, proofs, place, now)
+        if here is not None and goes_on(before, proofs):
+            return self._life.renew(here, address, proofs, _event(before, proofs))
         self._make_room(attachment, address, moving)
         session = Session(
             number=self._store.new_number(state.sessions.by_number.__contains__),
             principal=principal,
             attachment=attachment,
             addresses=(address,) if address is not None else (),
-            segment=place[0],
+            segment=standing.segment,
             started=now,
             proofs=proofs,
             device=device,
         )
         self._store.save(session)
-        self._life.enter(session, place[1], point)
+        self._life.enter(session, standing, point)
         state.journal.session(SessionEvent.STARTED, session, "", now)
         return session
+
+    def _check_accounts(self, attachment: Attachment, proof: Proof, device: str | None) -> None:
+        """Raise AccountRefusal if an account is blocked or disabled: who proves itself, and the machine there."""
+        here = self._state.sessions.at(attachment)
+        present = here.session.proofs if here is not None else ()
+        accounts = {proof.account, *(known.account for known in present if known.kind == "device")}
+        if device is not None:
+            accounts.add(f"device:{device}")
+        for account in sorted(accounts):
+            refusal = self._state.accounts.refusal(account, self._state.clock())
+            if refusal is not None:
+                raise AccountRefusal(f"{account} is {refusal.value}", refusal.value)
 
     def _refused(self, attachment: Attachment, reason: str) -> None:
         """Log and count what port security did not let in."""
@@ -194,6 +219,15 @@ class SessionStart:
         self._store.save(live.session)
         self._state.journal.session(SessionEvent.ADDRESS_CLAIMED, live.session, "", self._state.clock())
         return live.session
+
+
+def _event(before: tuple[Proof, ...], proofs: tuple[Proof, ...]) -> SessionEvent:
+    """What has happened to a session that goes on: somebody has come, has gone, or has proved itself again."""
+    known = {proof.account for proof in before}
+    now = {proof.account for proof in proofs}
+    if now - known:
+        return SessionEvent.JOINED
+    return SessionEvent.LEFT if known - now else SessionEvent.REAUTHENTICATED
 
 
 def _same_principal(first: Principal, second: Principal) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,13 @@ from zethane.pipeline.bindings import Binding
 
 MAX_SESSIONS = 200_000
 """Sessions at once."""
+
+LOOKS = 4
+"""How often a session is asked about in the time for which it may be silent."""
+
+LEAD = 2.0
+"""Seconds by which a session is looked at before something of it ends that leaves the rest. Leases are cut to whole
+seconds: by then the switches have the lease of what is left, and nothing of that is interrupted."""
 
 
 class FlowLimits(Protocol):
@@ -34,6 +42,10 @@ class Live:
     `switch` and `session_class` are numbers; `opened` counts the live flows that it is the subject of, `turns` are
     the moments at which it has taken an address of late, `wanted` what it was denied for want of a proof, and when
     (rule, service, destination; the newest last: `service.wanting`).
+
+    `until` is the moment at which its class may be another one by time alone, `leased` the end of the leases that its
+    bindings have, `planned` when the table looks at it. `heard` is when the session's host was last known to have
+    sent, `counted` the packets of it by then, and `hearing` when the table asks for them again.
     """
 
     session: Session
@@ -43,6 +55,25 @@ class Live:
     opened: int = 0
     turns: list[float] = field(default_factory=list)
     wanted: dict[tuple[str, str, bytes], float] = field(default_factory=dict)
+    until: float = math.inf
+    leased: float = 0.0
+    planned: float = math.inf
+    heard: float = 0.0
+    counted: int = 0
+    hearing: float = math.inf
+
+    @property
+    def ends(self) -> float:
+        """The moment after which nothing may pass with what the session is now."""
+        return min(self.session.ends, self.until)
+
+    @property
+    def due(self) -> float:
+        """When it has to be looked at: at its end, and somewhat before what ends only a part of it."""
+        ends = self.session.ends
+        if any(proof.ends > ends for proof in self.session.proofs):
+            ends -= LEAD
+        return min(ends, self.until - LEAD)
 
     @property
     def binding(self) -> Binding:
@@ -84,7 +115,8 @@ class SessionTable:
         self._by_attachment: dict[Attachment, Live] = {}
         self._by_port: dict[tuple[int, int], dict[int, Live]] = defaultdict(dict)
         self._by_mac: dict[int, dict[int, Live]] = defaultdict(dict)
-        self._ends: list[tuple[float, int]] = []
+        self._due: list[tuple[float, int]] = []
+        self._hearing: list[tuple[float, int]] = []
 
     def __len__(self) -> int:
         return len(self.by_number)
@@ -125,7 +157,8 @@ class SessionTable:
         self._by_mac[session.attachment.mac][session.number] = live
         for address in session.addresses:
             self.by_address[address] = live
-        heapq.heappush(self._ends, (session.ends, session.number))
+        self._plan(live)
+        self.listen(live, live.heard)
 
     def add_address(self, live: Live, address: bytes) -> None:
         """Give a session one more address. Raises AddressInUse, CapacityError."""
@@ -147,10 +180,36 @@ class SessionTable:
         live.session = replace(session, addresses=addresses, taken=taken)
         del self.by_address[address]
 
-    def change(self, live: Live, session: Session) -> None:
+    def change(self, live: Live, session: Session, until: float) -> None:
         """Put renewed times, methods or attributes in force; number, attachment and addresses stay."""
         live.session = session
-        heapq.heappush(self._ends, (session.ends, session.number))
+        live.until = until
+        self._plan(live)
+        self.listen(live, live.heard)
+
+    def _plan(self, live: Live) -> None:
+        """See to it that the session is looked at in time. One that is due later is asked again then."""
+        if live.due < live.planned:
+            live.planned = live.due
+            heapq.heappush(self._due, (live.planned, live.session.number))
+
+    def listen(self, live: Live, now: float) -> None:
+        """See to it that the session is asked about in a while, if it may not be silent for ever."""
+        idle = live.session.idle
+        when = max(now, live.heard) + max(idle / LOOKS, 1.0)
+        if when < live.hearing:
+            live.hearing = when
+            heapq.heappush(self._hearing, (when, live.session.number))
+
+    def to_hear(self, now: float) -> Live | None:
+        """A session whose switch has to be asked whether its host is silent; None if none is due."""
+        while self._hearing and self._hearing[0][0] <= now:
+            when, number = heapq.heappop(self._hearing)
+            live = self.by_number.get(number)
+            if live is not None and live.hearing == when:
+                live.hearing = math.inf
+                return live
+        return None
 
     def remove(self, live: Live) -> None:
         """Forget a session."""
@@ -167,19 +226,18 @@ class SessionTable:
         for address in live.session.addresses:
             del self.by_address[address]
 
-    def expired(self, now: float) -> Iterator[Live]:
-        """The sessions whose end has come, one by one. They stay in the table until they are removed."""
-        while self._ends and self._ends[0][0] <= now:
-            ends, number = heapq.heappop(self._ends)
+    def due(self, now: float) -> Iterator[Live]:
+        """The sessions that have to be looked at, one by one: they have to be changed or removed."""
+        while self._due and self._due[0][0] <= now:
+            planned, number = heapq.heappop(self._due)
             live = self.by_number.get(number)
-            if live is not None and live.session.ends <= now:
+            if live is None or live.planned != planned:
+                continue
+            live.planned = math.inf
+            if live.due <= now:
                 yield live
-            elif live is not None and live.session.ends < ends:
-                heapq.heappush(self._ends, (live.session.ends, number))
-
-    def next_end(self) -> float | None:
-        """When the next session may end; None without sessions."""
-        return self._ends[0][0] if self._ends else None
+            else:
+                self._plan(live)
 
 
 def _port(session: Session) -> tuple[int, int]:

@@ -7,7 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from zethane.identity.attempts import Buckets, Rate
+from zethane.identity.proof import Proof, acting, proven_device
+from zethane.identity.sources.times import SessionTimes
 from zethane.pipeline.infrastructure import DNS
+from zethane.policy.principal import DeviceFacts, Principal
+from zethane.service.accounts import Accounts
 from zethane.service.denial_log import DenialLog
 from zethane.service.flows import FlowTable
 from zethane.service.journal import Denied, Journal
@@ -55,6 +59,11 @@ class State:
     sessions: SessionTable = field(default_factory=SessionTable)
     flows: FlowTable = field(default_factory=FlowTable)
     leases: LeaseTable = field(default_factory=LeaseTable)
+    times: SessionTimes = field(default_factory=SessionTimes)
+    accounts: Accounts = field(default_factory=Accounts)
+    postures: dict[str, DeviceFacts] = field(default_factory=dict)
+    """What is known of devices by their names, as it was last reported. It counts where a device has proved itself."""
+
     counters: Counter[str] = field(default_factory=Counter)
 
     denials: DenialLog = field(init=False)
@@ -82,6 +91,11 @@ class State:
         """The policy in force is another one: so are the networks that it names."""
         for one in self.outside.values():
             one.use(self.policy.networks, self.fabric.own_prefixes)
+
+    def principal(self, proofs: tuple[Proof, ...]) -> Principal:
+        """Who acts by these proofs, with what is known of the device. Raises ValueError without a proof."""
+        device = proven_device(proofs)
+        return acting(proofs, self.postures.get(device.name) if device is not None else None)
 
     def party(self, number: int) -> Live | None:
         """The session, the uplink or the server of this number."""

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from zethane.identity.factor import Factor, FactorKind
 from zethane.identity.session import Session
+from zethane.service.accounts import Block
 from zethane.service.leases import Lease
 
 
@@ -77,5 +78,18 @@ class AuthenticationStore(SessionStore, FactorStore, Protocol):
     """What a login needs to remember."""
 
 
-class Store(SessionStore, LeaseStore, FactorStore, Protocol):
+class BlockStore(Protocol):
+    """The blocked accounts that a restart takes up again."""
+
+    def blocks(self) -> list[Block]:
+        """The blocks that were saved and not ended; some may be over meanwhile."""
+
+    def save_block(self, block: Block) -> None:
+        """Keep a block, new or changed. Raises CapacityError if it cannot be written."""
+
+    def end_block(self, account: str) -> None:
+        """Forget the block of an account. Raises CapacityError if that cannot be written."""
+
+
+class Store(SessionStore, LeaseStore, FactorStore, BlockStore, Protocol):
     """Everything that outlives the controller."""

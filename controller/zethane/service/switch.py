@@ -46,6 +46,8 @@ class FlowRemoved(NamedTuple):
     idle_timeout: int
     metadata: int
     port: int
+    classes: tuple[int, int] | None = None
+    """The classes of sender and receiver that it was for, where the switch says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,12 @@ class SwitchChannel(Protocol):
         """Packets and octets that per-flow rules have let through whose metadata is this where the mask has ones.
 
         Raises ChannelError.
+        """
+
+    async def read_heard(self, session: int) -> int:
+        """The packets that a session's entries of `source` have counted since they were written. Raises ChannelError.
+
+        To be asked of the session's own switch: at others the packets of the fabric are counted.
         """
 
     async def read_meter_drops(self) -> dict[int, int]:

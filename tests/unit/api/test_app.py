@@ -24,14 +24,31 @@ ALICE = {
     "name": "alice",
     "segment": "staff",
     "mfa": True,
+    "aal": 2,
     "methods": ["pwd", "otp"],
     "device": None,
+    "proofs": [
+        {
+            "account": "user:alice",
+            "method": "portal",
+            "amr": ["pwd", "otp"],
+            "aal": 2,
+            "issuer": None,
+            "at": "2023-11-14T22:13:20.000Z",
+            "mfa_at": "2023-11-14T22:13:20.000Z",
+            "expires": "2023-11-14T22:14:20.000Z",
+            "reauthenticate": "2023-11-14T22:13:50.000Z",
+            "ends": "2023-11-14T22:13:50.000Z",
+            "idle": None,
+        }
+    ],
     "dpid": "0000000000000001",
     "port": 1,
     "vlan": 0,
     "mac": "02:00:00:00:00:01",
     "addresses": ["10.0.0.21", "2001:db8::21"],
     "started": "2023-11-14T22:13:20.000Z",
+    "authenticated": "2023-11-14T22:13:20.000Z",
     "expires": "2023-11-14T22:13:50.000Z",
 }
 
@@ -76,6 +93,40 @@ async def test_one_session_can_be_read_and_ended_once(client: httpx.AsyncClient,
     check_problem(await client.delete("/sessions/1"), 404, "session 1")
     check_problem(await client.get("/sessions/1"), 404, "session 1")
     assert controller.ended == [(1, "revoked")]
+
+
+async def test_an_account_is_blocked_shown_and_let_in_again(client: httpx.AsyncClient, controller: Operated) -> None:
+    body = {"account": "user:alice", "reason": "lost her badge", "by": "root", "until": "2023-11-15T00:00:00Z"}
+    assert (await client.post("/blocks", json=body)).json() == {"sessions": [1]}
+    (shown,) = (await client.get("/blocks")).json()["blocks"]
+    since = {"since": "2023-11-14T22:13:20.000Z", "until": "2023-11-15T00:00:00.000Z"}
+    assert shown == {"account": "user:alice", "reason": "lost her badge", "by": "root"} | since
+    assert (await client.delete("/blocks/user:alice")).json() == {"account": "user:alice"}
+    check_problem(await client.delete("/blocks/user:alice"), 404, "not blocked")
+    controller.failure = CapacityError("too many")
+    check_problem(await client.post("/blocks", json={"account": "device:x"}), 503, "too many")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"account": "alice"},
+        {"account": "segment:staff"},
+        {"account": "user:"},
+        {"account": "user:" + "x" * 64},
+        {"account": "user:alice", "reason": "two\nlines"},
+        {"account": "user:alice", "reason": "x" * 300},
+        {"account": "user:alice", "until": "tomorrow"},
+        {"account": "user:alice", "until": "2023-11-15T00:00:00"},
+        {"account": "user:alice", "everybody": True},
+    ],
+)
+async def test_a_block_that_makes_no_sense_is_refused(
+    client: httpx.AsyncClient, controller: Operated, body: dict[str, Any]
+) -> None:
+    check_problem(await client.post("/blocks", json=body), 422)
+    assert controller.blocked == {}
 
 
 @pytest.mark.parametrize(
@@ -219,6 +270,8 @@ async def test_openapi_names_every_path_and_no_page_loads_from_elsewhere(client:
     assert sorted(described["paths"]) == [
         f"/v1/{path}"
         for path in (
+            "blocks",
+            "blocks/{account}",
             "counters",
             "decisions",
             "decisions/stream",

@@ -171,6 +171,17 @@ def test_a_session_event_names_the_session_and_what_happened(log: OneRecord, jou
         "addresses": ["10.0.0.11", "2001:db8::11"],
         "methods": ["pwd"],
         "mfa": False,
+        "aal": 1,
+        "proofs": [
+            {
+                "principal": "workload:web1",
+                "method": "portal",
+                "aal": 1,
+                "issuer": None,
+                "at": TIME,
+                "ends": rfc3339(NOW + 30),
+            }
+        ],
         "device": None,
         "ends": rfc3339(NOW + 30),
     }

@@ -167,8 +167,9 @@ def flow_removed(direction: Verified) -> bytes:
 
 @given(directions())
 def test_a_flow_removed_tells_which_flow_and_how_much(direction: Verified) -> None:
+    classes = (direction.sender_class, direction.receiver_class)
     assert read_flow_removed(flow_removed(direction)) == FlowRemoved(
-        0x0000050000090007, 0, direction.key, 17, 1700, 300, parties(direction.sender, direction.receiver), 0
+        0x0000050000090007, 0, direction.key, 17, 1700, 300, parties(direction.sender, direction.receiver), 0, classes
     )
 
 

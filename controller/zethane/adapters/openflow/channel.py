@@ -27,6 +27,7 @@ from zethane.adapters.openflow.intake import Intake, TurnLimits
 from zethane.errors import ChannelError
 from zethane.net.vlan import tagged
 from zethane.pipeline.change import Change, Installed
+from zethane.pipeline.fields import SUBJECT_MASK, cookie
 from zethane.pipeline.tables import Table
 from zethane.pipeline.verified import Verified
 from zethane.service.switch import MeterState, PacketIn, PortState, SwitchEvents
@@ -398,6 +399,12 @@ class Channel(asyncio.Protocol):
         """Packets and octets that the per-flow rules with this metadata have let through. Raises ChannelError."""
         request = partial(encode.aggregate_request, Table.FLOW, metadata, mask)
         return decode.read_aggregate(await self._request(request))
+
+    async def read_heard(self, session: int) -> int:
+        """The packets that a session's entries of `source` have counted. Raises ChannelError."""
+        request = partial(encode.cookies_request, Table.SOURCE, cookie(session, 0, 0), SUBJECT_MASK)
+        packets, _ = decode.read_aggregate(await self._request(request))
+        return packets
 
     async def read_meter_drops(self) -> dict[int, int]:
         """Packets that each meter has left out since it was made. Raises ChannelError."""

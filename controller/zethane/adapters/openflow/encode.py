@@ -212,6 +212,13 @@ def aggregate_request(table: int, metadata: int, mask: int, xid: int) -> bytes:
     return _finish(request, xid)
 
 
+def cookies_request(table: int, cookie: int, mask: int, xid: int) -> bytes:
+    """Ask for the sum of the counters of a table's entries whose cookies agree under the mask."""
+    everything = parser.OFPMatch()
+    request = parser.OFPAggregateStatsRequest(_DATAPATH, 0, table, ofp.OFPP_ANY, ofp.OFPG_ANY, cookie, mask, everything)
+    return _finish(request, xid)
+
+
 def meter_config_request(xid: int) -> bytes:
     """Ask for all meters."""
     return _finish(parser.OFPMeterConfigStatsRequest(_DATAPATH, 0, ofp.OFPM_ALL), xid)

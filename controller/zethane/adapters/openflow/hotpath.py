@@ -11,7 +11,7 @@ import struct
 from zethane.adapters.openflow.oxm import UnreadableMatchError, read_match
 from zethane.net.flowkey import ICMP, ICMPV6, SCTP, TCP, UDP
 from zethane.pipeline.addresses import IPV4_LENGTH
-from zethane.pipeline.fields import OBJECT_SHIFT, PARTIES_MASK, SUBJECT_SHIFT
+from zethane.pipeline.fields import OBJECT_CLASS, OBJECT_SHIFT, PARTIES_MASK, SUBJECT_CLASS, SUBJECT_SHIFT
 from zethane.pipeline.tables import Priority, Table
 from zethane.pipeline.verified import FIN_IDLE, Verified, idle_timeout, key_of
 from zethane.service.switch import FlowRemoved, PacketIn
@@ -29,6 +29,7 @@ _NO_BUFFER = 0xFFFFFFFF
 _ANY = 0xFFFFFFFF
 _SEND_FLOW_REM = 1
 
+_CLASSES = {SUBJECT_CLASS, OBJECT_CLASS}
 _FLOW_REMOVED = struct.Struct("!8xQHBBIIHHQQ")
 
 
@@ -68,7 +69,8 @@ def read_flow_removed(message: bytes) -> FlowRemoved | None:
     fields = {name: value for name, value, _ in wanted}
     key = key_of(wanted)
     metadata, port = fields.get("metadata", 0), fields.get("in_port", 0)
-    return FlowRemoved(cookie, reason, key, packets, octets, idle, metadata, port)
+    classes = (fields[SUBJECT_CLASS], fields[OBJECT_CLASS]) if fields.keys() >= _CLASSES else None
+    return FlowRemoved(cookie, reason, key, packets, octets, idle, metadata, port, classes)
 
 
 # A per-flow rule: header, flow-mod, match (metadata/mask, reg0, reg1, eth_type, addresses, proto, ports), padding

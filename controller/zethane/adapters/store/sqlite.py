@@ -26,6 +26,7 @@ from zethane.errors import CapacityError, InputError, Problem
 from zethane.identity.proof import Proof, acting
 from zethane.identity.session import MAX_SESSION, Attachment, Session
 from zethane.pipeline.fields import MAX_CLASS, MAX_RULE
+from zethane.service.accounts import Block
 from zethane.service.leases import Lease
 
 SCHEMA_VERSION = 3
@@ -236,6 +237,30 @@ class SqliteStore(FactorTable):
             self._write(statement, values)
         except CapacityError as error:
             _log.error("lease-unwritten", reason=str(error))
+
+    def blocks(self) -> list[Block]:
+        """The blocks that were saved and not ended. One that cannot be read stays in force, without its reason."""
+        rows = self._db.execute("SELECT account, body FROM blocks ORDER BY account").fetchall()
+        return [self._block(account, body) for account, body in rows]
+
+    def _block(self, account: str, body: str) -> Block:
+        try:
+            value = json.loads(body)
+            until = math.inf if value["until"] is None else float(value["until"])
+            return Block(account, str(value["why"]), float(value["since"]), until, str(value["by"]))
+        except (ValueError, KeyError, TypeError) as error:
+            _log.error("block-unreadable", account=account, reason=type(error).__name__)
+            return Block(account, "the reason could not be read", 0.0)
+
+    def save_block(self, block: Block) -> None:
+        """Keep a block, new or changed. Raises CapacityError if it cannot be written."""
+        until = None if block.until == math.inf else block.until
+        body = json.dumps({"why": block.why, "since": block.since, "until": until, "by": block.by})
+        self._write("INSERT OR REPLACE INTO blocks VALUES (?, ?)", (block.account, body))
+
+    def end_block(self, account: str) -> None:
+        """Forget the block of an account. Raises CapacityError if that cannot be written."""
+        self._write("DELETE FROM blocks WHERE account = ?", (account,))
 
     def last_totp_step(self, user: str) -> int:
         """The time step of the last code accepted from a user; -1 if there was none."""

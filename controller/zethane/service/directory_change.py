@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 from zethane.audit.reason import SessionEvent
-from zethane.errors import CapacityError
 from zethane.identity.directory import Device, Directory, User, Workload
 from zethane.identity.proof import Proof
 from zethane.service.session_life import SessionLife
 from zethane.service.sessions import Live
 from zethane.service.state import State
 
-FROM_FILE = frozenset(("portal", "certificate", "attestation", "mab"))
-"""The methods whose principals, with their groups and labels, are those of the file. Who proves herself to a RADIUS
-server or an OpenID provider is what that says, unless the file has disabled the name."""
+ALWAYS_FROM_FILE = frozenset(("certificate", "attestation"))
+"""Methods whose principals, with their groups and labels, are those of the file, whoever vouches for them."""
+
+ADDED_TO = frozenset(("dot1x", "mab"))
+"""Methods whose principals have what the file says of them besides what a RADIUS server says. Who logs in at an OpenID
+provider is what that says. All of them are out if the file has disabled the name."""
 
 Entry = User | Device | Workload
 
@@ -35,7 +37,7 @@ def _hold(state: State, life: SessionLife, live: Live, proof: Proof, before: Dir
     if live.session.number not in state.sessions.by_number or state.accounts.directory is None:
         return
     entry = state.accounts.directory.entry(proof.kind, proof.name)
-    by_file = proof.method in FROM_FILE and not (proof.method == "portal" and proof.issuer)
+    by_file = proof.method in ALWAYS_FROM_FILE or (proof.method in ("portal", "mab") and not proof.issuer)
     if (entry is None and by_file) or (entry is not None and entry.disabled):
         why = f"{proof.account} is {'not in the file any more' if entry is None else 'disabled'}"
         if proof.kind == "device":
@@ -43,18 +45,25 @@ def _hold(state: State, life: SessionLife, live: Live, proof: Proof, before: Dir
         else:
             life.leave(live, (proof,), SessionEvent.DISABLED, why)
         return
-    if entry is None or not by_file:
-        return
     old = before.entry(proof.kind, proof.name) if before is not None else None
-    if old is not None and _credential(old, proof) != _credential(entry, proof):
+    if by_file and entry is not None and old is not None and _credential(old, proof) != _credential(entry, proof):
         life.leave(live, (proof,), SessionEvent.CREDENTIAL_REVOKED, f"{proof.account} has another credential")
         return
-    changed = replace(proof, groups=frozenset(entry.groups), labels=tuple(sorted(entry.labels.items())))
+    changed = proof
+    if by_file and entry is not None:
+        changed = replace(proof, groups=frozenset(entry.groups), labels=tuple(sorted(entry.labels.items())))
+    elif proof.method in ADDED_TO and old is not None:
+        changed = _with_other(proof, old, entry)
     if changed != proof:
-        try:
-            life.change_proof(live.session.number, proof, changed, SessionEvent.CHANGED, "identities.yaml")
-        except CapacityError:
-            life.end(live, SessionEvent.CHANGED, "identities.yaml")
+        life.change_proof(live.session.number, proof, changed, SessionEvent.CHANGED, "identities.yaml")
+
+
+def _with_other(proof: Proof, old: Entry, new: Entry | None) -> Proof:
+    """A proof that has what one version of an entry says besides its own, with another version in its place."""
+    groups = (proof.groups - frozenset(old.groups)) | frozenset(new.groups if new is not None else ())
+    own = dict(proof.labels).items() - old.labels.items()
+    labels = (new.labels if new is not None else {}) | dict(own)
+    return replace(proof, groups=groups, labels=tuple(sorted(labels.items())))
 
 
 def _credential(entry: Entry, proof: Proof) -> object:

@@ -141,8 +141,9 @@ class SessionLife:
     ) -> bool:
         """Put `changed` in the place of one proof of a session, or end that proof; False if there is no such proof.
 
-        A session whose last proof ends, or that is in no single segment with what is left, ends with it. Without a
-        reason only times have moved: that is no event.
+        What is in no single segment with the changed proof goes on without it. A session whose last proof ends, or that
+        is in no single segment with what is left, ends with it. Without a reason only times have moved: that is no
+        event.
         """
         live = self._state.sessions.by_number.get(number)
         if live is None or proof not in live.session.proofs:
@@ -158,7 +159,8 @@ class SessionLife:
         if proofs == live.session.proofs:
             return True
         try:
-            self.rest_on(live, proofs, reason, detail)
+            if not self._change(live, proofs, reason, detail, self._state.clock()):
+                self.leave(live, (proof,), ending, detail)  # who it is about is in no segment: others may be
         except CapacityError:
             self.end(live, ending, detail)  # as in leave: no session rather than one that is too good
         return True

@@ -235,6 +235,25 @@ async def test_who_proves_herself_elsewhere_is_what_that_says_unless_the_file_di
     assert acting(site, session.number) == "device in machines"
 
 
+async def test_what_the_file_adds_to_a_servers_word_changes_with_the_file() -> None:
+    site, _ = await working()
+    session = start(site, ALICE, "dot1x", issuer="radius1", groups=frozenset({"staff", "wifi"}))
+    site.admin.use_directory(directory(USER.replace("staff", "guests")))
+    (proof,) = (proof for proof in site.state.sessions.by_number[session.number].session.proofs if proof.kind == "user")
+    assert proof.groups == {"guests", "wifi"}
+    site.admin.use_directory(directory(""))
+    assert acting(site, session.number) == "device in machines", "she is in no segment by the server's word alone"
+
+
+async def test_a_mac_that_only_the_server_knows_is_not_the_files_to_end() -> None:
+    site = await Site(policy=POLICY).start()
+    site.admin.use_directory(directory())
+    printer = Principal("device", "02-00-00-00-00-33", labels=(("managed", "yes"),))
+    session = start(site, printer, "mab", aal=0, issuer="radius1")
+    site.admin.use_directory(directory(device=""))
+    assert acting(site, session.number) == "device in machines"
+
+
 async def test_a_disabled_account_can_have_no_session_by_any_method() -> None:
     site, _ = await working()
     site.admin.use_directory(directory(USER.replace("{", "{disabled: true, ")))

@@ -12,7 +12,7 @@ from hashlib import sha256
 from typing import NoReturn
 
 from zethane.audit.reason import LoginRefusal, SessionEvent
-from zethane.errors import AddressInUse, AuthenticationError, CapacityError, PortRefusal, SessionError
+from zethane.errors import AddressInUse, AuthenticationError, CapacityError, Refusal, SessionError
 from zethane.identity.attempts import Attempts
 from zethane.identity.certificates import Accepted, CertificateError, Link, Trust, accept, check_links, quoted
 from zethane.identity.directory import Directory
@@ -122,7 +122,7 @@ class CertificateLogin:
         except AddressInUse:
             self._refused(endpoint, proof.account, LoginRefusal.ADDRESS_IN_USE)
             raise
-        except PortRefusal as refusal:
+        except Refusal as refusal:
             self._refused(endpoint, proof.account, LoginRefusal(refusal.reason), str(refusal))
             raise
         except SessionError as error:

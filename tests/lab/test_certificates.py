@@ -6,7 +6,9 @@ What ends is shown by the last packet; what is renewed, by none that is missing.
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,12 +56,36 @@ rules:
 """
 TLS_PORT = 8443
 
+PROXY = """
+import asyncio, sys
+
+async def pipe(reader, writer):
+    try:
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    finally:
+        writer.close()
+
+async def serve(reader, writer):
+    beyond = await asyncio.open_unix_connection(sys.argv[2])
+    await asyncio.gather(pipe(reader, beyond[1]), pipe(beyond[0], writer), return_exceptions=True)
+
+async def main():
+    server = await asyncio.start_unix_server(serve, sys.argv[1])
+    await server.serve_forever()
+
+asyncio.run(main())
+"""
+"""A way to the database that can be stopped: then it is open, and says nothing."""
+
 
 class Place:
     """A running lab with a portal that asks for certificates, and the authority that makes them."""
 
-    def __init__(self, site: Site, authority: Authority, folder: Path) -> None:
+    def __init__(self, site: Site, authority: Authority, folder: Path, proxy: subprocess.Popen[bytes]) -> None:
         self.site = site
+        self.proxy = proxy
         self.authority = authority
         self.folder = folder
 
@@ -135,6 +161,18 @@ def tls_portal(network: LabNetwork, authority: Authority, log: Path) -> Iterator
         stop(process)
 
 
+@contextmanager
+def proxy_to(socket: Path, path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """PROXY from a path to a socket."""
+    process = subprocess.Popen([sys.executable, "-c", PROXY, str(path), str(socket)])
+    try:
+        wait_for("The proxy did not listen", lambda: path.exists() or None, 20.0, str)
+        yield process
+    finally:
+        process.send_signal(signal.SIGCONT)
+        stop(process)
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, switches: None) -> Iterator[Place]:  # noqa: ARG001
     folder = tmp_path_factory.mktemp("certificates")
@@ -142,17 +180,20 @@ def place(tmp_path_factory: pytest.TempPathFactory, switches: None) -> Iterator[
     authority.revoke()
     sources = f"""
 certificates: {{ca: ["{authority.certificate}"], crl: ["{authority.revocations}"], trust_domain: example.org}}
-ovsdb: {{local: {{connect: "unix:{openvswitch.RUN_DIRECTORY}/db.sock", lease: 10s}}}}
+ovsdb: {{local: {{connect: "unix:{folder}/db.sock", lease: 10s}}}}
 """
     texts = {"network": NETWORK, "identities": IDENTITIES, "policy": POLICY, "sources": sources}
     for name, text in texts.items():
         (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
     topology = load_topology(folder)
     assert topology.network is not None
-    with LabNetwork(topology.network, folder) as network:
+    with (
+        proxy_to(openvswitch.RUN_DIRECTORY / "db.sock", folder / "db.sock") as proxy,
+        LabNetwork(topology.network, folder) as network,
+    ):
         network.start_controller("--attest-interval", "1")
         with tls_portal(network, authority, network.ledger.directory / "portal.log"):
-            made = Place(Site(network), authority, folder)
+            made = Place(Site(network), authority, folder, proxy)
             made.login("db1", made.certificate("db1"))
             yield made
             assert made.site.health()["switch_errors"] == 0, made.site.records("switch")
@@ -260,6 +301,23 @@ def test_an_ovsdb_does_not_vouch_for_the_ports_of_another_switch(place: Place) -
     assert done.returncode == 0
     rows = {line.split()[1]: line.split()[2] for line in done.stdout.splitlines()[1:]}
     assert rows == {"ca": "up", "crl": "up", "local": "degraded"}
+
+
+def test_a_silent_ovsdb_is_believed_for_a_lease_and_no_longer(place: Place) -> None:
+    vm1, db1 = place.host("vm1"), place.host("db1")
+    place.vouch("vm1", iface_id="port-vm1", vm_uuid="vm-1")
+    wait_for("vm1 has no session", lambda: "vm1" in place.names() or None, 20.0, lambda: str(place.names()))
+    # A machine that knows its neighbours already does not show its address at once.
+    assert vm1.run(["ip", "neigh", "flush", "all"]).returncode == 0
+    with Stream(vm1, db1, "udp", 5432, interval=0.01) as stream:
+        stream.wait_received(50, 20)
+        before = len(place.events("vm1"))
+        place.proxy.send_signal(signal.SIGSTOP)
+        place.wait_event("vm1", "expired", before)
+        last_packet(stream)
+        place.proxy.send_signal(signal.SIGCONT)
+        place.wait_event("vm1", "started", before)
+        stream.wait_received(50, 20)  # it has its address back without asking anybody
 
 
 def _environment(place: Place) -> dict[str, str]:

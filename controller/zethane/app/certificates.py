@@ -70,6 +70,7 @@ class TrustWatcher:
             _log.warning("revocations-not-current")
             self._login.recheck()
         self._due = self._login.next_end
+        self._login.look()
 
     async def _load(self) -> None:
         try:

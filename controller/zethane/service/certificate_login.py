@@ -53,6 +53,7 @@ class CertificateLogin:
         self._clock = clock
         self._refused = refused
         self._trust = trust
+        self._seen = directory()
         self._attempts = Attempts() if attempts is None else attempts
 
     @property
@@ -136,9 +137,14 @@ class CertificateLogin:
         self._refused(endpoint, account, why, explanation)
         raise AuthenticationError(REFUSED)
 
+    def look(self) -> None:
+        """Hold all sessions against identities that have changed: names may mean somebody else now."""
+        if self._directory() is not self._seen:
+            self.recheck()
+
     def recheck(self) -> None:
-        """End what rests on a certificate that is not accepted any more: revoked, or its list is not current."""
-        now = self._clock()
+        """End what rests on a certificate that would not be accepted any more."""
+        now, self._seen = self._clock(), self._directory()
         for session in self._facade.sessions():
             for proof in session.proofs:
                 if proof.method == "certificate" and (why := self._lapsed(proof, now)):
@@ -146,6 +152,8 @@ class CertificateLogin:
 
     def _lapsed(self, proof: Proof, now: float) -> str:
         """Why a proof does not hold any more; empty if it does."""
+        if self._directory().certified(proof.subject) != (proof.kind, proof.name):
+            return "its name means somebody else, or nobody"
         try:
             path = dict(proof.attributes)["path"].split()
             check_links([Link.parse(link) for link in path], self._trust, now)

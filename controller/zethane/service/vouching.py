@@ -7,6 +7,7 @@ lease. When it falls silent, leases run out and the sessions with them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Set
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import structlog
@@ -16,7 +17,7 @@ from zethane.errors import CapacityError, SessionError
 from zethane.identity.directory import Directory
 from zethane.identity.platform import Attested, Said, VirtualInterface, attest
 from zethane.identity.proof import Method, Proof
-from zethane.identity.session import Attachment, Session
+from zethane.identity.session import Attachment, Endpoint, Session
 from zethane.service.facade import ControllerFacade
 from zethane.service.sources import SourceState, SourceView
 
@@ -79,6 +80,7 @@ class Vouching:
         self._interfaces: Callable[[], Iterable[VirtualInterface]] = tuple
         self._said = Said()
         self._held: dict[Attachment, Attested] = {}
+        self._addresses: dict[Attachment, tuple[bytes, ...]] = {}
         self._granted: dict[Attachment, float] = {}
         self._refused: dict[Attachment, _Refused] = {}
         self._alive: float | None = None
@@ -118,10 +120,13 @@ class Vouching:
 
     def ended(self, event: SessionEvent, session: Session, _detail: str, _now: float) -> None:
         """Something happened to a session (`LogJournal.watch`)."""
-        if event in _ENDED_BY_WILL and any(self._is_ours(proof) for proof in session.proofs):
-            wanted = self._said.attested.get(session.attachment)
-            if wanted is not None:
-                self._held[session.attachment] = wanted
+        attested = self._said.attested.get(session.attachment)
+        if attested is None or not any(self._is_ours(proof) for proof in session.proofs):
+            return
+        if session.addresses:
+            self._addresses[session.attachment] = session.addresses
+        if event in _ENDED_BY_WILL:
+            self._held[session.attachment] = attested
 
     def tick(self) -> None:
         """Look at what is said if there is something new; let begin, go on and end what follows from it."""
@@ -138,7 +143,9 @@ class Vouching:
     def _look(self, directory: Directory) -> None:
         before, said = self._said, attest(self._interfaces(), directory, self._switches, self._others)
         self._said = said
-        self._held = {place: held for place, held in self._held.items() if said.attested.get(place) == held}
+        same = {place for place, attested in said.attested.items() if before.attested.get(place) == attested}
+        self._held = {place: held for place, held in self._held.items() if place in same}
+        self._addresses = {place: known for place, known in self._addresses.items() if place in same}
         self._refused = {place: why for place, why in self._refused.items() if place in said.attested}
         self._granted = {place: span for place, span in self._granted.items() if place in said.attested}
         for finding in [one for one in said.findings if one not in before.findings][:MAX_LOGGED]:
@@ -206,6 +213,14 @@ class Vouching:
             return
         self._refused.pop(place, None)
         self._granted[place] = min(session.reauthenticate - now, self._lease)
+        self._give_back(session)
+
+    def _give_back(self, session: Session) -> None:
+        """Bind what the same machine had there before: it has no reason to ask its neighbours again."""
+        for address in self._addresses.get(session.attachment, ()):
+            if address not in session.addresses:
+                with suppress(SessionError, CapacityError):
+                    self._facade.claim_address(Endpoint(session.attachment, address), session.number)
 
     def _proof(self, attested: Attested, now: float, until: float) -> Proof:
         """Raises SessionError for a workload that is disabled, or not known any more."""

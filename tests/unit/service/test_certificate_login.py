@@ -211,6 +211,16 @@ async def test_of_two_proofs_the_revoked_one_ends(logins: Logins) -> None:
     assert (live.session.number, [proof.account for proof in live.session.proofs]) == (user.number, ["user:bob"])
 
 
+async def test_a_name_that_means_nobody_any_more_ends_its_sessions(logins: Logins) -> None:
+    logins.by(ROOT.issue(WEB))
+    await logins.watcher.look()
+    assert logins.events() == ["started"]
+    text = f'workloads: {{web1: {{labels: {{tier: web}}}}, other: {{labels: {{tier: web}}, spiffe: "{WEB}"}}}}'
+    logins.directory = parse_identities(text, "identities.yaml")
+    await logins.watcher.look()
+    assert logins.last() == ("credential-revoked", "its name means somebody else, or nobody")
+
+
 async def test_an_authority_that_is_not_trusted_any_more_vouches_for_nobody(logins: Logins) -> None:
     logins.by(ROOT.issue(WEB))
     other = Ca("other")

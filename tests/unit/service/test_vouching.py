@@ -13,7 +13,7 @@ from zethane.audit.reason import SessionEvent
 from zethane.identity.directory import Directory, parse_identities
 from zethane.identity.platform import VirtualInterface, attest
 from zethane.identity.proof import Proof
-from zethane.identity.session import Attachment, Session
+from zethane.identity.session import Attachment, Endpoint, Session
 from zethane.service.vouching import Vouching
 
 IDENTITIES = """
@@ -86,6 +86,9 @@ class Facade:
 
     def start_session(self, attachment: Attachment, proof: Proof, address: bytes | None = None) -> Session:
         return self.site.admin.start_session(attachment, proof, address, None)
+
+    def claim_address(self, endpoint: Endpoint, number: int) -> Session:
+        return self.site.admin.claim_address(endpoint, number)
 
     def change_proof(
         self, number: int, proof: Proof, changed: Proof | None, reason: SessionEvent | None, detail: str = ""
@@ -266,6 +269,24 @@ async def test_what_ended_by_itself_comes_back(platform: Platform) -> None:
     platform.end(SessionEvent.PORT_DOWN)
     platform.passes(1)
     assert platform.names == ["web1"]
+
+
+@pytest.mark.parametrize(("again", "kept"), [(WEB1, True), (replace(WEB1, vm_uuid="vm-9"), False)])
+async def test_the_same_machine_gets_the_addresses_back_that_it_had(
+    platform: Platform, again: VirtualInterface, kept: bool
+) -> None:
+    platform.directory = directory("workloads: {web1: {labels: {tier: web}, attested: {iface_id: port-web1}}}")
+    platform.says(WEB1)
+    address = bytes([10, 0, 0, 2])
+    session = platform.site.admin.claim_address(Endpoint(WEB1.attachment, address), platform.session().number)
+    platform.vouching.ended(SessionEvent.ADDRESS_CLAIMED, session, "", platform.site.now)
+    platform.says(again)
+    if again == WEB1:
+        platform.passes(LEASE + 1, silent=True)
+        assert platform.names == []
+        platform.vouching.alive()
+        platform.passes(1)
+    assert platform.session().addresses == ((address,) if kept else ())
 
 
 async def test_who_has_proved_more_at_that_place_is_left_alone(platform: Platform) -> None:

@@ -151,8 +151,10 @@ def authenticate_at(
 class AccessSite(Site):
     """The site of the other tests with an authenticator."""
 
-    def __init__(self, *, radius: bool = True, store: MemoryStore | None = None, **limits: Any) -> None:
-        super().__init__(NETWORK, POLICY, store, **limits)
+    def __init__(
+        self, *, radius: bool = True, store: MemoryStore | None = None, network: str = NETWORK, **limits: Any
+    ) -> None:
+        super().__init__(network, POLICY, store, **limits)
         self.records = self.state.journal = WatchedRecords()
         self.radius = FakeRadius()
         self.refused: list[tuple[Attachment, str, str, str]] = []

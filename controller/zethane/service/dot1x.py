@@ -46,7 +46,10 @@ from zethane.service.supplicants import Supplicant, SupplicantTable
 from zethane.service.switch import PacketIn
 
 STARTS = Rate(32, 0.25)
-"""Exchanges that may begin at one port, at once and then one by one. Renewals are not among them."""
+"""Exchanges that may begin at one port for each eight cards that it may have, at once and then one by one. Renewals
+are not among them."""
+
+CARDS = 8
 
 MAX_PORTS = 16_384
 """Ports whose rate is remembered."""
@@ -121,9 +124,8 @@ class PortAccess:
     def _start(self, attachment: Attachment) -> DenyReason | None:
         """EAPOL-Start: begin, or begin anew. It changes nothing of a session; what comes of it may."""
         now = self._state.clock()
-        if self._starts.wait((attachment.dpid, attachment.port), now) > 0:
+        if not self._has_turn(attachment, now):
             return DenyReason.EAPOL_INVALID
-        self._starts.take((attachment.dpid, attachment.port), now)
         supplicant = self.table.by_attachment.get(attachment)
         if supplicant is None:
             supplicant = self._enter(attachment)
@@ -189,15 +191,20 @@ class PortAccess:
 
     def _may_begin(self, attachment: Attachment) -> bool:
         """Whether an exchange may begin that nobody has asked for."""
-        now, port = self._state.clock(), (attachment.dpid, attachment.port)
         try:
             point = place_of(self._state.fabric, attachment)
             check_room(self._state.sessions, point.switch.port(attachment.port), attachment)
         except SessionError:
             return False
-        if self._starts.wait(port, now) > 0:
+        return self._has_turn(attachment, self._state.clock())
+
+    def _has_turn(self, attachment: Attachment, now: float) -> bool:
+        """Whether one more exchange may begin at a port now; and it is counted."""
+        cards = self._state.fabric.points[attachment.dpid].switch.port(attachment.port).macs
+        key = (attachment.dpid, attachment.port, attachment.mac % max(1, cards // CARDS))
+        if self._starts.wait(key, now) > 0:
             return False
-        self._starts.take(port, now)
+        self._starts.take(key, now)
         return True
 
     def _ask_who(self, supplicant: Supplicant, port: Port) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from fakes.eapol import EAP, IDENTITY, answers, eap, eapol, logoff, start
 from fakes.frames import Host, packed
-from fakes.port_access import AccessSite, accept, reply
+from fakes.port_access import NETWORK, AccessSite, accept, reply
 from fakes.site import ALICE, Site
 from zethane.audit.reason import DenyReason, LoginRefusal, SessionEvent
 from zethane.net.eapol import Code, failure, success
@@ -270,6 +270,25 @@ async def test_starts_are_rationed_by_port(site: AccessSite) -> None:
     assert len(site.told()) == 32
     site.send(DESK, start(DESK))
     assert len(site.told()) == 1
+
+
+async def test_a_thousand_hosts_at_once_all_get_in() -> None:
+    """Behind one port, at the same moment, with a server that answers all of them."""
+    network = NETWORK.replace("2: {dot1x: true}", "2: {dot1x: true, macs: 1024}")
+    site = await AccessSite(network=network).start()
+    hosts = [Host(2, f"02:00:00:01:{number >> 8:02x}:{number & 255:02x}", "10.0.0.9") for number in range(1000)]
+    for host in hosts:
+        site.send(host, start(host))
+    for host in hosts:
+        site.send(host, answers(host, 1, IDENTITY, b"alice"))
+    await site.asked()
+    assert len(site.radius.asked) == len(hosts)
+    assert len({asked.request.session_id for asked in site.radius.asked}) == len(hosts)
+    for _ in hosts:
+        await site.answer(accept())
+    assert len(site.state.sessions) == len(hosts)
+    assert len(site.access.table) == 0
+    await site.stop()
 
 
 async def test_a_card_more_than_the_port_may_have_is_not_asked(site: AccessSite) -> None:

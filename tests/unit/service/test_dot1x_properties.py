@@ -12,7 +12,7 @@ from fakes.eapol import IDENTITY, answers, eapol, logoff, start
 from fakes.frames import Host
 from fakes.port_access import AccessSite, accept, reply
 from zethane.audit.reason import LoginRefusal
-from zethane.net.eapol import failure
+from zethane.net.eapol import Code, failure, parse_eap
 from zethane.service.radius import RadiusError
 from zethane.service.supplicants import SPARE
 
@@ -22,7 +22,15 @@ CARDS = {2: 1, 3: 3, 4: 1, 5: 1}
 
 hosts = st.sampled_from(HOSTS)
 identifiers = st.integers(0, 9)
+last_words = st.builds(
+    lambda end, again: accept(
+        filter_ids=("staff",), session_timeout=end, termination_action="radius-request" if again else "default"
+    ),
+    st.sampled_from((None, 10.0, 300.0)),
+    st.booleans(),
+)
 events = st.one_of(
+    st.tuples(st.just("login"), hosts, last_words),
     st.tuples(st.just("frame"), hosts, st.builds(lambda: start)),
     st.tuples(st.just("frame"), hosts, st.builds(lambda: logoff)),
     st.tuples(st.just("frame"), hosts, st.builds(lambda: lambda host: host.arp("10.0.0.1"))),
@@ -46,18 +54,18 @@ events = st.one_of(
             st.just(RadiusError("away", LoginRefusal.NOT_ANSWERED)),
             st.builds(lambda number: reply("challenge", bytes((1, number, 0, 6, 13, 0))), identifiers),
             st.sampled_from((reply("challenge"), reply("accept"), reply("accept", failure(1), user_name="alice"))),
-            st.builds(
-                lambda end, again: accept(
-                    filter_ids=("staff",),
-                    session_timeout=end,
-                    termination_action="radius-request" if again else "default",
-                ),
-                st.sampled_from((None, 10.0, 300.0)),
-                st.booleans(),
-            ),
+            last_words,
         ),
     ),
 )
+
+
+async def _login(site: AccessSite, host: Host, answer: Any) -> int:
+    """A host that does all as it should, up to the server's last word; 1 if that was a yes to a question of its."""
+    site.send(host, start(host))
+    site.send(host, answers(host, 1, IDENTITY, b"alice"))
+    await asyncio.sleep(0)
+    return await _answer(site, len(site.radius.asked) - 1, answer)
 
 
 async def _answer(site: AccessSite, which: int, answer: Any) -> int:
@@ -74,7 +82,10 @@ async def _answer(site: AccessSite, which: int, answer: Any) -> int:
         asked.answer.set_result(answer)
     for _ in range(3):
         await asyncio.sleep(0)
-    return int(not isinstance(answer, RadiusError) and answer.code == "accept")
+    if isinstance(answer, RadiusError) or answer.code != "accept":
+        return 0
+    said = parse_eap(answer.eap) if answer.eap is not None else None
+    return int(asked.request.eap is None or (said is not None and said.code == Code.SUCCESS))
 
 
 async def _play(script: list[tuple[str, Any, Any]]) -> None:
@@ -88,6 +99,8 @@ async def _play(script: list[tuple[str, Any, Any]]) -> None:
             await site.later(how)
         elif kind == "down":
             site.access.port_gone(site.s1.dpid, what)
+        elif kind == "login":
+            yes += await _login(site, what, how)
         else:
             yes += await _answer(site, what, how)
         await asyncio.sleep(0)

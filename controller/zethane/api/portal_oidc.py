@@ -79,7 +79,7 @@ def sign_on_router(
 
     @router.post("/device")
     async def device(body: DeviceStart) -> dict[str, Any]:
-        begun = await sign_on.begin_device(locate(body.connection), body.provider)
+        begun = await sign_on.devices.begin(locate(body.connection), body.provider)
         return {
             "handle": begun.handle,
             "user_code": begun.user_code,
@@ -91,7 +91,7 @@ def sign_on_router(
 
     @router.post("/device/poll")
     async def poll(body: DevicePoll) -> dict[str, Any]:
-        result = await sign_on.poll_device(locate(body.connection), body.handle)
+        result = await sign_on.devices.poll(locate(body.connection), body.handle)
         return {"interval": result} if isinstance(result, float) else view(result)
 
     return router

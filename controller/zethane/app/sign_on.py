@@ -14,6 +14,7 @@ from zethane.identity.directory import Directory
 from zethane.identity.sources.oidc import OpenIdProvider
 from zethane.service.renewal import Renewals
 from zethane.service.sign_on import SignOn
+from zethane.service.sign_on_desk import Desk
 
 
 async def start_sign_on(running: Running) -> SignOn | None:
@@ -36,15 +37,9 @@ async def start_sign_on(running: Running) -> SignOn | None:
     renewals = Renewals(running.controller, directory, running.clock, running.spawn)
     running.journal.watch(renewals.session_event)
     running.spawn(renewals.run())
-    return SignOn(
-        running.controller,
-        providers,
-        directory,
-        running.clock,
-        running.journal.login_refused,
-        renewals,
-        running.store.take_once,
-    )
+    refused = running.journal.login_refused
+    desk = Desk(running.controller, providers, directory, running.clock, refused, renewals)
+    return SignOn(desk, running.store.take_once)
 
 
 def _secret(settings: OpenIdProvider, folder: Path) -> str | None:

@@ -21,7 +21,8 @@ from zethane.identity.proof import Proof, acting
 from zethane.identity.session import Endpoint, Session
 from zethane.service.authentication import LoginLimitError
 from zethane.service.renewal import Renewals
-from zethane.service.sign_on import ANSWER_RATE, MAX_PENDING_PER_PORT, Callback, SignOn
+from zethane.service.sign_on import Callback, SignOn
+from zethane.service.sign_on_desk import ANSWER_RATE, MAX_PENDING_PER_PORT, Desk
 
 BROWSER, OTHER_BROWSER = "b" * 32, "c" * 32
 BACK = "http://10.0.0.254:8080/oidc/callback"
@@ -70,9 +71,8 @@ class Started:
         known = directory(identities) if identities is not None else directory()
         self.renewals = Renewals(site, lambda: known, site.clock, self.tasks.append)
         self.taken: set[tuple[str, str]] = set()
-        self.sign_on = SignOn(
-            site, {"corp": self.provider}, lambda: known, site.clock, site.refused, self.renewals, self.take_once
-        )
+        desk = Desk(site, {"corp": self.provider}, lambda: known, site.clock, site.refused, self.renewals)
+        self.sign_on = SignOn(desk, self.take_once)
 
     def take_once(self, issuer: str, token: str, until: float, now: float) -> bool:
         assert until > now
@@ -244,7 +244,7 @@ async def test_made_up_answers_fill_no_log(started: Started) -> None:
 
 async def test_requests_to_a_provider_are_bounded_by_port(started: Started) -> None:
     state = await started.begin()
-    started.sign_on._requests[1, 5] = 4
+    started.sign_on._desk._requests[1, 5] = 4
     with pytest.raises(CapacityError):
         await started.finish(state)
     assert started.site.reasons == ["busy"]
@@ -254,41 +254,41 @@ async def test_requests_to_a_provider_are_bounded_by_port(started: Started) -> N
 
 
 async def test_a_device_is_let_in_where_it_asked(started: Started) -> None:
-    begun = await started.sign_on.begin_device(at(), None)
+    begun = await started.sign_on.devices.begin(at(), None)
     started.server.refusal, started.server.nonce = "authorization_pending", None
-    assert await started.sign_on.poll_device(at(), begun.handle) == 5.0
+    assert await started.sign_on.devices.poll(at(), begun.handle) == 5.0
     assert started.server.tokens == []  # the device was too early: the provider was not asked
     started.site.now += 5
-    assert await started.sign_on.poll_device(at(), begun.handle) == 5.0
+    assert await started.sign_on.devices.poll(at(), begun.handle) == 5.0
     started.server.refusal = None
     started.site.now += 5
     with pytest.raises(AuthenticationError):
-        await started.sign_on.poll_device(at(port=6), begun.handle)
-    session = await started.sign_on.poll_device(at(), begun.handle)
+        await started.sign_on.devices.poll(at(port=6), begun.handle)
+    session = await started.sign_on.devices.poll(at(), begun.handle)
     assert isinstance(session, Session)
     assert session.principal.name == "alice@corp"
     with pytest.raises(AuthenticationError):
-        await started.sign_on.poll_device(at(), begun.handle)
+        await started.sign_on.devices.poll(at(), begun.handle)
     assert "secret-device-code" not in repr(begun)
 
 
 async def test_a_device_slows_down_when_it_is_told_to(started: Started) -> None:
-    begun = await started.sign_on.begin_device(at(), "corp")
+    begun = await started.sign_on.devices.begin(at(), "corp")
     started.server.refusal = "slow_down"
     started.site.now += 5
-    assert await started.sign_on.poll_device(at(), begun.handle) == 10.0
+    assert await started.sign_on.devices.poll(at(), begun.handle) == 10.0
     started.site.now += 9
-    await started.sign_on.poll_device(at(), begun.handle)
+    await started.sign_on.devices.poll(at(), begun.handle)
     assert len(started.server.tokens) == 1
 
 
 async def test_a_device_that_is_refused_or_too_late_is_not_let_in(started: Started) -> None:
     for refusal, wait in (("access_denied", 5), ("expired_token", 5), (None, 601)):
-        begun = await started.sign_on.begin_device(at(), "corp")
+        begun = await started.sign_on.devices.begin(at(), "corp")
         started.server.refusal, started.server.nonce = refusal, None
         started.site.now += wait
         with pytest.raises(AuthenticationError):
-            await started.sign_on.poll_device(at(), begun.handle)
+            await started.sign_on.devices.poll(at(), begun.handle)
     assert started.site.reasons == ["rejected", "rejected", "invalid-answer"]
     assert started.site.live == {}
 
@@ -356,6 +356,19 @@ async def test_a_session_that_has_ended_leaves_no_token_behind(started: Started)
     started.site.end_session(session.number, "logout")
     started.renewals.session_event(SessionEvent.LOGOUT, session, "", started.site.now)
     assert len(started.renewals) == 0
+
+
+async def test_after_a_restart_a_login_is_not_refreshed_and_a_logout_ends_it_all_the_same(
+    started: Started, site: ChangingSite, server: OpenIdServer
+) -> None:
+    await started.finish(await started.begin())
+    server.nonce, asked = None, len(server.tokens)
+    again = Started(site, server)
+    await again.refresh()
+    assert len(server.tokens) == asked
+    assert await again.sign_on.logout("corp", server.token({"jti": "j1", "events": {LOGOUT_EVENT: {}}})) == 1
+    assert site.live == {}
+    await again.provider.close()
 
 
 async def test_a_logout_at_the_provider_ends_the_sessions_that_rest_on_it(started: Started) -> None:

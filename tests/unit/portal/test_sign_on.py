@@ -27,6 +27,7 @@ from zethane.portal.backend import ControllerBackend
 from zethane.service.authentication import Authenticator
 from zethane.service.renewal import Renewals
 from zethane.service.sign_on import SignOn
+from zethane.service.sign_on_desk import Desk
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ async def sign_on(site: PortalSite, server: OpenIdServer) -> AsyncIterator[SignO
         taken.add(token)
         return fresh
 
-    yield SignOn(site, {"corp": provider}, directory, site.clock, site.refused, renewals, take_once)
+    yield SignOn(Desk(site, {"corp": provider}, directory, site.clock, site.refused, renewals), take_once)
     await provider.close()
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from lab.errors import LabError
 from lab.host import RunningHost
-from lab.login import LoginResult, logout, portal_login, result_of
+from lab.ledger import Ledger
+from lab.login import LoginResult, certificate_login, logout, portal_login, result_of
 from lab.processes import Controller, tail, wait_for
 from lab.sources import RunSources
 from lab.supplicant import Supplicant
@@ -22,22 +23,28 @@ WAIT = 30.0
 Notice = Callable[[str], None]
 
 
+class Gate(Protocol):
+    """Where the portals of a run are, and its files."""
+
+    @property
+    def network(self) -> Network: ...
+    @property
+    def ledger(self) -> Ledger: ...
+    @property
+    def portal_urls(self) -> Sequence[str]: ...
+    @property
+    def tls_urls(self) -> Sequence[str]: ...
+
+
 class Doors:
     """Logs hosts in and out, each as network.yaml says."""
 
-    def __init__(
-        self,
-        network: Network,
-        controller: Controller,
-        sources: RunSources,
-        portals: Callable[[], Sequence[str]],
-        directory: Path,
-    ) -> None:
-        self._network = network
+    def __init__(self, gate: Gate, controller: Controller, sources: RunSources) -> None:
+        self._gate = gate
+        self._network = gate.network
         self._controller = controller
         self._sources = sources
-        self._portals = portals
-        self._directory = directory
+        self._directory = gate.ledger.directory
         self.supplicants: dict[str, Supplicant] = {}
 
     def login(self, host: RunningHost, notice: Notice) -> LoginResult:
@@ -49,11 +56,14 @@ class Doors:
     def _one(self, host: RunningHost, login: Login, notice: Notice) -> LoginResult:
         match login.via:
             case "portal":
-                return portal_login(host, login, self._portals(), notice)
+                return portal_login(host, login, self._gate.portal_urls, notice)
             case "dot1x":
                 return self._supplicant(host, login)
             case "mab":
                 return self._wait_session(host, lambda: f"{host.name} has no session by its MAC address")
+            case "certificate":
+                issued = self._sources.certificate(login)
+                return certificate_login(host, issued, self._gate.tls_urls, self._ca)
             case other:
                 raise LabError(f"{host.name}: the lab has no way to log in by {other}")
 
@@ -63,21 +73,26 @@ class Doors:
         if supplicant is not None and host.logins and host.logins[-1].via == "dot1x":
             supplicant.tell("logoff")
         else:
-            logout(host, self._portals())
+            logout(host, self._gate.portal_urls)
 
     def _supplicant(self, host: RunningHost, login: Login) -> LoginResult:
         known = self.supplicants.get(host.name)
         if known is not None and known.process.poll() is None:
             known.tell("logon")
         else:
-            ca, pair = None, None
-            if login.eap != "md5" and self._sources.authority is not None:
-                ca = self._sources.authority.certificate
+            pair = None
             if login.eap == "tls":
                 issued = self._sources.certificate(login)
                 pair = (issued.certificate, issued.key)
-            known = self.supplicants[host.name] = Supplicant(host, self._directory, login, ca, pair)
+            known = self.supplicants[host.name] = Supplicant(host, self._directory, login, self._ca, pair)
         return self._wait_session(host, lambda: tail(known.log))
+
+    @property
+    def _ca(self) -> Path:
+        """Who signs the certificates of this run's servers. Raises LabError."""
+        if self._sources.authority is None:
+            raise LabError("the controller has not been started, and so has nobody who vouches for hosts")
+        return self._sources.authority.certificate
 
     def _wait_session(self, host: RunningHost, tell: Callable[[], str]) -> LoginResult:
         """Wait until a host has a session, and each of its addresses is bound: it shows them by asking around."""

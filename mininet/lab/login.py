@@ -7,8 +7,10 @@ import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
+from lab.certificates import Issued
 from lab.errors import LabError
 from lab.host import RunningHost
 from lab.processes import zethane
@@ -41,6 +43,13 @@ def portal_login(
     if who.totp:
         arguments.append("--totp")
     return result_of(host, _run(host, ["login", *arguments], secrets=_secrets(host, who, notice)))
+
+
+def certificate_login(host: RunningHost, issued: Issued, portals: Sequence[str], ca: Path) -> LoginResult:
+    """Log a host in by its certificate, with all of its addresses. Raises LabError with what the command said."""
+    pair = ["--cert", str(issued.certificate), "--key", str(issued.key)]
+    arguments = [*_portals(host, portals), *pair, "--ca", str(ca), "--json"]
+    return result_of(host, _run(host, ["login", *arguments], secrets=""))
 
 
 def result_of(host: RunningHost, session: Mapping[str, object]) -> LoginResult:

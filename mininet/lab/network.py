@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -65,6 +65,7 @@ class LabNetwork:
         self.servers: dict[str, RunningHost] = {}
         self.leases: dict[str, dict[Family, HostLease]] = {}
         self._portal: subprocess.Popen[bytes] | None = None
+        self._tls_portal: subprocess.Popen[bytes] | None = None
         self._serving: list[subprocess.Popen[bytes]] = []
         self._topology = topology
         self.sources: RunSources | None = None
@@ -138,7 +139,7 @@ class LabNetwork:
     def _programs(self) -> list[subprocess.Popen[Any]]:
         controller = self.controller.process if self.controller else None
         supplicants = [one.process for one in self._doors.supplicants.values()] if self._doors else []
-        every = (controller, self._portal, *self._serving, *supplicants, *self.keepers.values())
+        every = (controller, *self._serving, *supplicants, *self.keepers.values())
         return [process for process in every if process]
 
     @staticmethod
@@ -328,18 +329,38 @@ class LabNetwork:
         self.sources = RunSources(load_topology(self._topology), directory, self._tag)
         if self.sources.needed:
             controller.sources = self.sources.start(self._progress)
-        self._doors = Doors(self.network, controller, self.sources, lambda: self.portal_urls, directory)
+        self._doors = Doors(self, controller, self.sources)
 
     def start_portal(self) -> None:
-        """Start `zethane portal` in its namespace and wait until it listens. Raises LabError."""
+        """Start `zethane portal` in its namespace and wait until it listens. Raises LabError.
+
+        Where hosts log in by certificate there is a second one, over HTTPS, at a port of its own.
+        """
         if self.network.portal is None or self.controller is None:
             raise LabError("the portal needs a place in the network and a controller")
-        host, port = self.hosts[PORTAL], self.network.portal.tcp_port
+        self._portal = self._run_portal("portal", self.network.portal.tcp_port, ())
+        if self.tls_port is not None and self.sources is not None and self.sources.authority is not None:
+            authority = self.sources.authority
+            issued = authority.server("portal", [str(address) for address in self.hosts[PORTAL].addresses])
+            options = ("--certificate", issued.certificate, "--key", issued.key, "--client-ca", authority.certificate)
+            self._tls_portal = self._run_portal("portal-tls", self.tls_port, [str(option) for option in options])
+
+    @property
+    def tls_port(self) -> int | None:
+        """The portal's port for HTTPS; None if network.yaml names none, or no host logs in by certificate."""
+        if self.network.portal is None or self.sources is None or not self.sources.certificates:
+            return None
+        return self.network.portal.tls_port
+
+    def _run_portal(self, name: str, port: int, options: Sequence[str]) -> subprocess.Popen[bytes]:
+        assert self.controller is not None  # noqa: S101 - start_portal has looked
+        host = self.hosts[PORTAL]
         listen = [part for address in host.addresses for part in ("--listen", _authority(address, port))]
-        command = zethane("portal", *listen, "--controller", str(self.controller.portal_socket))
-        log_file = self.ledger.directory / "portal.log"
+        command = zethane("portal", *listen, "--controller", str(self.controller.portal_socket), *options)
+        log_file = self.ledger.directory / f"{name}.log"
         with self._interrupts.shielded(), log_file.open("ab") as log:
-            self._portal = portal = host.popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            portal = host.popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self._serving.append(portal)
 
         def ready() -> bool | None:
             if portal.poll() is not None:
@@ -347,19 +368,27 @@ class LabNetwork:
             return host.listens(portal.pid, port) or None
 
         wait_for("The portal did not listen", ready, 30.0, lambda: tail(log_file))
+        return portal
 
     def stop_portal(self) -> None:
         """End the portal."""
-        if self._portal is not None:
-            stop(self._portal)
+        for portal in (self._portal, self._tls_portal):
+            if portal is not None:
+                stop(portal)
 
     @property
     def portal_urls(self) -> list[str]:
         """What hosts reach the portal at, IPv4 first."""
-        if self.network.portal is None:
-            return []
+        return self._urls("http", self.network.portal.tcp_port) if self.network.portal else []
+
+    @property
+    def tls_urls(self) -> list[str]:
+        """The same over HTTPS, if the portal speaks that here."""
+        return self._urls("https", self.tls_port) if self.tls_port else []
+
+    def _urls(self, scheme: str, port: int) -> list[str]:
         addresses = sorted(self.hosts[PORTAL].addresses, key=lambda address: address.version)
-        return [f"http://{_authority(address, self.network.portal.tcp_port)}" for address in addresses]
+        return [f"{scheme}://{_authority(address, port)}" for address in addresses]
 
     def login(self, name: str, notice: Progress = _silent) -> LoginResult:
         """Log a host in as network.yaml says. `notice` is told why it takes longer.

@@ -41,6 +41,11 @@ class RunSources:
         """Whether any host logs in elsewhere than with the embedded provider."""
         return bool(self._ways - {"portal"})
 
+    @property
+    def certificates(self) -> bool:
+        """Whether any host logs in by certificate."""
+        return "certificate" in self._ways
+
     def start(self, progress: Progress) -> Path:
         """Start what is needed, and write sources.yaml for the controller. Raises LabError."""
         self.authority = Authority(self._directory / "certificates")

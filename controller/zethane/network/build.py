@@ -352,9 +352,8 @@ class Builder:
             return Portal(*at, default_mac(interfaces) if interfaces else 0, interfaces, 8080)
         interfaces = self._interfaces(("portal",), tuple(self._with_prefix(ip) for ip in entry.ip), "the portal")
         self._claims.one_subnet_per_family()
-        return Portal(
-            *at, self._mac(("portal",), entry, interfaces, "the portal"), interfaces, entry.tcp_port, entry.login_ports
-        )
+        mac = self._mac(("portal",), entry, interfaces, "the portal")
+        return Portal(*at, mac, interfaces, entry.tcp_port, entry.login_ports, entry.tls_port)
 
     def _portal_interfaces(self) -> tuple[Interface, ...]:
         """The highest free address of each of the hosts' networks."""

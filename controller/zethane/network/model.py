@@ -118,6 +118,7 @@ class Portal:
     interfaces: tuple[Interface, ...]
     tcp_port: int
     login_ports: tuple[int, ...] = ()
+    tls_port: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,8 +156,8 @@ class UplinkEntry(_Strict):
 class PortalEntry(_Strict):
     """Where the portal is attached and what it is reached at.
 
-    `login_ports` are further TCP ports of its address that hosts reach before they have logged in: an identity
-    provider that runs there, or a way to one.
+    `tls_port` is where it speaks HTTPS, beside `tcp_port`. `login_ports` are further TCP ports of its address that hosts
+    reach before they have logged in: an identity provider that runs there, or a way to one.
     """
 
     switch: Name
@@ -165,6 +165,7 @@ class PortalEntry(_Strict):
     port: PortNumber | None = None
     mac: MacText | None = None
     tcp_port: Annotated[int, Field(ge=1, le=65535)] = 8080
+    tls_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     login_ports: Annotated[tuple[Annotated[int, Field(ge=1, le=65535)], ...], Field(max_length=8)] = ()
 
 

@@ -58,11 +58,17 @@ class Portal:
     addresses: tuple[bytes, ...]
     tcp_port: int
     login_ports: tuple[int, ...] = ()
+    tls_port: int | None = None
 
     @property
     def tcp_ports(self) -> tuple[int, ...]:
         """Every port that is open to everybody, each once."""
-        return tuple(dict.fromkeys((self.tcp_port, *self.login_ports)))
+        return tuple(dict.fromkeys((*self.own_ports, *self.login_ports)))
+
+    @property
+    def own_ports(self) -> tuple[int, ...]:
+        """The TCP ports of the portal itself: who comes over a connection to one of them may log in."""
+        return (self.tcp_port,) if self.tls_port is None else (self.tcp_port, self.tls_port)
 
 
 def portal_path(portal: Portal, switch: int) -> Iterator[Flow]:

@@ -163,7 +163,9 @@ class Fabric:
         switch = network.switches[described.switch]
         attachment = Attachment(switch.dpid, described.port, 0, described.mac)
         addresses = tuple(interface.ip.packed for interface in described.interfaces)
-        return Portal(switch.number, attachment, addresses, described.tcp_port, described.login_ports)
+        return Portal(
+            switch.number, attachment, addresses, described.tcp_port, described.login_ports, described.tls_port
+        )
 
     @staticmethod
     def _servers(network: Network) -> Iterator[Server]:

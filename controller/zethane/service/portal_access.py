@@ -55,7 +55,7 @@ class PortalAccess:
         What is at the portal's other ports is no portal: nobody logs in over a connection to it.
         """
         portal = self._state.fabric.portal
-        if portal is None or key.dport != portal.tcp_port:
+        if portal is None or key.dport not in portal.own_ports:
             return None
         connection = self._connections.get(key)
         return Endpoint(connection.client, key.src) if connection else None

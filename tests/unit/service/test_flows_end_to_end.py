@@ -356,6 +356,18 @@ async def test_everybody_reaches_the_ports_for_a_login_too_and_nobody_logs_in_ov
     assert site.records.reasons()[:2] == ["address-in-use", "no-flow"]
 
 
+async def test_a_login_may_come_over_https_but_not_from_a_port_that_is_not_the_portals_own() -> None:
+    network = ONE_SWITCH.replace("mac:", "tls_port: 8443, login_ports: [9443], mac:")
+    site = await Site(network).start()
+    for source, target in ((50000, 8080), (50001, 8443), (50002, 9443)):
+        syn = GHOST.tcp(PORTAL, source, target)
+        site.s1.send(5, syn)
+        assert site.s1.take() == [(1, syn)]
+    access = site.admin.portal_access
+    places = {key.dport: access.locate(key) for key in access._connections}
+    assert places == {8080: site.endpoint(GHOST), 8443: site.endpoint(GHOST), 9443: None}
+
+
 async def test_connections_to_the_ports_for_a_login_count_as_those_to_the_portal() -> None:
     network = ONE_SWITCH.replace("mac:", "login_ports: [9443], mac:")
     site = await Site(network, portal_flows_per_port=3).start()

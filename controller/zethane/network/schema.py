@@ -156,7 +156,7 @@ class UplinkEntry(_Strict):
 class PortalEntry(_Strict):
     """Where the portal is attached and what it is reached at.
 
-    `tls_port` is where it speaks HTTPS, beside `tcp_port`. `login_ports` are further TCP ports of its address that hosts
+    `tls_port` is where it speaks HTTPS, beside `tcp_port`. `login_ports` are more TCP ports of its address that hosts
     reach before they have logged in: an identity provider that runs there, or a way to one.
     """
 

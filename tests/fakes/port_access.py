@@ -52,7 +52,7 @@ users: {alice: {groups: [staff]}, eve: {groups: [staff], disabled: true}}
 devices:
   printer: {mac: "02:00:00:00:00:22", labels: {kind: printer}}
   scanner: {mac: "02:00:00:00:00:23", labels: {kind: printer}, disabled: true}
-  alice-laptop: {groups: [staff]}
+  alice-laptop: {groups: [staff], dns: laptop.example.org}
 """
 
 SOURCES = """

@@ -102,12 +102,12 @@ def mac_of(site: Site, host: str) -> str:
 
 def test_each_method_of_eap_lets_its_principal_in(site: Site) -> None:
     found = {name: session_of(site, name) for name in ("machine", "alice", "bob", "carol")}
-    told = {name: (one["principal"], one["segment"], one["methods"]) for name, one in found.items() if one}
+    told = {name: (one["principal"], one["segment"], one["methods"], one["aal"]) for name, one in found.items() if one}
     assert told == {
-        "machine": ("device:machine", "machines", ["pop", "swk"]),
-        "alice": ("user:alice", "staff", ["pwd"]),
-        "bob": ("user:bob", "staff", ["pwd"]),
-        "carol": ("user:carol", "staff", ["pwd"]),
+        "machine": ("device:machine", "machines", ["pop", "swk"], 2),
+        "alice": ("user:alice", "staff", ["pwd"], 1),
+        "bob": ("user:bob", "staff", ["pwd"], 1),
+        "carol": ("user:carol", "staff", ["pwd"], 1),
     }
 
 
@@ -148,7 +148,7 @@ def test_a_renewal_loses_no_packet(site: Site) -> None:
 def test_a_printer_gets_in_by_its_mac_at_its_port_alone(site: Site) -> None:
     printer = session_of(site, "printer")
     assert printer is not None
-    assert (printer["principal"], printer["methods"]) == ("device:printer", [])
+    assert (printer["principal"], printer["methods"], printer["aal"]) == ("device:printer", [], 0)
     assert site.network.hosts["copier"].run(["ping", "-c", "3", "-i", "0.2", "-W", "1", "10.0.0.254"]).returncode == 1
     # Its switch has asked it who it is, twice, and nobody has asked the RADIUS server about its MAC.
     assert session_of(site, "copier") is None

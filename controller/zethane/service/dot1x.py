@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from zethane.audit.reason import DenyReason, LoginRefusal, SessionEvent
-from zethane.errors import CapacityError, PortRefusal, SessionError
+from zethane.errors import CapacityError, PortRefusal, Refusal, SessionError
 from zethane.identity.attempts import Buckets, Rate
 from zethane.identity.proof import Method as ProofMethod
 from zethane.identity.session import Session
@@ -22,7 +22,7 @@ from zethane.net.neighbour import parse_question
 from zethane.network.model import Port
 from zethane.pipeline.eapol import AUTHENTICATOR_MAC
 from zethane.pipeline.fields import Reason
-from zethane.service.dot1x_proof import Prover, Refusal, mac_name
+from zethane.service.dot1x_proof import ProofRefusal, Prover, mac_name
 from zethane.service.dot1x_sessions import AccessSessions, proofs_by
 from zethane.service.eap_exchange import (
     Accepted,
@@ -302,9 +302,9 @@ class PortAccess:
             else:
                 proof = self._prover.by_eap(request, reply, exchange.method, now)
             self._sessions.begin(supplicant, proof)
-        except Refusal as refusal:
+        except ProofRefusal as refusal:
             self._refuse(supplicant, refusal.why, str(refusal))
-        except PortRefusal as refusal:
+        except Refusal as refusal:  # of the port, or of the account
             self._refuse(supplicant, LoginRefusal(refusal.reason), str(refusal))
         except SessionError as error:
             self._refuse(supplicant, LoginRefusal.NO_SESSION, str(error))

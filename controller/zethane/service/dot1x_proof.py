@@ -44,7 +44,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,62}")
 """The same as in identities.yaml."""
 
 
-class Refusal(Exception):  # noqa: N818  # says what happened
+class ProofRefusal(Exception):  # noqa: N818  # says what happened
     """A server has said yes, and there is no session all the same."""
 
     def __init__(self, why: LoginRefusal, explanation: str) -> None:
@@ -70,34 +70,36 @@ class Prover:
     reauthenticate: float = math.inf
 
     def by_eap(self, request: AccessRequest, reply: AccessReply, method: int | None, now: float) -> Proof:
-        """The proof of who has authenticated by EAP. Raises Refusal.
+        """The proof of who has authenticated by EAP. Raises ProofRefusal.
 
         Who that is the server says: the identity of an exchange is what anybody can claim. Only EAP-MD5 is about that
         identity itself.
         """
         told = reply.user_name if reply.user_name is not None or method != Method.MD5 else request.user_name
         if told is None:
-            raise Refusal(LoginRefusal.INVALID_ANSWER, "the server accepts, and does not say whom (User-Name)")
+            raise ProofRefusal(LoginRefusal.INVALID_ANSWER, "the server accepts, and does not say whom (User-Name)")
         kind, name = self._principal(told)
         amr, aal = _STRENGTH.get(method or 0, _UNKNOWN)
         return self._proof(request, reply, kind, name, amr, aal, now)
 
     def by_mac(self, request: AccessRequest, reply: AccessReply | None, now: float) -> Proof:
-        """What a MAC address stands for, by a server's answer or by identities.yaml alone. Raises Refusal."""
+        """What a MAC address stands for, by a server's answer or by identities.yaml alone. Raises ProofRefusal."""
         known = self.directory().device_at(request.attachment.mac)
         if reply is not None:
             name = known or mac_name(request.attachment.mac)
             return self._proof(request, reply, "device", name, (), AAL_OF_A_MAC, now)
         if known is None:
-            raise Refusal(LoginRefusal.UNKNOWN, "no device has this MAC")
+            raise ProofRefusal(LoginRefusal.UNKNOWN, "no device has this MAC")
         return self._as_known(Proof("device", known, "mab", now, aal=AAL_OF_A_MAC, reference=request.session_id))
 
     def _principal(self, told: str) -> tuple[PrincipalKind, str]:
         directory = self.directory()
         name = told.removeprefix(_HOST)
         if not _NAME.fullmatch(name):
-            raise Refusal(LoginRefusal.INVALID_ANSWER, "the server names somebody in a way that no name can have")
-        is_device = name != told or (name in directory.devices and name not in directory.users)
+            raise ProofRefusal(LoginRefusal.INVALID_ANSWER, "the server names somebody in a way that no name can have")
+        if name != told:  # a machine, by its name or by the DNS name that identities.yaml gives to it
+            return directory.certified(name.lower()) or ("device", name)
+        is_device = name in directory.devices and name not in directory.users
         return ("device", name) if is_device else ("user", name)
 
     def _proof(
@@ -111,7 +113,7 @@ class Prover:
         now: float,
     ) -> Proof:
         if self.settings is None:
-            raise Refusal(LoginRefusal.METHOD_NOT_ALLOWED, "no RADIUS server is known")
+            raise ProofRefusal(LoginRefusal.METHOD_NOT_ALLOWED, "no RADIUS server is known")
         method: ProofMethod = "mab" if request.eap is None else "dot1x"
         proof = proof_of(request, reply, kind, name, method, amr, aal, self.settings, now)
         proof = self._as_known(replace(proof, reauthenticate=min(proof.reauthenticate, now + self.reauthenticate)))
@@ -119,17 +121,17 @@ class Prover:
         return proof
 
     def _as_known(self, proof: Proof) -> Proof:
-        """With the groups and labels that identities.yaml gives the same principal. Raises Refusal if it is disabled.
+        """With what identities.yaml says of the same principal. Raises ProofRefusal if it is disabled.
 
         Who is not listed there is known to the server alone.
         """
         directory, kind, name = self.directory(), proof.kind, proof.name
-        if name not in (directory.users if kind == "user" else directory.devices):
+        if name not in {"user": directory.users, "device": directory.devices}.get(kind, directory.workloads):
             return proof
         try:
             known = directory.principal(kind, name, False)
         except SessionError:
-            raise Refusal(LoginRefusal.DISABLED, "") from None
+            raise ProofRefusal(LoginRefusal.DISABLED, "") from None
         labels = dict(known.labels) | dict(proof.labels)
         return replace(proof, groups=proof.groups | known.groups, labels=tuple(sorted(labels.items())))
 
@@ -145,4 +147,4 @@ class Prover:
         place = policy.place(acting((proof,)), proof.at)
         own = None if place is None else policy.policy.segments[place[0]].vlan
         if wanted not in (str(request.attachment.vlan), str(own)):
-            raise Refusal(LoginRefusal.VLAN_NOT_ALLOWED, "the server wants another VLAN than the host is in")
+            raise ProofRefusal(LoginRefusal.VLAN_NOT_ALLOWED, "the server wants another VLAN than the host is in")

@@ -168,6 +168,13 @@ async def test_a_yes_that_does_not_hold_is_none(site: AccessSite, answer: Any, w
     assert len(site.state.sessions) == 0
 
 
+async def test_who_is_blocked_stays_out_whatever_the_server_says(site: AccessSite) -> None:
+    site.admin.blocking.block("user:alice", "stolen laptop")
+    assert await site.login(LAPTOP) is None
+    assert reasons(site) == ["blocked"]
+    assert [eap.code for _, eap in site.told()][-1] == Code.FAILURE
+
+
 async def test_only_md5_is_about_the_identity_itself(site: AccessSite) -> None:
     """In a tunnel the server checks another name than the one outside, which anybody may claim."""
     site.send(LAPTOP, start(LAPTOP))
@@ -188,6 +195,12 @@ async def test_a_machine_is_a_device(site: AccessSite) -> None:
         assert session.principal.device is not None
         site.admin.end_session(session.number, SessionEvent.REVOKED)
         await site.later(2)
+
+
+async def test_a_machine_goes_by_its_dns_name(site: AccessSite) -> None:
+    session = await site.login(LAPTOP, accept(user="host/Laptop.Example.org"))
+    assert session is not None
+    assert (session.principal.kind, session.principal.name) == ("device", "alice-laptop")
 
 
 async def test_groups_and_labels_come_from_the_server_and_from_who_is_known_here(site: AccessSite) -> None:

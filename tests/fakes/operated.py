@@ -9,10 +9,12 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from zethane.errors import InputError, Problem
+from zethane.identity.posture import Report
 from zethane.identity.proof import Proof, acting
 from zethane.identity.session import Attachment, Endpoint, Session
 from zethane.service.accounts import Block
 from zethane.service.metrics import Metric, gauge
+from zethane.service.posture import Outcome, UnknownDeviceError
 
 STARTED = 1_700_000_000.0
 
@@ -86,6 +88,7 @@ class Operated:
         self.failure: Exception | None = None
         self.extra_metrics: dict[str, float] = {}
         self.wanted: dict[int, list[dict[str, Any]]] = {}
+        self.reports: list[Report] = []
 
     def _fail(self) -> None:
         if self.failure is not None:
@@ -213,6 +216,24 @@ class Operated:
             {"name": "crl", "kind": "certificates", "state": self.source_state, "since": STARTED, "detail": None},
             {"name": "rack1", "kind": "ovsdb", "state": "idle", "since": None, "detail": "not asked yet"},
         ]
+
+    def devices(self) -> list[dict[str, Any]]:
+        return [self._device("laptop")]
+
+    def device(self, name: str) -> dict[str, Any] | None:
+        return self._device(name) | {"reports": []} if name == "laptop" else None
+
+    def _device(self, name: str) -> dict[str, Any]:
+        known = {"disk_encrypted": {"value": True, "measured": "2023-11-14T22:13:20.000Z"}}
+        where = {"registered": True, "disabled": False, "owner": "alice", "mac": None, "groups": [], "labels": {}}
+        measured = "2023-11-14T22:13:20.000Z"
+        return {"device": name, **where, "sessions": [1], "measured": measured, "posture": known}
+
+    def report_posture(self, report: Report) -> Outcome:
+        if report.device != "laptop":
+            raise UnknownDeviceError("no device of this name is known")
+        self.reports.append(report)
+        return Outcome(True, report.measured)
 
     def health(self) -> dict[str, Any]:
         return {"status": self.status, "switches": {"connected": 1, "expected": 2}, "sessions": len(self.live)}

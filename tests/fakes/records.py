@@ -7,6 +7,7 @@ from typing import Any
 
 from zethane.errors import CapacityError
 from zethane.identity.factor import Factor, FactorKind
+from zethane.identity.posture import Posture
 from zethane.identity.session import MAX_SESSION, Session
 from zethane.service.accounts import Block
 from zethane.service.leases import Lease
@@ -17,6 +18,15 @@ class Records:
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
+        self._watchers: list[Callable[..., None]] = []
+
+    def watch(self, watcher: Callable[..., None]) -> None:
+        self._watchers.append(watcher)
+
+    def session(self, *arguments: Any) -> None:
+        self.calls.append(("session", arguments))
+        for watcher in self._watchers:
+            watcher(*arguments)
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         if name.startswith("_"):
@@ -41,6 +51,8 @@ class MemoryStore:
         self.steps: dict[str, int] = {}
         self.leased: dict[bytes, Lease] = {}
         self.factors: dict[str, Factor] = {}
+        self.known_postures: dict[str, Posture] = {}
+        self.seen: dict[tuple[str, str], float] = {}
         self.blocked: dict[str, Block] = {}
 
     def sessions(self) -> list[Session]:
@@ -106,3 +118,15 @@ class MemoryStore:
 
     def end_factors(self, user: str) -> None:
         self.factors = {one.id: one for one in self.factors.values() if one.user != user}
+
+    def postures(self) -> list[Posture]:
+        return list(self.known_postures.values())
+
+    def save_posture(self, posture: Posture) -> None:
+        self.known_postures[posture.device] = posture
+
+    def was_seen(self, issuer: str, token: str, until: float, now: float) -> bool:  # noqa: ARG002  # it forgets nothing
+        return (issuer, token) in self.seen
+
+    def see(self, issuer: str, token: str, until: float, now: float) -> None:  # noqa: ARG002
+        self.seen[issuer, token] = until

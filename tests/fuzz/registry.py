@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from fuzz import applications, documents, frames, openflow, openid, services, switches, workloads
+from fuzz import applications, documents, frames, openflow, openid, services, signals, switches, workloads
 from fuzz.target import Target
 
-_MODULES = (frames, services, openflow, switches, documents, applications, openid, workloads)
+_MODULES = (frames, services, openflow, switches, documents, applications, openid, workloads, signals)
 
 TARGETS: dict[str, Target] = {target.name: target for module in _MODULES for target in module.TARGETS}

@@ -8,9 +8,10 @@ there, as after a rotation; that happens at a bounded rate, since anybody can na
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 from joserfc.errors import JoseError, UnsupportedAlgorithmError
@@ -94,6 +95,9 @@ class KeySource:
         self._fetched: float | None = None
         self._rate = Buckets(FETCHES, 1)
         self._fetching: asyncio.Task[None] | None = None
+        self._fetches = 0
+        self._failure = ""
+        self._since: float | None = None
 
     async def verified(self, token: str) -> Token:
         """The token, once its signature has been checked.
@@ -104,16 +108,24 @@ class KeySource:
         kid = signed.protected.get("kid")
         await self._refresh(lambda: self._age() >= LIFETIME)
         found = self._candidates(signed, kid)
-        if not found:
-            await self._refresh(lambda: True)
-            found = self._candidates(signed, kid)
-        if self._age() >= STALE:
-            raise SourceError(f"the keys of {self._name} cannot be had")
+        is_fresh = bool(found) or await self._refresh(lambda: True)
+        found = found or self._candidates(signed, kid)
+        if self._age() >= STALE or (not found and not is_fresh):
+            # Not the token's fault, as far as can be told now: it may come again.
+            raise SourceError(f"the keys of {self._name} cannot be had now")
         if not found:
             raise SignatureError("no key of the issuer fits", key=True)
         if not any(_fits(signed, key) for key in found):
             raise SignatureError("the signature is wrong", key=True)
         return Token(signed.protected, _claims(signed))
+
+    def state(self) -> tuple[Literal["up", "degraded", "down", "idle"], float | None, str]:
+        """How the issuer does, since when (seconds since the epoch), and why."""
+        if self._fetched is None:
+            return ("down" if self._failure else "idle"), self._since, self._failure
+        if self._failure:
+            return ("degraded" if self._age() < STALE else "down"), self._since, self._failure
+        return "up", self._since, f"{len(self._keys)} keys"
 
     def _age(self) -> float:
         return float("inf") if self._fetched is None else self._clock() - self._fetched
@@ -124,16 +136,21 @@ class KeySource:
         fitting = [key for key in self._keys if _usable(key, alg)]
         return [key for key in fitting if kid is None or key.kid == kid][:MAX_TRIED]
 
-    async def _refresh(self, wanted: Callable[[], bool]) -> None:
-        """Fetch the keys if that is wanted and not too often; whoever comes meanwhile waits for the same answer."""
+    async def _refresh(self, wanted: Callable[[], bool]) -> bool:
+        """Fetch the keys if that is wanted and not too often; whoever comes meanwhile waits for the same answer.
+
+        Returns whether they have just been fetched.
+        """
+        before = self._fetches
         if self._fetching is None and wanted():
             now = self._clock()
             if self._rate.wait("", now) > 0:
-                return
+                return False
             self._rate.take("", now)
             self._fetching = asyncio.get_running_loop().create_task(self._renew())
         if self._fetching is not None:
             await asyncio.shield(self._fetching)
+        return self._fetches != before
 
     async def _renew(self) -> None:
         try:
@@ -141,11 +158,19 @@ class KeySource:
             if not keys:
                 raise SourceError("there is no key in it that can be used")  # noqa: TRY301  # one log line for all
             self._keys, self._fetched = keys, self._clock()
+            self._fetches += 1
+            self._note("")
             _log.info("keys-fetched", issuer=self._name, keys=len(keys))
         except SourceError as error:
+            self._note(str(error))
             _log.warning("keys-unavailable", issuer=self._name, reason=str(error))
         finally:
             self._fetching = None
+
+    def _note(self, failure: str) -> None:
+        if self._since is None or bool(failure) != bool(self._failure):
+            self._since = time.time()
+        self._failure = failure
 
 
 def published_at(client: JsonClient, url: str) -> Callable[[], Awaitable[Any]]:

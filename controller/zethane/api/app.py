@@ -20,6 +20,7 @@ from starlette.exceptions import HTTPException
 from zethane import __version__
 from zethane.api.blocks import blocks_router
 from zethane.api.body_limit import BodyLimit
+from zethane.api.devices import add_devices
 from zethane.api.portal_schema import Address
 from zethane.api.problem_details import problem, validation_problem
 from zethane.api.view import session_view, with_times
@@ -70,6 +71,7 @@ def create_app(facade: ControllerFacade) -> FastAPI:
     _add_decisions(app, facade)
     _add_policy(app, facade)
     _add_health(app, facade)
+    add_devices(app, facade)
     return app
 
 

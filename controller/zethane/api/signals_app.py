@@ -17,9 +17,14 @@ from zethane.adapters.http.places import Places
 from zethane.adapters.http.protocol import Deadlines
 from zethane.adapters.http.server import GuardedServer, Listen, Tls, open_sockets, tls_context
 from zethane.api.body_limit import BodyLimit
+from zethane.api.posture_routes import posture_router
 from zethane.api.problem_details import problem, validation_problem
+from zethane.api.signals_routes import Stream, signals_router
 from zethane.app.running import Running
+from zethane.app.signals import make_keys, make_signals, scope_of
+from zethane.document.duration import seconds
 from zethane.errors import CapacityError, InputError, SessionError, ZethaneError
+from zethane.identity.signals.token import Expected
 from zethane.identity.sources.signals import SignalsListener
 
 MAX_BODY = 64 * 1024
@@ -73,10 +78,11 @@ async def serve_signals(running: Running) -> int | None:
     if listen is None:
         return None
     tls = _tls(running, listen)
+    app = create_app([*running.routers, *own_routers(running)])
     context = tls_context(tls) if tls is not None else None  # before there is a socket that would have to be closed
     sockets = open_sockets([Listen(listen.host, listen.port)], f"{running.topology.sources.file}: listen")
     server = GuardedServer(
-        create_app(running.routers),
+        app,
         sockets,
         tls=context,
         deadlines=DEADLINES,
@@ -87,6 +93,27 @@ async def serve_signals(running: Running) -> int | None:
     host, port = sockets[0].getsockname()[:2]
     _log.info("listening", address=f"{host} port {port}", tls=tls is not None)
     return int(port)
+
+
+def own_routers(running: Running) -> list[APIRouter]:
+    """Those for shared signals and for posture, where there is somebody to send any."""
+    settings = running.topology.sources.settings
+    routers = []
+    if settings.signals:
+        signals = make_signals(running)
+        streams = {
+            name: Stream(
+                transmitter.token,
+                make_keys(name, transmitter, running, running.stack),
+                Expected(transmitter.issuer, transmitter.audience, seconds(transmitter.clock_skew)),
+                scope_of(name, transmitter, running),
+            )
+            for name, transmitter in settings.signals.items()
+        }
+        routers.append(signals_router(streams, signals, running.clock))
+    if settings.posture:
+        routers.append(posture_router(settings.posture, running.devices.postures, running.clock))
+    return routers
 
 
 def _tls(running: Running, listen: SignalsListener) -> Tls | None:

@@ -9,11 +9,13 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
 from zethane.adapters.audit_log import AuditLog
+from zethane.app.devices import Devices
 from zethane.app.dns_explained import explain_dns
 from zethane.app.reload import DirectoryFile, PolicyFile
 from zethane.audit.reason import SessionEvent
 from zethane.audit.record import connection
 from zethane.errors import InputError, Problem
+from zethane.identity.posture import Report
 from zethane.identity.proof import Proof
 from zethane.identity.session import Attachment, Endpoint, Session
 from zethane.net.flowkey import TCP, FlowKey
@@ -24,6 +26,7 @@ from zethane.service.accounts import Block
 from zethane.service.administrator import Administrator
 from zethane.service.flows import LiveFlow
 from zethane.service.metrics import Metric, gauge, metrics_of
+from zethane.service.posture import Outcome
 from zethane.service.sessions import Live
 from zethane.service.sources import SourceRegistry
 from zethane.service.wanting import Wanted, still_wanted
@@ -39,7 +42,9 @@ class Controller:
         policy: PolicyFile,
         identities: DirectoryFile,
         sources: SourceRegistry,
+        devices: Devices,
     ) -> None:
+        self._devices = devices
         self._sources = sources
         self._administrator = administrator
         self._state = administrator.state
@@ -221,6 +226,18 @@ class Controller:
     def sources(self) -> Sequence[Mapping[str, Any]]:
         """Every system outside that vouches for somebody."""
         return [source.view() for source in self._sources.all()]
+
+    def devices(self) -> Sequence[Mapping[str, Any]]:
+        """Every device that is known, with its posture."""
+        return self._devices.all()
+
+    def device(self, name: str) -> Mapping[str, Any] | None:
+        """One device, with each reporter's last report."""
+        return self._devices.one(name)
+
+    def report_posture(self, report: Report) -> Outcome:
+        """Take a report on a device. Raises UnknownDeviceError, ReportTimeError, CapacityError."""
+        return self._devices.report(report)
 
     def health(self) -> Mapping[str, Any]:
         """Whether everything that is described is there and works."""

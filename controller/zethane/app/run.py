@@ -22,6 +22,7 @@ from zethane.adapters.openflow.listener import Listener
 from zethane.adapters.store.sqlite import SqliteStore
 from zethane.app import dot1x, radius
 from zethane.app.controller import Controller
+from zethane.app.devices import Devices
 from zethane.app.journal import LogJournal
 from zethane.app.platforms import start_platforms
 from zethane.app.reload import DirectoryFile, PolicyFile
@@ -106,13 +107,15 @@ class _Process:
         stack.push_async_callback(self._cancel)
         journal.policy("loaded", self._topology.policy.digest, "at start", time.time())
         state.accounts.directory = self._topology.directory
+        devices = Devices(administrator, store, journal)
         administrator.restore(store.sessions())
+        devices.enter()
         administrator.use_directory(self._topology.directory)
 
         policy_file = PolicyFile(self._topology, administrator.use_policy, _refusals(journal), time.time)
         sources = SourceRegistry()
         identities = DirectoryFile(self._topology, time.time)
-        controller = Controller(administrator, log, policy_file, identities, sources)
+        controller = Controller(administrator, log, policy_file, identities, sources, devices)
         passwords = ThreadPoolExecutor(PASSWORD_THREADS, "password")
         stack.callback(passwords.shutdown, wait=False, cancel_futures=True)
         authenticator = Authenticator(
@@ -131,6 +134,7 @@ class _Process:
             self._spawn,
             stack,
             sources,
+            devices,
         )
         for start in (*PARTS, self._serve):
             await start(running)

@@ -12,6 +12,7 @@ from fastapi import APIRouter
 
 from zethane.adapters.store.sqlite import SqliteStore
 from zethane.app.controller import Controller
+from zethane.app.devices import Devices
 from zethane.app.journal import LogJournal
 from zethane.app.settings import Settings
 from zethane.app.topology import Topology
@@ -43,6 +44,7 @@ class Running:
     spawn: Spawn
     stack: AsyncExitStack
     sources: SourceRegistry
+    devices: Devices
     routers: list[APIRouter] = field(default_factory=list)
     radius: RadiusClient | None = None
     """There once `app.radius` has started, if sources.yaml has servers."""

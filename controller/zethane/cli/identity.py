@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +27,7 @@ EXIT_NO, EXIT_INPUT = 1, 2
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Make hashes and second factors for identities.yaml, and show the sources of other identities.",
+    help="Make hashes, second factors and tokens, and show the sources of other identities.",
     pretty_exceptions_show_locals=False,  # there are secrets among them
 )
 
@@ -47,6 +49,17 @@ def hash_command(as_json: JsonOption = False) -> None:
             raise InputError([Problem("standard input", f"expected at most {MAX_SECRET} bytes")])
         hashed = argon2.PasswordHasher().hash(Credential("user", "x", secret).secret)
     typer.echo(json.dumps({"hash": hashed}) if as_json else hashed)
+
+
+@app.command("token")
+def token_command(as_json: JsonOption = False) -> None:
+    """Make a bearer token for a transmitter or a reporter, and its SHA-256 for sources.yaml."""
+    token = secrets.token_urlsafe(32)
+    digest = f"sha256:{hashlib.sha256(token.encode('ascii')).hexdigest()}"
+    if as_json:
+        typer.echo(json.dumps({"token": token, "hash": digest}))
+    else:
+        typer.echo(f'{token}\ntoken: "{digest}"')
 
 
 @app.command("totp")

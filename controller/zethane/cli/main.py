@@ -20,6 +20,8 @@ _COMMANDS = {
     "logout": ("zethane.cli.login", "logout", "Log this host out."),
     "policy": ("zethane.cli.policy", "app", "Check, explain and print a policy."),
     "identity": ("zethane.cli.identity", "app", "Hashes and second factors; sources of identities; blocked accounts."),
+    "device": ("zethane.cli.device", "app", "Devices, and what is known of them."),
+    "posture": ("zethane.cli.posture", "app", "Measure and report a device's posture."),
     "sessions": ("zethane.cli.operate", "sessions", "Who is logged in where."),
     "flows": ("zethane.cli.operate", "flows", "Live flows."),
     "revoke": ("zethane.cli.operate", "revoke", "End sessions, and with them their flows."),

@@ -179,8 +179,16 @@ def proof_of(provider: str, settings: OpenIdProvider, claims: Claims, now: float
         issuer=settings.issuer,
         subject=subject_of(claims),
         reference=_text(claims, "sid") if "sid" in claims else "",
-        attributes=(("acr", acr),) if acr is not None else (),
+        attributes=(*((("acr", acr),) if acr is not None else ()), *_address(claims)),
     )
+
+
+def _address(claims: Claims) -> tuple[tuple[str, str], ...]:
+    """The address that the provider has made sure of (OpenID Connect Core §5.1): signals may name her by it."""
+    email = claims.get("email")
+    if claims.get("email_verified") is not True or not isinstance(email, str):
+        return ()
+    return (("email", email),) if len(email) <= MAX_SUBJECT and _PRINTABLE.fullmatch(email) else ()
 
 
 def completed(proof: Proof, directory: Directory) -> Proof | None:

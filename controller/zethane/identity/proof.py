@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from zethane.errors import SessionError
@@ -74,8 +74,9 @@ def acting(proofs: tuple[Proof, ...], posture: DeviceFacts | None = None) -> Pri
     device = proven_device(proofs)
     facts = None
     if device is not None:
-        facts = posture if posture is not None and posture.name == device.name else None
-        facts = facts or DeviceFacts(device.name, device.groups, device.labels)
+        facts = DeviceFacts(device.name, device.groups, device.labels)
+        if posture is not None and posture.name == device.name:
+            facts = replace(posture, groups=device.groups, labels=device.labels)
     mfa = first.mfa_at is not None
     return Principal(first.kind, first.name, first.groups, first.labels, mfa, first.mfa_at, first.aal, facts)
 

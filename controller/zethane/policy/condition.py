@@ -74,7 +74,7 @@ class Condition:
             yield f"a device of group {' or '.join(sorted(self.device_groups))}"
         if not self.posture:
             return
-        if now >= _plus(device.measured, self.posture_max_age):
+        if now >= _plus(self._measured(device), self.posture_max_age):
             yield f"a device whose posture was measured in the last {duration_text(self.posture_max_age)}"
             return
         known = dict(device.posture)
@@ -87,9 +87,13 @@ class Condition:
         device = principal.device
         moments = (
             _plus(principal.mfa_at, self.mfa_within) if self.mfa_within is not None else math.inf,
-            _plus(device.measured, self.posture_max_age) if self.posture and device is not None else math.inf,
+            _plus(self._measured(device), self.posture_max_age) if self.posture and device is not None else math.inf,
         )
         return min((moment for moment in moments if moment > now), default=math.inf)
+
+    def _measured(self, device: DeviceFacts) -> float | None:
+        """When what it asks for was measured."""
+        return device.measured_of(name for name, _ in self.posture)
 
     def __str__(self) -> str:
         parts = []

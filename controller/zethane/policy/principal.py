@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -19,7 +20,8 @@ Attribute = bool | int | str
 class DeviceFacts:
     """The device that a principal acts from, as it has proved itself, with its posture as last measured.
 
-    `labels` and `posture` are sorted tuples of pairs. `measured` is in seconds since the epoch; None: never.
+    `labels`, `posture` and `times` are sorted tuples of pairs. `measured` is when the newest of it was measured, in
+    seconds since the epoch (None: never); `times` says when each attribute was, where they differ.
     """
 
     name: str
@@ -27,6 +29,12 @@ class DeviceFacts:
     labels: tuple[tuple[str, str], ...] = ()
     posture: tuple[tuple[str, Attribute], ...] = ()
     measured: float | None = None
+    times: tuple[tuple[str, float], ...] = ()
+
+    def measured_of(self, names: Iterable[str]) -> float | None:
+        """When the oldest of these attributes was measured; what is not known of it counts as the newest."""
+        times = dict(self.times)
+        return min((times[name] for name in names if name in times), default=self.measured)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,12 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from zethane.audit.reason import SessionEvent
+from zethane.identity.posture import Report
 from zethane.identity.proof import Proof
 from zethane.identity.session import Attachment, Endpoint, Session
 from zethane.service.accounts import Block
 from zethane.service.metrics import Metric
+from zethane.service.posture import Outcome
 
 View = Mapping[str, Any]
 """A JSON-ready mapping: only str, int, float, bool, None, lists and mappings of those."""
@@ -125,6 +127,15 @@ class ControllerFacade(Protocol):
 
     def sources(self) -> Sequence[View]:
         """Every system outside that vouches for somebody: name, kind, state, since, detail."""
+
+    def devices(self) -> Sequence[View]:
+        """Every device that the identities name or that has proved itself, with its posture."""
+
+    def device(self, name: str) -> View | None:
+        """One device, with each reporter's last report; None if nobody knows it."""
+
+    def report_posture(self, report: Report) -> Outcome:
+        """Take a report on a device. Raises UnknownDeviceError, ReportTimeError, CapacityError."""
 
     def health(self) -> View:
         """`{"status": "ok"|"degraded", "switches": {"connected": n, "expected": n}, …}`."""

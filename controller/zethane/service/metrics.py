@@ -68,6 +68,14 @@ HELP: Mapping[str, str] = {
     "missing_rules": "Entries that were gone, written again.",
     "altered_rules": "Entries that somebody had changed, written again.",
     "idle_unread": "Times that a switch did not say whether a host is silent.",
+    "signals": "Security events of transmitters that were taken.",
+    "signals_refused": "Tokens of transmitters that were refused.",
+    "signals_repeated": "Security events that had been taken before, and changed nothing.",
+    "signals_unknown": "Security events of a type that has no effect here.",
+    "signals_verified": "Verification events of streams.",
+    "signals_without_effect": "Security events whose subject was nobody's here.",
+    "posture_reports": "Reports on devices that were taken.",
+    "posture_late": "Reports on devices that were not newer than what was known.",
     "repaired_meters": "Meters that were gone or changed, made again.",
 }
 """What the plain counters count. One that is missing here is shown by its name."""

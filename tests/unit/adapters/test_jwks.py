@@ -121,13 +121,31 @@ async def test_a_rotated_key_is_fetched_when_a_token_names_it(signer: Issuer, ke
 
 
 async def test_unknown_names_do_not_make_it_fetch_for_ever(signer: Issuer, keys: KeySource, clock: Clock) -> None:
+    """As long as it may look, a key that is not there is the token's fault; then nobody knows."""
     await keys.verified(signer.sign({"a": 1}))
     for number in range(50):
-        assert (await refused(keys, signer.sign({"a": 1}, kid=f"made-up-{number}"))).key
+        expected = SignatureError if number < FETCHES.burst - 1 else SourceError
+        with pytest.raises(expected):
+            await keys.verified(signer.sign({"a": 1}, kid=f"made-up-{number}"))
     assert signer.asked == FETCHES.burst
+    assert (await keys.verified(signer.sign({"a": 2}))).claims == {"a": 2}
     clock.now += FETCHES.interval
     await refused(keys, signer.sign({"a": 1}, kid="another"))
     assert signer.asked == FETCHES.burst + 1
+
+
+async def test_an_unknown_key_of_an_issuer_that_does_not_answer_is_nobodys_fault(
+    signer: Issuer, keys: KeySource
+) -> None:
+    await keys.verified(signer.sign({"a": 1}))
+    signer.rotate("key-2")
+    signer.status = 500
+    with pytest.raises(SourceError):
+        await keys.verified(signer.sign({"a": 1}))
+    assert keys.state()[0] == "degraded"
+    signer.status = 200
+    assert (await keys.verified(signer.sign({"a": 1}))).claims == {"a": 1}
+    assert keys.state()[0] == "up"
 
 
 async def test_known_keys_serve_while_the_issuer_is_away_and_no_longer(

@@ -222,6 +222,25 @@ async def test_links_have_the_time_at_which_they_were_confirmed(client: httpx.As
     assert (bad["confirmed"], bad["state"], bad["detail"]) == (None, "unconfirmed", "a probe")
 
 
+async def test_devices_are_shown_with_their_posture(client: httpx.AsyncClient) -> None:
+    (laptop,) = (await client.get("/devices")).json()["devices"]
+    assert (laptop["device"], laptop["sessions"]) == ("laptop", [1])
+    assert laptop["posture"]["disk_encrypted"]["value"] is True
+    assert (await client.get("/devices/laptop")).json()["reports"] == []
+    assert (await client.get("/devices/desk")).status_code == 404
+
+
+async def test_an_operator_reports_a_posture(client: httpx.AsyncClient, controller: Operated) -> None:
+    report = {"device": "laptop", "measured": "2023-11-14T22:13:20Z", "attributes": {"firewall": True}}
+    answer = await client.post("/posture", json=report)
+    assert answer.json() == {"device": "laptop", "taken": True, "measured": "2023-11-14T22:13:20.000Z"}
+    (taken,) = controller.reports
+    assert (taken.reporter, taken.attributes) == ("operator", (("firewall", True),))
+    assert (await client.post("/posture", json=report | {"device": "desk"})).status_code == 404
+    for wrong in ({"measured": 7}, {"attributes": {}}, {"attributes": {"A": True}}, {"more": 1}):
+        assert (await client.post("/posture", json=report | wrong)).status_code == 422
+
+
 async def test_sources_say_how_they_do_and_since_when(client: httpx.AsyncClient) -> None:
     crl, rack = (await client.get("/sources")).json()["sources"]
     assert (crl["kind"], crl["state"], crl["since"]) == ("certificates", "up", "2023-11-14T22:13:20.000Z")
@@ -275,6 +294,8 @@ async def test_openapi_names_every_path_and_no_page_loads_from_elsewhere(client:
             "counters",
             "decisions",
             "decisions/stream",
+            "devices",
+            "devices/{name}",
             "explain",
             "flows",
             "health",
@@ -282,6 +303,7 @@ async def test_openapi_names_every_path_and_no_page_loads_from_elsewhere(client:
             "metrics",
             "policy",
             "policy/reload",
+            "posture",
             "revoke",
             "sessions",
             "sessions/{number}",

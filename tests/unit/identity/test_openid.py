@@ -155,6 +155,15 @@ def test_logout_tokens_of_any_kind_are_taken_or_refused(claims: dict[str, Any]) 
 # what is made of them
 
 
+def test_an_address_counts_where_the_provider_has_made_sure_of_it() -> None:
+    def told(**claims: object) -> dict[str, str]:
+        return dict(proof_of("corp", settings(), GOOD | claims, NOW).attributes)
+
+    assert told(email="a@example.org", email_verified=True) == {"email": "a@example.org"}
+    for claims in ({}, {"email_verified": "true"}, {"email_verified": False}, {"email_verified": True, "email": 7}):
+        assert told(**{"email": "a@example.org"} | claims) == {}
+
+
 def test_a_name_ends_in_that_of_the_provider() -> None:
     proof = proof_of("corp", settings(), GOOD | {"sid": "s1"}, NOW)
     assert (proof.kind, proof.name, proof.method) == ("user", "alice@corp", "oidc")

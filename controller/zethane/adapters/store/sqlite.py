@@ -22,6 +22,8 @@ from typing import Any
 import structlog
 
 from zethane.adapters.store.factors import FactorTable
+from zethane.adapters.store.posture import PostureTable
+from zethane.adapters.store.seen import SeenTable
 from zethane.errors import CapacityError, InputError, Problem
 from zethane.identity.proof import Proof, acting
 from zethane.identity.session import MAX_SESSION, Attachment, Session
@@ -60,16 +62,13 @@ and tokens that must not be taken twice. Sessions of older versions are forgotte
 
 _NO_SESSIONS = "DELETE FROM sessions;"
 
-MAX_SEEN = 100_000
-"""Tokens that are remembered so that they are not taken twice."""
-
 _TABLES_1 = {"meta", "sessions", "numbers", "totp"}
 _TABLES = _TABLES_1 | {"leases", "factors", "blocks", "posture", "seen"}
 
 _log = structlog.get_logger("zethane.store")
 
 
-class SqliteStore(FactorTable):
+class SqliteStore(FactorTable, PostureTable, SeenTable):
     """Implements `service.store.Store`."""
 
     def __init__(self, file: Path) -> None:
@@ -272,19 +271,6 @@ class SqliteStore(FactorTable):
         if step <= self.last_totp_step(user):
             return False
         self._write("INSERT OR REPLACE INTO totp VALUES (?, ?)", (user, step))
-        return True
-
-    def take_once(self, issuer: str, token: str, until: float, now: float) -> bool:
-        """Record that a token of an issuer was taken; False if it was before. It is remembered until `until`.
-
-        Raises CapacityError if it cannot be written, or if too many are remembered.
-        """
-        self._write("DELETE FROM seen WHERE until < ?", (now,))
-        if self._db.execute("SELECT 1 FROM seen WHERE issuer = ? AND id = ?", (issuer, token)).fetchone():
-            return False
-        if self._db.execute("SELECT count(*) FROM seen").fetchone()[0] >= MAX_SEEN:
-            raise CapacityError("too many tokens that must not be taken twice are remembered")
-        self._write("INSERT INTO seen VALUES (?, ?, ?)", (issuer, token, until))
         return True
 
 

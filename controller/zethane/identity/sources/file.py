@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pydantic import Field
 
-from zethane.document import Document, Findings, Model, parse
+from zethane.document import Document, Findings, Model, closest, parse
 from zethane.identity.sources.certificates import Certificates, Ovsdb
 from zethane.identity.sources.common import SourceName
 from zethane.identity.sources.oidc import OpenIdProvider
@@ -15,6 +16,8 @@ from zethane.identity.sources.signals import Reporter, SignalsListener, Transmit
 from zethane.identity.sources.times import SessionTimes
 
 MAX_SOURCES = 64
+EMBEDDED = "embedded"
+"""The embedded provider, where a source is named."""
 
 
 class SourcesFile(Model):
@@ -54,3 +57,17 @@ def _check(document: Document[SourcesFile], findings: Findings) -> None:
     if (settings.signals or settings.posture) and settings.listen is None:
         section = "signals" if settings.signals else "posture"
         findings.add("expected a section `listen` as well: where else should it be told?", section, key=True)
+    for name, transmitter in settings.signals.items():
+        if transmitter.subjects != EMBEDDED and transmitter.subjects not in settings.oidc:
+            expected = f"expected {EMBEDDED}, or an entry of `oidc`{closest(transmitter.subjects, settings.oidc)}"
+            findings.add(expected, "signals", name, "subjects")
+    tokens: dict[str, str] = {}
+    sections: tuple[tuple[str, Mapping[str, Transmitter | Reporter]], ...] = (
+        ("signals", settings.signals),
+        ("posture", settings.posture),
+    )
+    for section, entries in sections:
+        for name, entry in entries.items():
+            other = tokens.setdefault(entry.token.get_secret_value(), f"{section}.{name}")
+            if other != f"{section}.{name}":
+                findings.add(f"expected a token of its own: {other} has this one", section, name, "token")

@@ -222,6 +222,24 @@ async def test_what_answers_and_is_no_ovsdb_is_given_up(tmp_path: Path, answer: 
     assert told.interfaces == []
 
 
+async def test_a_failure_of_who_is_told_ends_the_connection_and_not_the_following(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = [ZeroDivisionError("first")]
+    changed = Following.changed
+
+    def failing(told: Following, interfaces: Callable[[], object]) -> None:
+        if failures:
+            raise failures.pop()
+        changed(told, interfaces)
+
+    monkeypatch.setattr(Following, "changed", failing)
+    server.add("tap1", 5, **IDS)
+    async with following(Ovsdb(connect=f"unix:{server.socket}"), tmp_path) as told:
+        await told.until(lambda: told.interfaces == [WEB1])
+    assert told.losses == ["ZeroDivisionError"]
+
+
 async def test_a_server_that_never_answers_vouches_for_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_module, "ECHO_INTERVAL", 0.05)
     monkeypatch.setattr(client_module, "SILENCE", 0.2)

@@ -51,7 +51,10 @@ class TrustFiles:
         revocations: dict[str, Revocations] = {}
         for file in self.crl:
             for crl in _lists(file):
-                issuer, found = _checked(file, crl, anchors)
+                try:
+                    issuer, found = _checked(file, crl, anchors)
+                except (ValueError, UnsupportedAlgorithm):
+                    raise InputError([Problem(str(file), "a revocation list that is malformed inside")]) from None
                 known = revocations.get(issuer)
                 if known is None or known.issued < found.issued:
                     revocations[issuer] = found

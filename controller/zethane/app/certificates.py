@@ -57,7 +57,10 @@ class TrustWatcher:
         """Look at the files again and again, until cancelled."""
         while True:
             await asyncio.sleep(POLL)
-            await self.look()
+            try:
+                await self.look()
+            except Exception:  # noqa: BLE001  # whatever is in a file, it is looked at again; lists end by themselves
+                _log.exception("certificates-failed")
 
     async def look(self) -> None:
         """Read the files if one of them has changed; end what rests on a list that is not current any more."""

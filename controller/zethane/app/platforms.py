@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import structlog
+
 from zethane.adapters.ovsdb.client import Followers, OvsdbClient
 from zethane.app.running import Running
 from zethane.document.duration import seconds
@@ -11,6 +13,9 @@ from zethane.service.vouching import Vouching
 
 TICK = 0.5
 """Seconds between looks at leases, and at ports that could not have a session yet."""
+
+
+_log = structlog.get_logger("zethane.ovsdb")
 
 
 async def start_platforms(running: Running) -> None:
@@ -37,4 +42,7 @@ async def start_platforms(running: Running) -> None:
 async def _keep(vouching: Vouching) -> None:
     while True:
         await asyncio.sleep(TICK)
-        vouching.tick()
+        try:
+            vouching.tick()
+        except Exception:  # noqa: BLE001  # leases run out by themselves; the next look may find something better
+            _log.exception("vouching-failed")

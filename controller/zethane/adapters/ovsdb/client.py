@@ -66,6 +66,9 @@ class OvsdbClient:
                 why = str(error) or type(error).__name__
                 _log.warning("ovsdb-lost", ovsdb=self._name, reason=why)
                 self._followers.lost(why)
+            except Exception as error:  # noqa: BLE001  # whatever it has said, the next connection may be better
+                _log.exception("ovsdb-failed", ovsdb=self._name)
+                self._followers.lost(type(error).__name__)
             held = asyncio.get_running_loop().time() - began > SILENCE
             retry = FIRST_RETRY if held else min(LAST_RETRY, retry * 2)
             await asyncio.sleep(retry)

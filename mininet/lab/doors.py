@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from lab.errors import LabError
 from lab.host import RunningHost
 from lab.ledger import Ledger
-from lab.login import LoginResult, certificate_login, logout, portal_login, result_of
+from lab.login import LoginResult, certificate_login, logout, person_login, portal_login, result_of
 from lab.processes import Controller, tail, wait_for
 from lab.sources import RunSources
 from lab.supplicant import Supplicant
@@ -64,6 +64,9 @@ class Doors:
             case "certificate":
                 issued = self._sources.certificate(login)
                 return certificate_login(host, issued, self._gate.tls_urls, self._ca)
+            case "oidc":
+                person_login(host, login, self._gate.portal_urls[0])
+                return self._wait_session(host, lambda: f"{host.name} has no session by single sign-on")
             case other:
                 raise LabError(f"{host.name}: the lab has no way to log in by {other}")
 

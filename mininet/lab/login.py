@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -50,6 +51,16 @@ def certificate_login(host: RunningHost, issued: Issued, portals: Sequence[str],
     pair = ["--cert", str(issued.certificate), "--key", str(issued.key)]
     arguments = [*_portals(host, portals), *pair, "--ca", str(ca), "--json"]
     return result_of(host, _run(host, ["login", *arguments], secrets=""))
+
+
+def person_login(host: RunningHost, who: Login, portal: str) -> None:
+    """Let the person at a host follow the portal's link to her provider, and sign in there. Raises LabError."""
+    program = "import sys; sys.path.insert(0, sys.argv.pop(1)); from lab.oidc_person import main; main()"
+    folder = Path(__file__).resolve().parents[1]
+    command = [sys.executable, "-c", program, str(folder), "login", portal, who.provider or ""]
+    done = host.run(command, text_in=f"{who.name}\n{who.secret}\n", timeout=60)
+    if done.returncode:
+        raise LabError(f"{host.name}: single sign-on failed: {done.stderr.strip()[-500:]}")
 
 
 def result_of(host: RunningHost, session: Mapping[str, object]) -> LoginResult:

@@ -326,7 +326,7 @@ class LabNetwork:
         """Start who vouches for the hosts, and let the controller know where they are. Raises LabError, InputError."""
         assert self._topology is not None  # noqa: S101 - start_controller has looked
         directory = self.ledger.directory
-        self.sources = RunSources(load_topology(self._topology), directory, self._tag)
+        self.sources = RunSources(load_topology(self._topology), directory, self._tag, self.hosts.get(PORTAL))
         if self.sources.needed:
             controller.sources = self.sources.start(self._progress)
         self._doors = Doors(self, controller, self.sources)

@@ -1,4 +1,4 @@
-"""Who vouches for the hosts of a topology while the lab runs: a RADIUS server, and an authority for certificates.
+"""Who vouches for the hosts of a topology while the lab runs: a RADIUS server, OpenID providers, and an authority.
 
 sources.yaml of the topology says what is meant; here the servers are started, and a sources.yaml for this run is
 written that says where they are.
@@ -10,31 +10,43 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
 from lab.certificates import Authority, Issued
+from lab.errors import LabError
 from lab.freeradius import FreeRadius, RadiusUser, mab_user
+from lab.host import RunningHost
+from lab.oidc_provider import Account, OidcProvider
+from zethane.app.logins import account_name
 from zethane.app.topology import Topology
 from zethane.identity.directory import Directory
 from zethane.net.mac import format_mac
 from zethane.network.model import Host, Login
 
 FILE = "sources.yaml"
+_PLACES = ("issuer", "client_id", "client_secret", "client_secret_file", "connect", "ca")
+"""What the lab says of a provider."""
 Progress = Callable[[str], None]
 
 
 class RunSources:
     """The servers that the logins of one topology need, and the certificates of its hosts."""
 
-    def __init__(self, topology: Topology, directory: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, topology: Topology, directory: Path, environment: Mapping[str, str], portal: RunningHost | None = None
+    ) -> None:
         self._topology = topology
+        self._portal = portal
         self._directory = directory
         self._environment = environment
-        self._ways = {login.via for host in topology.hosts.values() for login in host.logins}
+        self._logins = [login for host in topology.hosts.values() for login in host.logins]
+        self._ways = {login.via for login in self._logins}
         self._issued: dict[str, Issued] = {}
         self.authority: Authority | None = None
         self.radius: FreeRadius | None = None
+        self.providers: dict[str, OidcProvider] = {}
 
     @property
     def needed(self) -> bool:
@@ -58,6 +70,10 @@ class RunSources:
                 environment=self._environment,
             )
             self.radius.start()
+        for name in {login.provider for login in self._logins if login.via == "oidc" and login.provider}:
+            progress(f"the OpenID provider {name}")
+            self.providers[name] = self._provider(name)
+            self.providers[name].start()
         file = self._directory / FILE
         file.touch(mode=0o600)
         file.write_text(json.dumps(self._settings(), indent=1) + "\n", encoding="utf-8")  # JSON is YAML
@@ -67,6 +83,32 @@ class RunSources:
         """End the servers."""
         if self.radius is not None:
             self.radius.stop()
+        for provider in self.providers.values():
+            provider.stop()
+
+    def _provider(self, name: str) -> OidcProvider:
+        """An OpenID provider at the portal's address, where hosts reach it before they have logged in."""
+        described = self._topology.network.portal if self._topology.network else None
+        port = urlsplit(self._topology.sources.settings.oidc[name].issuer).port
+        if self._portal is None or described is None or port not in described.login_ports:
+            raise LabError(f"the provider {name} has to be at one of the portal's login_ports in network.yaml")
+        users = self._topology.directory.users
+        accounts = {
+            login.name: Account(login.secret, users[account_name(login)].groups)
+            for login in self._logins
+            if login.provider == name
+        }
+        address = self._portal.address()
+        host = f"[{address}]" if address.version == 6 else str(address)
+        return OidcProvider(
+            self._directory / f"provider-{name}",
+            accounts,
+            f"http://{host}:{described.tcp_port}/oidc/callback",
+            place=self._portal,
+            port=port,
+            authority=self.authority,
+            environment=self._environment,
+        )
 
     def certificate(self, login: Login) -> Issued:
         """The certificate of who logs in with one, made when it is first asked for."""
@@ -102,6 +144,9 @@ class RunSources:
         if self.authority is not None and "certificates" in settings:
             settings["certificates"]["ca"] = [str(self.authority.certificate)]
             settings["certificates"].pop("crl", None)
+        for name, provider in self.providers.items():
+            kept = {key: value for key, value in settings["oidc"][name].items() if key not in _PLACES}
+            settings["oidc"][name] = kept | provider.sources()
         return settings
 
 

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lab.login import LoginResult
+from zethane.network.model import Host, Login
 
 Names = Mapping[str, str]
 """An address, as text, and the host that has it."""
@@ -33,15 +34,31 @@ def table(*headings: str) -> Table:
     return made
 
 
-def logins_table(hosts: Iterable[str], results: Iterable[LoginResult], failed: Iterable[str]) -> Table:
-    """Who got which segment."""
-    made = table("host", "principal", "segment", "session", "until")
+_WAYS = {
+    "portal": "portal",
+    "mab": "MAC address alone",
+    "oidc": "single sign-on",
+    "certificate": "certificate",
+    "attestation": "word of the platform",
+}
+
+
+def way(login: Login) -> str:
+    """How a login is proved, in words: `802.1X EAP-TLS`, `portal, second factor`."""
+    if login.via == "dot1x":
+        return "802.1X " + {"tls": "EAP-TLS", "peap": "PEAP", "ttls": "EAP-TTLS", "md5": "EAP-MD5"}[login.eap]
+    return _WAYS[login.via] + (", second factor" if login.mfa else "")
+
+
+def logins_table(hosts: Mapping[str, Host], results: Iterable[LoginResult], failed: Iterable[str]) -> Table:
+    """Who got which segment, and how."""
+    made = table("host", "principal", "segment", "proved by", "session")
     got = {result.host: result for result in results}
     refused = frozenset(failed)
-    for name in hosts:
+    for name, host in hosts.items():
         if one := got.get(name):
-            segment = Text(one.segment, "cyan")
-            made.add_row(name, Text(one.principal), segment, str(one.session), moment(one.expires))
+            ways = Text("; ".join(map(way, host.logins)))
+            made.add_row(name, Text(one.principal), Text(one.segment, "cyan"), ways, str(one.session))
         else:
             made.add_row(name, Text("login failed", "bold red") if name in refused else Text("not logged in", "dim"))
     return made

@@ -80,13 +80,24 @@ def test_a_shipped_topology_passes_its_own_check(name: str) -> None:
 def test_the_logins_of_a_shipped_topology_are_right(name: str) -> None:
     """Each host's password or secret fits the hash of its identity."""
     topology = load_topology(ROOT / "topologies" / name)
-    logins = [host.login for host in topology.hosts.values() if host.login]
+    logins = [login for host in topology.hosts.values() for login in host.logins]
     for login in logins:
-        directory = topology.directory
-        user = login.kind == "user"
-        hashed = directory.users[login.name].password if user else directory.workloads[login.name].secret
-        assert PasswordHasher().verify(hashed.get_secret_value(), login.secret)
-    assert len(logins) == len(topology.hosts) - 1
+        if login.via == "portal":
+            directory = topology.directory
+            user = login.kind == "user"
+            hashed = directory.users[login.name].password if user else directory.workloads[login.name].secret
+            assert hashed is not None
+            assert PasswordHasher().verify(hashed.get_secret_value(), login.secret)
+    assert sum(host.login is not None for host in topology.hosts.values()) == len(topology.hosts) - 1
+
+
+def test_the_shipped_topologies_show_every_kind_of_login() -> None:
+    """What people come to see: 802.1X, a MAC address alone, single sign-on, certificates, a user on a device."""
+    hosts = [host for name in SHIPPED for host in load_topology(ROOT / "topologies" / name).hosts.values()]
+    ways = {(login.kind, login.via) for host in hosts for login in host.logins}
+    assert ways >= {("user", "dot1x"), ("device", "dot1x"), ("device", "mab"), ("user", "oidc")}
+    assert ways >= {("workload", "certificate"), ("user", "portal"), ("workload", "portal")}
+    assert any(host.machine for host in hosts)
 
 
 def test_hosts_stand_for_who_logs_in_from_them(tmp_path: Path) -> None:

@@ -331,14 +331,14 @@ class LabNetwork:
             controller.sources = self.sources.start(self._progress)
         self._doors = Doors(self, controller, self.sources)
 
-    def start_portal(self) -> None:
-        """Start `zethane portal` in its namespace and wait until it listens. Raises LabError.
+    def start_portal(self, *extra: str) -> None:
+        """Start `zethane portal` in its namespace, with further options, and wait until it listens. Raises LabError.
 
         Where hosts log in by certificate there is a second one, over HTTPS, at a port of its own.
         """
         if self.network.portal is None or self.controller is None:
             raise LabError("the portal needs a place in the network and a controller")
-        self._portal = self._run_portal("portal", self.network.portal.tcp_port, ())
+        self._portal = self._run_portal("portal", self.network.portal.tcp_port, extra)
         if self.tls_port is not None and self.sources is not None and self.sources.authority is not None:
             authority = self.sources.authority
             issued = authority.server("portal", [str(address) for address in self.hosts[PORTAL].addresses])

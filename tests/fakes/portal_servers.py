@@ -21,6 +21,8 @@ from zethane.portal.app import create_app
 from zethane.portal.backend import Backend, ControllerBackend
 from zethane.service.authentication import Authenticator
 from zethane.service.certificate_login import CertificateLogin
+from zethane.service.enrolment import Enrolment
+from zethane.service.passkeys import RelyingParty
 
 LENIENT = AttemptLimits(port=Rate(1000, 1), attachment=Rate(1000, 1), account=Rate(1000, 1))
 
@@ -51,10 +53,12 @@ async def backend_on(
     path: Path, site: PortalSite, limits: AttemptLimits = LENIENT, certificates: CertificateLogin | None = None
 ) -> AsyncIterator[Authenticator]:
     with ThreadPoolExecutor(2) as pool:
+        store = MemoryStore()
         authenticator = Authenticator(
-            site, directory(), MemoryStore(), site.clock, pool, site.refused, attempts=Attempts(limits)
+            site, directory(), store, site.clock, pool, site.refused, attempts=Attempts(limits)
         )
-        app = create_backend_app(site, authenticator, site.clock, certificates=certificates)
+        enrolment = Enrolment(site, authenticator, store, site.clock, site.factor_changed)
+        app = create_backend_app(site, authenticator, site.clock, certificates, enrolment=enrolment)
         config = uvicorn.Config(app, uds=str(path), http="h11", ws="none", log_config=None, lifespan="off")
         async with running(QuietServer(config)):
             yield authenticator
@@ -64,10 +68,12 @@ async def backend_on(
 async def portal_before(
     backend: Backend, hosts: tuple[str, ...] = ("127.0.0.1",), **options: Any
 ) -> AsyncIterator[list[int]]:
-    """The portal on a free port of each host; gives the ports."""
+    """The portal on a free port of each host; gives the ports. Passkeys are for `localhost` at the first."""
     sockets = open_sockets([Listen(host, 0) for host in hosts])
     ports = [listener.getsockname()[1] for listener in sockets]
-    async with running(GuardedServer(create_app(backend, ("portal.example",)), sockets, **options)):
+    party = RelyingParty("localhost", f"http://localhost:{ports[0]}")
+    app = create_app(backend, ("portal.example", "localhost"), party=party)
+    async with running(GuardedServer(app, sockets, **options)):
         yield ports
 
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
+from zethane.audit.reason import FactorEvent
 from zethane.errors import AddressInUse, SessionError
 from zethane.identity.directory import Directory, parse_identities
 from zethane.identity.proof import Proof, acting
@@ -56,6 +57,8 @@ class PortalSite:
         self.refusals: list[tuple[Endpoint, str, str]] = []
         self.explanations: list[str] = []
         self.failure: Exception | None = None
+        self.wanted: list[dict[str, Any]] = []
+        self.factor_events: list[tuple[str, str, str]] = []
         self.changes: list[tuple[int, str, str]] = []
 
     def clock(self) -> float:
@@ -64,6 +67,9 @@ class PortalSite:
     def refused(self, endpoint: Endpoint, account: str, reason: str, explanation: str = "") -> None:
         self.explanations.append(explanation)
         self.refusals.append((endpoint, account, reason))
+
+    def factor_changed(self, event: FactorEvent, account: str, factor: str, _: Endpoint | None) -> None:
+        self.factor_events.append((event.value, account, factor))
 
     @property
     def reasons(self) -> list[str]:
@@ -86,16 +92,23 @@ class PortalSite:
     def start_session(self, attachment: Attachment, proof: Proof, address: bytes | None = None) -> Session:
         if self.failure is not None:
             raise self.failure
-        number = max(self.live, default=0) + 1
+        here = self.session_of(attachment)
+        renewed = here is not None and any(known.account == proof.account for known in here.proofs)
+        number = here.number if here is not None and renewed else max(self.live, default=0) + 1
         ends = self.now + 3600
         proof = replace(proof, expires=ends, reauthenticate=ends)
         addresses = (address,) if address is not None else ()
+        if here is not None and not renewed:
+            del self.live[here.number]
         session = Session(number, acting((proof,)), attachment, addresses, "staff", self.now, (proof,))
         self.live[number] = session
         return session
 
     def session_of(self, attachment: Attachment) -> Session | None:
         return next((one for one in self.live.values() if one.attachment == attachment), None)
+
+    def wanting(self, number: int) -> list[dict[str, Any]]:
+        return self.wanted if number in self.live else []
 
     def claim_address(self, endpoint: Endpoint, number: int) -> Session:
         session = self.live.get(number)

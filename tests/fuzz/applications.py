@@ -9,20 +9,26 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
+from fakes.authenticator import Authenticator
 from fakes.operated import Operated
-from fakes.portal_site import PortalSite
+from fakes.portal_site import PortalSite, directory
+from fakes.records import MemoryStore
 from fuzz.target import Target
 from zethane.api.app import create_app as create_api
 from zethane.api.portal_backend import create_app as create_backend
 from zethane.api.portal_schema import Claim, Connection, Proof
+from zethane.identity.proof import Proof as SessionProof
 from zethane.portal.app import create_app as create_portal
 from zethane.portal.backend import Answer
 from zethane.portal.guard import HEADERS
-from zethane.service.authentication import Authenticator
+from zethane.service.authentication import Authenticator as Logins
+from zethane.service.enrolment import Enrolment
+from zethane.service.passkeys import RelyingParty
 
 _TOKEN = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _SERVER = ("10.0.0.254", 8080)
@@ -151,19 +157,30 @@ def _api() -> Any:
 
 
 def _portal() -> Any:
-    return create_portal(_Controller(), ("portal.example",))
+    party = RelyingParty("portal.example", "http://portal.example:8080")
+    return create_portal(_Controller(), ("portal.example",), party=party)
+
+
+_ASKED = {"challenge": "AAAA", "rp": {"id": "portal.example"}, "user": {"id": "AA"}}
+_DEVICE = Authenticator()
+_MADE, _FOUND = _DEVICE.create(_ASKED), _DEVICE.get(_ASKED)  # once: a signature is another each time
 
 
 def _backend() -> Any:
-    site = PortalSite()
-    return create_backend(site, Locked(), site.clock)
+    """With bob logged in at the requests' endpoint, and a passkey whose challenges are not to be guessed."""
+    site, store = PortalSite(), MemoryStore()
+    bob = SessionProof("user", "bob", "portal", site.now, ("pwd",))
+    site.start_session(site.place, bob, bytes((10, 0, 0, 21)))
+    authenticator = Locked(site, store)
+    enrolment = Enrolment(site, authenticator, store, site.clock, site.factor_changed)
+    return create_backend(site, authenticator, site.clock, enrolment=enrolment)
 
 
-class Locked(Authenticator):
+class Locked(Logins):
     """Refuses every login without the work of checking a password."""
 
-    def __init__(self) -> None:
-        pass
+    def __init__(self, site: PortalSite, store: MemoryStore) -> None:
+        super().__init__(site, directory(), store, site.clock, ThreadPoolExecutor(1), site.refused)
 
     async def login(self, endpoint: Any, credential: Any) -> Any:  # noqa: ARG002  # the Authenticator's signature
         from zethane.errors import AuthenticationError
@@ -218,6 +235,10 @@ def seed_portal() -> dict[str, bytes]:
         "session": _request("GET /v1/session", host="portal.example:8080"),
         "other-site": _request("POST /v1/logout", sec_fetch_site="cross-site"),
         "nowhere": _request("GET /v1/nowhere"),
+        "script": _request("GET /passkeys.js"),
+        "factors": _request("GET /factors", cookie=_COOKIE),
+        "options": _json("POST /passkeys/login-options", {}),
+        "prove": _request("POST /prove", b"token=1&code=123456&back=/", content_type=_FORM, cookie=_COOKIE),
         "sign-on": _request("GET /oidc/corp/start?token=0", cookie=_COOKIE),
         "callback": _request("GET /oidc/callback?state=s&code=c&iss=i", cookie="zethane-sign-on=" + "A" * 32),
         "device": _json("POST /v1/device", {"provider": "corp"}),
@@ -233,6 +254,29 @@ def seed_backend() -> dict[str, bytes]:
         "claim": _json("POST /addresses", {"connection": connection, "claim": {"token": "x"}}),
         "logout": _json("POST /logout", {"connection": connection}),
         "session": _json("POST /session", {"connection": {**connection, "remote": "2001:db8::21"}}),
+        **_seed_factors(connection),
+    }
+
+
+def _seed_factors(connection: dict[str, Any]) -> dict[str, bytes]:
+    party = {"id": "portal.example", "origin": "https://portal.example"}
+    bodies: dict[str, dict[str, Any]] = {
+        "passkeys/login-options": {"party": party},
+        "passkeys/prove-options": {"party": party},
+        "passkeys/enrol-options": {"party": party},
+        "passkeys/login": {"passkey": _FOUND},
+        "passkeys/enrol": {"passkey": _MADE, "name": "x"},
+        "prove": {"factor": {"code": "123456"}},
+        "factors": {},
+        "factors/totp/offer": {},
+        "factors/totp/confirm": {"code": "123456"},
+        "factors/recovery": {},
+        "factors/rename": {"factor": "passkey:0", "name": "x"},
+        "factors/remove": {"factor": "totp:0"},
+    }
+    return {
+        name.replace("/", "-"): _json(f"POST /{name}", {"connection": connection, **body})
+        for name, body in bodies.items()
     }
 
 

@@ -20,6 +20,7 @@ from starlette.exceptions import HTTPException
 
 from zethane.api.body_limit import BodyLimit
 from zethane.api.portal_certificate import certificate_router
+from zethane.api.portal_factors import add_factors
 from zethane.api.portal_oidc import sign_on_router
 from zethane.api.portal_schema import MAX_BODY, Connection, PortalClaim, PortalLogin, PortalRequest
 from zethane.api.problem_details import problem, validation_problem
@@ -29,6 +30,7 @@ from zethane.identity.session import Endpoint, Session
 from zethane.service.authentication import Authenticator, LoginLimitError
 from zethane.service.certificate_login import CertificateLogin
 from zethane.service.claims import ClaimTokens
+from zethane.service.enrolment import Enrolment
 from zethane.service.facade import ControllerFacade
 from zethane.service.sign_on import SignOn
 
@@ -47,20 +49,27 @@ def create_app(
     clock: Callable[[], float] = time.monotonic,
     certificates: CertificateLogin | None = None,
     sign_on: SignOn | None = None,
+    enrolment: Enrolment | None = None,
 ) -> FastAPI:
     """The portal's back end. `clock` times the tokens for further addresses; `certificates` is the login by those,
-    `sign_on` that at OpenID providers."""
+    `sign_on` that at OpenID providers. Without `enrolment` there are no second factors but those of identities.yaml.
+    """
     app = FastAPI(title="Zethane portal back end", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(BodyLimit, limit=2 * MAX_BODY)
     _add_error_handlers(app)
     tokens = ClaimTokens(clock)
 
+    def answer(session: Session) -> dict[str, Any]:
+        return {**session_view(session), "token": tokens.issue(session.number)}
+
+    if enrolment is not None:
+        add_factors(app, lambda connection: _locate(facade, connection), authenticator, enrolment, answer)
+
     @app.post("/login")
     async def login(body: PortalLogin) -> dict[str, Any]:
         credential = body.proof.credential()
         endpoint = _locate(facade, body.connection)
-        session = await authenticator.login(endpoint, credential)
-        return {**session_view(session), "token": tokens.issue(session.number)}
+        return answer(await authenticator.login(endpoint, credential))
 
     @app.post("/addresses")
     async def addresses(body: PortalClaim) -> dict[str, Any]:
@@ -68,8 +77,7 @@ def create_app(
         number = tokens.redeem(body.claim.token.get_secret_value())
         if number is None:
             raise AuthenticationError("the token is unknown, used or too old; log in again")
-        session = facade.claim_address(endpoint, number)
-        return {**session_view(session), "token": tokens.issue(session.number)}
+        return answer(facade.claim_address(endpoint, number))
 
     @app.post("/logout")
     async def logout(body: PortalRequest) -> dict[str, Any]:
@@ -82,13 +90,16 @@ def create_app(
     async def session(body: PortalRequest) -> dict[str, Any]:
         found = facade.session_at(_locate(facade, body.connection))
         providers = sign_on.labels() if sign_on is not None else []
-        return {"session": session_view(found) if found is not None else None, "providers": providers}
+        if found is None:
+            return {"session": None, "providers": providers}
+        view = {**session_view(found), "wanting": list(facade.wanting(found.number))}
+        return {"session": view, "providers": providers}
 
     app.include_router(
         certificate_router(
             certificates,
             lambda connection: _locate(facade, connection),
-            lambda session: {**session_view(session), "token": tokens.issue(session.number)},
+            answer,
         )
     )
     if sign_on is not None:
@@ -96,7 +107,7 @@ def create_app(
             sign_on_router(
                 sign_on,
                 lambda connection: _locate(facade, connection),
-                lambda session: {**session_view(session), "token": tokens.issue(session.number)},
+                answer,
             )
         )
     return app
@@ -114,6 +125,7 @@ def session_view(session: Session) -> dict[str, Any]:
         "mfa": session.principal.mfa,
         "aal": session.aal,
         "proofs": [_proof_view(proof) for proof in session.proofs],
+        "mfa_at": _rfc3339(session.principal.mfa_at) if session.principal.mfa_at is not None else None,
         "addresses": [str(ipaddress.ip_address(address)) for address in session.addresses],
         "device": session.device,
         "started": _rfc3339(session.started),

@@ -16,6 +16,7 @@ import typer
 from pydantic import SecretStr
 
 from zethane.cli.blocks import block, blocks, unblock
+from zethane.cli.factors import factors, reset_factors
 from zethane.cli.operate import sources
 from zethane.cli.secrets_input import read_secret
 from zethane.errors import InputError, Problem
@@ -38,6 +39,8 @@ app.command("sources")(sources)
 app.command("block")(block)
 app.command("unblock")(unblock)
 app.command("list")(blocks)
+app.command("factors")(factors)
+app.command("reset-factors")(reset_factors)
 
 
 @app.command("hash")

@@ -18,22 +18,34 @@ from zethane.api.problem_details import problem, validation_problem
 from zethane.errors import InputError
 from zethane.portal.backend import Answer, Backend, BackendUnavailableError
 from zethane.portal.certificate import add_certificate_login
+from zethane.portal.factors import FactorPages
 from zethane.portal.forms import STALE, Forms, connection_of, sentence
 from zethane.portal.guard import Guard
 from zethane.portal.pages import STYLE, error_page, login_page, session_page
 from zethane.portal.sign_on import add_sign_on, provider_links
+from zethane.service.passkeys import RelyingParty
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-def create_app(backend: Backend, names: Collection[str] = (), clock: Callable[[], float] = time.monotonic) -> FastAPI:
-    """The portal's application. `names` are host names that it may be called by, beside its addresses."""
+def create_app(
+    backend: Backend,
+    names: Collection[str] = (),
+    clock: Callable[[], float] = time.monotonic,
+    party: RelyingParty | None = None,
+) -> FastAPI:
+    """The portal's application. `names` are host names that it may be called by, beside its addresses.
+
+    `party` is the one of them that passkeys are for; None: there are none.
+    """
     app = FastAPI(title="Zethane portal", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.add_middleware(BodyLimit, limit=MAX_BODY)
     app.add_middleware(Guard, names=names, clock=clock)
     _add_api(app, backend)
     forms = Forms()
-    _add_pages(app, _Pages(backend, forms))
+    pages = _Pages(backend, forms, party)
+    _add_pages(app, pages)
+    pages.factors.add_to(app)
     add_sign_on(app, backend, forms)
     _add_error_handlers(app)
     return app
@@ -76,10 +88,11 @@ def _json(answer: Answer) -> JSONResponse:
 class _Pages:
     """What people see."""
 
-    def __init__(self, backend: Backend, forms: Forms) -> None:
+    def __init__(self, backend: Backend, forms: Forms, party: RelyingParty | None) -> None:
         self._backend = backend
         self._forms = forms
         self._providers: list[Mapping[str, Any]] = []
+        self.factors = FactorPages(backend, forms, party, self._show)
 
     async def home(self, request: Request) -> Response:
         """The form, or the session of who is logged in."""
@@ -124,11 +137,14 @@ class _Pages:
         if session is None:
             self._providers = answer.body.get("providers", [])
             return self._login_page(request, status, error)
-        return self._forms.page(request, lambda token: session_page(token, session, error), status)
+        more = await self.factors.beside_session(request, session)
+        return self._forms.page(request, lambda token: session_page(token, session, error, more(token)), status)
 
     def _login_page(self, request: Request, status: int, error: str = "", user: str = "") -> Response:
+        more = self.factors.beside_login(request)
+
         def make(token: str) -> str:
-            return login_page(token, error, user, provider_links(token, self._providers))
+            return login_page(token, error, user, more(token) + provider_links(token, self._providers))
 
         return self._forms.page(request, make, status)
 

@@ -46,7 +46,7 @@ def provider_links(token: str, providers: Iterable[Mapping[str, Any]]) -> str:
     """A link for each provider, for the login page; `token` is that of the page's forms."""
     query = urlencode({"token": token})
     return "".join(
-        f'<p><a class="button" href="/oidc/{escape(quote(str(one["name"])))}/start?{escape(query)}">'
+        f'<p><a class="button quiet" href="/oidc/{escape(quote(str(one["name"])))}/start?{escape(query)}">'
         f"Log in with {escape(str(one['label']))}</a></p>\n"
         for one in providers
     )

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from math import ceil
-from typing import Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
 from zethane.audit.reason import LoginRefusal, SessionEvent
 from zethane.errors import AddressInUse, AuthenticationError, CapacityError, Refusal, SessionError
@@ -23,7 +23,7 @@ from zethane.identity.proof import Proof
 from zethane.identity.provider import Expected, Provider, matches
 from zethane.identity.session import Endpoint, Session
 from zethane.service.facade import ControllerFacade
-from zethane.service.passkeys import PasskeyRefusedError, Response
+from zethane.service.passkeys import PasskeyRefusedError, RelyingParty, Response
 from zethane.service.second_factors import FactorRefusedError, Proved, SecondFactors, stepped_up
 from zethane.service.store import AuthenticationStore
 
@@ -35,6 +35,8 @@ MAX_PENDING_PER_PORT = 4
 
 REFUSED = "the name, the secret or the code is wrong"
 """All that a client learns about credentials that do not hold."""
+
+NOBODY = "nobody is logged in here with a password or a passkey of this portal"
 
 UNKNOWN = "user:(unknown)"
 """The account in the record of an attempt for nobody who is known."""
@@ -124,6 +126,13 @@ class Authenticator:
         self._check_known(endpoint, user)
         return self._start(endpoint, credential, proved.amr, proved.aal, proved.factor)
 
+    def prove_options(self, endpoint: Endpoint, party: RelyingParty) -> dict[str, Any]:
+        """What a browser needs to prove a passkey of who is logged in there. Raises SessionError."""
+        proof = portal_proof(self._facade.session_at(endpoint))
+        if proof is None:
+            raise SessionError(NOBODY)
+        return self.factors.passkeys.prove_options(endpoint, party, proof.name)
+
     async def prove(self, endpoint: Endpoint, factor: str | Response) -> Session:
         """Add a second factor to the session there, or renew it: a code, or a passkey's answer.
 
@@ -133,7 +142,7 @@ class Authenticator:
         session = self._facade.session_at(endpoint)
         proof = portal_proof(session)
         if session is None or proof is None:
-            raise SessionError("nobody is logged in here with a password or a passkey of this portal")
+            raise SessionError(NOBODY)
         self._admit(endpoint, proof.account, proof.account)
         file_key = self._check_known(endpoint, proof.name)
         try:

@@ -30,7 +30,7 @@ from zethane.identity.factor import (
 from zethane.identity.proof import Proof
 from zethane.identity.session import Endpoint, Session
 from zethane.identity.totp import accepted_step
-from zethane.service.authentication import Authenticator, portal_proof
+from zethane.service.authentication import NOBODY, Authenticator, portal_proof
 from zethane.service.facade import ControllerFacade
 from zethane.service.passkeys import PasskeyRefusedError, RelyingParty, Response
 from zethane.service.second_factors import rests_on, without_factors
@@ -198,8 +198,8 @@ class Enrolment:
         return Overview(user, factors, known is not None and known.totp is not None, None)
 
     def reset(self, user: str) -> int:
-        """Delete all factors of a user; their number. What rests on them ends. Raises CapacityError."""
-        factors = self._of(user)
+        """Delete all factors of a user; their number. What rests on them ends. Raises SessionError, CapacityError."""
+        factors = self.factors_of(user).factors
         self._store.end_factors(user)
         if factors:
             self._told(FactorEvent.RESET, f"user:{user}", f"{len(factors)} factors", None)
@@ -227,7 +227,7 @@ class Enrolment:
         session = self._facade.session_at(endpoint)
         proof = portal_proof(session)
         if session is None or proof is None:
-            raise SessionError("nobody is logged in here with a password or a passkey of this portal")
+            raise SessionError(NOBODY)
         return session, proof
 
     def _fresh(self, endpoint: Endpoint) -> tuple[Session, Proof]:

@@ -39,6 +39,7 @@ dd { margin: 0; overflow-wrap: anywhere; }
   margin: 0 0 1rem; }
 .wanting { border-color: var(--wanting); }
 .wanting ul { list-style: none; margin: 0; padding: 0; }
+.wanting li + li { margin-top: .5rem; }
 .status { margin: .25rem 0 0; font-size: .9rem; }
 .note { font-size: .9rem; }
 .or { border-top: 1px solid var(--line); margin-top: 1rem; padding-top: .75rem; }

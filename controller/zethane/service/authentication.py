@@ -164,10 +164,12 @@ class Authenticator:
         return renewed
 
     def _check_known(self, endpoint: Endpoint, user: str) -> bytes | None:
-        """Refuse who may no longer log in; the TOTP key that identities.yaml has for who may."""
+        """Refuse who may not, or no longer, log in here; the TOTP key that identities.yaml has for who may."""
         found = self.directory.users.get(user)
         if found is None or found.disabled:
             self._refuse(endpoint, f"user:{user}", LoginRefusal.UNKNOWN if found is None else LoginRefusal.DISABLED)
+        if found.password is None:  # who proves herself to another source only
+            self._refuse(endpoint, f"user:{user}", LoginRefusal.METHOD_NOT_ALLOWED)
         return secret_bytes(found.totp) if found.totp is not None else None
 
     def _admit(self, endpoint: Endpoint, account: str, named: str) -> None:

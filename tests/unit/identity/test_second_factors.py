@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fakes.authenticator import BE, UP, UV, Authenticator
-from fakes.portal_site import TOTP_KEY, PortalSite, at, directory
+from fakes.portal_site import IDENTITIES, TOTP_KEY, PortalSite, at, directory
 from fakes.records import MemoryStore
 from zethane.audit.reason import FactorEvent
 from zethane.errors import AuthenticationError, CapacityError, InputError, SessionError
@@ -188,15 +188,24 @@ async def test_an_unknown_passkey_is_refused_in_the_same_words(desk: Desk) -> No
     assert desk.site.refusals == [(at(), "user:(unknown)", "wrong-passkey")]
 
 
-async def test_a_user_who_is_gone_has_no_use_of_a_passkey(desk: Desk) -> None:
+@pytest.mark.parametrize(
+    ("identities", "reason"),
+    [
+        ("users: {}", "unknown"),
+        (IDENTITIES.replace("bob: {", "bob: {disabled: true, "), "disabled"),
+        ("users: {bob: {groups: [staff]}}", "method-not-allowed"),
+    ],
+)
+async def test_who_may_no_longer_log_in_has_no_use_of_a_passkey(desk: Desk, identities: str, reason: str) -> None:
     await desk.log_in()
     device = desk.add_passkey()
-    desk.logins.directory = directory("users: {}")
+    desk.logins.directory = directory(identities)
     with pytest.raises(AuthenticationError, match=REFUSED):
         await desk.logins.login_by_passkey(at(), device.get(desk.login_options()))
+    device.count += 1
     with pytest.raises(AuthenticationError, match=REFUSED):
         await desk.logins.prove(at(), device.get(desk.prove_options()))
-    assert desk.site.reasons == ["unknown", "unknown"]
+    assert desk.site.reasons == [reason, reason]
 
 
 async def test_a_copied_passkey_is_logged_with_its_reason(desk: Desk) -> None:

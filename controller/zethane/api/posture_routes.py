@@ -15,6 +15,7 @@ from zethane.api.bearer import bearer_hash, owners
 from zethane.api.problem_details import problem
 from zethane.audit.record import rfc3339
 from zethane.errors import InputError, Problem
+from zethane.identity.attempts import Buckets, Rate
 from zethane.identity.directory import PrincipalName
 from zethane.identity.posture import MAX_ATTRIBUTES, Report, check_attributes
 from zethane.identity.sources.signals import Reporter
@@ -22,6 +23,9 @@ from zethane.service.posture import Outcome, Postures, ReportTimeError, UnknownD
 from zethane.service.state import Clock
 
 MAX_REPORT = 32 * 1024
+RATE = Rate(2000, 0.02)
+"""Reports of one reporter: a management system may tell about all of its devices at once."""
+
 FIRST_YEAR = 2000
 OPERATOR = "operator"
 """The reporter of what came over the operators' API."""
@@ -83,15 +87,22 @@ def posture_router(reporters: Mapping[str, Reporter], postures: Postures, clock:
     """The route `POST /v1/posture` for those who have a token. What mounts it bounds the body."""
     router = APIRouter()
     tokens = {name: reporter.token for name, reporter in reporters.items()}
+    rate = Buckets(RATE, max(1, len(reporters)))
 
     @router.post("/v1/posture")
     async def report(request: Request) -> JSONResponse:
         found = sorted(owners(bearer_hash(request), tokens))
         if not found:
+            postures.refused()
             detail = "expected the bearer token of a reporter"
             return problem(401, "Who is reporting?", detail, {"www-authenticate": 'Bearer realm="zethane"'})
+        now = clock()
+        if rate.wait(found[0], now) > 0:
+            return problem(429, "Too many reports", "this reporter has told too much at once", {"retry-after": "10"})
+        rate.take(found[0], now)
         told = parse_report(await request.body(), found[0], clock())
         if not _may(reporters[found[0]], told):
+            postures.refused()
             return problem(403, "Not its business", "this reporter may not tell this about this device")
         return taken(postures.report, told)
 

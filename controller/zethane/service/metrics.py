@@ -75,6 +75,7 @@ HELP: Mapping[str, str] = {
     "signals_verified": "Verification events of streams.",
     "signals_without_effect": "Security events whose subject was nobody's here.",
     "posture_reports": "Reports on devices that were taken.",
+    "posture_refused": "Reports on devices by who may not tell that.",
     "posture_late": "Reports on devices that were not newer than what was known.",
     "repaired_meters": "Meters that were gone or changed, made again.",
 }

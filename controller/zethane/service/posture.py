@@ -106,6 +106,10 @@ class Postures:
         self._use(posture, report.reporter)
         return Outcome(True, report.measured)
 
+    def refused(self) -> None:
+        """Somebody has reported what is not theirs to report."""
+        self._state.counters["posture_refused"] += 1
+
     def _use(self, posture: Posture, reporter: str) -> None:
         before, facts = self._state.postures.get(posture.device), posture.facts()
         self._state.postures[posture.device] = facts

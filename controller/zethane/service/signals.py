@@ -14,12 +14,14 @@ import structlog
 
 from zethane.audit.reason import SessionEvent
 from zethane.errors import CapacityError, ZethaneError
+from zethane.identity.attempts import Buckets, Rate
 from zethane.identity.posture import Report
 from zethane.identity.session import Session
 from zethane.identity.signals.effect import Change, changes, compliance, concerns_proofs, content_text, is_known, told
 from zethane.identity.signals.keys import keys_of_session, keys_of_subject
 from zethane.identity.signals.scope import Scope
 from zethane.identity.signals.token import SSF, SecurityEvent
+from zethane.identity.sources.file import MAX_SOURCES
 from zethane.service.posture import Outcome
 from zethane.service.session_index import SessionIndex
 
@@ -27,6 +29,9 @@ RECENT = 600.0
 """Seconds for which an event is held against proofs that are made after it has come."""
 
 MAX_RECENT = 10_000
+
+REFUSALS = Rate(50, 1.0)
+"""Refused tokens of one transmitter, or of strangers, in the log."""
 
 Later = Callable[[Callable[[], None]], object]
 """Calls a function soon, when what is under way has ended."""
@@ -74,6 +79,7 @@ class Signals:
         self._clock = clock
         self._later = later
         self._recent = _Recent()
+        self._refusals = Buckets(REFUSALS, MAX_SOURCES + 1)
 
     def take(self, event: SecurityEvent, scope: Scope) -> int:
         """Put in force what follows from an event; the number of proofs that it has ended or changed.
@@ -96,9 +102,12 @@ class Signals:
         return changed
 
     def refused(self, transmitter: str, code: str, reason: str) -> None:
-        """A token was not taken."""
+        """A token was not taken. Anybody can bring that about: it is counted, and logged at a bounded rate."""
         self._counters["signals_refused"] += 1
-        _log.warning("signal-refused", transmitter=transmitter or None, err=code, reason=reason)
+        now = self._clock()
+        if self._refusals.wait(transmitter, now) <= 0:
+            self._refusals.take(transmitter, now)
+            _log.warning("signal-refused", transmitter=transmitter or None, err=code, reason=reason)
 
     def note(self, what: SessionEvent, session: Session, _: str, __: float) -> None:
         """Something has happened to a session. Where somebody has just proved who they are, recent events count."""

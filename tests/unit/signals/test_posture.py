@@ -8,21 +8,26 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fakes.frames import Host
 from fakes.issuer import Issuer, issuer
-from fakes.signals_site import AGENT, MDM, POLICY, SignalsSite, signals_site
+from fakes.signals_site import AGENT, MDM, POLICY, SignalsSite, signals_site, token_hash
 from fakes.site import BOB, WEB, Site, proof_of
 from zethane.adapters.store.sqlite import SqliteStore
+from zethane.api import posture_routes
 from zethane.api.posture_routes import parse_report
+from zethane.api.signals_app import create_app
 from zethane.app.devices import Devices
 from zethane.audit.reason import SessionEvent
 from zethane.errors import InputError
+from zethane.identity.attempts import Rate
 from zethane.identity.posture import MAX_REPORTERS, Posture, Report, check_attributes
 from zethane.identity.proof import Proof
+from zethane.identity.sources.signals import Reporter
 from zethane.policy.condition import Condition
 from zethane.policy.principal import DeviceFacts, Principal
 
@@ -213,6 +218,24 @@ async def test_who_may_not_say_it_is_told_so(here: SignalsSite, sent: Any, beare
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"
     assert here.site.store.postures() == []
+
+
+async def test_a_reporter_that_tells_too_much_waits_and_the_others_do_not(
+    here: SignalsSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(posture_routes, "RATE", Rate(3, 1.0))
+    router = posture_routes.posture_router(
+        {"agent": Reporter(token=token_hash(AGENT)), "mdm": Reporter(token=token_hash(MDM))},  # type: ignore[arg-type]
+        here.devices.postures,
+        lambda: here.site.now,
+    )
+    transport = httpx.ASGITransport(create_app([router]))
+    async with httpx.AsyncClient(transport=transport, base_url="http://signals") as here.client:
+        answers = [(await here.report(body(NOW - 60 + number))).status_code for number in range(5)]
+        assert answers == [200, 200, 200, 429, 429]
+        assert (await here.report(body(NOW), MDM)).status_code == 200
+        here.site.now += 2
+        assert (await here.report(body(NOW + 1))).status_code == 200
 
 
 async def test_a_late_report_changes_nothing_and_says_so(here: SignalsSite) -> None:

@@ -21,7 +21,7 @@ from zethane.errors import CapacityError
 from zethane.identity.proof import Proof
 from zethane.identity.session import Session
 from zethane.identity.signals.token import CAEP, RISC, SSF
-from zethane.service.signals import RECENT
+from zethane.service.signals import RECENT, REFUSALS
 
 NOW = 1_700_000_000.0
 ALICE = Proof(
@@ -252,6 +252,13 @@ async def test_a_disk_that_takes_nothing_keeps_no_session_alive(
     monkeypatch.setattr(here.site.store, "see", full)
     assert (await here.push(signed(signer))).status_code == 202
     assert live(here) == []
+
+
+async def test_strangers_do_not_fill_the_log(here: SignalsSite, capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(REFUSALS.burst + 20):
+        await here.push("x", bearer="guessed")
+    assert "".join(capsys.readouterr()).count("signal-refused") == REFUSALS.burst
+    assert here.site.state.counters["signals_refused"] == REFUSALS.burst + 20
 
 
 async def test_a_token_in_the_log_is_never_the_bearers(

@@ -66,9 +66,9 @@ def sign_on_router(
     @router.post("/start")
     async def start(body: SignOnStart) -> dict[str, Any]:
         endpoint = locate(body.connection)
-        url = await sign_on.begin(
-            endpoint, body.provider, body.browser, _callback_uri(body.connection), fresh=body.fresh
-        )
+        # As the switches have confirmed that it was reached: no header has a say.
+        back = sign_on.callback_uri(body.connection.local, body.connection.local_port)
+        url = await sign_on.begin(endpoint, body.provider, body.browser, back, fresh=body.fresh)
         return {"url": url}
 
     @router.post("/callback")
@@ -95,10 +95,3 @@ def sign_on_router(
         return {"interval": result} if isinstance(result, float) else view(result)
 
     return router
-
-
-def _callback_uri(connection: Connection) -> str:
-    """Where the portal is reached by this client, which the switches have confirmed. Without TLS: a portal with it
-    has a name in its certificate, and `redirect_uri` in sources.yaml says it."""
-    host = f"[{connection.local}]" if ":" in connection.local else connection.local
-    return f"http://{host}:{connection.local_port}/oidc/callback"

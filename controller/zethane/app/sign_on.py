@@ -39,7 +39,9 @@ async def start_sign_on(running: Running) -> SignOn | None:
     running.spawn(renewals.run())
     refused = running.journal.login_refused
     desk = Desk(running.controller, providers, directory, running.clock, refused, renewals)
-    return SignOn(desk, running.store.take_once)
+    network = running.topology.network
+    portal = network.portal if network is not None else None
+    return SignOn(desk, running.store.take_once, portal.tls_port if portal is not None else None)
 
 
 def _secret(settings: OpenIdProvider, folder: Path) -> str | None:

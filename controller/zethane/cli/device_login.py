@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Any
 
@@ -34,7 +35,12 @@ def _tell(begun: dict[str, Any]) -> None:
     uri, code = _shown(begun.get("verification_uri")), _shown(begun.get("user_code"))
     typer.echo(f"To let this host in, open {uri} and enter the code {code}", err=True)
     if begun.get("verification_uri_complete"):
-        typer.echo(f"or open {_shown(begun['verification_uri_complete'])}", err=True)
+        complete = _shown(begun["verification_uri_complete"])
+        typer.echo(f"or open {complete}", err=True)
+        if sys.stderr.isatty():  # for the camera of a phone
+            import segno  # not loaded by every login
+
+            segno.make(complete, micro=False).terminal(sys.stderr, compact=True)
 
 
 def _shown(value: object) -> str:

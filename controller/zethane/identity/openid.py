@@ -160,9 +160,11 @@ def subject_of(claims: Claims) -> str:
 def proof_of(provider: str, settings: OpenIdProvider, claims: Claims, now: float) -> Proof:
     """The proof that claims make. A name ends in `@` and the provider's own, so that none speaks for another's people.
 
+    It is as old as the provider's word; a second factor is as old as the login there.
+
     Raises InvalidTokenError for a name or groups that cannot be taken.
     """
-    at = _moment(claims, "auth_time") if "auth_time" in claims else now
+    authenticated = _moment(claims, "auth_time") if "auth_time" in claims else now
     amr = _methods(claims.get("amr"))
     acr = claims.get("acr")
     acr = acr if isinstance(acr, str) and len(acr) <= MAX_SUBJECT and _PRINTABLE.fullmatch(acr) else None
@@ -171,10 +173,10 @@ def proof_of(provider: str, settings: OpenIdProvider, claims: Claims, now: float
         "user",
         name_of(provider, settings, claims),
         "oidc",
-        min(at, now),
+        now,
         amr,
         known if known is not None else 2 if "mfa" in amr else 1,
-        min(at, now) if "mfa" in amr else None,
+        min(authenticated, now) if "mfa" in amr else None,
         groups_of(settings, claims),
         issuer=settings.issuer,
         subject=subject_of(claims),

@@ -22,7 +22,7 @@ from zethane.portal.factors import FactorPages
 from zethane.portal.forms import STALE, Forms, connection_of, sentence
 from zethane.portal.guard import Guard
 from zethane.portal.pages import STYLE, error_page, login_page, session_page
-from zethane.portal.sign_on import add_sign_on, provider_links
+from zethane.portal.sign_on import add_sign_on, provider_links, renewal_links
 from zethane.service.passkeys import RelyingParty
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -138,7 +138,12 @@ class _Pages:
             self._providers = answer.body.get("providers", [])
             return self._login_page(request, status, error)
         more = await self.factors.beside_session(request, session)
-        return self._forms.page(request, lambda token: session_page(token, session, error, more(token)), status)
+        providers = answer.body.get("providers", [])
+
+        def make(token: str) -> str:
+            return session_page(token, session, error, more(token) + renewal_links(token, session, providers))
+
+        return self._forms.page(request, make, status)
 
     def _login_page(self, request: Request, status: int, error: str = "", user: str = "") -> Response:
         more = self.factors.beside_login(request)

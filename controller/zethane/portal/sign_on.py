@@ -52,6 +52,17 @@ def provider_links(token: str, providers: Iterable[Mapping[str, Any]]) -> str:
     )
 
 
+def renewal_links(token: str, session: Mapping[str, Any], providers: Iterable[Mapping[str, Any]]) -> str:
+    """For the page of a session that a provider vouches for: how to prove oneself anew there."""
+    query = urlencode({"token": token, "fresh": "1"})
+    return "".join(
+        f'<p><a class="button quiet" href="/oidc/{escape(quote(str(one["name"])))}/start?{escape(query)}">'
+        f"Prove yourself again with {escape(str(one['label']))}</a></p>\n"
+        for one in providers
+        if str(session["name"]).endswith(f"@{one['name']}")
+    )
+
+
 def add_sign_on(app: FastAPI, backend: Backend, forms: Forms) -> None:
     """Add the routes for browsers, and for `zethane login --device`."""
     pages = _SignOn(backend, forms)

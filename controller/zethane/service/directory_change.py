@@ -14,9 +14,9 @@ from zethane.service.state import State
 ALWAYS_FROM_FILE = frozenset(("certificate", "attestation"))
 """Methods whose principals, with their groups and labels, are those of the file, whoever vouches for them."""
 
-ADDED_TO = frozenset(("dot1x", "mab"))
-"""Methods whose principals have what the file says of them besides what a RADIUS server says. Who logs in at an OpenID
-provider is what that says. All of them are out if the file has disabled the name."""
+ADDED_TO = frozenset(("dot1x", "mab", "oidc"))
+"""Methods whose principals have what the file says of them besides what a RADIUS server or an OpenID provider says.
+All of them are out if the file has disabled the name."""
 
 Entry = User | Device | Workload
 

@@ -152,21 +152,18 @@ class Renewals:
             why = "identities.yaml disables the name" if said is None else "the provider gives the person another name"
             self._end(key, held, why)
             return
-        after = replace(
+        changed = replace(
             before,
             groups=said.groups,
             labels=said.labels,
             amr=said.amr,
             aal=said.aal,
-            at=max(before.at, said.at if "auth_time" in held.claims else before.at),
             mfa_at=said.mfa_at if "auth_time" in held.claims or said.mfa_at is None else before.mfa_at,
             attributes=said.attributes,
         )
-        changed = after != before
-        if now + held.period / 2 > before.reauthenticate or changed:
-            after = replace(after, reauthenticate=max(before.reauthenticate, now + held.period))
-        if after != before:
-            event = SessionEvent.CHANGED if changed else SessionEvent.REAUTHENTICATED
+        event = SessionEvent.CHANGED if changed != before else None
+        if event is not None or now + held.period / 2 > before.reauthenticate:
+            after = replace(changed, at=now, reauthenticate=max(before.reauthenticate, now + held.period))
             self._facade.change_proof(key[0], before, after, event, f"refreshed at {held.source.name}")
 
     def _end(self, key: tuple[int, str, str], held: _Held, detail: str) -> None:

@@ -45,17 +45,26 @@ class _PendingLogin(Pending):
 
 
 class SignOn:
-    """Logins at OpenID providers, in browsers and, as `devices`, on hosts without one."""
+    """Logins at OpenID providers, in browsers and, as `devices`, on hosts without one.
 
-    def __init__(self, desk: Desk, take_once: TakeOnce) -> None:
+    `tls_port` is where the portal speaks HTTPS, if it does.
+    """
+
+    def __init__(self, desk: Desk, take_once: TakeOnce, tls_port: int | None = None) -> None:
         self.devices = DeviceGrants(desk)
         self._desk = desk
         self._take_once = take_once
+        self._tls_port = tls_port
         self._logins: dict[str, _PendingLogin] = {}
 
     def labels(self) -> list[dict[str, str]]:
         """The providers, for people: name and label."""
         return [{"name": name, "label": source.settings.label or name} for name, source in self._desk.sources.items()]
+
+    def callback_uri(self, address: str, port: int) -> str:
+        """Where a browser comes back to that has reached the portal there, unless sources.yaml says otherwise."""
+        scheme = "https" if port == self._tls_port else "http"
+        return f"{scheme}://{f'[{address}]' if ':' in address else address}:{port}/oidc/callback"
 
     async def begin(
         self, endpoint: Endpoint, name: str, browser: str, redirect_uri: str, *, fresh: bool = False

@@ -14,8 +14,8 @@ from zethane.errors import (
     AuthenticationError,
     CapacityError,
     InputError,
-    PortRefusal,
     Problem,
+    Refusal,
     SessionError,
 )
 from zethane.identity.attempts import Buckets, Rate
@@ -180,7 +180,7 @@ class Desk:
         except AddressInUse:
             self.record(endpoint, source, LoginRefusal.ADDRESS_IN_USE, account=proof.account)
             raise
-        except PortRefusal as refusal:
+        except Refusal as refusal:
             self.record(endpoint, source, LoginRefusal(refusal.reason), str(refusal), proof.account)
             raise
         except SessionError as error:

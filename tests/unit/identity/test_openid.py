@@ -189,7 +189,7 @@ def test_strength_comes_from_acr_and_amr() -> None:
     strong = settings(acr={"urn:gold": 3})
     told = {"acr": "urn:gold", "amr": ["pwd", "mfa", 7, "No Method"], "auth_time": NOW - 100}
     proof = proof_of("corp", strong, GOOD | told, NOW)
-    assert (proof.aal, proof.amr, proof.mfa_at, proof.at) == (3, ("pwd", "mfa"), NOW - 100, NOW - 100)
+    assert (proof.aal, proof.amr, proof.mfa_at, proof.at) == (3, ("pwd", "mfa"), NOW - 100, NOW)
     assert proof.attributes == (("acr", "urn:gold"),)
     assert proof_of("corp", settings(), GOOD | told, NOW).aal == 2
     assert proof_of("corp", settings(), GOOD | {"acr": "urn:gold"}, NOW).aal == 1

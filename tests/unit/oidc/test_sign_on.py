@@ -15,7 +15,7 @@ from fakes.openid_server import OpenIdServer, openid_server
 from fakes.portal_site import PortalSite, at, directory
 from zethane.adapters.oidc.provider import Provider
 from zethane.audit.reason import SessionEvent
-from zethane.errors import AuthenticationError, CapacityError, InputError, SessionError
+from zethane.errors import AccountRefusal, AuthenticationError, CapacityError, InputError, SessionError
 from zethane.identity.openid import LOGOUT_EVENT, InvalidTokenError
 from zethane.identity.proof import Proof, acting
 from zethane.identity.session import Endpoint, Session
@@ -34,10 +34,10 @@ class ChangingSite(PortalSite):
     def __init__(self) -> None:
         super().__init__()
         self.now = time.time()
-        self.changes: list[tuple[int, Proof | None, SessionEvent, str]] = []
+        self.changes: list[tuple[int, Proof | None, SessionEvent | None, str]] = []
 
     def change_proof(
-        self, number: int, proof: Proof, changed: Proof | None, reason: SessionEvent, detail: str = ""
+        self, number: int, proof: Proof, changed: Proof | None, reason: SessionEvent | None, detail: str = ""
     ) -> bool:
         session = self.live[number]
         assert proof in session.proofs
@@ -140,6 +140,13 @@ async def test_what_does_not_come_back_as_it_went_is_refused_and_over(started: S
     assert started.server.tokens == []
 
 
+def test_browsers_come_back_to_where_they_reached_the_portal(site: ChangingSite) -> None:
+    desk = Desk(site, {}, directory, site.clock, site.refused, Renewals(site, directory, site.clock, print))
+    sign_on = SignOn(desk, lambda *_: True, 8443)
+    assert sign_on.callback_uri("10.0.0.254", 8080) == BACK
+    assert sign_on.callback_uri("2001:db8::fe", 8443) == "https://[2001:db8::fe]:8443/oidc/callback"
+
+
 async def test_a_state_is_good_for_one_login_and_not_for_long(started: Started) -> None:
     state = await started.begin()
     await started.finish(state)
@@ -204,6 +211,26 @@ async def test_operators_see_how_the_provider_does(started: Started) -> None:
         started.site.now,
         "the provider says that it is another issuer",
     )
+
+
+async def test_a_person_who_is_to_prove_herself_anew_does_so_at_the_provider(started: Started) -> None:
+    """A login there that is older than that is not taken."""
+    url = await started.sign_on.begin(at(), "corp", BROWSER, BACK, fresh=True)
+    query = parse_qs(urlsplit(url).query)
+    assert "login" in query["prompt"][0].split()
+    started.server.nonce = query["nonce"][0]
+    started.server.claims = started.server.claims | {"auth_time": int(started.site.now) - 3600}
+    with pytest.raises(AuthenticationError):
+        await started.finish(query["state"][0])
+    assert started.site.explanations == ["the login at the provider is older than max_age"]
+
+
+async def test_an_account_that_is_blocked_is_refused_by_that_name(started: Started) -> None:
+    started.site.failure = AccountRefusal("user:alice@corp is blocked", "blocked")
+    with pytest.raises(SessionError):
+        await started.finish(await started.begin())
+    (refusal,) = started.site.refusals
+    assert refusal[1:] == ("user:alice@corp", "blocked")
 
 
 async def test_a_name_without_a_place_in_the_policy_is_refused_with_the_reason(started: Started) -> None:
@@ -337,7 +364,8 @@ async def test_a_refresh_makes_a_proof_last_and_is_not_told_each_time(started: S
     await started.refresh(1800)
     ((_, changed, why, _),) = started.site.changes
     assert changed is not None
-    assert why == SessionEvent.REAUTHENTICATED
+    assert why is None  # only times have moved
+    assert changed.at == started.site.now
     assert changed.reauthenticate > before.reauthenticate
     assert changed.expires == before.expires
 

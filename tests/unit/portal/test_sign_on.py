@@ -107,6 +107,22 @@ async def test_a_browser_goes_to_the_provider_and_comes_back_with_a_session(
     assert "alice@corp" in (await client.get("/")).text
 
 
+async def test_who_is_logged_in_can_prove_herself_anew_where_she_did_before(
+    client: httpx.AsyncClient, server: OpenIdServer, site: PortalSite
+) -> None:
+    """For a rule that asks for a fresh proof: the provider is asked for one, and the session goes on with it."""
+    await come_back(client, server, await start(client), code="c1")
+    page = (await client.get("/")).text
+    link = re.search(r'href="(/oidc/corp/start\?token=[0-9a-f]{64}&amp;fresh=1)"', page)
+    assert link, page
+    assert "Prove yourself again with Corp &amp; &lt;Sons&gt;" in page
+    sent = await client.get(link[1].replace("&amp;", "&"))
+    assert "login" in parse_qs(urlsplit(sent.headers["location"]).query)["prompt"][0].split()
+    back = await come_back(client, server, sent, code="c2")
+    assert back.status_code == 303
+    assert len(site.live) > 0
+
+
 async def test_the_link_names_the_provider_and_is_escaped(client: httpx.AsyncClient) -> None:
     page = (await client.get("/")).text
     assert "Log in with Corp &amp; &lt;Sons&gt;" in page

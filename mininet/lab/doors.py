@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from lab import platform
 from lab.errors import LabError
 from lab.host import RunningHost
 from lab.ledger import Ledger
@@ -34,6 +35,7 @@ class Gate(Protocol):
     def portal_urls(self) -> Sequence[str]: ...
     @property
     def tls_urls(self) -> Sequence[str]: ...
+    def port(self, switch: str, number: int) -> str: ...
 
 
 class Doors:
@@ -67,14 +69,25 @@ class Doors:
             case "oidc":
                 person_login(host, login, self._gate.portal_urls[0])
                 return self._wait_session(host, lambda: f"{host.name} has no session by single sign-on")
+            case "attestation":
+                place = self._network.hosts[host.name]
+                platform.vouch(self._interface(host), place.mac, self._sources.attested(login))
+                return self._wait_session(host, lambda: f"{host.name} has no session on the word of the platform")
             case other:
                 raise LabError(f"{host.name}: the lab has no way to log in by {other}")
+
+    def _interface(self, host: RunningHost) -> str:
+        """The switch's end of a host's cable."""
+        place = self._network.hosts[host.name]
+        return self._gate.port(place.switch, place.port)
 
     def logout(self, host: RunningHost) -> None:
         """Log a host out, by the way that it logged in last. Raises LabError."""
         supplicant = self.supplicants.get(host.name)
         if supplicant is not None and host.logins and host.logins[-1].via == "dot1x":
             supplicant.tell("logoff")
+        elif host.logins and host.logins[-1].via == "attestation":
+            platform.forget(self._interface(host))
         else:
             logout(host, self._gate.portal_urls)
 

@@ -19,9 +19,10 @@ from lab.errors import LabError
 from lab.freeradius import FreeRadius, RadiusUser, mab_user
 from lab.host import RunningHost
 from lab.oidc_provider import Account, OidcProvider
+from lab.platform import DATABASE
 from zethane.app.logins import account_name
 from zethane.app.topology import Topology
-from zethane.identity.directory import Directory
+from zethane.identity.directory import Attested, Directory
 from zethane.net.mac import format_mac
 from zethane.network.model import Host, Login
 
@@ -120,6 +121,13 @@ class RunSources:
             self._issued[login.name] = self.authority.client(login.name, names, common_name=common)
         return self._issued[login.name]
 
+    def attested(self, login: Login) -> Attested:
+        """What the platform has to say of the port of a workload. Raises LookupError."""
+        attested = self._topology.directory.workloads[login.name].attested
+        if attested is None:
+            raise LookupError(f"the identities do not say how the platform knows {login.name}")
+        return attested
+
     def _users(self) -> Iterable[RadiusUser]:
         """Everybody whom the RADIUS server has to know, with the groups that the identities give them."""
         for host in self._topology.hosts.values():
@@ -147,6 +155,8 @@ class RunSources:
         for name, provider in self.providers.items():
             kept = {key: value for key, value in settings["oidc"][name].items() if key not in _PLACES}
             settings["oidc"][name] = kept | provider.sources()
+        for ovsdb in settings.get("ovsdb", {}).values():
+            ovsdb["connect"] = DATABASE  # whoever has written which interface is whose: here it is the lab
         return settings
 
 

@@ -6,6 +6,8 @@ What ends is shown by the last packet; what is renewed, by none that is missing.
 from __future__ import annotations
 
 import json
+import re
+import secrets
 import signal
 import subprocess
 import sys
@@ -18,19 +20,20 @@ from typing import Any
 
 import pytest
 
-from lab import openvswitch
+from lab import openvswitch, platform
 from lab.certificates import Authority, Issued
 from lab.host import RunningHost
 from lab.network import PORTAL, LabNetwork
 from lab.processes import stop, tail, wait_for, zethane
 from lab.stream import Stream
-from labsite import SETTLED, Site
+from labsite import SETTLED, Site, running
 from zethane.app.topology import load_topology
+from zethane.identity.directory import Attested
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("switches")]
 
 NETWORK = """
-switches: {s1: {ovsdb: local}, s2: {}}
+switches: {s1: {ovsdb: local, dpid: "DPID1"}, s2: {dpid: "DPID2"}}
 links: [[s1, s2]]
 hosts:
   web1: {switch: s1, ip: 10.0.0.11/24}
@@ -126,16 +129,14 @@ class Place:
         return wait_for(f"{name} has no event {reason}", found, 20.0, lambda: str(self.events(name)))[0]
 
     def vouch(self, name: str, **ids: str) -> None:
-        """Write into the database what a platform writes for the interface of a host."""
-        place = self.site.network.network.hosts[name]
-        interface = self.site.network.port(place.switch, place.port)
-        mac = ":".join(f"{byte:02x}" for byte in place.mac.to_bytes(6, "big"))
-        settings = [f'external_ids:{key.replace("_", "-")}="{value}"' for key, value in ids.items()]
-        openvswitch.vsctl("set", "Interface", interface, f'external_ids:attached-mac="{mac}"', *settings)
+        platform.vouch(self._interface(name), self.site.network.network.hosts[name].mac, Attested(**ids))
 
     def forget(self, name: str, key: str) -> None:
+        platform.forget(self._interface(name), key)
+
+    def _interface(self, name: str) -> str:
         place = self.site.network.network.hosts[name]
-        openvswitch.vsctl("remove", "Interface", self.site.network.port(place.switch, place.port), "external_ids", key)
+        return self.site.network.port(place.switch, place.port)
 
 
 @contextmanager
@@ -184,7 +185,7 @@ ovsdb: {{local: {{connect: "unix:{folder}/db.sock", lease: 10s}}}}
 """
     texts = {"network": NETWORK, "identities": IDENTITIES, "policy": POLICY, "sources": sources}
     for name, text in texts.items():
-        (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
+        (folder / f"{name}.yaml").write_text(own(text), encoding="utf-8")
     topology = load_topology(folder)
     assert topology.network is not None
     with (
@@ -197,6 +198,11 @@ ovsdb: {{local: {{connect: "unix:{folder}/db.sock", lease: 10s}}}}
             made.login("db1", made.certificate("db1"))
             yield made
             assert made.site.health()["switch_errors"] == 0, made.site.records("switch")
+
+
+def own(text: str) -> str:
+    """Datapath ids of this network alone: all that runs on this machine is in one database."""
+    return re.sub("DPID[0-9]", lambda _: f"7c{secrets.token_hex(4)}", text)
 
 
 def last_packet(stream: Stream) -> None:
@@ -318,6 +324,31 @@ def test_a_silent_ovsdb_is_believed_for_a_lease_and_no_longer(place: Place) -> N
         place.proxy.send_signal(signal.SIGCONT)
         place.wait_event("vm1", "started", before)
         stream.wait_received(50, 20)  # it has its address back without asking anybody
+
+
+def test_hosts_of_a_topology_get_in_on_the_word_of_the_platform_and_out_again(tmp_path: Path) -> None:
+    texts = {
+        "network": """
+switches: {s1: {ovsdb: cloud, dpid: "DPID1"}}
+hosts:
+  vm1: {switch: s1, ip: 10.0.0.21/24, login: {workload: vm1, via: attestation}}
+  vm2: {switch: s1, ip: 10.0.0.22/24, login: {workload: vm2, via: attestation}}
+portal: {switch: s1, ip: 10.0.0.254/24}
+""",
+        "identities": IDENTITIES,
+        "policy": POLICY,
+        "sources": 'ovsdb: {cloud: {connect: "ssl:192.0.2.1:6640", ca: ca.pem}}',
+    }
+    for name, text in texts.items():
+        (tmp_path / f"{name}.yaml").write_text(own(text), encoding="utf-8")
+    with running(tmp_path) as site:
+        assert {name: login.principal for name, login in site.sessions.items()} == {
+            "vm1": "workload:vm1",
+            "vm2": "workload:vm2",
+        }
+        site.network.logout("vm1")
+        site.wait_record("session", reason="detached")
+        assert [session["name"] for session in site.get("/sessions")["sessions"]] == ["vm2"]
 
 
 def _environment(place: Place) -> dict[str, str]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from fuzz import applications, documents, frames, openflow, openid, services, signals, switches, workloads
+from fuzz import applications, documents, frames, openflow, openid, radius, services, signals, switches, workloads
 from fuzz.target import Target
 
-_MODULES = (frames, services, openflow, switches, documents, applications, openid, workloads, signals)
+_MODULES = (frames, services, openflow, switches, documents, applications, openid, workloads, signals, radius)
 
 TARGETS: dict[str, Target] = {target.name: target for module in _MODULES for target in module.TARGETS}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import structlog
 
@@ -15,16 +15,21 @@ from zethane.adapters.radius.client import Server, UdpRadiusClient
 from zethane.adapters.radius.peer import Patience, Peer
 from zethane.app.running import Running
 from zethane.app.secret_file import secret_of
+from zethane.app.sources_problem import sources_error
+from zethane.app.usage_file import UsageFile
 from zethane.document.duration import seconds
-from zethane.errors import InputError, Problem
+from zethane.errors import InputError
 from zethane.identity.sources.radius import DynamicAuthorization, Radius
 from zethane.service.dynamic_authorization import DynamicAuthorization as Service
 from zethane.service.radius_accounting import RadiusAccounting
 from zethane.service.sources import SourceState, SourceView
-from zethane.service.usage import Usage
+from zethane.service.usage import Carried, Usage
 
 TICK = 0.5
 """Seconds between looks for accounting records that are due."""
+
+SAVE = 10.0
+"""Seconds between looks for counters to be saved."""
 
 DRAIN = 2.0
 """Seconds that the records which wait have when the controller stops."""
@@ -54,17 +59,23 @@ def _account(running: Running, settings: Radius, servers: Sequence[Server], pati
     """Follow the sessions that RADIUS vouches for, those of the last run too, and report on them."""
     state = running.administrator.state
     client = AccountingClient(servers, settings.nas_identifier, running.clock, patience, state.counters)
-    usage = Usage(state)
+    usage, file = Usage(state), UsageFile(running.settings.state_dir / "usage.json")
     accounting = RadiusAccounting(state, usage, client.send, seconds(settings.interim))
+    carried = file.load()
     for session in running.controller.sessions():
+        if session.number in carried:
+            usage.follow(session.number, carried[session.number])
         accounting.resume(session)
     running.journal.watch(accounting.session_event)
     running.journal.watch_flows(usage.flow_ended)
     running.stack.callback(client.close)
     running.stack.push_async_callback(client.drain, DRAIN)
+    running.stack.push_async_callback(accounting.finish)
     for sender in client.run():
         running.spawn(sender)
     running.spawn(_keep_accounting(accounting))
+    running.spawn(_keep_usage(usage, file))
+    running.stack.callback(_save, usage, file)
     running.sources.register(lambda: _views(client.peers, "accounting"))
 
 
@@ -75,6 +86,23 @@ async def _keep_accounting(accounting: RadiusAccounting) -> None:
             await accounting.tick()
         except Exception:  # noqa: BLE001  # one session's record must not end everybody else's
             _log.exception("radius-accounting-failed")
+
+
+async def _keep_usage(usage: Usage, file: UsageFile) -> None:
+    while True:
+        await asyncio.sleep(SAVE)
+        await asyncio.to_thread(_save_all, usage.carried(), file)
+
+
+def _save(usage: Usage, file: UsageFile) -> None:
+    _save_all(usage.carried(), file)
+
+
+def _save_all(carried: Mapping[int, Carried], file: UsageFile) -> None:
+    try:
+        file.save(carried)
+    except OSError as error:
+        _log.warning("usage-not-saved", reason=error.strerror)
 
 
 async def _take_requests(running: Running, settings: Radius, authorization: DynamicAuthorization) -> None:
@@ -91,7 +119,7 @@ async def _take_requests(running: Running, settings: Radius, authorization: Dyna
             local_addr=(host.strip("[]"), int(port)),
         )
     except (OSError, OverflowError) as error:
-        raise InputError([_problem(running, "dynamic_authorization.listen", f"cannot listen: {error}")]) from None
+        raise _error(running, f"cannot listen: {error}", "listen") from None
     running.stack.callback(transport.close)
     _log.info("radius-requests-taken", listen=authorization.listen, clients=len(clients))
 
@@ -101,17 +129,16 @@ async def _clients(running: Running, authorization: DynamicAuthorization) -> dic
     topology = running.topology
     found: dict[str, Client] = {}
     for name, one in authorization.clients.items():
-        key = f"dynamic_authorization.clients.{name}"
-        client = Client(name, secret_of(one, topology.folder, topology.sources.file, f"radius.{key}"))
+        path = ("radius", "dynamic_authorization", "clients", name)
+        client = Client(name, secret_of(one, topology.folder, topology.sources.file, *path))
         try:
             answers = await asyncio.get_running_loop().getaddrinfo(one.host.strip("[]"), None, type=socket.SOCK_DGRAM)
         except OSError as error:
-            raise InputError([_problem(running, f"{key}.host", f"cannot be looked up: {error.strerror}")]) from None
+            raise _error(running, f"cannot be looked up: {error.strerror}", "clients", name, "host") from None
         for answer in answers:
             address = str(answer[4][0])
             if found.get(address, client).name != name:
-                problem = f"{address} is that of {found[address].name} already"
-                raise InputError([_problem(running, f"{key}.host", problem)])
+                raise _error(running, f"{address} is that of {found[address].name} already", "clients", name, "host")
             found[address] = client
     return found
 
@@ -125,14 +152,14 @@ def _own_address(host: str) -> bytes | None:
     return None if address.is_unspecified else address.packed
 
 
-def _problem(running: Running, key: str, message: str) -> Problem:
-    return Problem(running.topology.sources.file, message, key=f"radius.{key}")
+def _error(running: Running, message: str, *path: str) -> InputError:
+    return sources_error(running.topology.sources.file, message, "radius", "dynamic_authorization", *path)
 
 
 def _servers(running: Running, settings: Radius) -> Iterator[Server]:
     topology = running.topology
     for name, one in settings.servers.items():
-        secret = secret_of(one, topology.folder, topology.sources.file, f"radius.servers.{name}")
+        secret = secret_of(one, topology.folder, topology.sources.file, "radius", "servers", name)
         yield Server(name, one.host, one.auth_port, one.acct_port, secret)
 
 

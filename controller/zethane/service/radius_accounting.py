@@ -75,7 +75,7 @@ class _Followed:
     due: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Stopped:
     followed: _Followed
     at: float
@@ -131,6 +131,10 @@ class RadiusAccounting:
             del self._by_number[number]
         self._stopped.append(_Stopped(followed, now, _CAUSES.get(event, _NAS_REQUEST)))
 
+    async def finish(self) -> None:
+        """Send the last records of what has ended, with what is known: there will be no other moment."""
+        await self._send_stops(self._state.clock(), patience=0.0)
+
     async def tick(self) -> None:
         """Send the records that are due."""
         now = self._state.clock()
@@ -140,10 +144,15 @@ class RadiusAccounting:
                 followed.told, followed.due = now, now + self._interval(followed.proof)
                 if self._followed.get(key) is followed:
                     self._send(self._record(followed, "interim", now, counts))
+        await self._send_stops(now, LAST_COUNTERS)
+
+    async def _send_stops(self, now: float, patience: float) -> None:
         for stopped in tuple(self._stopped):
             number = stopped.followed.session.number
-            if self._usage.is_final(number) or now - stopped.at >= LAST_COUNTERS:
+            if self._usage.is_final(number) or now - stopped.at >= patience:
                 counts = await self._usage.read(number)
+                if stopped not in self._stopped:
+                    continue
                 self._stopped.remove(stopped)
                 record = self._record(stopped.followed, "stop", stopped.at, counts)
                 self._send(replace(record, cause=stopped.cause))

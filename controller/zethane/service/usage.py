@@ -32,6 +32,11 @@ class Counts:
             self.received_octets + other.received_octets,
         )
 
+    @property
+    def all(self) -> tuple[int, int, int, int]:
+        """In their order."""
+        return self.sent_packets, self.sent_octets, self.received_packets, self.received_octets
+
     def at_least(self, other: Counts) -> Counts:
         """Each of them as large as the other's: counters never go back."""
         return Counts(
@@ -42,10 +47,15 @@ class Counts:
         )
 
 
-@dataclass(slots=True)
-class _Followed:
-    ended: Counts = Counts()
-    told: Counts = Counts()
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What the ended flows of a session have carried, and the most that was ever told."""
+
+    ended: Counts
+    told: Counts
+
+
+_NOTHING = Carried(Counts(), Counts())
 
 
 class Usage:
@@ -53,11 +63,15 @@ class Usage:
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._followed: dict[int, _Followed] = {}
+        self._followed: dict[int, Carried] = {}
 
-    def follow(self, number: int) -> None:
-        """Count for this session from now on; flows that are live already count whole."""
-        self._followed.setdefault(number, _Followed())
+    def follow(self, number: int, carried: Carried = _NOTHING) -> None:
+        """Count for this session from now on, and from `carried`; flows that are live already count whole."""
+        self._followed.setdefault(number, carried)
+
+    def carried(self) -> dict[int, Carried]:
+        """What has to be kept for another run of the controller."""
+        return dict(self._followed)
 
     def forget(self, number: int) -> None:
         """Count no longer."""
@@ -67,19 +81,20 @@ class Usage:
         """A flow has ended; to be called for all of them."""
         for number in {flow.subject, flow.object} & self._followed.keys():
             followed = self._followed[number]
-            followed.ended += _of(flow, number)
+            self._followed[number] = Carried(followed.ended + _of(flow, number), followed.told)
 
     async def read(self, number: int) -> Counts:
         """All that a followed session has sent and received; what was last known if its switch does not answer."""
+        live = await self._live(number) if number in self._followed else Counts()
         followed = self._followed.get(number)
         if followed is None:
             return Counts()
-        live = await self._live(number)
         known = followed.ended
         for flow in self._state.flows.of_session(number):
             known += _of(flow, number)
-        followed.told = (known + live).at_least(followed.told)
-        return followed.told
+        told = (known + live).at_least(followed.told)
+        self._followed[number] = Carried(followed.ended, told)
+        return told
 
     def is_final(self, number: int) -> bool:
         """Whether the switches have told all about the flows of a session that has ended."""

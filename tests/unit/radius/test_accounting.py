@@ -7,6 +7,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,7 @@ from zethane.adapters.radius.accounting import SENDERS, AccountingClient, record
 from zethane.adapters.radius.client import Server
 from zethane.adapters.radius.packet import read
 from zethane.adapters.radius.peer import Patience
+from zethane.app.usage_file import UsageFile
 from zethane.audit.reason import SessionEvent
 from zethane.identity.session import Attachment
 from zethane.pipeline.flow import Flow
@@ -150,6 +152,17 @@ async def test_the_stop_waits_for_the_last_counters_and_no_longer_than_it_may() 
     assert (it.told, it.records[-1].cause) == (["start", "stop"], 6)
 
 
+async def test_the_stop_is_sent_with_what_is_known_when_the_controller_stops() -> None:
+    it = await Accounted().start()
+    it.talk()
+    it.site.s1._remove = lambda *_, **__: None
+    it.site.admin.end_session(it.session.number, SessionEvent.LOGOUT)
+    await it.pass_time(1)
+    assert it.told == ["start"]
+    await it.accounting.finish()
+    assert it.told == ["start", "stop"]
+
+
 async def test_the_counters_of_the_last_moment_are_in_the_stop() -> None:
     it = await Accounted().start()
     it.talk()
@@ -201,6 +214,28 @@ async def test_a_session_of_the_last_run_has_no_second_start() -> None:
     it.site.now += 300
     await again.tick()
     assert [(record.status, record.session_time) for record in it.records] == [("interim", 300.0)]
+
+
+async def test_what_was_carried_outlives_the_controller(tmp_path: Path) -> None:
+    it = await Accounted().start()
+    it.talk()
+    it.counts((10, 1000), (20, 9000))
+    before = await it.usage.read(it.session.number)
+    for flow in it.rules:
+        it.site.s1.expire(flow)
+    await it.usage.read(it.session.number)
+    UsageFile(tmp_path / "usage.json").save(it.usage.carried())
+    again = Usage(it.site.state)
+    again.follow(it.session.number, UsageFile(tmp_path / "usage.json").load()[it.session.number])
+    assert await again.read(it.session.number) == before
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"1": 5}', '{"x": [[1, 2, 3, 4], [1, 2, 3, 4]]}', "\xff"])
+def test_a_file_of_counters_that_makes_no_sense_is_none(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "usage.json"
+    file.write_text(content, encoding="latin-1")
+    assert UsageFile(file).load() == {}
+    assert UsageFile(tmp_path / "none.json").load() == {}
 
 
 async def test_sessions_that_radius_did_not_give_are_no_business_of_it() -> None:

@@ -69,9 +69,9 @@ def silent(_: bytes) -> Iterable[bytes]:
 
 
 @asynccontextmanager
-async def radius_server(behave: Answer = silent) -> AsyncIterator[LyingServer]:
+async def radius_server(behave: Answer = silent, address: str = "127.0.0.1") -> AsyncIterator[LyingServer]:
     loop = asyncio.get_running_loop()
-    transport, protocol = await loop.create_datagram_endpoint(lambda: _Server(behave), local_addr=("127.0.0.1", 0))
+    transport, protocol = await loop.create_datagram_endpoint(lambda: _Server(behave), local_addr=(address, 0))
     try:
         yield LyingServer(protocol, transport.get_extra_info("sockname")[1])
     finally:

@@ -145,6 +145,18 @@ async def test_a_server_that_is_down_or_lies_is_passed_over_and_comes_back(serve
             client.close()
 
 
+async def test_a_slow_server_is_passed_over_and_its_late_answers_are_none(server: FreeRadius, tmp_path: Path) -> None:
+    with FreeRadius(tmp_path, USERS, delay=2.0) as slow:
+        client = UdpRadiusClient([described(slow, "slow"), described(server)], "zethane", PATIENCE)
+        assert (await client.authenticate(by_address())).server == "lab"
+        await asyncio.wait_for(_counted(client.peers[0].counters, "invalid-not-asked-for"), 10.0)
+        client.close()
+        patient = await ask(
+            lambda client: client.authenticate(by_address()), described(slow, "slow"), patience=Patience(10.0, 1)
+        )
+        assert (patient.code, patient.server) == ("accept", "slow")
+
+
 async def test_a_thousand_at_once_are_answered(server: FreeRadius) -> None:
     macs = [PRINTER if number % 2 else f"02-00-00-01-{number >> 8:02X}-{number & 255:02X}" for number in range(1000)]
     work = [by_address(mac) for mac in macs]

@@ -246,6 +246,18 @@ async def test_a_long_eap_packet_goes_in_pieces_and_comes_back_whole(lab) -> Non
     assert (reply.eap, reply.state, reply.code) == (eap, b"s", "challenge")
 
 
+async def test_a_server_may_have_an_ipv6_address_and_a_name_that_leads_nowhere_is_a_server_that_is_down() -> None:
+    async with radius_server(lambda request: [answer(request)], "::1") as server:
+        servers = [
+            Server("lost", "no-such-host.invalid", 1812, 1813, SECRET),
+            Server("six", "::1", server.port, 9, SECRET),
+        ]
+        client = UdpRadiusClient(servers, "nas", PATIENCE)
+        assert (await client.authenticate(REQUEST)).server == "six"
+        assert client.peers[0].dead_until is not None
+        client.close()
+
+
 async def test_secrets_are_in_no_repr(lab) -> None:
     client = lab.client(await lab.server())
     described = [repr(Server("r", "h", 1, 2, SECRET)), repr(client), *map(repr, client.peers)]

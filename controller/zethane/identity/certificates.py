@@ -7,6 +7,7 @@ the certificate is for, the strength of keys, bounds, and the name. Time is a pa
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -18,6 +19,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
@@ -149,7 +151,13 @@ def _parsed(chain: Sequence[bytes]) -> list[x509.Certificate]:
     if any(len(one) > MAX_CERTIFICATE for one in chain):
         raise CertificateError(f"a certificate of more than {MAX_CERTIFICATE} bytes")
     try:
-        parsed = [x509.load_der_x509_certificate(one) for one in chain]
+        with warnings.catch_warnings():
+            # A serial number that is not positive (RFC 5280 §4.1.2.2) is refused here, not warned of.
+            warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+            parsed = [x509.load_der_x509_certificate(one) for one in chain]
+            serials = [certificate.serial_number for certificate in parsed]
+        if min(serials) <= 0:
+            raise CertificateError("a serial number that is not positive")
         for certificate in parsed:
             _check_key(certificate)
     except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fakes.pki import CLIENT, NOW, SERVER, Ca, Made, usage
@@ -179,6 +179,7 @@ def test_no_bytes_do_anything_but_get_refused(chain: list[bytes]) -> None:
         accept(chain, trust(), NOW)
 
 
+@example(15, 128)
 @given(st.integers(0, len(GOOD.der) - 1), st.integers(1, 255))
 def test_no_changed_byte_of_what_is_signed_gets_in(place: int, by: int) -> None:
     """Around it there are bits that say nothing, such as how many of the signature's last ones are unused."""

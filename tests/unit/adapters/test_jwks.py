@@ -84,7 +84,9 @@ async def test_what_is_no_signed_token_is_refused(signer: Issuer, keys: KeySourc
     assert (await refused(keys, f"{header}.{changed}.{signature}")).key
 
 
-@pytest.mark.parametrize("payload", [b"", b"[]", b"{", b'{"a":1,"a":2}', b'{"a":NaN}', b"\xff", b"[" * 5000])
+@pytest.mark.parametrize(
+    "payload", [b"", b"[]", b"{", b'{"a":1,"a":2}', b'{"a":NaN}', b'{"a":"\\ud800"}', b"\xff", b"[" * 5000]
+)
 async def test_a_payload_that_is_no_object_is_refused(signer: Issuer, keys: KeySource, payload: bytes) -> None:
     assert not (await refused(keys, signer.sign(payload))).key
 

@@ -284,6 +284,11 @@ def test_unknown_events_have_no_effect() -> None:
     assert told(unknown, "idp") == "idp: made-up j-1"
 
 
+def test_the_words_for_a_subject_are_never_empty() -> None:
+    assert keys_of_subject(parse_subject({"format": "account", "uri": "acct:"})) == {"acct:"}
+    assert keys_of_subject(parse_subject({"format": "account", "uri": "acct:a"})) == {"acct:a", "a"}
+
+
 TEXT = st.sampled_from(["alice@corp", "248289761001", "sid-1", "laptop", "bob", IDP, "x"])
 IDENTIFIER = st.builds(opaque, TEXT) | st.builds(iss_sub, TEXT, TEXT)
 KINDS = st.sampled_from(

@@ -132,7 +132,18 @@ def test_a_wrong_report_is_refused(value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [b"", b"{", b"\xff", b"[" * 5000, b'{"device":"a","device":"b"}', b"NaN", b" " * 40_000, b"1" * 5000]
+    "text",
+    [
+        b"",
+        b"{",
+        b"\xff",
+        b"[" * 5000,
+        b'{"device":"a","device":"b"}',
+        b"NaN",
+        b'{"device":"a\\ud800"}',
+        b" " * 40_000,
+        b"1" * 5000,
+    ],
 )
 def test_what_is_no_json_is_refused(text: bytes) -> None:
     with pytest.raises(InputError):

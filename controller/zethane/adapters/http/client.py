@@ -67,11 +67,17 @@ def trust(ca: Path | None) -> ssl.SSLContext:
 
 
 def loads(text: bytes) -> Any:
-    """JSON as RFC 8259 has it: UTF-8, no NaN, no name twice. Raises ValueError, which repeats nothing of the text."""
+    """JSON as RFC 8259 has it: UTF-8, no NaN, no name twice, no half of a surrogate pair.
+
+    Raises ValueError, which repeats nothing of the text.
+    """
     try:
-        return json.loads(text.decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_object)
+        value = json.loads(text.decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_object)
+        if b"\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode("utf-8")  # half a pair has no bytes, and could not be logged
     except (ValueError, RecursionError):
         raise ValueError("expected JSON in UTF-8, with no name twice in one object") from None
+    return value
 
 
 def _no_constant(_: str) -> Any:

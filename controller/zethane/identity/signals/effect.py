@@ -198,4 +198,4 @@ def told(event: SecurityEvent, transmitter: str) -> str:
 def content_text(content: Mapping[str, Any], name: str) -> str:
     """A text of an event's content for the log; empty if it has none."""
     value = content.get(name)
-    return value[:255] if isinstance(value, str) else ""
+    return value[:255] if isinstance(value, str) and value[:255].isprintable() else ""

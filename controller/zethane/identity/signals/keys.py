@@ -24,7 +24,7 @@ def _keys_of_proof(proof: Proof) -> Iterator[str]:
 def keys_of_subject(subject: Subject) -> frozenset[str]:
     """The words that a subject is named by."""
     found = (one for part in (subject.simple, subject.user, subject.session, subject.device) for one in part)
-    return frozenset(key for one in found for key in _keys_of_text(one.values[-1].casefold()))
+    return frozenset(key for one in found for key in _keys_of_text(one.values[-1].casefold()) if key)
 
 
 def _keys_of_text(text: str) -> Iterator[str]:

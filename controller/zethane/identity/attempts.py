@@ -59,8 +59,10 @@ class Buckets:
             self._full_at[key] = full_at
 
     def _when_full(self, key: Hashable, now: float) -> float:
-        # The upper bound keeps a clock that was set back from blocking anybody for longer than a whole bucket.
-        return min(max(self._full_at.get(key, now), now), now + self._rate.burst * self._rate.interval)
+        full_at, latest = self._full_at.get(key, now), now + self._rate.burst * self._rate.interval
+        if full_at > latest:  # the clock was set back: nobody waits for longer than a whole bucket, from now on
+            full_at = self._full_at[key] = latest
+        return max(full_at, now)
 
     def _make_room(self, now: float) -> None:
         """Forget the bucket that was used longest ago, and those beside it that are full again."""

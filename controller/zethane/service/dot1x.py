@@ -6,43 +6,31 @@ from the administrator, servers' answers later, from tasks; both act on the exch
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable, Coroutine
-from typing import Any
-
-from zethane.audit.reason import DenyReason, LoginRefusal, SessionEvent
-from zethane.errors import CapacityError, PortRefusal, Refusal, SessionError
+from zethane.audit.reason import DenyReason, SessionEvent
+from zethane.errors import PortRefusal, SessionError
 from zethane.identity.attempts import Buckets, Rate
 from zethane.identity.proof import Method as ProofMethod
 from zethane.identity.session import Session
-from zethane.net.eapol import Frame, FrameType, build_frame, failure, parse_frame
+from zethane.net.eapol import Frame, FrameType, failure, parse_frame
 from zethane.net.endpoint import Attachment
 from zethane.net.flowkey import ETH_ARP, ETH_IPV6
 from zethane.net.neighbour import parse_question
 from zethane.network.model import Port
-from zethane.pipeline.eapol import AUTHENTICATOR_MAC
 from zethane.pipeline.fields import Reason
-from zethane.service.dot1x_proof import ProofRefusal, Prover, mac_name
+from zethane.service.dot1x_exchanges import Exchanges, Spawn
+from zethane.service.dot1x_proof import Prover
 from zethane.service.dot1x_sessions import AccessSessions, proofs_by
 from zethane.service.eap_exchange import (
-    Accepted,
-    Ask,
-    Effects,
-    Exchange,
-    Failed,
-    Over,
     Phase,
-    Send,
     Timers,
-    Unanswered,
 )
 from zethane.service.journal import Denied
 from zethane.service.points import Point
 from zethane.service.port_security import check_room, place_of
-from zethane.service.radius import AccessReply, AccessRequest, RadiusClient, RadiusError
+from zethane.service.radius import RadiusClient
 from zethane.service.renewals import Renewals, renewable
 from zethane.service.state import State
-from zethane.service.supplicants import Supplicant, SupplicantTable
+from zethane.service.supplicants import Supplicant
 from zethane.service.switch import PacketIn
 
 STARTS = Rate(32, 0.25)
@@ -56,10 +44,6 @@ MAX_PORTS = 16_384
 
 TELLS_OF_HOSTS = frozenset((Reason.NEIGHBOUR, Reason.DHCP, Reason.ROUTER, Reason.UNAUTHENTICATED))
 """Why packets of hosts come up that may have no session."""
-
-_SOURCE = AUTHENTICATOR_MAC.to_bytes(6, "big")
-
-Spawn = Callable[[Coroutine[Any, Any, None]], object]
 
 
 class PortAccess:
@@ -76,12 +60,10 @@ class PortAccess:
     ) -> None:
         self._state = state
         self._sessions = sessions
-        self._prover = prover
         self._radius = radius
-        self._timers = timers
-        self._spawn = spawn
+        self._exchanges = Exchanges(state, sessions, prover, radius, timers, spawn)
+        self.table = self._exchanges.table
         self._starts = Buckets(STARTS, MAX_PORTS)
-        self.table = SupplicantTable()
         self._renewals = Renewals()
 
     def restore(self) -> None:
@@ -128,14 +110,14 @@ class PortAccess:
             return DenyReason.EAPOL_INVALID
         supplicant = self.table.by_attachment.get(attachment)
         if supplicant is None:
-            supplicant = self._enter(attachment)
+            supplicant = self._exchanges.enter(attachment)
             if supplicant is None:
                 return DenyReason.EAPOL_INVALID
         effects = supplicant.exchange.start(now)
         if effects is None:
             self._state.counters["eapol_ignored"] += 1
         else:
-            self._apply(supplicant, effects)
+            self._exchanges.apply(supplicant, effects)
         return None
 
     def _logoff(self, attachment: Attachment) -> DenyReason | None:
@@ -147,7 +129,7 @@ class PortAccess:
             self.table.remove(attachment)
         ended = self._sessions.end(attachment, "dot1x", SessionEvent.LOGOUT, "EAPOL-Logoff")
         if ended or supplicant is not None:
-            self._send(attachment, failure(0))
+            self._exchanges.send(attachment, failure(0))
         else:
             self._state.counters["eapol_ignored"] += 1
         return None
@@ -161,7 +143,7 @@ class PortAccess:
         if effects is None:
             self._state.counters["eapol_ignored"] += 1
             return None
-        self._apply(supplicant, effects)
+        self._exchanges.apply(supplicant, effects)
         return None
 
     def _is_elsewhere(self, attachment: Attachment) -> bool:
@@ -180,7 +162,7 @@ class PortAccess:
         supplicant = self.table.by_attachment.get(attachment)
         fresh = supplicant is None and self._may_begin(attachment)
         if fresh:
-            supplicant = self._enter(attachment)
+            supplicant = self._exchanges.enter(attachment)
         if supplicant is None:
             return
         address = _address_in(event.frame)
@@ -210,129 +192,11 @@ class PortAccess:
     def _ask_who(self, supplicant: Supplicant, port: Port) -> None:
         now = self._state.clock()
         if port.dot1x and self._radius is not None:
-            self._apply(supplicant, supplicant.exchange.begin(now))
+            self._exchanges.apply(supplicant, supplicant.exchange.begin(now))
         elif port.mab:
-            self._apply(supplicant, supplicant.exchange.use_mac(now))
+            self._exchanges.apply(supplicant, supplicant.exchange.use_mac(now))
         else:
             self.table.remove(supplicant.attachment)
-
-    def _enter(self, attachment: Attachment) -> Supplicant | None:
-        """A new state for a host; None if its port, or the table, is full. Raises PortRefusal."""
-        port = self._state.fabric.points[attachment.dpid].switch.port(attachment.port)
-        session = self._sessions.at(attachment)
-        if session is None:
-            check_room(self._state.sessions, port, attachment)
-            if not self.table.has_room(attachment, port.macs):
-                self._state.counters["eapol_no_room"] += 1
-                return None
-        known = proofs_by(session, "dot1x", "mab")
-        session_id = known[0].reference if known and known[0].reference else secrets.token_hex(8)
-        supplicant = Supplicant(attachment, Exchange(self._timers), session_id)
-        self.table.add(supplicant)
-        return supplicant
-
-    # what follows
-
-    def _apply(self, supplicant: Supplicant, effects: Effects) -> None:
-        for effect in effects:
-            if isinstance(effect, Send):
-                self._send(supplicant.attachment, effect.packet)
-            elif isinstance(effect, Ask):
-                self._ask(supplicant, effect)
-            elif isinstance(effect, Accepted):
-                self._accepted(supplicant, effect.reply)
-            elif isinstance(effect, Failed):
-                self._sessions.failed(supplicant, effect.why, "")
-            elif isinstance(effect, Unanswered):
-                self._unanswered(supplicant, effect)
-            elif isinstance(effect, Over):
-                self.table.remove(supplicant.attachment)
-        if self.table.by_attachment.get(supplicant.attachment) is supplicant:
-            self.table.schedule(supplicant)
-
-    def _send(self, to: Attachment, packet: bytes) -> None:
-        """To the one host, at its port and with its tag."""
-        channel = self._state.fabric.points[to.dpid].channel
-        if channel is not None:
-            channel.packet_out(to.port, build_frame(to.mac.to_bytes(6, "big"), _SOURCE, packet), to.vlan)
-            self._state.counters["eapol_sent"] += 1
-
-    def _request(self, supplicant: Supplicant, ask: Ask) -> AccessRequest:
-        attachment, exchange = supplicant.attachment, supplicant.exchange
-        name = mac_name(attachment.mac) if exchange.bypass else exchange.identity or ""
-        switch = self._state.fabric.points[attachment.dpid].switch.name
-        port_name = f"{switch}:{attachment.port}"
-        return AccessRequest(name, attachment, port_name, supplicant.session_id, ask.eap, ask.state, ask.server)
-
-    def _ask(self, supplicant: Supplicant, ask: Ask) -> None:
-        request = self._request(supplicant, ask)
-        if not self._may_go_on(supplicant):
-            return
-        if self._radius is None:
-            self._prove(supplicant, request, None)
-        else:
-            self._spawn(self._authenticate(self._radius, supplicant, ask.token, request))
-
-    async def _authenticate(
-        self, radius: RadiusClient, supplicant: Supplicant, token: object, request: AccessRequest
-    ) -> None:
-        """Ask a server, and go on with its answer if the question is still open then."""
-        self._state.counters["dot1x_requests"] += 1
-        effects: Effects
-        try:
-            reply = await radius.authenticate(request)
-            effects = supplicant.exchange.answer(token, reply, self._state.clock())
-        except RadiusError as error:
-            effects = supplicant.exchange.unavailable(token, error.reason, self._state.clock())
-        if self.table.by_attachment.get(supplicant.attachment) is supplicant:
-            self._apply(supplicant, effects)
-
-    def _accepted(self, supplicant: Supplicant, reply: AccessReply) -> None:
-        if not self._may_go_on(supplicant):
-            return
-        ask = Ask(None, None if supplicant.exchange.bypass else reply.eap)
-        self._prove(supplicant, self._request(supplicant, ask), reply)
-
-    def _prove(self, supplicant: Supplicant, request: AccessRequest, reply: AccessReply | None) -> None:
-        """Start or renew the session, and tell the host."""
-        now, exchange = self._state.clock(), supplicant.exchange
-        try:
-            if reply is None or exchange.bypass:
-                proof = self._prover.by_mac(request, reply, now)
-            else:
-                proof = self._prover.by_eap(request, reply, exchange.method, now)
-            self._sessions.begin(supplicant, proof)
-        except ProofRefusal as refusal:
-            self._refuse(supplicant, refusal.why, str(refusal))
-        except Refusal as refusal:  # of the port, or of the account
-            self._refuse(supplicant, LoginRefusal(refusal.reason), str(refusal))
-        except SessionError as error:
-            self._refuse(supplicant, LoginRefusal.NO_SESSION, str(error))
-        except CapacityError as error:
-            self._refuse(supplicant, LoginRefusal.CAPACITY, str(error))
-        else:
-            self._state.counters["dot1x_accepted"] += 1
-            self._apply(supplicant, exchange.admitted())
-
-    def _may_go_on(self, supplicant: Supplicant) -> bool:
-        may = not supplicant.exchange.bypass or self._sessions.may_bypass(supplicant.attachment.mac)
-        if not may:
-            self._refuse(supplicant, LoginRefusal.METHOD_NOT_ALLOWED, "the MAC has a session with a proof")
-        return may
-
-    def _refuse(self, supplicant: Supplicant, why: LoginRefusal, explanation: str) -> None:
-        """There is no session: tell the host, and the log."""
-        effects = supplicant.exchange.refused(why, self._state.clock())
-        self._apply(supplicant, [effect for effect in effects if not isinstance(effect, Failed)])
-        self._sessions.failed(supplicant, why, explanation)
-
-    def _unanswered(self, supplicant: Supplicant, effect: Unanswered) -> None:
-        """The host does not speak IEEE 802.1X: its MAC has to do, where the port allows that."""
-        attachment = supplicant.attachment
-        port = self._state.fabric.points[attachment.dpid].switch.port(attachment.port)
-        self._state.counters["dot1x_unanswered"] += 1
-        if port.mab and not effect.spoke and self._sessions.at(attachment) is None:
-            self._apply(supplicant, supplicant.exchange.use_mac(self._state.clock()))
 
     # time and change
 
@@ -342,7 +206,7 @@ class PortAccess:
             exchange = supplicant.exchange
             if exchange.renewing and not self._has_proof(supplicant):
                 exchange.renewing = False
-            self._apply(supplicant, exchange.tick(now))
+            self._exchanges.apply(supplicant, exchange.tick(now))
         for attachment in self._renewals.due(now):
             self._renew(attachment, now)
 
@@ -360,12 +224,12 @@ class PortAccess:
         if supplicant is not None and supplicant.exchange.phase not in (Phase.SILENT, Phase.QUIET):
             supplicant.exchange.renewing = True
             return
-        supplicant = self._enter(attachment)
+        supplicant = self._exchanges.enter(attachment)
         if supplicant is None:
             return
         supplicant.exchange.renewing = True
-        by_mac = proof.method == "mab"
-        self._apply(supplicant, supplicant.exchange.use_mac(now) if by_mac else supplicant.exchange.begin(now))
+        exchange = supplicant.exchange
+        self._exchanges.apply(supplicant, exchange.use_mac(now) if proof.method == "mab" else exchange.begin(now))
 
     def session_event(self, event: SessionEvent, session: Session, detail: str, now: float) -> None:  # noqa: ARG002
         """Something has happened to a session: know when it is to be renewed. For `LogJournal.watch`."""

@@ -139,12 +139,15 @@ class Exchange:
 
     def start(self, now: float) -> Effects | None:
         """The host wants to authenticate (EAPOL-Start); None if it has to wait: then it is asked when that is over."""
-        if self.phase == Phase.QUIET:
+        if self.bypass:  # what its MAC is worth no longer matters
+            return self.begin(now)
+        if self.phase == Phase.QUIET and 0 < self.due - now <= self.timers.quiet_period:
             self._wanted = True
             return None
-        if self.phase == Phase.IDENTITY or now - self._began < RESTART:
-            return None if self.phase != Phase.IDENTITY else [Send(self._packet)]
-        return self.begin(now)
+        if self.phase == Phase.IDENTITY:
+            return [Send(self._packet)]
+        # A clock that was set back keeps nobody out.
+        return None if 0 <= now - self._began < RESTART else self.begin(now)
 
     def use_mac(self, now: float) -> Effects:
         """Ask the server about the MAC address alone."""

@@ -22,6 +22,13 @@ def admit(buckets: Buckets, key: object, now: float) -> bool:
     return True
 
 
+def test_after_a_clock_was_set_back_tokens_come_back_as_ever() -> None:
+    buckets = Buckets(Rate(2, 10.0), 10)
+    assert admit(buckets, "k", 1000)
+    assert not admit(buckets, "k", 0)
+    assert admit(buckets, "k", 10), "not only when the clock is back at where it was"
+
+
 @given(times, rates)
 def test_no_stretch_of_time_has_more_than_the_burst_and_what_has_come_back(moments: list[float], rate: Rate) -> None:
     buckets = Buckets(rate, 10)

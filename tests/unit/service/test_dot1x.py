@@ -131,6 +131,15 @@ async def test_a_rejected_host_is_told_and_is_not_heard_for_a_while(site: Access
     assert [eap.code for _, eap in site.told()] == [Code.REQUEST], "it has asked meanwhile"
 
 
+async def test_a_clock_that_is_set_back_keeps_nobody_out(site: AccessSite) -> None:
+    await site.login(LAPTOP, reply("reject"))
+    site.now -= 3600
+    site.send(LAPTOP, start(LAPTOP))
+    await site.later(1)
+    site.told()
+    assert await site.login(LAPTOP) is not None
+
+
 async def test_a_rejected_host_that_says_nothing_is_forgotten(site: AccessSite) -> None:
     await site.login(LAPTOP, reply("reject"))
     site.told()

@@ -121,6 +121,15 @@ async def test_a_port_with_both_asks_for_802_1x_first(site: AccessSite) -> None:
     assert site.session_of(site.endpoint(ALSO_DOT1X).attachment) is not None
 
 
+async def test_a_supplicant_that_starts_late_does_not_wait_for_what_its_mac_was_refused(site: AccessSite) -> None:
+    arp(site, ALSO_DOT1X)
+    await site.later(30)
+    await site.later(30)
+    await site.answer(reply("reject"))
+    site.told()
+    assert await site.login(ALSO_DOT1X) is not None
+
+
 async def test_who_has_begun_to_speak_eapol_is_not_taken_by_its_mac(site: AccessSite) -> None:
     site.send(ALSO_DOT1X, start(ALSO_DOT1X))
     site.send(ALSO_DOT1X, answers(ALSO_DOT1X, 1, IDENTITY, b"alice"))

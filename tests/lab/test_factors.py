@@ -218,6 +218,7 @@ def test_an_app_and_recovery_codes_are_second_factors_too(lab: Lab) -> None:
             assert json.loads(done.stdout)["mfa"]
     refused = [one for one in lab.site.records("session") if one["reason"] == "login-refused"]
     assert [one["detail"] for one in refused] == ["wrong-code"]
+    assert [one["account"] for one in lab.site.records("factor") if one["reason"] == "used"] == ["user:bob"]
 
 
 def test_reset_factors_end_what_rests_on_them(lab: Lab) -> None:

@@ -119,7 +119,13 @@ class _Process:
         passwords = ThreadPoolExecutor(PASSWORD_THREADS, "password")
         stack.callback(passwords.shutdown, wait=False, cancel_futures=True)
         authenticator = Authenticator(
-            controller, self._topology.directory, store, time.time, passwords, journal.login_refused
+            controller,
+            self._topology.directory,
+            store,
+            time.time,
+            passwords,
+            journal.login_refused,
+            told=journal.factor,
         )
         identities.use = partial(_use_directory, administrator, authenticator)
         running = Running(

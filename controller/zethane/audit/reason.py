@@ -129,4 +129,5 @@ class FactorEvent(str, Enum):
     ADDED = "added"
     RENAMED = "renamed"
     REMOVED = "removed"
+    USED = "used"
     RESET = "reset"

@@ -21,7 +21,10 @@ def portal(
     ],
     controller: Annotated[Path, typer.Option(metavar="SOCKET", help="The controller's socket for the portal.")],
     name: Annotated[
-        list[str] | None, typer.Option(help="A host name that clients may use for the portal. May be repeated.")
+        list[str] | None,
+        typer.Option(
+            help="A host name that clients may use for the portal. May be repeated; passkeys are for the first."
+        ),
     ] = None,
     certificate: Annotated[Path | None, typer.Option(help="PEM file; with it, the portal speaks HTTPS.")] = None,
     key: Annotated[Path | None, typer.Option(help="PEM file with the certificate's key.")] = None,

@@ -12,6 +12,9 @@ from typing import Literal
 
 FactorKind = Literal["totp", "passkey", "recovery"]
 
+RECOVERY: Literal["recovery"] = "recovery"
+"""The kind of recovery codes, and what all of a user's are called."""
+
 MAX_PASSKEYS = 10
 """Passkeys of one user."""
 
@@ -84,8 +87,8 @@ Factor = TotpFactor | Passkey | RecoveryCode
 
 def reference(factor: Factor) -> str:
     """A short name of a factor, for users, records and the proofs that rest on it. It is no secret, and one word."""
-    if factor.kind == "recovery":
-        return "recovery"
+    if factor.kind == RECOVERY:
+        return RECOVERY
     return f"{factor.kind}:{hashlib.sha256(factor.id.encode('utf-8')).hexdigest()[:16]}"
 
 

@@ -14,17 +14,27 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any, Literal, NoReturn
 
-from zethane.audit.reason import LoginRefusal, SessionEvent
+from zethane.audit.reason import FactorEvent, LoginRefusal, SessionEvent
 from zethane.errors import AddressInUse, AuthenticationError, CapacityError, Refusal, SessionError
 from zethane.identity.attempts import Attempts
 from zethane.identity.credential import Credential
 from zethane.identity.directory import Directory, secret_bytes
+from zethane.identity.factor import RECOVERY
 from zethane.identity.proof import Proof
 from zethane.identity.provider import Expected, Provider, matches
 from zethane.identity.session import Endpoint, Session
 from zethane.service.facade import ControllerFacade
 from zethane.service.passkeys import PasskeyRefusedError, RelyingParty, Response
-from zethane.service.second_factors import FactorRefusedError, Proved, SecondFactors, stepped_up
+from zethane.service.second_factors import (
+    FILE_TOTP,
+    FactorRefusedError,
+    Proved,
+    SecondFactors,
+    Told,
+    portal_proof,
+    stepped_up,
+    take_back,
+)
 from zethane.service.store import AuthenticationStore
 
 MAX_PENDING = 32
@@ -65,6 +75,7 @@ class Authenticator:
         executor: Executor,
         refused: Refused,
         *,
+        told: Told | None = None,
         attempts: Attempts | None = None,
         matches: Callable[[str, str], bool] = matches,
     ) -> None:
@@ -74,6 +85,7 @@ class Authenticator:
         self._clock = clock
         self._executor = executor
         self._refused = refused
+        self._told = told
         self._attempts = Attempts() if attempts is None else attempts
         self._matches = matches
         self._pending: Counter[tuple[int, int]] = Counter()
@@ -85,7 +97,10 @@ class Authenticator:
 
     @directory.setter
     def directory(self, directory: Directory) -> None:
+        before = self._provider.directory.users
         self._provider = Provider(directory)
+        kept = {name for name, user in directory.users.items() if name in before and before[name].totp == user.totp}
+        take_back(self._facade, FILE_TOTP, before.keys() - kept)
 
     @property
     def pending(self) -> int:
@@ -147,7 +162,7 @@ class Authenticator:
         file_key = self._check_known(endpoint, proof.name)
         try:
             if isinstance(factor, str):
-                proved = self.factors.code(proof.name, file_key, factor)
+                proved = self._use_code(endpoint, proof.name, file_key, factor)
             else:
                 proved = self.factors.passkey(endpoint, proof.name, factor)
         except PasskeyRefusedError as refused:
@@ -162,6 +177,12 @@ class Authenticator:
         if renewed is None:
             raise SessionError("the session has ended")
         return renewed
+
+    def _use_code(self, endpoint: Endpoint, user: str | None, file_key: bytes | None, code: str) -> Proved:
+        proved = self.factors.code(user, file_key, code)
+        if proved.factor == RECOVERY and self._told is not None:
+            self._told(FactorEvent.USED, f"user:{user}", RECOVERY, endpoint)
+        return proved
 
     def _check_known(self, endpoint: Endpoint, user: str) -> bytes | None:
         """Refuse who may not, or no longer, log in here; the TOTP key that identities.yaml has for who may."""
@@ -215,7 +236,7 @@ class Authenticator:
             return None
         user = credential.name if credential.kind == "user" else None
         try:
-            return self.factors.code(user, expected.totp, credential.code)
+            return self._use_code(endpoint, user, expected.totp, credential.code)
         except FactorRefusedError as refused:
             self._refuse(endpoint, named, refused.reason)
 
@@ -274,9 +295,3 @@ class _Account:
     @property
     def account(self) -> str:
         return f"{self.kind}:{self.name}"
-
-
-def portal_proof(session: Session | None) -> Proof | None:
-    """The proof of a session's user that was made here: the one that second factors of this portal go with."""
-    proofs = session.proofs if session is not None else ()
-    return next((one for one in proofs if one.kind == "user" and one.method == "portal" and not one.issuer), None)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
-from zethane.audit.reason import FactorEvent, SessionEvent
+from zethane.audit.reason import FactorEvent
 from zethane.errors import AuthenticationError, CapacityError, InputError, Problem, SessionError
 from zethane.identity.factor import (
     MAX_FACTOR_NAME,
@@ -30,10 +30,10 @@ from zethane.identity.factor import (
 from zethane.identity.proof import Proof
 from zethane.identity.session import Endpoint, Session
 from zethane.identity.totp import accepted_step
-from zethane.service.authentication import NOBODY, Authenticator, portal_proof
+from zethane.service.authentication import NOBODY, Authenticator
 from zethane.service.facade import ControllerFacade
 from zethane.service.passkeys import PasskeyRefusedError, RelyingParty, Response
-from zethane.service.second_factors import rests_on, without_factors
+from zethane.service.second_factors import Told, portal_proof, take_back
 from zethane.service.store import AuthenticationStore
 
 FRESH = 300.0
@@ -52,13 +52,6 @@ class NotFreshError(AuthenticationError):
         self.needs = needs
         what = "your password" if needs == "password" else "a second factor"
         super().__init__(f"prove {what} first: that is not older than {int(FRESH / 60)} minutes")
-
-
-class Told(Protocol):
-    """Writes a record of a change."""
-
-    def __call__(self, event: FactorEvent, account: str, factor: str, endpoint: Endpoint | None) -> None:
-        """`endpoint` is None for an operator's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +130,7 @@ class Enrolment:
         del self._offers[session.number]
         self._told(FactorEvent.ADDED, proof.account, reference(made), endpoint)
         for old in before:
-            self._taken_back(proof.name, reference(old))
+            take_back(self._facade, reference(old), {proof.name})
 
     def passkey_options(self, endpoint: Endpoint, party: RelyingParty) -> dict[str, Any]:
         """What a browser needs to make a passkey. Raises NotFreshError, CapacityError."""
@@ -175,7 +168,7 @@ class Enrolment:
         found = self._find(proof.name, factor)
         self._store.end_factor(found.id)
         self._told(FactorEvent.REMOVED, proof.account, factor, endpoint)
-        self._taken_back(proof.name, factor)
+        take_back(self._facade, factor, {proof.name})
 
     def new_recovery_codes(self, endpoint: Endpoint) -> list[str]:
         """Recovery codes in the place of all that there were: shown now and never again. Raises NotFreshError."""
@@ -204,7 +197,7 @@ class Enrolment:
         if factors:
             self._told(FactorEvent.RESET, f"user:{user}", f"{len(factors)} factors", None)
         for name in {"recovery", *map(reference, factors)}:
-            self._taken_back(user, name)
+            take_back(self._facade, name, {user})
         return len(factors)
 
     # what both need
@@ -242,14 +235,6 @@ class Enrolment:
         if found is None:
             raise SessionError("there is no such factor any more")
         return found
-
-    def _taken_back(self, user: str, factor: str) -> None:
-        """End what rests on a factor that is gone, in every session of its user."""
-        for session in self._facade.sessions():
-            proof = portal_proof(session)
-            if proof is not None and proof.name == user and rests_on(proof, factor):
-                left = without_factors(proof)
-                self._facade.change_proof(session.number, proof, left, SessionEvent.CREDENTIAL_REVOKED, factor)
 
 
 def _name(text: str) -> str:

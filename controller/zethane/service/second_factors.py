@@ -5,21 +5,30 @@ All of it runs on the event loop in one go, so that no code and no answer is tak
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
+from typing import Protocol
 
-from zethane.audit.reason import LoginRefusal
+from zethane.audit.reason import FactorEvent, LoginRefusal, SessionEvent
 from zethane.errors import AuthenticationError
 from zethane.identity.credential import is_recovery_code
 from zethane.identity.factor import TotpFactor, recovery_id, reference
 from zethane.identity.proof import Proof
-from zethane.identity.session import Endpoint
+from zethane.identity.session import Endpoint, Session
 from zethane.identity.totp import accepted_step
+from zethane.service.facade import ControllerFacade
 from zethane.service.passkeys import Asserted, Passkeys, Response
 from zethane.service.store import AuthenticationStore
 
 FILE_TOTP = "totp:file"
 """The reference of the second factor in identities.yaml."""
+
+
+class Told(Protocol):
+    """Writes a record of what happened to a factor."""
+
+    def __call__(self, event: FactorEvent, account: str, factor: str, endpoint: Endpoint | None) -> None:
+        """`endpoint` is None for an operator's."""
 
 
 class FactorRefusedError(AuthenticationError):
@@ -109,13 +118,23 @@ def stepped_up(proof: Proof, proved: Proved, now: float) -> Proof:
     return replace(proof, amr=amr, aal=max(proof.aal, proved.aal), mfa_at=now, reference=factors)
 
 
-def rests_on(proof: Proof, factor: str) -> bool:
-    """Whether a factor had a part in a proof."""
-    return proof.method == "portal" and factor in proof.reference.split()
-
-
 def without_factors(proof: Proof) -> Proof | None:
     """A proof after its second factors were taken back: what the password alone makes; None if there was none."""
     if "pwd" not in proof.amr:
         return None
     return replace(proof, amr=("pwd",), aal=1, mfa_at=None, reference="")
+
+
+def portal_proof(session: Session | None) -> Proof | None:
+    """The proof of a session's user that was made here: the one that second factors of this portal go with."""
+    proofs = session.proofs if session is not None else ()
+    return next((one for one in proofs if one.kind == "user" and one.method == "portal" and not one.issuer), None)
+
+
+def take_back(facade: ControllerFacade, factor: str, users: Container[str]) -> None:
+    """End what rests on a factor that is gone, in every session of these users."""
+    for session in facade.sessions():
+        proof = portal_proof(session)
+        if proof is not None and proof.name in users and factor in proof.reference.split():
+            left = without_factors(proof)
+            facade.change_proof(session.number, proof, left, SessionEvent.CREDENTIAL_REVOKED, factor)

@@ -31,15 +31,17 @@ class Desk:
     """A user's place: she logs in, proves and enrols there."""
 
     def __init__(self, pool: ThreadPoolExecutor, limits: AttemptLimits = LENIENT) -> None:
-        self.site = PortalSite()
-        self.store = MemoryStore()
-        self.logins = Logins(
-            self.site, directory(), self.store, self.site.clock, pool, self.site.refused, attempts=Attempts(limits)
-        )
+        self.site = site = PortalSite()
+        self.store = store = MemoryStore()
         self.told: list[tuple[FactorEvent, str, str, Endpoint | None]] = []
-        self.enrolment = Enrolment(
-            self.site, self.logins, self.store, self.site.clock, lambda *what: self.told.append(what)
+
+        def told(*what: Any) -> None:
+            self.told.append(what)
+
+        self.logins = Logins(
+            site, directory(), store, site.clock, pool, site.refused, told=told, attempts=Attempts(limits)
         )
+        self.enrolment = Enrolment(site, self.logins, store, site.clock, told)
         self.device = Authenticator()
 
     async def log_in(self, code: str | None = None, user: str = "bob") -> Session:
@@ -121,6 +123,8 @@ async def test_each_recovery_code_works_once_and_for_its_user_alone(desk: Desk) 
             await desk.log_in(code, user)
     assert desk.site.reasons == ["wrong-code", "wrong-code"]
     assert (await desk.log_in(codes[1])).principal.mfa
+    used = (FactorEvent.USED, "user:bob", "recovery", at())
+    assert [what for what in desk.told if what[0] is FactorEvent.USED] == [used, used]
 
 
 async def test_recovery_codes_are_kept_as_hashes_and_new_ones_void_the_old(desk: Desk) -> None:
@@ -396,6 +400,16 @@ async def test_the_secret_of_an_app_that_was_replaced_is_void(desk: Desk) -> Non
     with pytest.raises(AuthenticationError):
         await desk.logins.prove(at(), desk.code(old))
     assert (await desk.logins.prove(at(), desk.code(new))).principal.mfa
+
+
+async def test_another_secret_in_the_file_takes_back_what_rests_on_the_old_one(desk: Desk) -> None:
+    await desk.log_in(desk.code(), "alice")
+    desk.logins.directory = directory(IDENTITIES.replace("groups: [staff]", "groups: [admins]"))
+    assert desk.session.principal.mfa
+    desk.logins.directory = directory(IDENTITIES.replace("JBSWY3DPEHPK3PXP", "JBSWY3DPEHPK3PXQ"))
+    (proof,) = desk.session.proofs
+    assert (proof.amr, proof.aal, proof.mfa_at) == (("pwd",), 1, None)
+    assert desk.site.changes[-1][1:] == ("credential-revoked", "totp:file")
 
 
 async def test_operators_see_who_has_what(desk: Desk) -> None:

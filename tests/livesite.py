@@ -12,6 +12,8 @@ from fakes.records import MemoryStore
 from fakes.site import POLICY, Site
 from openvswitch import Bridge
 from zethane.adapters.openflow.listener import Listener
+from zethane.identity.session import Session
+from zethane.policy.principal import Principal
 from zethane.service.administrator import Administrator
 from zethane.service.points import Point
 from zethane.service.switch import PacketIn, SwitchChannel
@@ -65,6 +67,10 @@ class LiveSite(Site):
         self.bridge = bridge
         self._gone = asyncio.Event()
         self._listener = Listener(_Told(self.admin, self._gone))
+
+    def login(self, host: Host, principal: Principal, switch: str = "s1") -> Session:
+        self.now = time.time()  # what was proved long ago proves nothing
+        return super().login(host, principal, switch)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> object:
         self._spawned.set()

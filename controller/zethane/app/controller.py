@@ -331,4 +331,5 @@ def _name(session: Session) -> str:
 
 
 def _is_named(live: Live, name: str) -> bool:
-    return name in (live.session.principal.name, _name(live.session))
+    """Whether a name is that of somebody in the session: who acts, or the device."""
+    return name in {one for proof in live.session.proofs for one in (proof.name, proof.account)}

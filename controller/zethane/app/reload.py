@@ -113,12 +113,14 @@ class DirectoryFile(_WatchedFile):
     def __init__(self, topology: Topology, clock: Callable[[], float]) -> None:
         super().__init__(topology.folder / IDENTITIES_FILE, clock)
         self.use: Callable[[Directory], None] = lambda _: None
-        self._text = ""
+        self._text: str | None = None
 
     async def _read(self) -> bool:
         text = await asyncio.to_thread(read_text, self.file)
         if text == self._text:
             return False
+        if not text.strip():  # as it is for a moment when an editor writes it: nobody means to shut everybody out so
+            raise InputError([Problem(str(self.file), "expected users, devices or workloads, found an empty file")])
         directory = await asyncio.to_thread(parse_identities, text, str(self.file))
         self.use(directory)
         self._text = text

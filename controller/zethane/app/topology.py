@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
@@ -127,6 +127,7 @@ def load_topology(path: Path | str, sources_file: Path | None = None) -> Topolog
     if policy is None or directory is None or sources is None or problems:
         raise InputError(problems)
     problems.extend(foreign_names(directory, sources))
+    problems.extend(_unknown_segments(policy, sources))
     if problems:
         raise InputError(problems)
     if network is not None:
@@ -138,6 +139,14 @@ def load_topology(path: Path | str, sources_file: Path | None = None) -> Topolog
         _check_ports(built, findings, sources)
         findings.raise_any()
     return Topology(folder, policy, directory, network[1] if network else None, sources)
+
+
+def _unknown_segments(policy: Policy, sources: Sources) -> Iterator[Problem]:
+    """Times for segments that the policy does not have."""
+    for name in sources.settings.sessions.segments:
+        if name not in policy.segments:
+            message = f"no segment is named {quote(name)}{closest(name, policy.segments)}"
+            yield Problem(sources.file, message, key=f"sessions.segments.{name}")
 
 
 def _check_platforms(network: Network, findings: Findings, sources: Sources) -> None:

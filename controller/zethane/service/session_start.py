@@ -71,7 +71,7 @@ class SessionStart:
             return SessionEvent.LEASE_ENDED
         try:
             check_vlan(self._state.policy, standing.segment, attachment.vlan)
-            session = replace(session, segment=standing.segment, addresses=leased)
+            session = replace(self._life.in_segment(session, standing.segment), addresses=leased)
             self._life.enter(session, standing, self._still_allowed(session))
         except PortRefusal as refusal:
             return SessionEvent(refusal.reason)

@@ -22,6 +22,7 @@ from zethane.errors import CapacityError, InputError
 from zethane.identity.factor import Passkey, RecoveryCode, TotpFactor
 from zethane.identity.proof import Proof, acting
 from zethane.identity.session import MAX_SESSION, Attachment, Session
+from zethane.service.accounts import Block
 from zethane.service.leases import Lease
 from zethane.service.store import Store
 
@@ -383,6 +384,31 @@ def test_leases_are_there_after_a_restart_until_they_end(file: Path) -> None:
         assert store.leases() == [other, LEASE]
         store.end_lease(LEASE.address)
         assert store.leases() == [other]
+
+
+def test_blocks_are_there_after_a_restart_until_they_end(file: Path) -> None:
+    short = Block("user:bob", "", 1000.0, until=2000.0, by="root")
+    for_ever = Block("device:laptop", "stolen", 1000.0)
+    with opened(file) as store:
+        store.save_block(Block("user:bob", "other", 1.0))
+        store.save_block(short)
+        store.save_block(for_ever)
+    with opened(file) as store:
+        assert store.blocks() == [for_ever, short]
+        store.end_block("user:bob")
+        assert store.blocks() == [for_ever]
+        with unwritable(store), pytest.raises(CapacityError):
+            store.save_block(short)
+
+
+def test_a_block_that_cannot_be_read_stays_in_force(file: Path) -> None:
+    with opened(file) as store:
+        store.save_block(Block("user:bob", "", 1000.0, until=2000.0))
+        store._db.execute("UPDATE blocks SET body = '{}'")
+        with structlog.testing.capture_logs() as logs:
+            (block,) = store.blocks()
+        assert (block.account, block.until) == ("user:bob", math.inf)
+        assert [entry["event"] for entry in logs] == ["block-unreadable"]
 
 
 def test_a_lease_that_cannot_be_written_or_read_stops_nothing(file: Path) -> None:

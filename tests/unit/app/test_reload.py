@@ -1,0 +1,69 @@
+"""identities.yaml while the controller runs: a good version is put in force once, a bad one never."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from zethane.app.reload import DirectoryFile
+from zethane.app.topology import load_topology
+from zethane.errors import InputError
+from zethane.identity.directory import Directory
+
+TOPOLOGY = Path(__file__).parents[2] / "topologies" / "continuous"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(TOPOLOGY, tmp_path / "topology"))
+
+
+def watched(folder: Path) -> tuple[DirectoryFile, list[Directory]]:
+    used: list[Directory] = []
+    file = DirectoryFile(load_topology(folder), lambda: 1000.0)
+    file.use = used.append
+    return file, used
+
+
+def edit(folder: Path, old: str, new: str) -> None:
+    path = folder / "identities.yaml"
+    path.write_text(path.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+
+
+async def test_each_version_is_put_in_force_once(folder: Path) -> None:
+    file, used = watched(folder)
+    assert await file.reload()
+    assert not await file.reload()
+    edit(folder, "groups: [staff]", "groups: [guests]")
+    assert await file.reload()
+    assert [set(one.users["bob"].groups) for one in used] == [{"staff"}, {"guests"}]
+
+
+@pytest.mark.parametrize("text", ["users: {alice: {groups: [}", "user: {}", ""])
+async def test_a_bad_version_is_told_and_changes_nothing(folder: Path, text: str) -> None:
+    file, used = watched(folder)
+    (folder / "identities.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError):
+        await file.reload()
+    assert used == []
+    assert file.problems
+    shutil.copyfile(TOPOLOGY / "identities.yaml", folder / "identities.yaml")
+    await file.reload()
+    assert file.problems == ()
+
+
+async def test_who_is_out_is_out_whatever_else_does_not_fit(folder: Path) -> None:
+    """A host of the lab logs in as alice, and no segment is for bob any more: both may be, and be put in force."""
+    file, used = watched(folder)
+    edit(folder, "alice: {", "alice: {disabled: true, ")
+    edit(folder, "groups: [staff], password", "groups: [nobody], password")
+    assert await file.reload()
+    assert used[0].is_disabled("user", "alice")
+
+
+def test_times_of_a_segment_that_the_policy_has_not_are_an_error(folder: Path) -> None:
+    (folder / "sources.yaml").write_text("sessions: {segments: {vistors: {lifetime: 1m}}}\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"sessions\.segments\.vistors: .*did you mean 'visitors'"):
+        load_topology(folder)

@@ -27,9 +27,6 @@ TOPOLOGY = Path(__file__).resolve().parents[1] / "topologies" / "continuous"
 BOTH, STAFF, FRESH = 8000, 9000, 9001
 """What everybody may, what staff may, and what asks for a fresh second factor."""
 
-EARLY = 2.0
-"""Seconds by which a part of a session may end before its time, so that nothing of the rest is interrupted."""
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -197,3 +194,16 @@ def test_who_is_silent_for_too_long_is_out_and_who_is_not_stays(site: Site) -> N
         assert session_of(site, "dave") is not None, "eight seconds of reading"
     newest(site, "dave", "idle")
     assert session_of(site, "dave") is None
+
+
+def test_a_factor_gets_old_in_the_switch_with_the_controller_dead(site: Site) -> None:
+    """The last of the tests here: with nobody to say what is left of the session, all of it ends, and in time."""
+    site.login("laptop")
+    started = time.monotonic()
+    with Streams(site, "laptop", FRESH, interval=0.02) as streams:
+        assert site.network.controller is not None
+        site.network.controller.kill()
+        stream = streams.by_port[FRESH]
+        stream.wait_sent(700, timeout=40)
+        assert max(stream.sent.values()) > started + 12
+        assert [packet for packet in stream.received if packet.sent > started + 10 + 1] == []

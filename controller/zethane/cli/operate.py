@@ -76,11 +76,13 @@ class Api:
         return answer
 
 
+SESSION_COLUMNS = ("session", "principal", "via", "aal", "proved", "ends", "segment", "at")
+
+
 def sessions(socket: SocketOption = DEFAULT_SOCKET, as_json: JsonOption = False) -> None:
     """Who is logged in where: by which methods, how strongly, since when and until when. Times are UTC."""
     answer = Api(socket).ask("GET", "/sessions")
-    columns = ("session", "principal", "via", "aal", "proved", "ends", "segment", "at")
-    show(answer, [_session_row(one) for one in answer["sessions"]], columns, as_json=as_json)
+    show(answer, [_session_row(one) for one in answer["sessions"]], SESSION_COLUMNS, as_json=as_json)
 
 
 def _session_row(session: Mapping[str, Any]) -> dict[str, Any]:
@@ -104,7 +106,7 @@ def _short(moment: str | None) -> str:
     if moment is None:
         return "never"
     day, time = moment[:10], moment[11:19]
-    return time if day == datetime.now(timezone.utc).date().isoformat() else f"{day} {time}"
+    return time if day == datetime.now(timezone.utc).date().isoformat() else f"{day[5:]} {time[:5]}"
 
 
 def flows(
@@ -268,13 +270,17 @@ def health(socket: SocketOption = DEFAULT_SOCKET, as_json: JsonOption = False) -
         raise typer.Exit(EXIT_NO)
 
 
+_WHOLE = frozenset(("session", "principal", "via", "aal", "proved", "ends"))
+"""Columns whose lines belong together."""
+
+
 def show(answer: object, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(answer))
         return
     table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False)
     for column in columns:
-        table.add_column(column.replace("_", " "), no_wrap=column in ("session", "principal"))
+        table.add_column(column.replace("_", " "), no_wrap=column in _WHOLE, overflow="fold")
     for row in rows:
         table.add_row(*(_cell(row.get(column)) for column in columns))
     console = Console(highlight=False)

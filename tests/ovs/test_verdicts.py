@@ -135,7 +135,7 @@ class Lab:
             session = site.login(host, principal)
             site.admin.claim_address(site.endpoint(host, address=host.addresses[1]), session.number)
             live = site.state.sessions.by_number[session.number]
-            site.state.sessions.change(live, replace(live.session, principal=principal))
+            site.state.sessions.change(live, replace(live.session, principal=principal), live.until)
         # Once more, for what the principals have besides: the age of their factors, and their devices.
         await site.admin.use_policy(policy)
         await site.channel.barrier()

@@ -68,6 +68,8 @@ ITEMS: Mapping[str, str] = {
     "login-flood": "login flood on the portal",
     "slow-requests": "slow requests",
     "oversized": "oversized requests",
+    "eapol": "EAPOL-Logoff and EAPOL-Start in another's name, and floods of them",
+    "mab-clone": "the MAC address of a device that has nothing better, cloned",
 }
 """A short name for every line of the list, as scenarios use it in `covers`."""
 

@@ -48,9 +48,27 @@ def fresh_proof(directory: Directory, login: Login) -> Proof:
 
 
 def host_principal(directory: Directory, host: Host) -> Principal | None:
-    """Who acts on a host that has logged in as network.yaml says; None if nobody does. Raises SessionError."""
-    proofs = tuple(fresh_proof(directory, login) for login in reversed(host.logins))
+    """Who acts on a host that has logged in as network.yaml says; None if nobody does, or may. Raises SessionError."""
+    able = [login for login in reversed(host.logins) if not _is_disabled(directory, login)]
+    proofs = tuple(fresh_proof(directory, login) for login in able)
     return acting(proofs) if proofs else None
+
+
+def _entry(directory: Directory, login: Login) -> User | Workload | Device | None:
+    """What the identities say of whose login it is."""
+    return _entries(directory, login).get(account_name(login))
+
+
+def _entries(directory: Directory, login: Login) -> Mapping[str, User | Workload | Device]:
+    if login.kind == "user":
+        return directory.users
+    return directory.workloads if login.kind == "workload" else directory.devices
+
+
+def _is_disabled(directory: Directory, login: Login) -> bool:
+    """Whether the login is refused whatever is proved: that may come and go, and is no error of network.yaml."""
+    entry = _entry(directory, login)
+    return entry is not None and entry.disabled
 
 
 def check_logins(host: Host, findings: Findings, directory: Directory, policy: Policy, sources: Sources) -> None:
@@ -86,14 +104,11 @@ def _check_login(
     login: Login, path: tuple[str | int, ...], findings: Findings, directory: Directory, sources: Sources
 ) -> bool:
     """Hold one login against identities.yaml and sources.yaml; whether it can be."""
-    entries: dict[str, Mapping[str, User | Workload | Device]] = {
-        "user": directory.users,
-        "workload": directory.workloads,
-        "device": directory.devices,
-    }
-    entry = entries[login.kind].get(account_name(login))
-    if entry is None or entry.disabled:
-        findings.add(partial(_unknown_login, login, entries[login.kind]), *path, login.kind)
+    entry = _entry(directory, login)
+    if entry is None:
+        findings.add(partial(_unknown_login, login, _entries(directory, login)), *path, login.kind)
+        return False
+    if entry.disabled:
         return False
     if login.totp is not None and not _same_totp(entry, login.totp):
         findings.add(f"expected the second factor that the identities give to {login.name}", *path, "totp")

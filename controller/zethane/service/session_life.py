@@ -103,12 +103,14 @@ class SessionLife:
     def renew(self, live: Live, address: bytes | None, proofs: tuple[Proof, ...], event: SessionEvent) -> Session:
         """A principal has proved itself at the session's place, again or as well: it goes on, with a new lease.
 
-        Raises AddressInUse, CapacityError.
+        Raises AddressInUse, CapacityError, SessionError if the session has ended with it.
         """
         is_new = address is not None and address not in live.session.addresses
         if address is not None:
             self._state.sessions.add_address(live, address)
         self.rest_on(live, proofs, event)
+        if self._state.sessions.by_number.get(live.session.number) is not live:
+            raise SessionError("what else the session rests on has ended")
         if is_new:
             self._enforcement.session_changed(live)
             self._store.save(live.session)

@@ -116,7 +116,8 @@ class SessionStart:
         now = state.clock()
         self._check_accounts(attachment, proof, device)
         here = state.sessions.at(attachment)
-        before = here.session.proofs if here is not None else ()
+        # What has just ended, and has not been looked at yet, is joined by nobody.
+        before = tuple(known for known in here.session.proofs if known.ends > now) if here is not None else ()
         standing = state.policy.place(state.principal(proofs_with(before, proof)), now)
         if standing is None:
             raise SessionError("the policy has no single segment for this principal")

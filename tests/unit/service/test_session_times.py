@@ -166,6 +166,26 @@ async def test_each_proof_ends_in_its_own_time_and_leaves_the_other() -> None:
     assert site.records.of("session")[-1][2] == "user:alice: expired"
 
 
+async def test_a_user_who_comes_in_the_moment_that_the_machine_ends_gets_a_session_without_it() -> None:
+    site = await Site(policy=MANAGED).start()
+    machine = start(site, LAPTOP, DEVICE, "dot1x", expires=1060.0)
+    site.now = 1060.0
+    session = start(site, LAPTOP, ALICE)
+    assert [proof.account for proof in session.proofs] == ["user:alice"]
+    assert session.number != machine.number
+    assert site.store.saved.keys() == site.state.sessions.by_number.keys() == {session.number}
+
+
+async def test_a_session_that_ends_while_it_is_renewed_is_kept_nowhere() -> None:
+    site = await Site(policy=MANAGED).start()
+    session = start(site, LAPTOP, DEVICE, "dot1x", expires=1060.0)
+    (live,) = site.state.sessions
+    site.now = 1060.0
+    with pytest.raises(SessionError, match="has ended"):
+        site.admin.life.renew(live, bytes([10, 0, 0, 99]), session.proofs, SessionEvent.REAUTHENTICATED)
+    assert site.store.saved == {}
+
+
 async def test_the_end_of_the_machines_proof_leaves_the_user_with_what_needs_no_machine() -> None:
     site, session = await on_device()
     device = session.proofs[1]

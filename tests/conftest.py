@@ -11,6 +11,7 @@ GROUPS = ("lab", "ovs", "perf")
 """Folders whose tests run one after the other: they load the same switches, and some count every packet."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before those of the tests' names that say which process takes them are made
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of such a folder in one process; the others go wherever there is time."""
     for item in items:

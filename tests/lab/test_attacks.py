@@ -16,7 +16,11 @@ from zethane.app.topology import load_topology
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("switches")]
 
 
-@pytest.mark.parametrize("protected", [True, False], ids=["held", "succeeding without Zethane"])
+HELD = pytest.param(True, id="held")
+SUCCEEDING = pytest.param(False, id="succeeding without Zethane", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("protected", [HELD, SUCCEEDING])
 def test_quick_attacks_are(protected: bool) -> None:
     topology = load_topology(TOPOLOGIES / DEFAULT_TOPOLOGY)
     assert topology.network is not None

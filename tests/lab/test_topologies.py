@@ -18,7 +18,15 @@ pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("switches")]
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in TOPOLOGIES.iterdir() if path.is_dir()))
+SLOW = ("leaf-spine",)
+NAMES = [
+    pytest.param(path.name, marks=[pytest.mark.slow] if path.name in SLOW else [])
+    for path in sorted(TOPOLOGIES.iterdir())
+    if path.is_dir()
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_what_is_observed_is_what_the_policy_says(name: str, tmp_path: Path) -> None:
     """Real logins and real connections for every pair and service; not one cell differs."""
     result = tmp_path / "cells.json"

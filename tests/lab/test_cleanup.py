@@ -21,6 +21,9 @@ from lab.network import LabNetwork
 from networks import network_text
 from zethane.network.load import parse_network
 
+SLOW = pytest.mark.slow
+"""Each takes seconds, and there are many."""
+
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("switches")]
 
 FOREIGN = "foreign-br0"
@@ -71,12 +74,12 @@ def read_until(process: subprocess.Popen[str], step: str) -> str:
     ("step", "number"),
     [
         ("run z", signal.SIGINT),
-        ("switch access2", signal.SIGINT),
-        ("host guest1", signal.SIGTERM),
-        ("links", signal.SIGINT),
+        pytest.param("switch access2", signal.SIGINT, marks=SLOW),
+        pytest.param("host guest1", signal.SIGTERM, marks=SLOW),
+        pytest.param("links", signal.SIGINT, marks=SLOW),
         ("bridges", signal.SIGINT),
-        ("spanning tree", signal.SIGHUP),
-        ("probing", signal.SIGINT),
+        pytest.param("spanning tree", signal.SIGHUP, marks=SLOW),
+        pytest.param("probing", signal.SIGINT, marks=SLOW),
     ],
 )
 def test_an_interrupted_lab_leaves_nothing_behind(foreign_bridge: str, step: str, number: signal.Signals):
@@ -93,10 +96,10 @@ def test_an_interrupted_lab_leaves_nothing_behind(foreign_bridge: str, step: str
 @pytest.mark.parametrize(
     ("step", "number"),
     [
-        ("starting the controller", signal.SIGINT),
-        ("starting the portal", signal.SIGTERM),
+        pytest.param("starting the controller", signal.SIGINT, marks=SLOW),
+        pytest.param("starting the portal", signal.SIGTERM, marks=SLOW),
         ("logging in", signal.SIGINT),
-        ("probing", signal.SIGTERM),
+        pytest.param("probing", signal.SIGTERM, marks=SLOW),
     ],
 )
 def test_an_interrupted_lab_takes_controller_portal_and_logins_along(

@@ -17,7 +17,7 @@ from lab.stream import Stream
 from labsite import PORTAL_ONLY, SETTLED, Site, running
 from zethane.net.mac import format_mac
 
-pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("switches")]
+pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.usefixtures("switches")]
 
 SERVER, SERVER6 = "10.7.0.2", "2001:db8:7::2"
 PIPES: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}

@@ -12,7 +12,7 @@ from lab.host import RunningHost
 from lab.processes import wait_for
 from labsite import TOPOLOGIES, Site, running
 
-pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("switches")]
+pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.usefixtures("switches")]
 
 ADVERTISE = """
 import sys

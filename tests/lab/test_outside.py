@@ -15,7 +15,7 @@ from lab.prober import Agent
 from lab.stream import Stream
 from labsite import SETTLED, TOPOLOGIES, Site, running
 
-pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("switches")]
+pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.usefixtures("switches")]
 
 BRANCH = (TOPOLOGIES / "branch" / "policy.yaml").read_text(encoding="utf-8")
 RULES = """

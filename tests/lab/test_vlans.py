@@ -21,7 +21,7 @@ from zethane.net.mac import format_mac
 from zethane.net.vlan import tagged
 from zethane.network.load import parse_network
 
-pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("switches")]
+pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.usefixtures("switches")]
 
 MORE_HOSTS = """
   camera:

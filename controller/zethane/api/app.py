@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Path, Query, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
@@ -21,11 +20,10 @@ from zethane import __version__
 from zethane.api.blocks import blocks_router
 from zethane.api.body_limit import BodyLimit
 from zethane.api.devices import add_devices
+from zethane.api.error_handlers import add_error_handlers
 from zethane.api.portal_schema import Address
-from zethane.api.problem_details import problem, validation_problem
 from zethane.api.view import session_view, with_times
 from zethane.audit.reason import SessionEvent
-from zethane.errors import CapacityError, InputError, SessionError, ZethaneError
 from zethane.identity.session import MAX_SESSION
 from zethane.service.facade import ControllerFacade
 from zethane.service.metrics import Metric
@@ -65,7 +63,7 @@ def create_app(facade: ControllerFacade) -> FastAPI:
         dependencies=[Depends(_known_parameters)],
     )
     app.add_middleware(BodyLimit, limit=MAX_BODY)
-    _add_error_handlers(app)
+    add_error_handlers(app, tells_failures=True)
     _add_sessions(app, facade)
     app.include_router(blocks_router(facade))
     _add_decisions(app, facade)
@@ -207,27 +205,3 @@ def _family(metric: Metric) -> MetricFamily:
     for labels, value in metric.samples:
         family.add_metric([labels.get(name, "") for name in names], value)
     return family
-
-
-_STATUS: tuple[tuple[type[ZethaneError], int, str], ...] = (
-    (InputError, 422, "The request is wrong"),
-    (SessionError, 409, "No session"),
-    (CapacityError, 503, "No room"),
-)
-
-
-def _add_error_handlers(app: FastAPI) -> None:
-    async def on_error(_: Request, error: Exception) -> JSONResponse:
-        if isinstance(error, RequestValidationError):
-            return validation_problem(error)
-        if isinstance(error, HTTPException):
-            return problem(error.status_code, "The request is wrong", str(error.detail), error.headers)
-        for kind, status, title in _STATUS:
-            if isinstance(error, kind):
-                return problem(status, title, str(error))
-        # Whatever else it is goes to the controller's log, with where it happened: the server sees to that.
-        detail = str(error) if isinstance(error, ZethaneError) else "the controller's log says why"
-        return problem(500, "Failed", detail)
-
-    for kind in (RequestValidationError, HTTPException, ZethaneError, Exception):
-        app.add_exception_handler(kind, on_error)

@@ -8,22 +8,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import structlog
-from fastapi import APIRouter, FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
-from starlette.exceptions import HTTPException
+from fastapi import APIRouter, FastAPI
 
 from zethane.adapters.http.places import Places
 from zethane.adapters.http.protocol import Deadlines
 from zethane.adapters.http.server import GuardedServer, Listen, Tls, open_sockets, tls_context
 from zethane.api.body_limit import BodyLimit
+from zethane.api.error_handlers import add_error_handlers
 from zethane.api.posture_routes import posture_router
-from zethane.api.problem_details import problem, validation_problem
 from zethane.api.signals_routes import Stream, signals_router
 from zethane.app.running import Running
 from zethane.app.signals import make_keys, make_signals, scope_of
 from zethane.document.duration import seconds
-from zethane.errors import CapacityError, InputError, SessionError, ZethaneError
 from zethane.identity.signals.token import Expected
 from zethane.identity.sources.signals import SignalsListener
 
@@ -43,33 +39,10 @@ def create_app(routers: Iterable[APIRouter]) -> FastAPI:
     """The application with these routers, and neither a page nor a description of itself."""
     app = FastAPI(title="Zethane signals", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(BodyLimit, limit=MAX_BODY)
-    _add_error_handlers(app)
+    add_error_handlers(app, tells_failures=False)
     for router in routers:
         app.include_router(router)
     return app
-
-
-_STATUS: tuple[tuple[type[ZethaneError], int, str], ...] = (
-    (InputError, 422, "The request is wrong"),
-    (SessionError, 409, "No session"),
-    (CapacityError, 503, "No room"),
-)
-
-
-def _add_error_handlers(app: FastAPI) -> None:
-    async def on_error(_: Request, error: Exception) -> JSONResponse:
-        if isinstance(error, RequestValidationError):
-            return validation_problem(error)
-        if isinstance(error, HTTPException):
-            return problem(error.status_code, "The request is wrong", str(error.detail), error.headers)
-        for kind, status, title in _STATUS:
-            if isinstance(error, kind):
-                return problem(status, title, str(error))
-        # Whatever else it is goes to the controller's log, with where it happened: the server sees to that.
-        return problem(500, "Failed", "the controller's log says why")
-
-    for kind in (RequestValidationError, HTTPException, ZethaneError, Exception):
-        app.add_exception_handler(kind, on_error)
 
 
 async def serve_signals(running: Running) -> int | None:

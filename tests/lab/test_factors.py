@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 from selenium.webdriver import Chrome
@@ -62,12 +62,18 @@ print(connection.getsockname()[1], connection.recv(4).decode(), flush=True)
 class Lab:
     """The network, the portal over HTTPS, and bob's browser at his desk."""
 
-    def __init__(self, site: Site, driver: Chrome, authority: Authority) -> None:
+    def __init__(self, site: Site, driver: Chrome, authority: Authority, portal: Sequence[str]) -> None:
+        self._portal = portal
         self.site = site
         self.driver = driver
         self.authority = authority
         self.desk = site.network.hosts["desk"]
         self.db1 = site.network.hosts["db1"]
+
+    def start_portal(self) -> None:
+        """A new portal: tests click faster than people, and a host has so many requests and no more."""
+        self.site.network.stop_portal()
+        self.site.network.start_portal(*self._portal)
 
     def open(self, path: str = "/") -> None:
         self.driver.get(f"https://{NAME}:8080{path}")
@@ -119,14 +125,13 @@ def serve(host: RunningHost) -> subprocess.Popen[str]:
 
 
 @pytest.fixture(scope="module")
-def lab(switches: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:  # noqa: ARG001
+def bobs(switches: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:  # noqa: ARG001
     folder = tmp_path_factory.mktemp("factors")
     with running(three_tier(folder, POLICY), login=("web1", "db1")) as site:
         portal = site.network.hosts[PORTAL]
         authority = Authority(folder / "ca")
         issued = authority.server("portal", [NAME, str(portal.address())])
-        site.network.stop_portal()
-        site.network.start_portal("--name", NAME, "--certificate", str(issued.certificate), "--key", str(issued.key))
+        options_of_portal = ("--name", NAME, "--certificate", str(issued.certificate), "--key", str(issued.key))
         service = serve(site.network.hosts["db1"])
         trusted = [spki(issued.certificate.read_bytes())]
         desk = site.network.hosts["desk"]
@@ -137,9 +142,16 @@ def lab(switches: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[La
                 options.transport = VirtualAuthenticatorOptions.Transport.INTERNAL
                 options.has_resident_key = options.has_user_verification = options.is_user_verified = True
                 driver.add_virtual_authenticator(options)
-                yield Lab(site, driver, authority)
+                yield Lab(site, driver, authority, options_of_portal)
         finally:
             stop(service)
+
+
+@pytest.fixture
+def lab(bobs: Lab) -> Lab:
+    """The same network for every test, with a portal of its own."""
+    bobs.start_portal()
+    return bobs
 
 
 def test_a_passkey_is_enrolled_and_logs_its_user_in_alone(lab: Lab) -> None:
@@ -238,3 +250,17 @@ def test_reset_factors_end_what_rests_on_them(lab: Lab) -> None:
     lab.press("Log out")
     lab.press("Log in with a passkey")
     lab.says("The passkey is not known here.")
+
+
+def test_who_asks_too_often_is_told_so_in_words(lab: Lab) -> None:
+    """What refuses a request before the portal sees it speaks no JSON."""
+    lab.open()
+    if lab.driver.find_element(By.TAG_NAME, "h1").text == "You are logged in":
+        lab.press("Log out")
+        lab.says("Log in to the network")
+    lab.driver.execute_script(
+        "window.fetch = async () => new Response('Too many requests.\\n', { status: 429 });"
+        "document.querySelector('form[data-passkey] button').click();"
+    )
+    lab.says("Too many requests.")
+    assert lab.driver.find_element(By.CSS_SELECTOR, "form[data-passkey] [role=status]").text == "Too many requests."

@@ -24,9 +24,18 @@
       headers: { "Content-Type": "application/json" },
       body: "{}",
     });
-    const answer = await response.json();
-    if (!response.ok) throw new Error(answer.detail || "The request failed.");
+    const answer = read(await response.text());
+    if (!response.ok || answer.detail) throw new Error(answer.detail || "The request failed.");
     return answer;
+  }
+
+  // What refuses a request before the portal has looked at it says so in plain words.
+  function read(text) {
+    try {
+      return JSON.parse(text);
+    } catch {
+      return { detail: text.trim() };
+    }
   }
 
   async function get(path) {

@@ -1,7 +1,7 @@
 """The policy as a flat list of entries over classes of sessions, as a switch can hold it.
 
 Two sessions that no rule can tell apart are of one class: the same segment and the same answers to the conditions
-that rules ask of subjects of that segment. Addresses outside that no rule can tell
+that rules ask of sessions of that segment, at either end. Addresses outside that no rule can tell
 apart have the same longest prefix among those that the policy names. Entries therefore grow with the policy, never
 with the number of sessions or addresses.
 """
@@ -77,7 +77,8 @@ class Entry:
 class CompiledPolicy:
     """What `compile_policy` makes. `by_pair` holds the entries again, by their classes and by rank.
 
-    `conditions` are those that rules ask of the subjects of each segment, in an order that depends on nothing else.
+    `conditions` are those that rules ask of the sessions of each segment, as subject or as object, in an order that
+    depends on nothing else.
     """
 
     entries: tuple[Entry, ...]
@@ -149,9 +150,11 @@ def compile_policy(policy: Policy) -> CompiledPolicy:
     classes = _classes(conditions)
     networks = tuple(map(NetworkClass, policy.networks))
     entries: list[Entry] = []
-    for rank, rule in enumerate(sorted(policy.rules, key=lambda rule: (rule.allow, rule.id))):
-        subjects = [*_subjects(rule, conditions, classes), *_inside(rule.source_networks, networks)]
-        objects = [*_expand(rule.targets, classes), *_inside(rule.target_networks, networks)]
+    for rank, rule in enumerate(sorted(policy.enforced, key=lambda rule: (rule.allow, rule.id))):
+        sources = _holding(rule.sources, rule.condition, conditions, classes)
+        targets = _holding(rule.targets, rule.object_condition, conditions, classes)
+        subjects = [*sources, *_inside(rule.source_networks, networks)]
+        objects = [*targets, *_inside(rule.target_networks, networks)]
         entries.extend(_entries(rule, rank, subjects, objects, MAX_ENTRIES - len(entries)))
     return CompiledPolicy(tuple(entries), conditions, classes, _by_pair(entries), networks)
 
@@ -187,12 +190,13 @@ def _place(one: Class | None) -> str | None:
 
 
 def conditions_of(policy: Policy) -> dict[str, tuple[Condition, ...]]:
-    """The different conditions that rules ask of the subjects of each segment, by their keys."""
+    """The different conditions that rules ask of the sessions of each segment, by their keys."""
     asked: dict[str, dict[str, Condition]] = {name: {} for name in policy.segments}
-    for rule in policy.rules:
-        if rule.condition:
-            for name in policy.segments if ANY in rule.sources else rule.sources:
-                asked[name][rule.condition.key] = rule.condition
+    for rule in policy.enforced:
+        for names, condition in ((rule.sources, rule.condition), (rule.targets, rule.object_condition)):
+            if condition:
+                for name in policy.segments if ANY in names else names:
+                    asked[name][condition.key] = condition
     return {name: tuple(found[key] for key in sorted(found)) for name, found in asked.items()}
 
 
@@ -226,15 +230,18 @@ def _entries(
     ]
 
 
-def _subjects(
-    rule: Rule, conditions: Mapping[str, tuple[Condition, ...]], classes: Mapping[str, tuple[SessionClass, ...]]
+def _holding(
+    names: tuple[str, ...],
+    condition: Condition,
+    conditions: Mapping[str, tuple[Condition, ...]],
+    classes: Mapping[str, tuple[SessionClass, ...]],
 ) -> list[SessionClass | None]:
-    """The classes of a rule's sources for which its condition holds."""
-    if not rule.condition:
-        return _expand(rule.sources, classes)
-    key = rule.condition.key
+    """The classes of the named segments for which a condition holds."""
+    if not condition:
+        return _expand(names, classes)
+    key = condition.key
     found: list[SessionClass | None] = []
-    for name in sorted(classes) if ANY in rule.sources else rule.sources:
+    for name in sorted(classes) if ANY in names else names:
         place = next(place for place, one in enumerate(conditions[name]) if one.key == key)
         found.extend(one for one in classes[name] if one.standing[place])
     return found

@@ -1,4 +1,4 @@
-"""Conditions: what a rule asks of the subject's proof, and of its device, besides the segment.
+"""Conditions: what a rule asks of one end of a flow besides its segment: its proof, its device, itself, its address.
 
 Some come true or cease to be with time alone; `until` says when a condition has to be looked at again.
 """
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 
 from zethane.document.duration import duration_text
+from zethane.net.prefix import Prefix
 from zethane.policy.principal import Attribute, DeviceFacts, Principal
 
 Pairs = tuple[tuple[str, str], ...]
@@ -26,7 +27,9 @@ class Condition:
     `mfa` asks for a second factor, or for the lack of one, `mfa_within` for one no older than that many seconds,
     `aal` for at least this assurance level. `device` asks for a device that has proved itself, with all of
     `device_labels` and one of `device_groups`; `posture` for these attributes of it, measured no longer than
-    `posture_max_age` seconds ago.
+    `posture_max_age` seconds ago. `labels` and `groups` are asked of the principal itself, as a segment's are, and
+    `networks` of the address that it acts from, which has to be in one of them; `expression` is one in CEL that has
+    to be true of it.
     """
 
     mfa: bool | None = None
@@ -37,15 +40,19 @@ class Condition:
     device_groups: frozenset[str] = frozenset()
     posture: tuple[tuple[str, Attribute], ...] = ()
     posture_max_age: float = DEFAULT_MAX_AGE
+    labels: Pairs = ()
+    groups: frozenset[str] = frozenset()
+    networks: tuple[Prefix, ...] = ()
+    expression: str | None = None
 
     def __bool__(self) -> bool:
         """Whether it asks for anything."""
-        return self != Condition()
+        return self != NOTHING_ASKED
 
     @property
     def key(self) -> str:
         """The same text for the same condition, and for no other."""
-        return json.dumps(astuple(self), default=sorted, separators=(",", ":"))
+        return json.dumps(astuple(self), default=_plain, separators=(",", ":"))
 
     def holds(self, principal: Principal, now: float) -> bool:
         """Whether it holds for a subject at a moment, in seconds since the epoch."""
@@ -60,6 +67,17 @@ class Condition:
         if self.aal is not None and principal.aal < self.aal:
             yield f"a proof of assurance level {self.aal}"
         yield from self._unmet_by_device(principal.device, now)
+        yield from self._unmet_by_itself(principal)
+
+    def _unmet_by_itself(self, principal: Principal) -> Iterator[str]:
+        for label in self.labels:
+            if label not in principal.labels:
+                yield f"the label {label[0]}={label[1]}"
+        if self.groups and self.groups.isdisjoint(principal.groups):
+            yield f"the group {' or '.join(sorted(self.groups))}"
+        address = principal.address
+        if self.networks and (address is None or not any(address in network for network in self.networks)):
+            yield f"an address in {' or '.join(map(str, self.networks))}"
 
     def _unmet_by_device(self, device: DeviceFacts | None, now: float) -> Iterator[str]:
         if not (self.device or self.posture):
@@ -110,7 +128,22 @@ class Condition:
         if self.posture:
             wanted = " and ".join(attribute_text(name, value) for name, value in self.posture)
             parts.append(f"posture {wanted} within {duration_text(self.posture_max_age)}")
+        parts.extend(f"{name}={value}" for name, value in self.labels)
+        if self.groups:
+            parts.append(f"group {' or '.join(sorted(self.groups))}")
+        if self.networks:
+            parts.append(f"address in {' or '.join(map(str, self.networks))}")
+        if self.expression is not None:
+            parts.append(self.expression)
         return ", ".join(parts)
+
+
+NOTHING_ASKED = Condition()
+
+
+def _plain(value: object) -> object:
+    """What JSON has no word for: sets, sorted, and prefixes as text."""
+    return sorted(value) if isinstance(value, frozenset) else str(value)
 
 
 def fits(value: Attribute, wanted: Attribute) -> bool:

@@ -81,7 +81,11 @@ def decide(
     if isinstance(subject, External) and isinstance(object, External):
         return Decision(False, None, BOTH_OUTSIDE, *names)
     matching = [
-        rule for rule in policy.rules if is_about(rule, source, target, ip_proto, port) and rule.holds_for(subject, now)
+        rule
+        for rule in policy.rules
+        if rule.stage == "enforce"
+        and is_about(rule, source, target, ip_proto, port)
+        and rule.holds_for(subject, object, now)
     ]
     return verdict(matching, str(source), str(target), describe(ip_proto, port))
 

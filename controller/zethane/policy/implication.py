@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product
 
+from zethane.net.prefix import Prefix, within
 from zethane.policy.condition import Condition, fits, version
 from zethane.policy.principal import Attribute
 
 
 def implied(held: Sequence[Condition], other: Condition) -> bool:
     """Whether `other` holds for every subject for which all of `held` do, at any one moment."""
-    return _implied_by_proof(held, other) and _implied_by_device(held, other)
+    return _implied_by_proof(held, other) and _implied_by_device(held, other) and _implied_by_itself(held, other)
 
 
 def _implied_by_proof(held: Sequence[Condition], other: Condition) -> bool:
@@ -40,6 +41,21 @@ def _implied_by_device(held: Sequence[Condition], other: Condition) -> bool:
     if groups and not any(one.device_groups and one.device_groups <= groups for one in asking):
         return False
     return not other.posture or _implied_by_posture([one for one in asking if one.posture], other)
+
+
+def _implied_by_itself(held: Sequence[Condition], other: Condition) -> bool:
+    """What is asked of the principal itself and of its address."""
+    if not {label for one in held for label in one.labels}.issuperset(other.labels):
+        return False
+    if other.groups and not any(one.groups and one.groups <= other.groups for one in held):
+        return False
+    if other.networks and not any(one.networks and _all_within(one.networks, other.networks) for one in held):
+        return False
+    return other.expression is None or any(one.expression == other.expression for one in held)
+
+
+def _all_within(inner: Sequence[Prefix], outer: Sequence[Prefix]) -> bool:
+    return all(any(within(one, other) for other in outer) for one in inner)
 
 
 def _implied_by_posture(asking: Sequence[Condition], other: Condition) -> bool:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 from zethane.document import Document, Findings, closest, parse, quote
 from zethane.document.duration import seconds
 from zethane.net.prefix import Prefix, parse_prefix
 from zethane.policy.condition import DEFAULT_MAX_AGE, Condition, version
+from zethane.policy.hours import Hours, Window, parse_window
 from zethane.policy.model import ANY, MAX_CONDITIONS, MAX_NETWORKS, NamedService, Policy, Rule, Segment, Test
 from zethane.policy.principal import Attribute
 from zethane.policy.schema import (
@@ -19,6 +20,7 @@ from zethane.policy.schema import (
     DeviceConditionFile,
     EndsFile,
     FactorFile,
+    PartyConditionFile,
     PolicyFile,
     RuleFile,
     TestFile,
@@ -59,7 +61,8 @@ class _Loader:
         self._bounded_conditions(rules)
         tests = tuple(self._test(index, test) for index, test in enumerate(self._file.tests))
         self._findings.raise_any()
-        return Policy(self._document.file, digest, segments, self._services, rules, tests)
+        file = self._document.file
+        return Policy(file, digest, segments, self._services, rules, tests, self._file.stage)
 
     def _problem(self, message: str | Callable[[], str], *path: str | int, key: bool = False) -> None:
         self._findings.add(message, *path, key=key)
@@ -121,8 +124,8 @@ class _Loader:
             self._problem(message, *path, "to", "networks")
         condition = self._condition(rule.when, *path, "when")
         if source_networks and condition:
-            asked = next(iter(rule.when.model_fields_set))
-            self._problem("expected no condition: nobody in a network has logged in", *path, "when", asked, key=True)
+            about = next(iter(rule.when.model_fields_set - {"object", "hours"}))
+            self._problem("expected no condition: nobody in a network has logged in", *path, "when", about, key=True)
         services = tuple(
             service
             for position, word in enumerate(rule.services)
@@ -130,7 +133,11 @@ class _Loader:
         )
         place = self._document.place(*path)
         parties = (sources, targets, services, rule.action, condition)
-        return Rule(rule.id, *parties, *place, source_networks, target_networks)
+        asked = self._object_condition(rule.when, *path, "when"), self._hours(rule.when, *path, "when", "hours")
+        if target_networks and asked[0]:
+            message = "expected no condition on the object: nobody in a network has logged in"
+            self._problem(message, *path, "when", "object", key=True)
+        return Rule(rule.id, *parties, *place, source_networks, target_networks, *asked, stage=rule.stage)
 
     def _ends(self, ends: tuple[str, ...] | EndsFile, *path: str | int) -> tuple[tuple[str, ...], tuple[Prefix, ...]]:
         """The segments and the networks of one side of a rule."""
@@ -138,17 +145,20 @@ class _Loader:
             self._known_segments(ends, *path)
             return ends, ()
         self._known_segments(ends.segments, *path, "segments")
+        return ends.segments, self._prefixes(ends.networks, *path, "networks")
+
+    def _prefixes(self, texts: tuple[str, ...], *path: str | int) -> tuple[Prefix, ...]:
         networks: list[Prefix] = []
-        for index, text in enumerate(ends.networks):
+        for index, text in enumerate(texts):
             try:
                 network = parse_prefix(text)
             except ValueError as error:
-                self._problem(str(error), *path, "networks", index)
+                self._problem(str(error), *path, index)
                 continue
             if network in networks:
-                self._problem(f"{network} is named twice", *path, "networks", index)
+                self._problem(f"{network} is named twice", *path, index)
             networks.append(network)
-        return ends.segments, tuple(networks)
+        return tuple(networks)
 
     def _condition(self, when: ConditionFile, *path: str | int) -> Condition:
         factor = when.mfa
@@ -166,7 +176,39 @@ class _Loader:
             device_groups=frozenset(device.groups or ()),
             posture=posture,
             posture_max_age=max_age,
+            **self._of_itself(when.subject, *path, "subject"),
         )
+
+    def _object_condition(self, when: ConditionFile, *path: str | int) -> Condition:
+        return Condition(**self._of_itself(when.object, *path, "object"))
+
+    def _of_itself(self, asked: PartyConditionFile | None, *path: str | int) -> dict[str, Any]:
+        """What is asked of a principal itself and of its address."""
+        if asked is None:
+            return {}
+        if not asked.model_fields_set:
+            self._problem("expected labels, groups or networks", *path)
+        return {
+            "labels": tuple(sorted((asked.labels or {}).items())),
+            "groups": frozenset(asked.groups or ()),
+            "networks": self._prefixes(asked.networks or (), *path, "networks"),
+        }
+
+    def _hours(self, when: ConditionFile, *path: str | int) -> Hours | None:
+        if when.hours is None:
+            return None
+        if isinstance(when.hours, str):
+            windows = [self._window(when.hours, *path)]
+        else:
+            windows = [self._window(text, *path, index) for index, text in enumerate(when.hours)]
+        return Hours(tuple(window for window in windows if window is not None))
+
+    def _window(self, text: str, *path: str | int) -> Window | None:
+        try:
+            return parse_window(text)
+        except ValueError as error:
+            self._problem(str(error), *path)
+            return None
 
     def _posture(
         self, asked: Mapping[str, Attribute], *path: str | int
@@ -190,19 +232,20 @@ class _Loader:
         """Each condition more can double the classes of a segment."""
         asked: dict[str, dict[str, list[str]]] = {name: {} for name in self._file.segments}
         for index, rule in enumerate(rules):
-            if not rule.condition:
-                continue
-            for name in self._file.segments if ANY in rule.sources else rule.sources:
-                found = asked.get(name, {})
-                found.setdefault(rule.condition.key, []).append(rule.id)
-                if len(found) > MAX_CONDITIONS:
-                    others = ", ".join(first for first, *_ in found.values())
-                    message = (
-                        f"segment {name} is asked for more than {MAX_CONDITIONS} different conditions, "
-                        f"by rules {others}; expected fewer"
-                    )
-                    self._problem(message, "rules", index, "when", key=True)
-                    return
+            for names, condition in ((rule.sources, rule.condition), (rule.targets, rule.object_condition)):
+                for name in self._file.segments if ANY in names else names:
+                    if not condition or rule.stage == "audit":
+                        continue
+                    found = asked.get(name, {})
+                    found.setdefault(condition.key, []).append(rule.id)
+                    if len(found) > MAX_CONDITIONS:
+                        others = ", ".join(first for first, *_ in found.values())
+                        message = (
+                            f"segment {name} is asked for more than {MAX_CONDITIONS} different conditions, "
+                            f"by rules {others}; expected fewer"
+                        )
+                        self._problem(message, "rules", index, "when", key=True)
+                        return
 
     def _bounded_networks(self, rules: Sequence[Rule]) -> None:
         named: set[Prefix] = set()

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from zethane.net.prefix import Address, Prefix, in_order, longest, within
-from zethane.policy.condition import Condition
+from zethane.policy.condition import NOTHING_ASKED, Condition
+from zethane.policy.hours import Hours
 from zethane.policy.principal import Party, Principal
 from zethane.policy.service import Proto, Service
 
 __all__ = ["ANY", "MAX_RULES", "NamedService", "Policy", "Proto", "Rule", "Segment", "Service", "Test"]
 
 Action = Literal["allow", "deny"]
+
+Stage = Literal["enforce", "audit"]
+"""`audit`: what it would decide is logged, and changes nothing."""
 
 ANY = "any"
 """In `from` and `to`: every authenticated session."""
@@ -80,7 +84,8 @@ class Rule:
     `source_networks` and `target_networks` are prefixes outside, beside the segments or instead of them; at most one
     of the two is not empty.
 
-    `condition` is what it asks of the subject besides; an empty one asks for nothing.
+    `condition` is what it asks of the subject besides, `object_condition` of the object; an empty one asks for nothing.
+    `hours` is when it is open, None always; `expression` is one in CEL about both ends that has to be true.
     Lines and columns, here and below, are those of the policy file, from 1.
     """
 
@@ -94,6 +99,10 @@ class Rule:
     column: int = 1
     source_networks: tuple[Prefix, ...] = ()
     target_networks: tuple[Prefix, ...] = ()
+    object_condition: Condition = NOTHING_ASKED
+    hours: Hours | None = None
+    expression: str | None = None
+    stage: Stage = "enforce"
 
     @property
     def allow(self) -> bool:
@@ -118,13 +127,34 @@ class Rule:
         """The same for the targets."""
         return ", ".join((*self.targets, *map(str, self.target_networks)))
 
-    def holds_for(self, subject: Party, now: float) -> bool:
-        """Whether its condition holds for a subject at a moment, in seconds since the epoch."""
-        return not self.condition or (isinstance(subject, Principal) and self.condition.holds(subject, now))
+    def holds_for(self, subject: Party, target: Party, now: float) -> bool:
+        """Whether all that it asks for besides holds for these ends at a moment, in seconds since the epoch."""
+        return next(self.unmet(subject, target, now), None) is None
+
+    def unmet(self, subject: Party, target: Party, now: float) -> Iterator[str]:
+        """What is lacking for it to hold, in words, one for each part; the subject's parts first."""
+        yield from _lacking(self.condition, subject, now, "")
+        yield from _lacking(self.object_condition, target, now, "an object with ")
+        if self.hours is not None and not self.hours.open(now):
+            yield f"a time within {self.hours}"
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether it asks for anything besides the places of both ends and the service."""
+        return bool(self.condition or self.object_condition or self.hours or self.expression)
 
     def serves(self, ip_proto: int, port: int) -> bool:
         """Whether one of its services is for this IP protocol and port."""
         return any(service.matches(ip_proto, port) for service in self.services)
+
+
+def _lacking(condition: Condition, party: Party, now: float, role: str) -> Iterator[str]:
+    if not condition:
+        return
+    if isinstance(party, Principal):
+        yield from (f"{role}{part}" for part in condition.unmet(party, now))
+    else:
+        yield f"{role}{condition}"
 
 
 def _includes(names: tuple[str, ...], networks: tuple[Prefix, ...], place: Place) -> bool:
@@ -150,7 +180,11 @@ class Test:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A policy file that has been read. `digest` is the SHA-256 of its text, in hexadecimal."""
+    """A policy file that has been read. `digest` is the SHA-256 of its text, in hexadecimal.
+
+    `stage` is that of the whole policy. What decides, compiles and counts here leaves out rules of the stage `audit`
+    (`enforced`) and takes the policy itself as enforced; what becomes of a policy that is not, the service knows.
+    """
 
     file: str
     digest: str
@@ -158,6 +192,16 @@ class Policy:
     services: Mapping[str, NamedService]
     rules: tuple[Rule, ...]
     tests: tuple[Test, ...] = ()
+    stage: Stage = "enforce"
+
+    @property
+    def enforced(self) -> tuple[Rule, ...]:
+        """The rules that count."""
+        return tuple(rule for rule in self.rules if rule.stage == "enforce")
+
+    def as_if_enforced(self) -> Policy:
+        """The policy with every staged rule in force."""
+        return replace(self, rules=tuple(replace(rule, stage="enforce") for rule in self.rules), stage="enforce")
 
     def segments_of(self, principal: Principal) -> tuple[str, ...]:
         """Every segment whose selector fits, by name. Exactly one is right."""

@@ -44,7 +44,8 @@ class Principal:
     `labels` is a sorted tuple of pairs, so that principals are hashable. `mfa` tells whether this authentication used
     more than one factor (RFC 8176 `mfa`), `mfa_at` when that was, in seconds since the epoch. `aal` is the
     authenticator assurance level (NIST SP 800-63B; 0: nothing was proved). `device` is the device that it acts from,
-    None unless that has proved itself as well.
+    None unless that has proved itself as well. `address` is the one that a flow of it has; a session may have several,
+    so that it is known for a flow, and not for the session (None).
     """
 
     kind: PrincipalKind
@@ -55,6 +56,7 @@ class Principal:
     mfa_at: float | None = None
     aal: int = 1
     device: DeviceFacts | None = None
+    address: Address | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,10 @@ def _kind(value: object) -> str:
     return "(keys)" if isinstance(value, dict | Model) else "(list)"
 
 
+def _text_or_list(value: object) -> str:
+    return "(text)" if isinstance(value, str) else "(list)"
+
+
 def _true(value: bool) -> bool:
     if not value:
         raise ValueError("expected true, or labels and groups")
@@ -67,8 +71,20 @@ class DeviceConditionFile(Model):
     groups: Annotated[tuple[Name, ...], Field(min_length=1, max_length=64)] | None = None
 
 
+class PartyConditionFile(Model):
+    """What is asked of a principal itself, and of the address that it acts from: all of the keys."""
+
+    labels: Annotated[dict[LabelKey, LabelValue], Field(min_length=1, max_length=32)] | None = None
+    groups: Annotated[tuple[Name, ...], Field(min_length=1, max_length=64)] | None = None
+    networks: Annotated[tuple[NetworkText, ...], Field(min_length=1, max_length=MAX_NETWORKS)] | None = None
+
+
+HoursText = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+"""`Mon-Fri 07:00-19:00 Europe/Berlin`."""
+
+
 class ConditionFile(Model):
-    """What a rule asks of the subject besides its segment: all of it."""
+    """What a rule asks besides the segments, all of it: of the subject, of the object, of the time."""
 
     mfa: (
         Annotated[Annotated[bool, Tag("(list)")] | Annotated[FactorFile, Tag("(keys)")], Discriminator(_kind)] | None
@@ -84,6 +100,18 @@ class ConditionFile(Model):
     ) = None
     posture: Annotated[dict[AttributeName, AttributeValue], Field(min_length=1, max_length=32)] | None = None
     """Attributes of the device, and `max_age`, a length of time."""
+    subject: PartyConditionFile | None = None
+    object: PartyConditionFile | None = None
+    hours: (
+        Annotated[
+            Annotated[HoursText, Tag("(text)")]
+            | Annotated[Annotated[tuple[HoursText, ...], Field(min_length=1, max_length=32)], Tag("(list)")],
+            Discriminator(_text_or_list),
+        ]
+        | None
+    ) = None
+    cel: Annotated[str, StringConstraints(min_length=1, max_length=1000)] | None = None
+    """An expression in CEL over subject, object, session and time."""
 
 
 Segments = Annotated[tuple[Name, ...], Field(min_length=1, max_length=MAX_SEGMENTS)]
@@ -112,6 +140,7 @@ class RuleFile(Model):
     services: Annotated[tuple[ServiceText, ...], Field(min_length=1, max_length=256)]
     when: ConditionFile = ConditionFile()
     action: Literal["allow", "deny"] = "allow"
+    stage: Literal["enforce", "audit"] = "enforce"
 
 
 class TestFile(Model):
@@ -126,6 +155,7 @@ class PolicyFile(Model):
     """All of policy.yaml."""
 
     version: Literal[1]
+    stage: Literal["enforce", "audit"] = "enforce"
     segments: Annotated[dict[Name, SelectorFile], Field(min_length=1, max_length=MAX_SEGMENTS)]
     services: dict[Name, Annotated[tuple[ServiceText, ...], Field(min_length=1, max_length=256)]] = Field(
         default_factory=dict, max_length=MAX_SERVICES

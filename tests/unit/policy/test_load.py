@@ -68,7 +68,7 @@ def test_everything_wrong_is_said_at_once() -> None:
             "version: 1\nsegmnts: {a: {groups: [a]}}",
             "policy.yaml:1:1: segments: this key is required and missing\n"
             "policy.yaml:2:1: segmnts: unknown key 'segmnts'; did you mean 'segments'? "
-            "expected one of: rules, segments, services, tests, version",
+            "expected one of: rules, segments, services, stage, tests, version",
         ),
         (
             "version: 1\nsegments: {a: {label: {x: y}}}",

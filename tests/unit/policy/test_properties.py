@@ -76,7 +76,7 @@ def test_an_address_is_in_every_network_that_contains_it(
             rule
             for rule in policy.rules
             if rule.serves(*flow)
-            and rule.holds_for(subject, NOW)
+            and rule.holds_for(subject, target, NOW)
             and _is_about(policy, rule.sources, rule.source_networks, subject)
             and _is_about(policy, rule.targets, rule.target_networks, target)
         ]

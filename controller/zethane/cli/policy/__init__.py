@@ -1,0 +1,16 @@
+"""`zethane policy`: what people ask of a policy before, while and after it is in force. One module per command."""
+
+from __future__ import annotations
+
+import typer
+
+from zethane.cli.policy.check import check_command
+from zethane.cli.policy.explain import explain_command
+from zethane.cli.policy.matrix import matrix_command
+from zethane.cli.policy.schema import schema_command
+
+app = typer.Typer(no_args_is_help=True, help="Check, explain and print a policy.")
+app.command("check")(check_command)
+app.command("explain")(explain_command)
+app.command("matrix")(matrix_command)
+app.command("schema")(schema_command)

@@ -1,0 +1,22 @@
+"""`zethane policy check`."""
+
+from __future__ import annotations
+
+import typer
+
+from zethane.cli.policy.given import EXIT_DONE, EXIT_NO, JsonOption, TopologyArgument, find_topology, problems_exit
+from zethane.cli.policy.text import print_json, print_report, report_view
+from zethane.errors import InputError
+
+
+def check_command(topology: TopologyArgument, as_json: JsonOption = False) -> None:
+    """Report errors and remarks, and run the policy's own tests."""
+    with problems_exit(as_json):
+        report = find_topology(topology).check()
+        if report.errors:
+            raise InputError(report.errors)
+    if as_json:
+        print_json(report_view(report))
+    else:
+        print_report(report)
+    raise typer.Exit(EXIT_DONE if report.passed else EXIT_NO)

@@ -1,0 +1,75 @@
+"""What the policy's commands are given: topologies, policies, services; and how they end when that is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zethane.app.topology import Topology, load_policy, load_topology
+from zethane.cli.policy.text import print_json, problem_view
+from zethane.document import closest, quote
+from zethane.errors import InputError, Problem
+from zethane.policy.load import or_a_name
+from zethane.policy.model import Policy
+from zethane.policy.service import Service
+
+EXIT_DONE, EXIT_NO, EXIT_INPUT = 0, 1, 2
+
+TopologyArgument = Annotated[str, typer.Argument(help="A topology's folder, or the name of one in ./topologies.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+def find_topology(name: str) -> Topology:
+    """The topology in the folder `name`, or in ./topologies/NAME. Raises InputError."""
+    return load_topology(name if Path(name).is_dir() else _shipped(name))
+
+
+def find_service(topology: Topology, text: str) -> tuple[Service, ...]:
+    """What `text` stands for: a service, or a name from the policy's services. Raises InputError."""
+    named = topology.policy.services.get(text)
+    if named is not None:
+        return named.services
+    try:
+        return (Service.parse(text),)
+    except ValueError as error:
+        near = closest(text, topology.policy.services)
+        message = f"{error}{or_a_name(error)}, found {quote(text)}{near}"
+        raise InputError([Problem("--service", message)]) from None
+
+
+def find_policy(name: str) -> Policy:
+    """The policy in the file `name`, in the folder `name`, or in ./topologies/NAME. Raises InputError.
+
+    Nothing but policy.yaml is read: it need not fit any identities.
+    """
+    if Path(name).exists():
+        return load_policy(name)
+    return load_policy(_shipped(name))
+
+
+def _shipped(name: str) -> Path:
+    """The folder of a topology that comes with Zethane."""
+    shipped = Path("topologies")
+    if (shipped / name).is_dir():
+        return shipped / name
+    known = sorted(folder.name for folder in shipped.iterdir() if folder.is_dir()) if shipped.is_dir() else []
+    message = f"no folder, and no topology in ./topologies{closest(name, known)}"
+    raise InputError([Problem(quote(name), message)])
+
+
+@contextmanager
+def problems_exit(as_json: bool) -> Iterator[None]:
+    """End with status 2 and one line per problem when the input is wrong."""
+    try:
+        yield
+    except InputError as error:
+        if as_json:
+            print_json({"errors": [problem_view(problem) for problem in error.problems]})
+        else:
+            for problem in error.problems:
+                typer.echo(str(problem), err=True)
+        raise typer.Exit(EXIT_INPUT) from None

@@ -1,0 +1,1 @@
+"""Recorded traffic held against a policy: packets in, flows and verdicts out."""

@@ -134,6 +134,8 @@ class _Loader:
         place = self._document.place(*path)
         parties = (sources, targets, services, rule.action, condition)
         asked = self._object_condition(rule.when, *path, "when"), self._hours(rule.when, *path, "when", "hours")
+        if rule.when.cel is not None:
+            self._problem("expressions are not understood yet; expected the other conditions", *path, "when", "cel")
         if target_networks and asked[0]:
             message = "expected no condition on the object: nobody in a network has logged in"
             self._problem(message, *path, "when", "object", key=True)

@@ -82,7 +82,7 @@ def decide(
         return Decision(False, None, BOTH_OUTSIDE, *names)
     matching = [
         rule
-        for rule in policy.rules
+        for rule in policy.rules_from(source)
         if rule.stage == "enforce"
         and is_about(rule, source, target, ip_proto, port)
         and rule.holds_for(subject, object, now)

@@ -75,8 +75,9 @@ def _about_rule(policy: Policy, code: str, rule: Rule, message: str) -> Finding:
 
 
 def _empty_segments(policy: Policy, people: Sequence[Principal]) -> Iterator[Finding]:
+    inhabited = {name for principal in people for name in policy.segments_of(principal)}
     for name, segment in policy.segments.items():
-        if not any(segment.holds(principal) for principal in people):
+        if name not in inhabited:
             message = f"nobody can be in this segment: no identity has {segment}"
             yield _finding(policy, "empty-segment", message, segment.line, segment.column, f"segments.{name}")
 
@@ -97,23 +98,35 @@ def _shared_vlans(policy: Policy) -> Iterator[Finding]:
 
 def _dead_rules(policy: Policy, compiled: CompiledPolicy, people: Sequence[Principal]) -> Iterator[Finding]:
     """Allow rules that denies take everything from, and rules whose parties nobody can be."""
-    inhabited = {(name, one.mfa or one.kind == "user") for one in people for name in policy.segments_of(one)}
-    segments = {name for name, _ in inhabited}
+    segments, with_factor = set[str](), set[str]()
+    for one in people:
+        names = policy.segments_of(one)
+        segments.update(names)
+        if one.mfa or one.kind == "user":
+            with_factor.update(names)
     by_rule: dict[str, list[Entry]] = {}
     for entry in compiled.entries:
         by_rule.setdefault(entry.rule, []).append(entry)
     for rule in policy.rules:
         asked = rule.condition.mfa
-        can_open = any(rule.opens_from(name) and asked in (None, mfa, False) for name, mfa in inhabited)
-        if not rule.source_networks and not can_open:
+        if not rule.source_networks and not _inhabited(rule.sources, with_factor if asked else segments):
             factor = {True: " with a second factor", False: " without a second factor", None: ""}[asked]
             message = f"can never match: nobody can be in {rule.source_text}{factor}"
             yield _about_rule(policy, "dead-rule", rule, message)
-        elif not rule.target_networks and not any(map(rule.opens_to, segments)):
+        elif not rule.target_networks and not _inhabited(rule.targets, segments):
             message = f"can never match: nobody can be in {rule.target_text}"
             yield _about_rule(policy, "dead-rule", rule, message)
-        elif rule.allow and all(_denied(compiled, entry) for entry in by_rule.get(rule.id, ())):
+        elif (
+            rule.allow
+            and rule.stage == "enforce"
+            and all(_denied(compiled, entry) for entry in by_rule.get(rule.id, ()))
+        ):
             yield _about_rule(policy, "dead-rule", rule, "can never match: deny rules cover all of it")
+
+
+def _inhabited(names: Sequence[str], segments: set[str]) -> bool:
+    """Whether there can be somebody in one of the named segments."""
+    return bool(segments) if ANY in names else not segments.isdisjoint(names)
 
 
 def _unmeetable_conditions(policy: Policy, devices: Sequence[DeviceFacts] | None) -> Iterator[Finding]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from zethane.net.prefix import Address, Prefix, in_order, longest, within
+from zethane.net.prefix import Address, Prefix, longest, within
 from zethane.policy.condition import NOTHING_ASKED, Condition
 from zethane.policy.hours import Hours
+from zethane.policy.index import Index
 from zethane.policy.principal import Party, Principal
 from zethane.policy.service import Proto, Service
 
@@ -22,7 +23,7 @@ Stage = Literal["enforce", "audit"]
 ANY = "any"
 """In `from` and `to`: every authenticated session."""
 
-MAX_RULES = 4096
+MAX_RULES = 16_384
 MAX_SEGMENTS = 1024
 MAX_SERVICES = 1024
 MAX_TESTS = 4096
@@ -193,6 +194,10 @@ class Policy:
     rules: tuple[Rule, ...]
     tests: tuple[Test, ...] = ()
     stage: Stage = "enforce"
+    _index: Index = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_index", Index(self.segments, self.rules))
 
     @property
     def enforced(self) -> tuple[Rule, ...]:
@@ -205,13 +210,16 @@ class Policy:
 
     def segments_of(self, principal: Principal) -> tuple[str, ...]:
         """Every segment whose selector fits, by name. Exactly one is right."""
-        return tuple(sorted(name for name, segment in self.segments.items() if segment.holds(principal)))
+        return tuple(sorted(self._index.segments_of(principal)))
+
+    def rules_from(self, place: Place) -> list[Rule]:
+        """The rules, staged ones with them, that may be about flows from a place; no other is."""
+        return self._index.opening_from(place, ANY)
 
     @property
     def networks(self) -> tuple[Prefix, ...]:
         """Every prefix that a rule names, once, in order."""
-        named = (network for rule in self.rules for network in (*rule.source_networks, *rule.target_networks))
-        return tuple(in_order(named))
+        return self._index.networks
 
     def network_of(self, address: Address) -> Prefix | None:
         """The longest named prefix that contains an address outside."""
@@ -219,4 +227,4 @@ class Policy:
 
     def rule(self, identifier: str) -> Rule | None:
         """The rule with this id."""
-        return next((rule for rule in self.rules if rule.id == identifier), None)
+        return self._index.by_id.get(identifier)

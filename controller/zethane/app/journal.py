@@ -51,9 +51,9 @@ class LogJournal:
         self._write("suppressed", now, switch=switch, port=port, limit=limit, reason=reason, packets=packets)
 
     def flow_ended(self, flow: LiveFlow, rule: str | None, reason: str, now: float) -> None:
-        """A flow has ended."""
+        """A flow has ended: what it has carried since its last record, if it was idle and went on."""
         switch = self._name(flow.opened_by.attachment.dpid)
-        self._log.write(partial(_flow_ended, flow, switch, flow.counts, rule, reason, now))
+        self._log.write(partial(_flow_ended, flow, switch, flow.untold, rule, reason, now))
         for watcher in self._flow_watchers:
             watcher(flow)
 

@@ -13,6 +13,7 @@ from zethane.identity.proof import Proof
 from zethane.identity.session import Session
 from zethane.net.flowkey import ETH_ARP, ICMP, ICMPV6, SCTP, TCP, UDP, FlowKey
 from zethane.net.mac import format_mac
+from zethane.policy.principal import DeviceFacts, Principal
 
 Record = Mapping[str, Any]
 
@@ -78,8 +79,36 @@ def session_event(what: SessionEvent, session: Session, switch: str, detail: str
         "aal": session.aal,
         "proofs": [_proof(proof) for proof in session.proofs],
         "device": session.device,
+        "facts": facts(session.principal),
         "ends": _end(session.ends),
     }
+
+
+def facts(principal: Principal) -> dict[str, Any]:
+    """What policy looks at of a principal, besides its name and address. `audit.recorded` reads it back."""
+    return {
+        "groups": sorted(principal.groups),
+        "labels": dict(principal.labels),
+        "mfa": principal.mfa,
+        "mfa_at": _moment(principal.mfa_at),
+        "aal": principal.aal,
+        "device": None if principal.device is None else _device(principal.device),
+    }
+
+
+def _device(device: DeviceFacts) -> dict[str, Any]:
+    return {
+        "name": device.name,
+        "groups": sorted(device.groups),
+        "labels": dict(device.labels),
+        "posture": dict(device.posture),
+        "measured": _moment(device.measured),
+        "times": {name: rfc3339(moment) for name, moment in device.times},
+    }
+
+
+def _moment(moment: float | None) -> str | None:
+    return None if moment is None else rfc3339(moment)
 
 
 def _end(moment: float) -> str | None:

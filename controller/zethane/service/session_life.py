@@ -64,7 +64,7 @@ class SessionLife:
     ) -> bool:
         """The same for what holds at a moment that may be somewhat ahead; False if the session has to end.
 
-        Without an event nothing is told, unless it leads to another class.
+        Without an event nothing is told, unless it leads to another class or other facts.
         """
         state, before, class_before = self._state, live.session, live.session_class
         standing = state.policy.place(state.principal(proofs), moment) if proofs else None
@@ -81,7 +81,9 @@ class SessionLife:
         told = event or SessionEvent.CHANGED
         self._restand(live, session, standing, told.value)
         moved = live.session_class != class_before
-        if moved or (is_new and event is not None) or event == SessionEvent.REAUTHENTICATED:
+        # Other facts are told of even where this policy asks for none of them: another one may be held against the log.
+        is_other = session.principal != before.principal
+        if moved or is_other or (is_new and event is not None) or event == SessionEvent.REAUTHENTICATED:
             state.journal.session(told, session, detail, state.clock())
         return True
 

@@ -183,6 +183,14 @@ def test_a_session_event_names_the_session_and_what_happened(log: OneRecord, jou
             }
         ],
         "device": None,
+        "facts": {
+            "groups": [],
+            "labels": {"tier": "web"},
+            "mfa": False,
+            "mfa_at": None,
+            "aal": 1,
+            "device": None,
+        },
         "ends": rfc3339(NOW + 30),
     }
 

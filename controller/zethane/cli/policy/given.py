@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -28,7 +29,7 @@ def find_topology(name: str) -> Topology:
     return load_topology(name if Path(name).is_dir() else _shipped(name))
 
 
-def find_service(topology: Topology, text: str) -> tuple[Service, ...]:
+def find_service(topology: Topology, text: str, option: str = "--service") -> tuple[Service, ...]:
     """What `text` stands for: a service, or a name from the policy's services. Raises InputError."""
     named = topology.policy.services.get(text)
     if named is not None:
@@ -38,7 +39,19 @@ def find_service(topology: Topology, text: str) -> tuple[Service, ...]:
     except ValueError as error:
         near = closest(text, topology.policy.services)
         message = f"{error}{or_a_name(error)}, found {quote(text)}{near}"
-        raise InputError([Problem("--service", message)]) from None
+        raise InputError([Problem(option, message)]) from None
+
+
+def moment(text: str, option: str = "--at") -> float:
+    """Seconds since the epoch of a moment such as 2026-11-23T22:00+01:00. Raises InputError."""
+    try:
+        found = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        message = f"expected a moment with its zone such as 2026-11-23T22:00+01:00, found {quote(text)}"
+        raise InputError([Problem(option, message)])
+    return found.timestamp()
 
 
 def find_policy(name: str) -> Policy:

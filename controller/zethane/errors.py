@@ -2,6 +2,7 @@
 
 ZethaneError
 ├── InputError        a file or an argument is wrong; carries one Problem per finding; exit status 2
+├── ExpressionError   an expression in a policy is wrong; becomes a Problem of an InputError
 ├── SessionError      a session cannot be started, changed or found
 │   ├── AddressInUse  another live session, or the network itself, holds the address
 │   └── PortRefusal   the port, its VLAN or its limits do not allow it; carries the reason for the decision log
@@ -44,6 +45,10 @@ class InputError(ZethaneError):
     def __init__(self, problems: list[Problem] | tuple[Problem, ...]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class ExpressionError(ZethaneError):
+    """A text is no expression, or refers to what there is not; the message begins with line and column in the text."""
 
 
 class SessionError(ZethaneError):

@@ -117,27 +117,44 @@ def conditions() -> st.SearchStrategy[dict[str, Any]]:
     return single | st.fixed_dictionaries({}, optional=parts)
 
 
+SITES = ("basel", "bern")
+
+EXPRESSIONS = (
+    "subject.labels.site == 'bern'",
+    "object.labels.site != subject.labels.site || time.hour < 12",
+    "subject.labels.site == object.labels.site",
+    "object.labels.site == 'bern'",
+    "subject.device.posture.level == 1 && object.kind == 'user'",
+    "cidr('198.51.0.0/16').containsIP(object.address)",
+    "subject.kind == 'network' || session.mfa",
+    "1 / (session.aal - 1) > 0",
+    "time.now.getDayOfWeek() in [1, 2, 3, 4, 5]",
+)
+"""Of either end, of both, of an address, of time; some have no answer for some."""
+
+
 @st.composite
-def rules(draw: st.DrawFn, action: str | None = None) -> dict[str, Any]:
+def rules(draw: st.DrawFn, action: str | None = None, *, expressions: bool = False) -> dict[str, Any]:
     """A rule as the file holds it, without an id; in about half of them one side has networks."""
     outside = draw(st.sampled_from(("", "", "from", "to")))
     asks = outside != "from" and draw(st.booleans())
+    says = {"cel": draw(st.sampled_from(EXPRESSIONS))} if expressions and draw(st.integers(0, 2)) == 0 else {}
     return {
         "from": draw(_with_networks() if outside == "from" else _parties()),
         "to": draw(_with_networks() if outside == "to" else _parties()),
         "services": draw(st.lists(services(), min_size=1, max_size=3)),
-        "when": draw(conditions()) if asks else {},
+        "when": (draw(conditions()) if asks else {}) | says,
         "action": action or draw(st.sampled_from(("allow", "allow", "deny"))),
     }
 
 
 @st.composite
-def policy_files(draw: st.DrawFn, max_rules: int = 8) -> dict[str, Any]:
+def policy_files(draw: st.DrawFn, max_rules: int = 8, *, expressions: bool = False) -> dict[str, Any]:
     """policy.yaml as plain values. Each segment of SEGMENTS selects the label `segment`."""
-    drawn = draw(st.lists(rules(), max_size=max_rules))
+    drawn = draw(st.lists(rules(expressions=expressions), max_size=max_rules))
     asking = [rule for rule in drawn if rule["when"]]
     for rule in asking[MAX_CONDITIONS - 1 :]:  # with room for one more
-        rule["when"] = asking[0]["when"]
+        rule["when"] = {} if expressions else asking[0]["when"]
     names = draw(st.permutations([f"r{index}" for index in range(len(drawn))]))
     return {
         "version": 1,
@@ -151,9 +168,9 @@ def read(file: dict[str, Any]) -> Policy:
     return parse_policy(json.dumps(file), "policy.yaml")
 
 
-def policies(max_rules: int = 8) -> st.SearchStrategy[Policy]:
+def policies(max_rules: int = 8, *, expressions: bool = False) -> st.SearchStrategy[Policy]:
     """Policies over SEGMENTS."""
-    return policy_files(max_rules).map(read)
+    return policy_files(max_rules, expressions=expressions).map(read)
 
 
 _moments = st.builds(lambda age, more: NOW - age - more, st.sampled_from((0, *AGES)), st.sampled_from((-1, 0, 1)))
@@ -182,7 +199,7 @@ def members(draw: st.DrawFn) -> Principal:
     return Principal(
         "user",
         f"{segment}-user",
-        labels=(("segment", segment),),
+        labels=(("segment", segment), *draw(st.sampled_from([(), *((("site", site),) for site in SITES)]))),
         mfa=factor is not None,
         mfa_at=factor,
         aal=draw(st.integers(0, 3)),

@@ -1,7 +1,8 @@
 """The compiled policy as entries of the table `rule`.
 
 Denies are above allows, and each rule has a priority of its own, so that the entry which takes a packet is the
-rule that `decide` names. Above both are the answers: a reply is not a new flow, and whether it belongs to one
+rule that `decide` names. What rests on a relation between both ends only the controller can tell, so that such a deny
+goes up as well. Above both are the answers: a reply is not a new flow, and whether it belongs to one
 only the controller knows.
 """
 
@@ -55,7 +56,7 @@ def _entry(entry: Entry, class_number: ClassNumber, rule_number: RuleNumber) -> 
             top - entry.rank,
             match(**_classes(subject, obj), **fields),
             why,
-            actions=(ToController(),) if entry.allow else SAMPLED,
+            actions=(ToController(),) if entry.allow or entry.relation is not None else SAMPLED,
             source=entry.rule,
         )
     if entry.allow:

@@ -9,7 +9,7 @@ with the number of sessions or addresses.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -71,6 +71,8 @@ class Entry:
     object: Class | None
     service: Service
     rank: int
+    relation: str | None = None
+    """An expression about both ends: where it does not hold, it is as if the entry were not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,16 @@ class CompiledPolicy:
             for target in _with_any(object):
                 yield from self.by_pair.get((source, target), ())
 
+    def deciding(self, subject: Class, object: Class, ip_proto: int, port: int) -> list[Entry]:  # noqa: A002
+        """The entries about a flow, by rank, to the first that rests on no relation: it decides if none before does."""
+        found: list[Entry] = []
+        matching = (entry for entry in self.concerning(subject, object) if entry.service.matches(ip_proto, port))
+        for entry in sorted(matching, key=lambda entry: entry.rank):
+            found.append(entry)
+            if entry.relation is None:
+                break
+        return found
+
     def may_reach(self, subject: Class, object: Class) -> bool:  # noqa: A002 - as in decide
         """Whether there is any flow that one class may open to the other.
 
@@ -134,7 +146,7 @@ class CompiledPolicy:
 
     def _open(self, subject: Class, target: Class) -> bool:
         entries = list(self.concerning(subject, target))
-        denied = simplify(entry.service for entry in entries if not entry.allow)
+        denied = simplify(entry.service for entry in entries if not entry.allow and entry.relation is None)
         allowed = (entry.service for entry in entries if entry.allow)
         return any(not covered(service, denied) for service in allowed)
 
@@ -165,21 +177,30 @@ def simulate(
     object: Class | None,  # noqa: A002 - as in decide
     ip_proto: int,
     port: int,
+    holds: Callable[[Entry], bool] | None = None,
 ) -> Decision:
-    """The decision that a switch with these entries reaches. None stands for an unauthenticated party."""
+    """The decision that a switch with these entries reaches. None stands for an unauthenticated party.
+
+    Where an entry rests on a relation, a switch asks the controller, which asks `holds`. Without that an entry which
+    allows does not hold, and one which denies does.
+    """
     source, target = _place(subject), _place(object)
     if subject is None or object is None:
         role = "subject" if subject is None else "object"
         return Decision(False, None, f"the {role} is not authenticated", source, target)
     if isinstance(subject, NetworkClass) and isinstance(object, NetworkClass):
         return Decision(False, None, BOTH_OUTSIDE, source, target)
-    matching = (entry for entry in compiled.concerning(subject, object) if entry.service.matches(ip_proto, port))
-    entry = min(matching, key=lambda entry: entry.rank, default=None)
+    deciding = compiled.deciding(subject, object, ip_proto, port)
+    entry = next((one for one in deciding if one.relation is None or _related(one, holds)), None)
     what = f"{describe(ip_proto, port)} from {source} to {target}"
     if entry is None:
         return Decision(False, None, f"no rule allows {what}", source, target)
     verb = "allows" if entry.allow else "denies"
     return Decision(entry.allow, entry.rule, f"rule {entry.rule} {verb} {what}", source, target)
+
+
+def _related(entry: Entry, holds: Callable[[Entry], bool] | None) -> bool:
+    return not entry.allow if holds is None else holds(entry)
 
 
 def _place(one: Class | None) -> str | None:
@@ -223,7 +244,7 @@ def _entries(
     if len(subjects) * len(objects) * len(services) > room:
         raise CapacityError(f"rule {rule.id}: the policy compiles to more than {MAX_ENTRIES} entries")
     return [
-        Entry(rule.id, rule.allow, subject, target, service, rank)
+        Entry(rule.id, rule.allow, subject, target, service, rank, rule.expression)
         for subject in subjects
         for target in objects
         for service in services

@@ -12,12 +12,10 @@ from dataclasses import astuple, dataclass
 
 from zethane.document.duration import duration_text
 from zethane.net.prefix import Prefix
-from zethane.policy.principal import Attribute, DeviceFacts, Principal
+from zethane.policy.expression import Answer, compiled
+from zethane.policy.principal import DEFAULT_MAX_AGE, Attribute, DeviceFacts, Principal
 
 Pairs = tuple[tuple[str, str], ...]
-
-DEFAULT_MAX_AGE = 24 * 3600.0
-"""Seconds after which a posture that was measured no longer counts, where a rule says nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +27,7 @@ class Condition:
     `device_labels` and one of `device_groups`; `posture` for these attributes of it, measured no longer than
     `posture_max_age` seconds ago. `labels` and `groups` are asked of the principal itself, as a segment's are, and
     `networks` of the address that it acts from, which has to be in one of them; `expression` is one in CEL that has
-    to be true of it.
+    to be true of it, about it and time alone; where it has no answer, `or_error` counts.
     """
 
     mfa: bool | None = None
@@ -44,6 +42,7 @@ class Condition:
     groups: frozenset[str] = frozenset()
     networks: tuple[Prefix, ...] = ()
     expression: str | None = None
+    or_error: bool = False
 
     def __bool__(self) -> bool:
         """Whether it asks for anything."""
@@ -68,6 +67,9 @@ class Condition:
             yield f"a proof of assurance level {self.aal}"
         yield from self._unmet_by_device(principal.device, now)
         yield from self._unmet_by_itself(principal)
+        answer = self.answer(principal, now)
+        if answer is not None and not answer.holds(self.or_error):
+            yield str(self.expression)
 
     def _unmet_by_itself(self, principal: Principal) -> Iterator[str]:
         for label in self.labels:
@@ -78,6 +80,12 @@ class Condition:
         address = principal.address
         if self.networks and (address is None or not any(address in network for network in self.networks)):
             yield f"an address in {' or '.join(map(str, self.networks))}"
+
+    def answer(self, principal: Principal, now: float) -> Answer | None:
+        """What the expression says; None where there is none."""
+        if self.expression is None:
+            return None
+        return compiled(self.expression).answer(principal, principal, now)
 
     def _unmet_by_device(self, device: DeviceFacts | None, now: float) -> Iterator[str]:
         if not (self.device or self.posture):
@@ -102,8 +110,9 @@ class Condition:
 
     def until(self, principal: Principal, now: float) -> float:
         """The first moment after `now` at which it may cease to hold by time alone; infinity if there is none."""
-        device = principal.device
+        device, answer = principal.device, self.answer(principal, now)
         moments = (
+            math.inf if answer is None else answer.until,
             _plus(principal.mfa_at, self.mfa_within) if self.mfa_within is not None else math.inf,
             _plus(self._measured(device), self.posture_max_age) if self.posture and device is not None else math.inf,
         )

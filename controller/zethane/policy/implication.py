@@ -51,7 +51,9 @@ def _implied_by_itself(held: Sequence[Condition], other: Condition) -> bool:
         return False
     if other.networks and not any(one.networks and _all_within(one.networks, other.networks) for one in held):
         return False
-    return other.expression is None or any(one.expression == other.expression for one in held)
+    return other.expression is None or any(
+        one.expression == other.expression and one.or_error <= other.or_error for one in held
+    )
 
 
 def _all_within(inner: Sequence[Prefix], outer: Sequence[Prefix]) -> bool:

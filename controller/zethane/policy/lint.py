@@ -160,7 +160,7 @@ def _denied(compiled: CompiledPolicy, entry: Entry) -> bool:
         for source in sources
         for target in targets
         for other in compiled.by_pair.get((source, target), ())
-        if not other.allow
+        if not other.allow and other.relation is None
     )
     return covered(entry.service, denies)
 
@@ -217,7 +217,10 @@ def _covers(wide: Rule, wide_services: Iterable[Service], rule: Rule, services: 
         return False
     if not all(any(one.covers(service) for one in wide_services) for service in services):
         return False
+    if wide.expression not in (None, rule.expression):
+        return False
     same = wide.condition.key == rule.condition.key and _sides(wide) == _sides(rule)
+    same = same and wide.expression == rule.expression
     return not (same and tuple(wide_services) == tuple(services)) or wide.id < rule.id
 
 

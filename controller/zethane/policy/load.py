@@ -9,11 +9,14 @@ from typing import Any, Literal, cast
 
 from zethane.document import Document, Findings, closest, parse, quote
 from zethane.document.duration import seconds
+from zethane.errors import ExpressionError
 from zethane.net.prefix import Prefix, parse_prefix
-from zethane.policy.condition import DEFAULT_MAX_AGE, Condition, version
+from zethane.policy.condition import Condition, version
+from zethane.policy.expression import MAX_EXPRESSIONS, Expression, compiled
 from zethane.policy.hours import Hours, Window, parse_window
 from zethane.policy.model import ANY, MAX_CONDITIONS, MAX_NETWORKS, NamedService, Policy, Rule, Segment, Test
-from zethane.policy.principal import Attribute
+from zethane.policy.principal import DEFAULT_MAX_AGE, Attribute
+from zethane.policy.relation import with_expression
 from zethane.policy.schema import (
     MAX_AGE,
     ConditionFile,
@@ -51,6 +54,7 @@ class _Loader:
         self._file = document.value
         self._findings = Findings(document)
         self._services: dict[str, NamedService] = {}
+        self._expressions: set[str] = set()
 
     def load(self, digest: str) -> Policy:
         segments = self._segments()
@@ -124,7 +128,7 @@ class _Loader:
             self._problem(message, *path, "to", "networks")
         condition = self._condition(rule.when, *path, "when")
         if source_networks and condition:
-            about = next(iter(rule.when.model_fields_set - {"object", "hours"}))
+            about = next(iter(rule.when.model_fields_set - {"object", "hours", "cel"}))
             self._problem("expected no condition: nobody in a network has logged in", *path, "when", about, key=True)
         services = tuple(
             service
@@ -134,12 +138,25 @@ class _Loader:
         place = self._document.place(*path)
         parties = (sources, targets, services, rule.action, condition)
         asked = self._object_condition(rule.when, *path, "when"), self._hours(rule.when, *path, "when", "hours")
-        if rule.when.cel is not None:
-            self._problem("expressions are not understood yet; expected the other conditions", *path, "when", "cel")
         if target_networks and asked[0]:
             message = "expected no condition on the object: nobody in a network has logged in"
             self._problem(message, *path, "when", "object", key=True)
-        return Rule(rule.id, *parties, *place, source_networks, target_networks, *asked, stage=rule.stage)
+        read = Rule(rule.id, *parties, *place, source_networks, target_networks, *asked, stage=rule.stage)
+        expression = self._expression(rule.when.cel, *path, "when", "cel")
+        return read if expression is None else with_expression(read, expression)
+
+    def _expression(self, text: str | None, *path: str | int) -> Expression | None:
+        if text is None:
+            return None
+        self._expressions.add(text)
+        if len(self._expressions) > MAX_EXPRESSIONS:
+            self._problem(f"more than {MAX_EXPRESSIONS} different expressions up to here; expected fewer", *path)
+            return None
+        try:
+            return compiled(text)
+        except ExpressionError as error:
+            self._problem(f"expected an expression in CEL: {error}", *path)
+            return None
 
     def _ends(self, ends: tuple[str, ...] | EndsFile, *path: str | int) -> tuple[tuple[str, ...], tuple[Prefix, ...]]:
         """The segments and the networks of one side of a rule."""

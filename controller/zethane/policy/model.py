@@ -8,6 +8,7 @@ from typing import Literal
 
 from zethane.net.prefix import Address, Prefix, longest, within
 from zethane.policy.condition import NOTHING_ASKED, Condition
+from zethane.policy.expression import Answer, compiled
 from zethane.policy.hours import Hours
 from zethane.policy.index import Index
 from zethane.policy.principal import Party, Principal
@@ -86,7 +87,8 @@ class Rule:
     of the two is not empty.
 
     `condition` is what it asks of the subject besides, `object_condition` of the object; an empty one asks for nothing.
-    `hours` is when it is open, None always; `expression` is one in CEL about both ends that has to be true.
+    `hours` is when it is open, None always; `expression` is one in CEL about both ends, or about
+    an address, that has to be true; where it has no answer, an allow rule does not hold and a deny rule does.
     Lines and columns, here and below, are those of the policy file, from 1.
     """
 
@@ -138,6 +140,13 @@ class Rule:
         yield from _lacking(self.object_condition, target, now, "an object with ")
         if self.hours is not None and not self.hours.open(now):
             yield f"a time within {self.hours}"
+        answer = self.relation(subject, target, now)
+        if answer is not None and not answer.holds(or_error=not self.allow):
+            yield str(self.expression)
+
+    def relation(self, subject: Party, target: Party, now: float) -> Answer | None:
+        """What its expression about both ends says; None where it has none."""
+        return None if self.expression is None else compiled(self.expression).answer(subject, target, now)
 
     @property
     def is_conditional(self) -> bool:

@@ -16,6 +16,10 @@ Attribute = bool | int | str
 """One value of a device's posture."""
 
 
+DEFAULT_MAX_AGE = 24 * 3600.0
+"""Seconds after which a posture that was measured no longer counts, where a rule says nothing else."""
+
+
 @dataclass(frozen=True, slots=True)
 class DeviceFacts:
     """The device that a principal acts from, as it has proved itself, with its posture as last measured.

@@ -1,0 +1,30 @@
+"""Where a rule's expression goes: to the condition of one end if it is about that alone, else to the rule.
+
+What one end alone decides is part of its class, and costs nothing per flow. What needs both is a relation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from zethane.policy.condition import Condition
+from zethane.policy.expression import Expression
+from zethane.policy.model import Rule
+
+
+def with_expression(rule: Rule, expression: Expression) -> Rule:
+    """The rule with an expression in its place.
+
+    Of an end outside nothing is known before there is a flow, and the address is that of a flow: these are relations.
+    """
+    about_subject, about_object = expression.is_about("subject"), expression.is_about("object")
+    alone = not expression.is_about_address
+    if alone and not about_object and not rule.source_networks:
+        return replace(rule, condition=_asking(rule.condition, rule, expression))
+    if alone and not about_subject and not rule.target_networks:
+        return replace(rule, object_condition=_asking(rule.object_condition, rule, expression))
+    return replace(rule, expression=expression.text)
+
+
+def _asking(condition: Condition, rule: Rule, expression: Expression) -> Condition:
+    return replace(condition, expression=expression.text, or_error=not rule.allow)

@@ -27,6 +27,16 @@ MAX_ALIASES = 256
 MAX_PROBLEMS = 100
 """Problems that one error reports; the rest is counted."""
 
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much one text may hold: characters, values, and documents."""
+
+    text: int
+    nodes: int
+    documents: int
+
+
 _Loader: type[yaml.SafeLoader] | type[yaml.CSafeLoader] = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 _COLLECTION_TAGS = {
     yaml.MappingStartEvent: (None, "!", "tag:yaml.org,2002:map"),
@@ -46,10 +56,11 @@ class _Open:
 @dataclass(slots=True)
 class _Builder:
     file: str
+    bounds: Bounds
     problems: list[Problem] = field(default_factory=list)
     stack: list[_Open] = field(default_factory=list)
     anchors: dict[str, Node] = field(default_factory=dict)
-    root: Node | None = None
+    roots: list[Node] = field(default_factory=list)
     nodes: int = 0
     characters: int = 0
     aliases: int = 0
@@ -64,8 +75,14 @@ class _Builder:
             self.finish(self.scalar(event), event.anchor)
         elif isinstance(event, yaml.AliasEvent):
             self.alias(event)
-        elif isinstance(event, yaml.DocumentStartEvent) and self.root is not None:
-            raise self.stop(event, "expected a single document")
+        elif isinstance(event, yaml.DocumentStartEvent):
+            self.document(event)
+
+    def document(self, event: yaml.DocumentStartEvent) -> None:
+        if len(self.roots) >= self.bounds.documents:
+            most = self.bounds.documents
+            raise self.stop(event, "expected a single document" if most == 1 else f"expected at most {most} documents")
+        self.anchors.clear()  # YAML 1.2.2 §3.2.2.2: an anchor holds within its document
 
     def start(self, event: yaml.MappingStartEvent | yaml.SequenceStartEvent) -> None:
         if len(self.stack) >= MAX_DEPTH:
@@ -114,7 +131,7 @@ class _Builder:
         if anchor is not None:
             self.anchors[anchor] = node
         if not self.stack:
-            self.root = node
+            self.roots.append(node)
             return
         parent = self.stack[-1]
         if parent.node.items is not None:
@@ -144,10 +161,10 @@ class _Builder:
     def count(self, event: yaml.Event, nodes: int, characters: int = 0) -> None:
         self.nodes += nodes
         self.characters += characters
-        if self.characters > MAX_TEXT:
-            raise self.stop(event, f"expected at most {MAX_TEXT} characters, with what aliases repeat")
-        if self.nodes > MAX_NODES:
-            raise self.stop(event, f"expected at most {MAX_NODES} values")
+        if self.characters > self.bounds.text:
+            raise self.stop(event, f"expected at most {self.bounds.text} characters, with what aliases repeat")
+        if self.nodes > self.bounds.nodes:
+            raise self.stop(event, f"expected at most {self.bounds.nodes} values")
 
     def node(self, event: yaml.Event) -> Node:
         return Node(*_position(event.start_mark))
@@ -168,8 +185,17 @@ def compose(text: str, file: str) -> Node:
 
     Raises InputError for what is no YAML, breaks a bound, names a key twice or holds an unknown tag.
     """
-    _check_text(text, file)
-    builder = _Builder(file)
+    roots = compose_all(text, file, Bounds(MAX_TEXT, MAX_NODES, 1))
+    return roots[0] if roots else Node(1, 1)
+
+
+def compose_all(text: str, file: str, bounds: Bounds) -> list[Node]:
+    """The trees of all documents of the text, in order.
+
+    Raises InputError for what is no YAML, breaks a bound, names a key twice or holds an unknown tag.
+    """
+    _check_text(text, file, bounds)
+    builder = _Builder(file, bounds)
     try:
         for event in yaml.parse(text, Loader=_Loader):
             builder.feed(event)
@@ -180,12 +206,12 @@ def compose(text: str, file: str) -> Node:
         raise InputError([Problem(file, f"no YAML: {quote(str(error).splitlines()[0])}")]) from None
     if builder.problems:
         raise InputError(builder.problems)
-    return builder.root or Node(1, 1)
+    return builder.roots
 
 
-def _check_text(text: str, file: str) -> None:
-    if len(text) > MAX_TEXT:
-        raise InputError([Problem(file, f"expected at most {MAX_TEXT} characters")])
+def _check_text(text: str, file: str, bounds: Bounds) -> None:
+    if len(text) > bounds.text:
+        raise InputError([Problem(file, f"expected at most {bounds.text} characters")])
     try:
         text.encode()
     except UnicodeEncodeError as error:

@@ -52,7 +52,11 @@ def parse(text: str, file: str, model: type[M]) -> Document[M]:
     Values are held against the model as JSON's would be: strictly, with sequences for tuples and sets.
     Raises InputError with everything that is wrong.
     """
-    root = compose(text, file)
+    return read(compose(text, file), file, model)
+
+
+def read(root: Node, file: str, model: type[M]) -> Document[M]:
+    """The tree of a document, or of a part of one, as `model`. Raises InputError with everything that is wrong."""
     try:
         value = model.model_validate_json(json.dumps(root.value()), strict=True)
     except ValidationError as error:

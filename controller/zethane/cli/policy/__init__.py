@@ -7,6 +7,7 @@ import typer
 from zethane.cli.policy.blast_radius import blast_radius_command
 from zethane.cli.policy.check import check_command
 from zethane.cli.policy.explain import explain_command
+from zethane.cli.policy.import_ import app as import_app
 from zethane.cli.policy.matrix import matrix_command
 from zethane.cli.policy.schema import schema_command
 
@@ -16,3 +17,4 @@ app.command("check")(check_command)
 app.command("explain")(explain_command)
 app.command("matrix")(matrix_command)
 app.command("schema")(schema_command)
+app.add_typer(import_app, name="import")

@@ -1,0 +1,106 @@
+"""`zethane policy import`: policy of other systems, as files of this one."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zethane.app.files import read_text
+from zethane.app.topology import IDENTITIES_FILE, POLICY_FILE
+from zethane.cli.policy.given import EXIT_DONE, EXIT_NO, JsonOption, problems_exit
+from zethane.cli.policy.text import print_json
+from zethane.convert import Imported, import_kubernetes
+from zethane.convert.objects import MAX_BYTES
+from zethane.errors import InputError, Problem
+
+app = typer.Typer(no_args_is_help=True, help="Make a policy of what another system says.")
+
+FilesArgument = Annotated[list[str], typer.Argument(help="Files; - is standard input.", metavar="FILE...")]
+OutputOption = Annotated[
+    Path | None, typer.Option("--output", "-o", help="The folder for policy.yaml and identities.yaml.")
+]
+ForceOption = Annotated[bool, typer.Option("--force", help="Write over files that are there.")]
+LossesOption = Annotated[
+    bool, typer.Option("--accept-losses", help="What cannot be expressed is known: write it, and end with status 0.")
+]
+
+
+@app.command("kubernetes")
+def kubernetes_command(
+    files: FilesArgument,
+    output: OutputOption = None,
+    force: ForceOption = False,
+    accept_losses: LossesOption = False,
+    blocks_hold_pods: Annotated[
+        bool, typer.Option("--blocks-hold-pods", help="An ipBlock means pods, too, by the addresses they have now.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Take over NetworkPolicies, with the pods and namespaces that they select: what kubectl get -o yaml prints."""
+    with problems_exit(as_json):
+        imported = import_kubernetes(_texts(files), blocks_hold_pods)
+        written = _write(imported, output, force, accept_losses)
+    _finish(imported, written, output, accept_losses, as_json)
+
+
+def _texts(files: list[str]) -> dict[str, str]:
+    """What is in the files, by their names. Raises InputError."""
+    found: dict[str, str] = {}
+    for file in files:
+        if file in found:
+            raise InputError([Problem(file, "is named twice")])
+        found[file] = _standard_input() if file == "-" else read_text(Path(file), MAX_BYTES)
+    return found
+
+
+def _standard_input() -> str:
+    content = sys.stdin.buffer.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise InputError([Problem("-", f"expected at most {MAX_BYTES} bytes")])
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        raise InputError([Problem("-", "expected UTF-8")]) from None
+
+
+def _write(imported: Imported, output: Path | None, force: bool, accept_losses: bool) -> list[str]:
+    """The files that were written. Nothing is where that could open what was closed, until somebody has said yes."""
+    if output is None or (imported.opens and not accept_losses):
+        return []
+    texts = {output / POLICY_FILE: imported.policy_text, output / IDENTITIES_FILE: imported.identities_text}
+    there = [file for file in texts if file.exists()]
+    if there and not force:
+        raise InputError([Problem(str(file), "is there already; --force writes over it") for file in there])
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        for file, text in texts.items():
+            # "x": what appeared in between is not written over either.
+            with file.open("w" if force else "x", encoding="utf-8") as stream:
+                stream.write(text)
+    except OSError as error:
+        raise InputError([Problem(str(error.filename or output), error.strerror or str(error))]) from None
+    return [str(file) for file in texts]
+
+
+def _finish(imported: Imported, written: list[str], output: Path | None, accept_losses: bool, as_json: bool) -> None:
+    """Say what was done and what was lost. Losses are an answer of no unless somebody has accepted them."""
+    refused = imported.opens and not accept_losses
+    if as_json:
+        print_json({**imported.view(), "written": written})
+    elif output is None and not refused:
+        typer.echo(imported.policy_text, nl=False)
+    if not as_json:
+        for loss in imported.losses:
+            typer.echo(f"lost    {loss}" + (" (opens)" if loss.opens else ""), err=True)
+        for note in imported.notes:
+            typer.echo(f"note    {note}", err=True)
+        policy = imported.policy
+        made = f"{len(policy.segments)} segments, {len(policy.rules)} rules, {len(imported.workloads)} workloads"
+        typer.echo(f"{made}; {len(imported.losses)} things are not expressed", err=True)
+        if refused:
+            message = "nothing is written: it may allow more than the original; --accept-losses writes it all the same"
+            typer.echo(message, err=True)
+    raise typer.Exit(EXIT_NO if imported.losses and not accept_losses else EXIT_DONE)

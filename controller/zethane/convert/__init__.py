@@ -1,0 +1,10 @@
+"""Policy from and for other systems: what Kubernetes and OpenStack say, as a policy; a policy, for nftables. Pure.
+
+What cannot be expressed is a loss with a name. Nothing is opened for want of an expression.
+"""
+
+from zethane.convert.imported import Imported
+from zethane.convert.kubernetes import import_kubernetes
+from zethane.convert.loss import Loss
+
+__all__ = ["Imported", "Loss", "import_kubernetes"]

@@ -6,6 +6,7 @@ conditions of that rule; what rules deny stays denied.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -69,9 +70,9 @@ def recommend(policy: Policy, file: PolicyFile, seen: Iterable[Seen], grain: Gra
     cells: dict[_Cell, Evidence] = defaultdict(Evidence)
     out: dict[tuple[str, str, str, str], int] = defaultdict(int)
     used: set[str] = set()
-    flows, first, last = 0, 0.0, 0.0
+    flows, first, last = 0, math.inf, -math.inf
     for one in seen:
-        first, last = (min(first, one.first), max(last, one.last)) if flows else (one.first, one.last)
+        first, last = min(first, one.first), max(last, one.last)
         flows += one.flows
         rule, why = _decided(policy, one)
         if rule is not None:

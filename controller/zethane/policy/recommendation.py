@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -26,8 +27,8 @@ class Evidence:
     flows: int = 0
     packets: int = 0
     octets: int = 0
-    first: float = 0.0
-    last: float = 0.0
+    first: float = math.inf
+    last: float = -math.inf
     sources: set[str] = field(default_factory=set)
     targets: set[str] = field(default_factory=set)
 
@@ -37,7 +38,7 @@ class Evidence:
 
     def join(self, other: Evidence) -> None:
         """Count all of another."""
-        self.first = min(self.first, other.first) if self.flows else other.first
+        self.first = min(self.first, other.first)
         self.last = max(self.last, other.last)
         self.flows += other.flows
         self.packets += other.packets
@@ -152,13 +153,15 @@ def ends_file(places: Sequence[Place]) -> Any:
     return {"segments": segments, "networks": networks} if segments else {"networks": networks}
 
 
-def moment(seconds: float) -> str:
-    """RFC 3339, UTC, whole seconds."""
+def moment(seconds: float) -> str | None:
+    """RFC 3339, UTC, whole seconds; None for never."""
+    if math.isinf(seconds):
+        return None
     return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _period(first: float, last: float) -> str:
-    return f"{moment(first)} to {moment(last)}"
+    return f"{moment(first)} to {moment(last)}" if first <= last else "never"
 
 
 def _hosts(names: set[str]) -> str:

@@ -9,6 +9,7 @@ from zethane.cli.policy.check import check_command
 from zethane.cli.policy.explain import explain_command
 from zethane.cli.policy.import_ import app as import_app
 from zethane.cli.policy.matrix import matrix_command
+from zethane.cli.policy.recommend import recommend_command
 from zethane.cli.policy.schema import schema_command
 
 app = typer.Typer(no_args_is_help=True, help="Check, explain and print a policy.")
@@ -16,5 +17,6 @@ app.command("blast-radius")(blast_radius_command)
 app.command("check")(check_command)
 app.command("explain")(explain_command)
 app.command("matrix")(matrix_command)
+app.command("recommend")(recommend_command)
 app.command("schema")(schema_command)
 app.add_typer(import_app, name="import")

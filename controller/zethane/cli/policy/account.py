@@ -1,0 +1,57 @@
+"""What the reading of a decision log came to: for programs, and in a few lines for people."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from zethane.audit.observed import Account
+from zethane.audit.record import rfc3339
+
+MAX_NAMES = 10
+"""Names that nobody knows, of which people are told."""
+
+
+def account_view(account: Account) -> Mapping[str, Any]:
+    """JSON-ready."""
+    return {
+        "lines": account.lines,
+        "records": account.records,
+        "first": _moment(account.first),
+        "last": _moment(account.last),
+        "decisions": account.decisions,
+        "flow_ends": account.flow_ends,
+        "damaged": dict(account.damaged),
+        "missing": dict(account.missing),
+        "aside": dict(account.aside),
+        "ends": dict(account.ends),
+        "unknown": dict(account.unknown),
+    }
+
+
+def account_lines(account: Account) -> Iterator[str]:
+    """What was read, and what was not, or not as it should be."""
+    period = f", {_moment(account.first)} to {_moment(account.last)}" if account.records else ""
+    yield f"{account.records:,} records{period}: {account.decisions:,} decisions, {account.flow_ends:,} ends of flows"
+    if account.damaged:
+        yield f"{account.damaged.total():,} lines could not be read: {_counts(account.damaged)}"
+    if account.missing:
+        yield f"the log itself left out {account.missing.total():,} records: {_counts(account.missing)}"
+    if account.ends["identities"]:
+        yield (
+            f"{account.ends['identities']:,} ends of flows are known by name only: taken as having proved all they can"
+        )
+    if account.unknown:
+        names = ", ".join(name for name, _ in account.unknown.most_common(MAX_NAMES))
+        more = ", …" if len(account.unknown) > MAX_NAMES else ""
+        yield f"{account.ends['unknown']:,} ends of flows are of nobody that is known: {names}{more}"
+
+
+def _counts(counter: Counter[str]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in counter.most_common())
+
+
+def _moment(seconds: float) -> str | None:
+    return rfc3339(seconds) if math.isfinite(seconds) else None

@@ -1,0 +1,115 @@
+"""`zethane policy recommend`."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, cast, get_args
+
+import typer
+
+from zethane.app.decision_log import DecisionLog, known_by
+from zethane.app.files import read_text
+from zethane.app.topology import Topology
+from zethane.cli.policy.account import account_lines, account_view
+from zethane.cli.policy.given import JsonOption, TopologyArgument, find_topology, moment, problems_exit
+from zethane.cli.policy.text import print_json
+from zethane.document import parse, quote
+from zethane.errors import CapacityError, InputError, Problem
+from zethane.policy.load import parse_policy
+from zethane.policy.recommend import Grain, ServiceGrain, recommend
+from zethane.policy.recommendation import Recommendation
+from zethane.policy.schema import PolicyFile
+from zethane.policy.seen import Seen, summarise
+
+MAX_SHOWN = 20
+"""Flows that are left out, and rules that are unused, of which people are told."""
+
+
+def recommend_command(
+    topology: TopologyArgument,
+    log: Annotated[list[str] | None, typer.Option(metavar="FILE", help="A decision log; - is standard input.")] = None,
+    services: Annotated[
+        str, typer.Option(metavar="GRAIN", help="port: as seen; named: the policy's services; protocol: all ports.")
+    ] = "port",
+    prefix4: Annotated[int | None, typer.Option(min=1, max=32, help="Length of prefixes outside, IPv4.")] = None,
+    prefix6: Annotated[int | None, typer.Option(min=1, max=128, help="The same for IPv6.")] = None,
+    since: Annotated[str | None, typer.Option(metavar="TIME", help="Leave out what was before.")] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="Leave out what was from then on.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the policy to a new file.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the least policy that allows what was seen, with the evidence for each rule."""
+    with problems_exit(as_json):
+        found = find_topology(topology)
+        grain = Grain(_service_grain(services), prefix4, prefix6)
+        if not log:
+            raise InputError([Problem("--log", "expected a decision log")])
+        first = moment(since, "--since") if since else -math.inf
+        last = moment(until, "--until") if until else math.inf
+        records = DecisionLog(log, known_by(found.directory), first, last)
+        file = parse(read_text(Path(found.policy.file)), found.policy.file, PolicyFile).value
+        made = _recommended(found, file, summarise(records), grain)
+        text = _checked(found, file, made)
+        if output is not None:
+            _write(output, text)
+    if as_json:
+        print_json({**made.view(found.policy), "log": account_view(records.account), "policy": text})
+        return
+    if output is None:
+        typer.echo(text, nl=False)
+    for line in (*account_lines(records.account), *_told(found, made, output)):
+        typer.echo(line, err=True)
+
+
+def _service_grain(text: str) -> ServiceGrain:
+    if text not in get_args(ServiceGrain):
+        raise InputError([Problem("--services", f"expected port, named or protocol, found {quote(text)}")])
+    return cast(ServiceGrain, text)
+
+
+def _recommended(found: Topology, file: PolicyFile, seen: Iterable[Seen], grain: Grain) -> Recommendation:
+    try:
+        return recommend(found.policy, file, seen, grain)
+    except CapacityError as error:
+        raise InputError([Problem(found.policy.file, str(error))]) from error
+
+
+def _checked(found: Topology, file: PolicyFile, made: Recommendation) -> str:
+    """The file with those of the present tests that hold for it. Raises InputError if it is no good otherwise."""
+    name = found.policy.file
+    whole = made.text(file, name, range(len(file.tests)))
+    report = found.check(parse_policy(whole, "the recommended policy"))
+    if report.errors:
+        raise InputError(report.errors)
+    return made.text(file, name, [number for number, outcome in enumerate(report.outcomes) if outcome.passed])
+
+
+def _write(file: Path, text: str) -> None:
+    """Write a file that is not there yet. Raises InputError."""
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise InputError([Problem(str(file), f"cannot be written: {error.strerror or error}")]) from error
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        stream.write(text)
+
+
+def _told(found: Topology, made: Recommendation, output: Path | None) -> Iterable[str]:
+    """What was made of it, for people."""
+    where = f" in {output}" if output else ""
+    yield f"{made.flows:,} flows: {len(made.proposals)} rules{where}, and {len(made.kept)} deny rules kept"
+    unused = [f"{rule.id} ({found.policy.file}:{rule.line}, {rule.action})" for rule in made.unused]
+    yield from _listed("Never used", unused)
+    left = [f"{one.flows:,} of {one.source} to {one.target}, {one.service}: {one.why}" for one in made.left_out]
+    yield from _listed("Not allowed by the recommended policy", left)
+
+
+def _listed(title: str, lines: Sequence[Any]) -> Iterable[str]:
+    if lines:
+        yield f"{title}:"
+        yield from (f"  {line}" for line in lines[:MAX_SHOWN])
+    if len(lines) > MAX_SHOWN:
+        yield f"  and {len(lines) - MAX_SHOWN} more; --json has all"

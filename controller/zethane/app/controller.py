@@ -6,6 +6,7 @@ import asyncio
 import ipaddress
 import math
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from zethane.adapters.audit_log import AuditLog
@@ -19,6 +20,7 @@ from zethane.identity.posture import Report
 from zethane.identity.proof import Proof
 from zethane.identity.session import Attachment, Endpoint, Session
 from zethane.net.flowkey import TCP, FlowKey
+from zethane.policy.decide import decide_service
 from zethane.policy.explain import explain
 from zethane.policy.principal import External, Party
 from zethane.policy.service import Service
@@ -186,6 +188,7 @@ class Controller:
             "loaded": self._policy.loaded,
             "rules": len(policy.rules),
             "segments": len(policy.segments),
+            **self._state.staging.view(),
             "error": [str(problem) for problem in (*self._policy.problems, *self._identities.problems)] or None,
         }
 
@@ -253,6 +256,8 @@ class Controller:
             "sessions": len(self._state.sessions),
             "flows": len(self._state.flows),
             "switch_errors": self._state.counters["switch_errors"],
+            "policy_stage": self._state.staging.view()["stage"],
+            "staged_rules": self._state.staging.rules,
             "policy_error": bool(self._policy.problems),
             "identities_error": bool(self._identities.problems),
             "decision_log_failing": self._log.failing,
@@ -269,7 +274,9 @@ class Controller:
             if _address(target) in serving.server.addresses or target == _name(serving.session):
                 return explain_dns(serving.server, subject, wanted)
         obj = self._party(target)
-        return explain(self._state.policy.policy, subject, obj, wanted, self._state.clock()).view()
+        now, staged = self._state.clock(), self._state.staging.staged
+        explained = explain(self._state.policy.policy, subject, obj, wanted, now)
+        return replace(explained, staged=decide_service(staged, subject, obj, wanted, now) if staged else None).view()
 
     def wanting(self, number: int) -> Sequence[Mapping[str, Any]]:
         """What a session was denied of late for want of a proof."""

@@ -11,6 +11,7 @@ from zethane.adapters.audit_log import AuditLog
 from zethane.audit.reason import FactorEvent, LoginRefusal, SessionEvent
 from zethane.audit.record import connection, head, party, place, session_event
 from zethane.identity.session import Attachment, Endpoint, Session
+from zethane.policy.stage import WouldBe
 from zethane.service.flows import LiveFlow
 from zethane.service.journal import Denied
 from zethane.service.points import Fabric
@@ -38,9 +39,9 @@ class LogJournal:
         """Let `watcher` know of every flow that ends, with its final counters. It must not wait or raise."""
         self._flow_watchers.append(watcher)
 
-    def allowed(self, flow: LiveFlow, switch: str, rule: str, now: float) -> None:
+    def allowed(self, flow: LiveFlow, switch: str, rule: str, now: float, staged: WouldBe | None = None) -> None:
         """A flow was verified and let through."""
-        self._log.write(partial(_allowed, flow, switch, rule, now))
+        self._log.write(partial(_allowed, flow, switch, rule, now, staged))
 
     def denied(self, what: Denied, now: float) -> None:
         """A packet was not let through."""
@@ -107,7 +108,7 @@ class LogJournal:
         self._log.write(lambda: {**head(event, now), **fields})
 
 
-def _allowed(flow: LiveFlow, switch: str, rule: str, now: float) -> dict[str, Any]:
+def _allowed(flow: LiveFlow, switch: str, rule: str, now: float, staged: WouldBe | None) -> dict[str, Any]:
     attachment = flow.opened_by.attachment
     return {
         **head("decision", now),
@@ -118,7 +119,12 @@ def _allowed(flow: LiveFlow, switch: str, rule: str, now: float) -> dict[str, An
         "object": party(flow.opened_to),
         **place(switch, attachment.port, attachment.mac),
         **connection(flow.key),
+        **_staged(staged),
     }
+
+
+def _staged(would_be: WouldBe | None) -> dict[str, Any]:
+    return {} if would_be is None else {"staged": would_be.view()}
 
 
 def _denied(what: Denied, now: float) -> dict[str, Any]:
@@ -132,6 +138,7 @@ def _denied(what: Denied, now: float) -> dict[str, Any]:
         **place(what.switch, what.port, what.mac),
         **connection(what.key),
         **({"needs": list(what.needs)} if what.needs else {}),
+        **_staged(what.staged),
     }
 
 

@@ -28,10 +28,12 @@ from zethane.app.platforms import start_platforms
 from zethane.app.reload import DirectoryFile, PolicyFile
 from zethane.app.running import Running
 from zethane.app.settings import Settings
+from zethane.app.stages import Stages, tell
 from zethane.app.topology import Topology, load_topology
 from zethane.errors import ChannelError, InputError, Problem
 from zethane.identity.directory import Directory
 from zethane.network.model import Network
+from zethane.policy.model import Policy
 from zethane.service.administrator import Administrator
 from zethane.service.authentication import Authenticator
 from zethane.service.points import Fabric
@@ -100,19 +102,26 @@ class _Process:
         stack.callback(log.close)
         fabric = Fabric(self._network)
         journal = LogJournal(log, fabric, time.time)
-        policy = PolicyInForce(self._topology.policy, store)
+        stages = Stages(settings.enforced_policy)
+        staging = stages.compose(self._topology.policy)
+        policy = PolicyInForce(staging.enforced, store)
         times = self._topology.sources.settings.sessions
         state = State(time.time, journal, fabric, policy, settings.limits, times=times)
+        state.stage(staging.staged)
         administrator = Administrator(state, store, store, self._spawn)
         stack.push_async_callback(self._cancel)
-        journal.policy("loaded", self._topology.policy.digest, "at start", time.time())
+        stages.took_effect(self._topology.policy)
+        tell(staging)
+        detail = f"at start; {staging.detail}" if staging.detail else "at start"
+        journal.policy("loaded", self._topology.policy.digest, detail, time.time())
         state.accounts.directory = self._topology.directory
         devices = Devices(administrator, store, journal)
         administrator.restore(store.sessions())
         devices.enter()
         administrator.use_directory(self._topology.directory)
 
-        policy_file = PolicyFile(self._topology, administrator.use_policy, _refusals(journal), time.time)
+        use_policy = partial(_use_policy, administrator, stages)
+        policy_file = PolicyFile(self._topology, use_policy, _refusals(journal), time.time)
         sources = SourceRegistry()
         identities = DirectoryFile(self._topology, time.time)
         controller = Controller(administrator, log, policy_file, identities, sources, devices)
@@ -205,6 +214,13 @@ async def _keep_attesting(administrator: Administrator, dpid: int, first: float,
             administrator.state.counters["attestations_failed"] += 1
             _log.exception("attestation-failed", switch=point.switch.name)
         await asyncio.sleep(interval)
+
+
+async def _use_policy(administrator: Administrator, stages: Stages, policy: Policy) -> None:
+    staging = stages.compose(policy)
+    await administrator.use_policy(staging.enforced, staging.staged)
+    stages.took_effect(policy)
+    tell(staging)
 
 
 def _use_directory(administrator: Administrator, authenticator: Authenticator, directory: Directory) -> None:

@@ -51,6 +51,11 @@ class Settings:
         return self.state_dir / "zethane.sqlite"
 
     @property
+    def enforced_policy(self) -> Path:
+        """The text of the policy that was in force last: it stays so under one that is staged."""
+        return self.state_dir / "enforced-policy.yaml"
+
+    @property
     def decision_log(self) -> Path:
         """JSON lines."""
         return self.state_dir / "decisions.jsonl"

@@ -163,6 +163,8 @@ def explain(
         typer.echo(_printable(f"{answer['decision']}: {answer['reason']}{place}"))
         if lacking := answer.get("lacking"):
             typer.echo(_printable(f"rule {lacking['rule']} would allow it with {' and '.join(lacking['needs'])}"))
+        if staged := answer.get("staged"):
+            typer.echo(_printable(f"with what is staged: {staged['decision']}: {staged['reason']}"))
     if answer["decision"] != "allow":
         raise typer.Exit(EXIT_NO)
 
@@ -197,6 +199,9 @@ def _print_record(record: Mapping[str, Any], *, as_json: bool) -> None:
     ]
     flow = f"{ends[0]} -> {ends[1]} {record.get('service') or ''}" if record.get("source") else (parties[0] or "")
     why = record.get("rule") or record.get("detail") or (record.get("reason") if record.get("decision") else "") or ""
+    if staged := record.get("staged"):
+        by = f" by {staged['rule']}" if staged.get("rule") else ""
+        why = f"{why} (staged: {staged.get('decision')}{by})".strip()
     place = f"{record['switch']}:{record['port']}" if "port" in record else record.get("switch", "")
     time, event = record.get("time", ""), record.get("event", "")
     if event == "lost":
@@ -266,8 +271,16 @@ def health(socket: SocketOption = DEFAULT_SOCKET, as_json: JsonOption = False) -
         for name, value in answer.items():
             text = ", ".join(f"{key} {one}" for key, one in value.items()) if isinstance(value, dict) else value
             typer.echo(f"{name.replace('_', ' ')}: {text}")
+        if (stage := answer.get("policy_stage")) in _STAGED:
+            typer.secho(_STAGED[stage], fg=typer.colors.YELLOW, err=True)
     if answer["status"] != "ok":
         raise typer.Exit(EXIT_NO)
+
+
+_STAGED = {
+    "open": "The policy is staged, and none was in force before: every session may open everything to every other.",
+    "audit": "The policy is staged: the one that was in force before still is.",
+}
 
 
 _WHOLE = frozenset(("session", "principal", "via", "aal", "proved", "ends"))

@@ -79,6 +79,8 @@ def check(
     errors = [*membership_problems(policy, people), *unknown_hosts(policy, hosts, find)]
     try:
         compiled = compile_policy(policy)
+        if len(policy.enforced) < len(policy.rules):
+            compile_policy(policy.as_if_enforced())  # it is meant to be enforced one day
     except CapacityError as error:
         return Report((*errors, Problem(policy.file, str(error))), (), ())
     findings = lint(policy, compiled, (principal for principal, _ in people), outside, devices)

@@ -101,6 +101,8 @@ class Explanation:
     place: str | None
     lack: Lack | None = None
     """What would let the flow pass, where no rule decides."""
+    staged: Decision | None = None
+    """What would be decided if nothing were staged; None where nothing is."""
 
     def view(self) -> Mapping[str, Any]:
         """JSON-ready, as other programs rely on it."""
@@ -110,11 +112,17 @@ class Explanation:
             "reason": self.decision.reason,
             "service": str(self.service),
             "place": self.place,
+            "staged": _staged_view(self.staged) if self.staged else None,
             "lacking": {"rule": self.lack.rule, "needs": list(self.lack.needs)} if self.lack else None,
             "from": self.subject.view(),
             "to": self.object.view(),
             "considered": [rule.view() for rule in self.considered],
         }
+
+
+def _staged_view(decision: Decision) -> Mapping[str, Any]:
+    allowed = "allow" if decision.allowed else "deny"
+    return {"decision": allowed, "rule": decision.rule, "reason": decision.reason}
 
 
 def explain(
@@ -146,7 +154,14 @@ def explain(
         tuple(_consider(policy, rule, decision, (source, target), (probe[0], probe[1]), now) for rule in policy.rules),
         _place(policy, rule) if rule else None,
         None if decision.rule else _lack(policy, source, target, (probe[0], probe[1]), now),
+        _staged(policy, (subject, object), service, now),
     )
+
+
+def _staged(policy: Policy, ends: tuple[Parties, Parties], service: Service, now: float) -> Decision | None:
+    if len(policy.enforced) == len(policy.rules):
+        return None
+    return decide_service(policy.as_if_enforced(), *ends, service, now)
 
 
 def _lack(policy: Policy, subject: End, target: End, probe: tuple[int, int], now: float) -> Lack | None:
@@ -171,6 +186,8 @@ def _consider(
     subject = ends[0]
     unmet = tuple(rule.condition.unmet(subject, now)) if isinstance(subject, Principal) else ()
     against = _objections(rule, places, unmet, probe)
+    if rule.stage == "audit":
+        against = ["staged, and decides nothing", *(against or [f"it would {rule.action} this"])]
     because = "; ".join(against) if against else _role(rule, decision)
     return Considered(rule.id, rule.action, not against, because, _place(policy, rule), unmet)
 

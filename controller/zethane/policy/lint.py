@@ -28,7 +28,7 @@ class Finding:
     """One remark.
 
     `code` names its kind: dead-rule, covered-rule, repeated-service, empty-segment, shared-vlan, open-rule,
-    lapsing-deny or unreachable-network.
+    lapsing-deny, staged-rule, staged-policy or unreachable-network.
     """
 
     code: str
@@ -61,6 +61,7 @@ def lint(
         *_covered_rules(policy),
         *_repeated_services(policy),
         *_open_rules(policy),
+        *_staged(policy),
         *(_unreachable_networks(policy, outside) if outside is not None else ()),
     ]
     return tuple(sorted(found, key=lambda finding: (finding.problem.line or 0, finding.code, finding.problem.message)))
@@ -184,7 +185,11 @@ def _covered_rules(policy: Policy) -> Iterator[Finding]:
         # A wider rule is in both lists; the shorter one is searched.
         first = _names(rule.sources, rule.source_networks)[0], _names(rule.targets, rule.target_networks)[0]
         candidates = min(_sharing(by_source, first[0]), _sharing(by_target, first[1]), key=len)
-        wider = (other for other in candidates if _covers(other, simple[other.id], rule, simple[rule.id]))
+        wider = (
+            other
+            for other in candidates
+            if other.stage in ("enforce", rule.stage) and _covers(other, simple[other.id], rule, simple[rule.id])
+        )
         keeper = min(wider, key=lambda other: other.id, default=None)
         if keeper is not None:
             message = f"adds nothing to rule {keeper.id} on line {keeper.line}"
@@ -278,6 +283,16 @@ def _open_rules(policy: Policy) -> Iterator[Finding]:
             yield _about_rule(policy, "open-rule", rule, "lets any address outside in")
         if any(network.prefixlen == 0 for network in rule.target_networks):
             yield _about_rule(policy, "open-rule", rule, "opens any address outside")
+
+
+def _staged(policy: Policy) -> Iterator[Finding]:
+    """What is said to be decided, and is not."""
+    if policy.stage == "audit":
+        message = "nothing of this policy is enforced: what it would decide is only logged"
+        yield _finding(policy, "staged-policy", message, 1, 1, "stage")
+    for rule in policy.rules:
+        if rule.stage == "audit":
+            yield _about_rule(policy, "staged-rule", rule, f"would {rule.action}, and is only logged")
 
 
 def _unreachable_networks(policy: Policy, outside: Sequence[Prefix]) -> Iterator[Finding]:

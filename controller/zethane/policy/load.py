@@ -38,7 +38,7 @@ def parse_policy(text: str, file: str) -> Policy:
 
     Raises InputError with one Problem for everything that is wrong.
     """
-    return _Loader(parse(text, file, PolicyFile)).load(hashlib.sha256(text.encode()).hexdigest())
+    return _Loader(parse(text, file, PolicyFile)).load(text)
 
 
 def or_a_name(error: ValueError) -> str:
@@ -56,7 +56,7 @@ class _Loader:
         self._services: dict[str, NamedService] = {}
         self._expressions: set[str] = set()
 
-    def load(self, digest: str) -> Policy:
+    def load(self, text: str) -> Policy:
         segments = self._segments()
         self._named_services()
         rules = tuple(self._rule(index, rule) for index, rule in enumerate(self._file.rules))
@@ -66,7 +66,8 @@ class _Loader:
         tests = tuple(self._test(index, test) for index, test in enumerate(self._file.tests))
         self._findings.raise_any()
         file = self._document.file
-        return Policy(file, digest, segments, self._services, rules, tests, self._file.stage)
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        return Policy(file, digest, segments, self._services, rules, tests, self._file.stage, text)
 
     def _problem(self, message: str | Callable[[], str], *path: str | int, key: bool = False) -> None:
         self._findings.add(message, *path, key=key)
@@ -253,7 +254,7 @@ class _Loader:
         for index, rule in enumerate(rules):
             for names, condition in ((rule.sources, rule.condition), (rule.targets, rule.object_condition)):
                 for name in self._file.segments if ANY in names else names:
-                    if not condition or rule.stage == "audit":
+                    if not condition:  # one that is staged counts: it is meant to be enforced one day
                         continue
                     found = asked.get(name, {})
                     found.setdefault(condition.key, []).append(rule.id)

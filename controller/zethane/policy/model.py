@@ -190,7 +190,7 @@ class Test:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A policy file that has been read. `digest` is the SHA-256 of its text, in hexadecimal.
+    """A policy file that has been read. `digest` is the SHA-256 of its `text`, in hexadecimal.
 
     `stage` is that of the whole policy. What decides, compiles and counts here leaves out rules of the stage `audit`
     (`enforced`) and takes the policy itself as enforced; what becomes of a policy that is not, the service knows.
@@ -203,6 +203,7 @@ class Policy:
     rules: tuple[Rule, ...]
     tests: tuple[Test, ...] = ()
     stage: Stage = "enforce"
+    text: str = field(default="", repr=False, compare=False)
     _index: Index = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

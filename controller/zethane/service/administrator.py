@@ -14,6 +14,7 @@ from zethane.identity.proof import Proof
 from zethane.identity.session import Attachment, Endpoint, Session
 from zethane.pipeline.fields import PORTAL_NUMBER, Reason, split_cookie
 from zethane.policy.model import Policy
+from zethane.policy.stage import Staging
 from zethane.service.accounting import Accounting
 from zethane.service.address_binding import AddressBinding
 from zethane.service.attestation import Attestation
@@ -120,10 +121,11 @@ class Administrator:
         """Put a version of identities.yaml in force, for logins from now on and for every live session."""
         use_directory(self.state, self.life, directory)
 
-    async def use_policy(self, policy: Policy) -> list[Session]:
+    async def use_policy(self, policy: Policy, staged: Policy | None = None) -> list[Session]:
         """Put a policy in force as one change per switch; the sessions that it has no place for are ended.
 
-        That is who fits no single segment now, or is tagged with another VLAN than that of the segment.
+        That is who fits no single segment now, or is tagged with another VLAN than that of the segment. `staged` is
+        only asked from now on what it would decide.
         """
         state = self.state
         new = PolicyInForce(policy, self._numbers)
@@ -139,8 +141,9 @@ class Administrator:
                 moved.append((live, self.life.in_segment(live.session, standing.segment), standing))
         for live, why in homeless:
             self.life.end(live, why)
+        state.stage(staged)
         await self.enforcement.policy_changed(new, moved)
-        state.journal.policy("loaded", policy.digest, "", now)
+        state.journal.policy("loaded", (staged or policy).digest, Staging(policy, staged).detail, now)
         return [live.session for live, _ in homeless]
 
     # SwitchEvents

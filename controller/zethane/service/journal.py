@@ -11,6 +11,7 @@ from typing import Protocol
 from zethane.audit.reason import DenyReason, SessionEvent
 from zethane.identity.session import Session
 from zethane.net.flowkey import FlowKey
+from zethane.policy.stage import WouldBe
 from zethane.service.flows import LiveFlow
 
 
@@ -19,6 +20,7 @@ class Denied:
     """A packet that was not let through: where it came from, what it was, and why not.
 
     `rule` names the deny rule, if one did it, or the rule that would let it pass if the subject had what it `needs`.
+    `staged` is what would be decided if nothing were staged; None where nothing is.
     """
 
     reason: DenyReason
@@ -30,13 +32,14 @@ class Denied:
     object: Session | None
     rule: str | None = None
     needs: tuple[str, ...] = ()
+    staged: WouldBe | None = None
 
 
 class Journal(Protocol):
     """Where records go."""
 
-    def allowed(self, flow: LiveFlow, switch: str, rule: str, now: float) -> None:
-        """A flow was verified and let through."""
+    def allowed(self, flow: LiveFlow, switch: str, rule: str, now: float, staged: WouldBe | None = None) -> None:
+        """A flow was verified and let through. `staged` is what would be decided if nothing were staged."""
 
     def denied(self, what: Denied, now: float) -> None:
         """A packet was not let through."""

@@ -97,6 +97,7 @@ def metrics_of(state: State) -> Iterator[Metric]:
     points = state.fabric.points.values()
     yield from _plain(state.counters)
     yield Metric("denied", "Packets not let through.", "counter", list(_denied(state.denials.denied)))
+    yield Metric("staged", _STAGED, "counter", list(_staged(state.counters)))
     yield _total("denied_unlogged", "Denied packets that the rate limit left out of the log.", state.denials.suppressed)
     yield Metric("meter_dropped", "Packets that a switch's meter left out.", "counter", list(_meters(state)))
     yield Metric(
@@ -149,8 +150,15 @@ def _total(name: str, text: str, value: float) -> Metric:
 def _plain(counters: Counter[str]) -> Iterator[Metric]:
     """The counters without labels; those that others above say with labels are left out."""
     for name in sorted(HELP.keys() | counters.keys()):
-        if not name.startswith("denied_") and name not in ("packet_ins_dropped", "suppressed"):
+        if not name.startswith(("denied_", "staged_")) and name not in ("packet_ins_dropped", "suppressed"):
             yield _total(name, HELP.get(name, name.replace("_", " ")), counters[name])
+
+
+_STAGED = "Logged decisions that would be the other way round if nothing were staged, by what they would be."
+
+
+def _staged(counters: Mapping[str, int]) -> Iterable[tuple[Labels, float]]:
+    return (({"would": decision}, float(counters.get(f"staged_{decision}", 0))) for decision in ("allow", "deny"))
 
 
 def _denied(denied: Mapping[tuple[str, int, str], int]) -> Iterable[tuple[Labels, float]]:

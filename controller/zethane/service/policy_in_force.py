@@ -71,7 +71,7 @@ class PolicyInForce:
         )
         self.peers = self._peers()
         self._verdicts: dict[tuple[int, int, int, int], Verdict] = {}
-        self._conditional = [(rule.condition.key, rule) for rule in policy.rules if rule.allow and rule.condition]
+        self._conditional = [(rule.condition.key, rule) for rule in policy.enforced if rule.allow and rule.condition]
         self._asking: dict[tuple[int, int], tuple[Rule, ...]] = {}
 
     def denies(self, rule: int) -> bool:

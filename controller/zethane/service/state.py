@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from zethane.identity.attempts import Buckets, Rate
 from zethane.identity.proof import Proof, acting, proven_device
 from zethane.identity.sources.times import SessionTimes
 from zethane.pipeline.infrastructure import DNS
+from zethane.policy.model import Policy
 from zethane.policy.principal import DeviceFacts, Principal
+from zethane.policy.stage import Staging, WouldBe
 from zethane.service.accounts import Accounts
 from zethane.service.denial_log import DenialLog
-from zethane.service.flows import FlowTable
+from zethane.service.flows import FlowTable, LiveFlow
 from zethane.service.journal import Denied, Journal
 from zethane.service.leases import LeaseTable
 from zethane.service.outside import Outside
@@ -21,6 +23,7 @@ from zethane.service.points import Fabric, MeterRates, Point
 from zethane.service.policy_in_force import PolicyInForce
 from zethane.service.serving import Serving
 from zethane.service.sessions import Live, SessionTable
+from zethane.service.staged import Staged
 
 Clock = Callable[[], float]
 """Seconds since the epoch."""
@@ -65,6 +68,9 @@ class State:
     """What is known of devices by their names, as it was last reported. It counts where a device has proved itself."""
 
     counters: Counter[str] = field(default_factory=Counter)
+
+    staged: Staged | None = None
+    """What would decide if nothing were staged; None where nothing is."""
 
     denials: DenialLog = field(init=False)
     """Which denied packets are logged, and how many there were."""
@@ -115,4 +121,25 @@ class State:
         now = self.clock()
         self.counters[f"denied_{what.reason.value}"] += 1
         if self.denials.admit(what, now):
+            if self.staged is not None:
+                would_be = self.staged.of_denial(what, now)
+                what = replace(what, staged=would_be)
+                self.counters["staged_allow"] += would_be.allowed
             self.journal.denied(what, now)
+
+    def stage(self, policy: Policy | None) -> None:
+        """Ask this policy from now on what it would decide; None: nothing is staged."""
+        self.staged = Staged(policy) if policy is not None else None
+
+    @property
+    def staging(self) -> Staging:
+        """The policy in force, and what is staged."""
+        return Staging(self.policy.policy, self.staged.policy if self.staged is not None else None)
+
+    def would_be(self, flow: LiveFlow, now: float) -> WouldBe | None:
+        """What would be decided of a flow that was allowed, if nothing were staged; None where nothing is."""
+        if self.staged is None:
+            return None
+        would_be = self.staged.of_flow(flow.opened_by, flow.opened_to, flow.key, now)
+        self.counters["staged_deny"] += not would_be.allowed
+        return would_be

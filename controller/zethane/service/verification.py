@@ -115,7 +115,7 @@ class Verifier:
         self._deliver(subject, obj, event.frame)
         flow.count(FORWARD, 1, len(event.frame))
         state.counters["allowed"] += 1
-        state.journal.allowed(flow, point.switch.name, verdict.rule_id or "", now)
+        state.journal.allowed(flow, point.switch.name, verdict.rule_id or "", now, state.would_be(flow, now))
 
     def _known(
         self,

@@ -19,6 +19,7 @@ from zethane.audit.record import connection, rfc3339
 from zethane.identity.session import Attachment, Endpoint, Session
 from zethane.net.flowkey import FlowKey
 from zethane.network.load import parse_network
+from zethane.policy.stage import WouldBe
 from zethane.service.flows import LiveFlow
 from zethane.service.journal import Denied, Journal
 from zethane.service.points import Fabric
@@ -114,6 +115,20 @@ def test_a_denied_packet_says_why_and_where(log: OneRecord, journal: LogJournal)
         **PLACE,
         **CONNECTION,
     }
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_where_something_is_staged_a_decision_says_what_would_be_decided_without(
+    log: OneRecord, journal: LogJournal, allowed: bool
+) -> None:
+    if allowed:
+        journal.allowed(flow(), "s1", "staff-web", NOW, WouldBe(False, "no-tcp", "deny-rule"))
+        expected = {"decision": "deny", "rule": "no-tcp", "reason": "deny-rule"}
+    else:
+        would_be = WouldBe(True, "staff-web", "rule")
+        journal.denied(Denied(DenyReason.NO_RULE, "s1", 2, HTTPS, None, LAPTOP, WEB1, staged=would_be), NOW)
+        expected = {"decision": "allow", "rule": "staff-web", "reason": "rule"}
+    assert log.newest()["staged"] == expected
 
 
 def test_a_denied_frame_that_cannot_be_read_has_every_field_and_nothing_in_them(

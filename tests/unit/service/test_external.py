@@ -122,7 +122,7 @@ async def test_a_network_reaches_what_a_rule_names_inside(outside: Host, inside:
     site = await start()
     assert across(site, 8, outside.tcp(inside, 40000, 443), "s1") == [("s1", 3)]
     assert across(site, 3, inside.tcp(outside, 443, 40000, SYN_ACK), "s1") == [("s1", 8)]
-    ((flow, switch, rule, _),) = site.records.of("allowed")
+    ((flow, switch, rule, _, _),) = site.records.of("allowed")
     assert (flow.subject, switch, rule) == (WAN, "s1", "in")
 
 

@@ -74,6 +74,9 @@ def print_explanation(explanation: Explanation, source: str, target: str) -> Non
     if explanation.lack:
         needs = " and ".join(explanation.lack.needs)
         console.print(Text(f"rule {explanation.lack.rule} would allow it with {needs}"))
+    if explanation.staged:
+        staged = "allow" if explanation.staged.allowed else "deny"
+        console.print(Text(f"with what is staged: {staged}: {explanation.staged.reason}"))
     console.print(Text(f"{source}: {explanation.subject}"))
     console.print(Text(f"{target}: {explanation.object}"))
     for rule in explanation.considered:

@@ -11,6 +11,8 @@ import struct
 from collections.abc import Sequence
 
 SOL_PACKET = 263
+_SO_TIMESTAMPNS = 35
+_TIMESPEC = struct.Struct("=qq")
 _PACKET_STATISTICS, _PACKET_AUXDATA, _PACKET_IGNORE_OUTGOING = 6, 8, 23
 _ETH_P_ALL = 0x0003
 _AUXDATA = struct.Struct("=IIIHHHH")
@@ -29,9 +31,11 @@ class Tap:
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
         self._socket.setsockopt(SOL_PACKET, _PACKET_AUXDATA, 1)
         self._socket.setsockopt(SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         self._socket.bind((interface, _ETH_P_ALL))
         self._socket.setblocking(False)
         self._frames: list[bytes] = []
+        self._moments: list[float] = []
 
     def send(self, frames: Sequence[bytes]) -> None:
         """Send frames as they are. Raises OSError for what the interface does not take."""
@@ -47,14 +51,20 @@ class Tap:
 
     def drain(self) -> list[bytes]:
         """The frames that have arrived since the last time, and no longer than until now."""
-        frames, self._frames = self.peek(), []
-        return frames
+        return [frame for _, frame in self.drain_timed()]
+
+    def drain_timed(self) -> list[tuple[float, bytes]]:
+        """The same, each with when the kernel got it, in seconds since the epoch."""
+        self.peek()
+        frames, self._frames = self._frames, []
+        moments, self._moments = self._moments, []
+        return list(zip(moments, frames, strict=True))
 
     def peek(self) -> list[bytes]:
-        """The same, but they stay for `drain`."""
+        """The same without the moments, but they stay for `drain`."""
         while True:
             try:
-                frame, ancillary, _, _ = self._socket.recvmsg(_LONGEST, 64)
+                frame, ancillary, _, _ = self._socket.recvmsg(_LONGEST, 128)
             except BlockingIOError:
                 return self._frames
             except OSError as error:
@@ -62,6 +72,7 @@ class Tap:
                     raise
                 continue  # told once, when the interface goes down; it comes up again by itself
             self._frames.append(with_tag(frame, ancillary))
+            self._moments.append(moment(ancillary))
 
     def missed(self) -> int:
         """How many frames did not fit into the buffer since the last time."""
@@ -72,6 +83,15 @@ class Tap:
     def close(self) -> None:
         """Stop capturing."""
         self._socket.close()
+
+
+def moment(ancillary: Sequence[tuple[int, int, bytes]]) -> float:
+    """When the kernel got a frame, in seconds since the epoch; 0 if it did not say so."""
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS and len(data) >= _TIMESPEC.size:
+            seconds, nanoseconds = _TIMESPEC.unpack_from(data)
+            return float(seconds + nanoseconds / 1e9)
+    return 0.0
 
 
 def with_tag(frame: bytes, ancillary: Sequence[tuple[int, int, bytes]]) -> bytes:

@@ -105,6 +105,16 @@ class RunningHost:
         self._configure(self.interfaces)
         self._tell_mininet(text)
 
+    def hold_still(self) -> None:
+        """Take the addresses off the interface: the kernel answers nothing that comes for them. Raises LabError."""
+        inside = ["mnexec", "-a", str(self.pid), "ip", "address", "flush", "scope", "global"]
+        for device in ("eth0", "lo"):
+            run([*inside, "dev", device], env=self.node.tag)
+
+    def wake(self) -> None:
+        """Give the interface its addresses again. Raises LabError."""
+        self._configure(self.interfaces)
+
     def add_address(self, interface: Interface) -> None:
         """Give the interface one more address. Raises LabError."""
         if interface not in self.interfaces:

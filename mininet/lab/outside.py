@@ -23,13 +23,18 @@ def put_behind(router: RunningHost, uplink: Uplink) -> dict[str, RunningHost]:
         raise LabError(f"{uplink.name} wants a tag: this lab's routers have none")
     inside = ["mnexec", "-a", str(router.pid)]
     run([*inside, "sh", "-c", _QUIET], env=router.node.tag)
-    addresses = [interface for interfaces in uplink.hosts.values() for interface in interfaces]
-    lines = [f"address add {one.ip} dev lo{' nodad' if one.version == 6 else ''}\n" for one in dict.fromkeys(addresses)]
-    run([*inside, "ip", "-batch", "-"], text_in="".join(lines), env=router.node.tag)
+    add_addresses(router, uplink)
     return {
         name: RunningHost(name, router.node, interfaces, None, router.codes)
         for name, interfaces in uplink.hosts.items()
     }
+
+
+def add_addresses(router: RunningHost, uplink: Uplink) -> None:
+    """Give a router's namespace the addresses behind it. Raises LabError."""
+    addresses = [interface for interfaces in uplink.hosts.values() for interface in interfaces]
+    lines = [f"address add {one.ip} dev lo{' nodad' if one.version == 6 else ''}\n" for one in dict.fromkeys(addresses)]
+    run(["mnexec", "-a", str(router.pid), "ip", "-batch", "-"], text_in="".join(lines), env=router.node.tag)
 
 
 def routes(interfaces: Iterable[Interface], uplinks: Iterable[Uplink]) -> list[str]:

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("switches")]
 ROOT = Path(__file__).resolve().parents[2]
 
 
-SLOW = ("branch", "leaf-spine")
+SLOW = ("branch", "leaf-spine", "office")
 NAMES = [
     pytest.param(path.name, marks=[pytest.mark.slow] if path.name in SLOW else [])
     for path in sorted(TOPOLOGIES.iterdir())

@@ -19,7 +19,7 @@ from zethane.policy.decide import each
 from zethane.policy.principal import External
 
 ROOT = Path(__file__).parents[2]
-SHIPPED = ["three-tier", "campus", "leaf-spine", "branch"]
+SHIPPED = ["three-tier", "campus", "leaf-spine", "branch", "office"]
 HASH = "$argon2id$v=19$m=8192,t=1,p=1$fX3nWXhWv4a+PzES/JH1WA$h0rwshMAUXqbqf3zBQBxpAXChf35tjdpOaHfCubEHTg"
 
 POLICY = """\

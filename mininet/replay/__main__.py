@@ -1,0 +1,5 @@
+"""`python -m replay`."""
+
+from replay.command import app
+
+app()

@@ -166,9 +166,9 @@ class Decider:
             if holds and condition:
                 lasts, holds = _meets(end, condition, now)
                 until = min(until, lasts)
-        if holds and rule.expression is not None:
-            # It may say anything about the time: it is asked again for every flow.
-            return now, rule.holds_for(source.party, target.party, now)
+        answer = rule.relation(source.party, target.party, now) if holds else None
+        if answer is not None:
+            until, holds = min(until, answer.until), answer.holds(or_error=not rule.allow)
         return until, holds
 
     def _open(self, hours: Hours, now: float) -> tuple[float, bool]:

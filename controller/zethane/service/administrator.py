@@ -33,6 +33,7 @@ from zethane.service.neighbours import Neighbours
 from zethane.service.points import Point
 from zethane.service.policy_in_force import Numbers, PolicyInForce
 from zethane.service.portal_access import PortalAccess
+from zethane.service.relations import place
 from zethane.service.routers import Routers
 from zethane.service.session_life import SessionLife, Spawn
 from zethane.service.session_start import SessionStart
@@ -132,7 +133,7 @@ class Administrator:
         now = state.clock()
         moved, homeless = [], []
         for live in state.sessions:
-            standing = new.place(live.session.principal, now)
+            standing = place(state, new, live.session.principal, now)
             if standing is None:
                 homeless.append((live, SessionEvent.NO_SEGMENT))
             elif not new.allows_vlan(standing.segment, live.session.attachment.vlan):

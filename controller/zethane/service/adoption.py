@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from zethane.net.endpoint import Attachment
-from zethane.net.flowkey import ICMP, ICMPV6, FlowKey
+from zethane.net.flowkey import FlowKey
 from zethane.pipeline.change import Installed
 from zethane.pipeline.fields import PORTAL_NUMBER, split_cookie, vlan_of
 from zethane.pipeline.flow import EntryKey
@@ -21,6 +21,7 @@ from zethane.service.comparison import is_same_rule
 from zethane.service.flows import FORWARD, RETURN, LiveFlow
 from zethane.service.points import Point
 from zethane.service.portal_access import PortalAccess
+from zethane.service.relations import verdict_on
 from zethane.service.sessions import Live
 from zethane.service.state import State
 
@@ -136,8 +137,7 @@ def plausible(state: State, point: Point, entry: Installed) -> PlausibleRule | N
     if not subject.holds(first.src) or not obj.holds(first.dst):
         return None
     classes = subject.class_at(first.src), obj.class_at(first.dst)
-    port = 0 if first.proto in (ICMP, ICMPV6) else first.dport
-    verdict = state.policy.verdict(*classes, first.proto, port)
+    verdict = verdict_on(state, first, subject, obj)
     own = subject.switch == point.number
     if not verdict.allowed or verdict.rule != rule or not (own or obj.switch == point.number):
         return None

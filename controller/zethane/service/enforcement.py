@@ -15,7 +15,7 @@ from zethane.identity.session import Session
 from zethane.net.flowkey import ETH_IPV4, ETH_IPV6, ICMP, ICMPV6, SCTP, TCP, UDP
 from zethane.pipeline.addresses import destination_fields, source_fields
 from zethane.pipeline.bindings import MAX_LEASE
-from zethane.pipeline.change import Add, Change, RemoveMatching
+from zethane.pipeline.change import Add, Change, Remove, RemoveMatching
 from zethane.pipeline.dns import dns_bindings
 from zethane.pipeline.external import external_destinations, external_sources
 from zethane.pipeline.fabric import forward_entries
@@ -25,11 +25,13 @@ from zethane.pipeline.tables import Table
 from zethane.pipeline.verified import both_directions, verified_flow
 from zethane.service.adoption import Adoption
 from zethane.service.comparison import reconciliation
+from zethane.service.flow_review import Reviewed
 from zethane.service.flows import LiveFlow
 from zethane.service.outside import Outside
 from zethane.service.points import Point, binding_entries, difference, standing_entries
 from zethane.service.policy_in_force import PolicyInForce, Standing
 from zethane.service.portal_access import PortalAccess
+from zethane.service.relations import verdict_on
 from zethane.service.sessions import Live
 from zethane.service.state import State
 from zethane.service.switch import MeterState, SwitchChannel
@@ -105,6 +107,21 @@ class Enforcement:
         for flow in flows:
             for point, rule in self._rules_of(flow):
                 changes[point.number].append(Add(rule))
+        return [pending for point in points for pending in self._commit(point, changes[point.number])]
+
+    def flows_reviewed(self, found: Reviewed) -> list[Pending]:
+        """Take the rules of ended flows back one by one, and write those of changed flows over what is there.
+
+        A switch keeps the counters of an entry that is written over. The bundles have to be settled.
+        """
+        changes: dict[int, list[Change]] = defaultdict(list)
+        for flow in found.ended:
+            for point, rule in self._rules_of(flow):
+                changes[point.number].append(Remove(*rule.key))
+        for flow in found.changed:
+            for point, rule in self._rules_of(flow):
+                changes[point.number].append(Add(rule))
+        points = self._state.fabric.points.values()
         return [pending for point in points for pending in self._commit(point, changes[point.number])]
 
     def _rules_of(self, flow: LiveFlow) -> Iterator[tuple[Point, Flow]]:
@@ -261,7 +278,8 @@ class Enforcement:
             decided = stands[flow.rule]
             if group not in decided:
                 verdict = state.policy.verdict(*group)
-                decided[group] = verdict.allowed and verdict.rule == flow.rule
+                stands_for_all = verdict.allowed and not verdict.relations
+                decided[group] = stands_for_all and verdict.rule == flow.rule
             if not decided[group]:
                 ended.append(flow)
         for flow in ended:
@@ -275,8 +293,7 @@ class Enforcement:
         subject, obj = state.party(flow.subject), state.party(flow.object)
         if subject is None or obj is None:
             return False
-        _, _, proto, port = _group(flow)
-        return state.policy.verdict(subject.class_at(flow.key.src), obj.class_at(flow.key.dst), proto, port).allowed
+        return verdict_on(state, flow.key, subject, obj).allowed
 
     def _close(self, flow: LiveFlow, *, remember: bool) -> None:
         state = self._state

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from zethane.net.flowkey import ICMP, ICMPV6
+from collections.abc import Iterable
+from typing import NamedTuple
+
 from zethane.service.flows import FORWARD, RETURN, LiveFlow
+from zethane.service.relations import verdict_on
 from zethane.service.sessions import Live
 from zethane.service.state import State
 
@@ -27,8 +30,7 @@ def carry(state: State, live: Live, session_class: int, why: str) -> list[LiveFl
                 session_class if flow.subject == number else subject.class_at(flow.key.src),
                 session_class if flow.object == number else obj.class_at(flow.key.dst),
             )
-            port = 0 if flow.key.proto in (ICMP, ICMPV6) else flow.key.dport
-            verdict = state.policy.verdict(*classes, flow.key.proto, port)
+            verdict = verdict_on(state, flow.key, subject, obj, classes)
             allowed = verdict.allowed
             if allowed and len(going_on) < MAX_CARRIED:
                 flow.rule, flow.installed, flow.alive = verdict.rule, now, FORWARD | RETURN
@@ -39,6 +41,30 @@ def carry(state: State, live: Live, session_class: int, why: str) -> list[LiveFl
         if allowed:
             state.flows.remember(flow.afresh())
     return going_on
+
+
+class Reviewed(NamedTuple):
+    """Flows that have ended, and those that go on with other rules on the switches."""
+
+    ended: list[LiveFlow]
+    changed: list[LiveFlow]
+
+
+def review(state: State, flows: Iterable[LiveFlow], why: str) -> Reviewed:
+    """Hold flows against what relations say now, where the classes of both ends are what they were."""
+    found, now = Reviewed([], []), state.clock()
+    for flow in flows:
+        subject, obj = state.party(flow.subject), state.party(flow.object)
+        if subject is None or obj is None:
+            continue
+        verdict = verdict_on(state, flow.key, subject, obj)
+        if not verdict.allowed:
+            found.ended.append(flow)
+            _close(state, flow, why, now)
+        elif verdict.rule != flow.rule:
+            flow.rule = verdict.rule
+            found.changed.append(flow)
+    return found
 
 
 def close_flows(state: State, live: Live, why: str, address: bytes | None = None) -> None:

@@ -62,6 +62,7 @@ HELP: Mapping[str, str] = {
     "radius_authorizations_dropped": "Datagrams that were no Disconnect or CoA request of a client, or not of now.",
     "radius_authorizations_failed": "Disconnect and CoA requests that could not be handled.",
     "radius_requests_refused": "Authentications that found too many others waiting for RADIUS servers.",
+    "expression_errors": "Times that a rule's expression had no answer, which denies.",
     "attestations": "Times that a switch's tables were read back and held against what is intended.",
     "attestations_abandoned": "Readings given up because too much was sent meanwhile.",
     "foreign_rules": "Entries of others, removed from the pipeline's tables.",

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from ipaddress import ip_address
 
 from zethane.identity.session import Session
 from zethane.net.prefix import Prefix, PrefixTable
 from zethane.pipeline.external import Gateway, Regions, regions
-from zethane.policy.principal import Principal
+from zethane.policy.principal import External, Party, Principal
 from zethane.service.sessions import FlowLimits, Live
 
 MAX_KNOWN = 65_536
@@ -63,6 +64,10 @@ class Outside(Live):
         """Who a record names for this address: its network."""
         found = self._find(address)
         return found[1] if found else self.session
+
+    def principal_at(self, address: bytes) -> Party:
+        """All that is known of an address outside."""
+        return External(ip_address(address))
 
     def has_room(self, address: bytes, limits: FlowLimits) -> bool:
         """Whether one more flow may be opened from an address outside."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 from zethane.net.flowkey import TCP, UDP
@@ -12,7 +12,7 @@ from zethane.pipeline.dns import PORT
 from zethane.pipeline.fields import DNS_CLASS, NETWORK_CLASS, Reason
 from zethane.pipeline.flow import EntryKey, Flow
 from zethane.pipeline.rules import policy_entries
-from zethane.policy.compile import Class, CompiledPolicy, NetworkClass, SessionClass, compile_policy, simulate
+from zethane.policy.compile import Class, CompiledPolicy, Entry, NetworkClass, SessionClass, compile_policy, simulate
 from zethane.policy.model import Policy, Rule
 from zethane.policy.principal import Principal
 
@@ -37,6 +37,9 @@ class Verdict(NamedTuple):
     rule: int
     rule_id: str | None
     reason: str
+    relations: tuple[tuple[Rule, Verdict], ...] = ()
+    """Rules about both ends that decide first, by rank, and what each decides where it holds. Where there are any, it
+    takes both ends to know: `service.relations`. The verdict itself is that of the rest."""
 
 
 class Standing(NamedTuple):
@@ -59,7 +62,11 @@ class PolicyInForce:
         self.compiled = compile_policy(policy)
         self.rule_numbers = {rule.id: numbers.number_of("rule", rule.id) for rule in policy.rules}
         self.rule_ids = {Reason.DNS.value: DNS_RULE} | {number: name for name, number in self.rule_numbers.items()}
-        self._denying = frozenset(self.rule_numbers[rule.id] for rule in policy.rules if not rule.allow)
+        denying = (rule for rule in policy.rules if not rule.allow and rule.expression is None)
+        self._denying = frozenset(self.rule_numbers[rule.id] for rule in denying)
+        asked = [(one, rule) for rule in policy.enforced for one in (rule.condition, rule.object_condition)]
+        self._expressions = {one.key: rule for one, rule in reversed(asked) if one.expression is not None}
+        self.has_relations = any(rule.expression is not None for rule in policy.enforced)
         self._numbers: dict[Class, int] = {
             one: _number(one, self.compiled, numbers) for one in self.compiled.every_class
         }
@@ -70,12 +77,13 @@ class PolicyInForce:
             self.compiled, self._numbers.__getitem__, self.rule_numbers.__getitem__
         )
         self.peers = self._peers()
+        self._rules = {rule.id: rule for rule in policy.rules}
         self._verdicts: dict[tuple[int, int, int, int], Verdict] = {}
         self._conditional = [(rule.condition.key, rule) for rule in policy.enforced if rule.allow and rule.condition]
         self._asking: dict[tuple[int, int], tuple[Rule, ...]] = {}
 
     def denies(self, rule: int) -> bool:
-        """Whether the number is that of a deny rule."""
+        """Whether the number is that of a deny rule whose entry denies, and leaves no question to answer."""
         return rule in self._denying
 
     def _peers(self) -> dict[int, frozenset[int]]:
@@ -100,6 +108,13 @@ class PolicyInForce:
         (segment,) = segments
         number = self._numbers[self.compiled.class_of(segment, principal, now)]
         return Standing(segment, number, self.compiled.until(segment, principal, now))
+
+    def unanswered(self, segment: str, principal: Principal, now: float) -> Iterator[tuple[Rule, str]]:
+        """The expressions about a session of a segment alone that have no answer: a rule that asks, and the error."""
+        for condition in self.compiled.conditions[segment] if self._expressions else ():
+            answer = condition.answer(principal, now)
+            if answer is not None and answer.error is not None and condition.key in self._expressions:
+                yield self._expressions[condition.key], answer.error
 
     def allows_vlan(self, segment: str, vlan: int) -> bool:
         """Whether a session of the segment may be tagged with this VLAN; without a tag (0) every one may be."""
@@ -133,7 +148,7 @@ class PolicyInForce:
         )
 
     def verdict(self, subject_class: int, object_class: int, proto: int, port: int) -> Verdict:
-        """The decision for a flow between two classes."""
+        """The decision for a flow between two classes; it may depend on relations."""
         wanted = (subject_class, object_class, proto, port)
         found = self._verdicts.get(wanted)
         if found is None:
@@ -146,7 +161,18 @@ class PolicyInForce:
         subject, obj = self._classes.get(subject_class), self._classes.get(object_class)
         if isinstance(subject, SessionClass) and object_class == DNS_CLASS:
             return _dns(proto, port)
-        decision = simulate(self.compiled, subject, obj, proto, port)
+        flow, relations = (proto, port), []
+        if self.has_relations and subject is not None and obj is not None:
+            asked = [entry for entry in self.compiled.deciding(subject, obj, *flow) if entry.relation is not None]
+            relations = [(self._rules[entry.rule], self._verdict_of(subject, obj, flow, entry)) for entry in asked]
+        verdict = self._verdict_of(subject, obj, flow, None)
+        return verdict._replace(relations=tuple(relations)) if relations else verdict
+
+    def _verdict_of(
+        self, subject: Class | None, target: Class | None, flow: tuple[int, int], held: Entry | None
+    ) -> Verdict:
+        """The verdict where this relation holds and none that comes before; without one, where none does."""
+        decision = simulate(self.compiled, subject, target, *flow, lambda entry: entry is held)
         number = self.rule_numbers[decision.rule] if decision.rule is not None else 0
         return Verdict(decision.allowed, number, decision.rule, decision.reason)
 

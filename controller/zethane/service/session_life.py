@@ -13,10 +13,12 @@ from zethane.identity.session import Session
 from zethane.identity.sources.times import Lengths
 from zethane.pipeline.bindings import MAX_LEASE
 from zethane.service.enforcement import Enforcement
-from zethane.service.flow_review import carry, close_flows
+from zethane.service.flow_review import carry, close_flows, review
+from zethane.service.flows import LiveFlow
 from zethane.service.leases import Lease, LeaseEnd
 from zethane.service.points import Point
 from zethane.service.policy_in_force import Standing
+from zethane.service.relations import place
 from zethane.service.sessions import LEAD, Live
 from zethane.service.state import State
 from zethane.service.store import SessionStore
@@ -67,7 +69,7 @@ class SessionLife:
         Without an event nothing is told, unless it leads to another class or other facts.
         """
         state, before, class_before = self._state, live.session, live.session_class
-        standing = state.policy.place(state.principal(proofs), moment) if proofs else None
+        standing = place(state, state.policy, state.principal(proofs), moment) if proofs else None
         if standing is None or not state.policy.allows_vlan(standing.segment, before.attachment.vlan):
             return False
         if standing.segment != before.segment:
@@ -89,18 +91,26 @@ class SessionLife:
 
     def _restand(self, live: Live, session: Session, standing: Standing, why: str) -> None:
         """Put another standing of a session in force: only the flows end that it does not allow."""
-        ends = live.ends
+        ends, is_other = live.ends, session.principal != live.session.principal
         self._state.sessions.change(live, session, standing.until)
         if standing.session_class != live.session_class:
             flows = carry(self._state, live, standing.session_class, f"session-{why}")
             pending = self._enforcement.session_moved(live, standing.session_class, flows)
             if pending:
                 self._spawn(self._enforcement.settle(pending))
-        elif ends != live.ends:
-            self._enforcement.session_changed(live)
         else:
-            return
+            if is_other and self._state.policy.has_relations:
+                self._review(self._state.flows.of_session(session.number), f"session-{why}")
+            if ends == live.ends:
+                return
+            self._enforcement.session_changed(live)
         self._lease(live)
+
+    def _review(self, flows: Iterable[LiveFlow], why: str) -> None:
+        """Who is at one end of these flows is another one now, in the same class: relations may not hold any more."""
+        pending = self._enforcement.flows_reviewed(review(self._state, flows, why))
+        if pending:
+            self._spawn(self._enforcement.settle(pending))
 
     def renew(self, live: Live, address: bytes | None, proofs: tuple[Proof, ...], event: SessionEvent) -> Session:
         """A principal has proved itself at the session's place, again or as well: it goes on, with a new lease.

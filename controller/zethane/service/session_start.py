@@ -16,6 +16,7 @@ from zethane.service.journal import Denied
 from zethane.service.leasing import Leasing
 from zethane.service.points import Point
 from zethane.service.port_security import check_address, check_room, check_vlan, place_of, usable_place, usable_point
+from zethane.service.relations import place
 from zethane.service.session_life import SessionLife
 from zethane.service.sessions import Live
 from zethane.service.state import State
@@ -59,7 +60,7 @@ class SessionStart:
         if not proofs:
             return SessionEvent.EXPIRED
         session = replace(session, proofs=proofs, principal=self._state.principal(proofs))
-        standing = self._state.policy.place(session.principal, now)
+        standing = place(self._state, self._state.policy, session.principal, now)
         attachment = session.attachment
         point = self._state.fabric.points.get(attachment.dpid)
         if point is None or not point.is_edge(attachment.port):
@@ -118,7 +119,7 @@ class SessionStart:
         here = state.sessions.at(attachment)
         # What has just ended, and has not been looked at yet, is joined by nobody.
         before = tuple(known for known in here.session.proofs if known.ends > now) if here is not None else ()
-        standing = state.policy.place(state.principal(proofs_with(before, proof)), now)
+        standing = place(state, state.policy, state.principal(proofs_with(before, proof)), now)
         if standing is None:
             raise SessionError("the policy has no single segment for this principal")
         proof = self._life.limited(proof, standing.segment)

@@ -7,11 +7,13 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
 from typing import Protocol
 
 from zethane.errors import AddressInUse, CapacityError, SessionError
 from zethane.identity.session import MAX_ADDRESSES, Attachment, Endpoint, Session
 from zethane.pipeline.bindings import Binding
+from zethane.policy.principal import Party
 
 MAX_SESSIONS = 200_000
 """Sessions at once."""
@@ -92,6 +94,10 @@ class Live:
     def party_at(self, address: bytes) -> Session:  # noqa: ARG002
         """Who a record names for this address."""
         return self.session
+
+    def principal_at(self, address: bytes) -> Party:
+        """Who policy decides about for a flow with this address."""
+        return replace(self.session.principal, address=ip_address(address))
 
     def has_room(self, address: bytes, limits: FlowLimits) -> bool:  # noqa: ARG002
         """Whether the session may open one more flow."""

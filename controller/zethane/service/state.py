@@ -25,6 +25,9 @@ from zethane.service.serving import Serving
 from zethane.service.sessions import Live, SessionTable
 from zethane.service.staged import Staged
 
+MAX_LOGGED_RULES = 1024
+"""Rules whose failing expressions have a rate of their own in the log."""
+
 Clock = Callable[[], float]
 """Seconds since the epoch."""
 
@@ -78,6 +81,9 @@ class State:
     error_log: Buckets = field(init=False)
     """How many errors of a switch are logged, by datapath id."""
 
+    expression_log: Buckets = field(init=False)
+    """How often a rule's expression that has no answer is logged, by the rule."""
+
     outside: dict[int, Outside] = field(init=False)
     """The uplinks by their numbers."""
 
@@ -90,6 +96,7 @@ class State:
         self.serving = {server.number: Serving(server) for server in self.fabric.serving(DNS)}
         errors = self.limits.switch_errors_per_second
         self.error_log = Buckets(Rate(errors, 1 / errors), len(self.fabric.points) or 1)
+        self.expression_log = Buckets(Rate(5, 60.0), MAX_LOGGED_RULES)
         self.outside = {gateway.number: Outside(gateway) for gateway in self.fabric.gateways}
         self.use_networks()
 

@@ -29,6 +29,7 @@ from zethane.service.flows import FORWARD, RETURN, LiveFlow
 from zethane.service.journal import Denied
 from zethane.service.points import Point
 from zethane.service.policy_in_force import Verdict
+from zethane.service.relations import verdict_on
 from zethane.service.sessions import Live
 from zethane.service.state import State
 from zethane.service.switch import PacketIn
@@ -179,8 +180,7 @@ class Verifier:
             self._deny(point, event, DenyReason.UNRELATED_ERROR, packet, sender, receiver)
 
     def _verdict(self, key: FlowKey, subject: Live, obj: Live) -> Verdict:
-        port = 0 if key.proto in (ICMP, ICMPV6) else key.dport
-        return self._state.policy.verdict(subject.class_at(key.src), obj.class_at(key.dst), key.proto, port)
+        return verdict_on(self._state, key, subject, obj)
 
     def _install(self, flow: LiveFlow, subject: Live, obj: Live) -> None:
         there, back = both_directions(

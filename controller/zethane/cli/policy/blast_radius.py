@@ -22,12 +22,14 @@ from zethane.cli.policy.given import (
     moment,
     problems_exit,
 )
+from zethane.cli.policy.output import write
 from zethane.cli.policy.text import print_json
 from zethane.document import closest, quote
 from zethane.errors import InputError, Problem
 from zethane.policy.blast_radius import BlastRadius, blast_radius, compare, every_segment
 from zethane.policy.reach import Ground
 from zethane.policy.score import CRITICAL
+from zethane.render.radius_svg import radius_svg, scores_svg
 
 KINDS = ("host", "segment", "network")
 
@@ -57,6 +59,7 @@ def blast_radius_command(
     fail_on_critical: Annotated[
         bool, typer.Option("--fail-on-critical", help="Exit with 1 if something critical can be reached.")
     ] = False,
+    svg: Annotated[str | None, typer.Option("--svg", metavar="FILE|-", help="Write a picture.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what an intruder at a host or in a segment reaches, hop by hop, and how much that puts at risk."""
@@ -73,7 +76,10 @@ def blast_radius_command(
         else:
             before = (_at(found, ground, start, labels),)
             after = (_after(new, before[0], labels),) if new else None
-    _print(before, after, now, one=start is not None, as_json=as_json)
+        if svg is not None:
+            write(svg, _picture(before, after, one=start is not None))
+    if svg != "-":
+        _print(before, after, now, one=start is not None, as_json=as_json)
     judged = before if after is None else after
     bad = fail_over is not None and any(one.score > fail_over for one in judged)
     bad = bad or (fail_on_critical and any(one.reaches_critical for one in judged))
@@ -105,6 +111,12 @@ def _after(new: Ground, before: BlastRadius, labels: Sequence[tuple[str, str]]) 
         return blast_radius(new, before.start, kind, labels)
     except KeyError:
         return BlastRadius(before.start, before.host, (), False, 0.0, 0.0, (), ())
+
+
+def _picture(before: Sequence[BlastRadius], after: Sequence[BlastRadius] | None, *, one: bool) -> str:
+    if one:
+        return radius_svg(before[0]) if after is None else radius_svg(after[0], before[0])
+    return scores_svg(before) if after is None else scores_svg(after, before)
 
 
 def _print(

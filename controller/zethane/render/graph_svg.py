@@ -1,0 +1,68 @@
+"""The graph of a policy as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from zethane.policy.graph import Edge, Graph, Mark, Node
+from zethane.render.boxes import Box, Line, picture
+from zethane.render.graph_text import MEANING, edge_kind, edge_sign, mark_text
+from zethane.render.grid_svg import grid_svg
+
+LINES = 14
+"""Lines of one box; what is more becomes one line."""
+
+SHOWN = 60
+"""Names of the members of a group that are shown on hovering."""
+
+
+DENSE = 24, 4
+"""Nodes from which, and edges for each of them above which, a matrix is more legible than lines."""
+
+Style = Literal["auto", "columns", "grid"]
+
+
+def graph_svg(found: Graph, heading: str, style: Style = "auto") -> str:
+    """The picture: boxes in columns with lines between them, or a matrix (`grid`); `auto` takes what is legible."""
+    edges = sum(len(edge.targets) for edge in found.edges)
+    if style == "grid" or (style == "auto" and len(found.nodes) >= DENSE[0] and edges > DENSE[1] * len(found.nodes)):
+        return grid_svg(found, heading)
+    return columns_svg(found, heading)
+
+
+def columns_svg(found: Graph, heading: str) -> str:
+    """A box for each node, with a line for each of its edges."""
+    number = {node.name: index for index, node in enumerate(found.nodes)}
+    boxes = [_box(node, [edge for edge in found.edges if edge.source == node.name], number) for node in found.nodes]
+    used = {edge_kind(edge) for edge in found.edges}
+    edges = sum(len(edge.targets) for edge in found.edges)
+    description = f"{len(found.nodes)} nodes and {edges} edges: which segments may open which services to which others."
+    return picture(boxes, heading, description, {kind: text for kind, text in MEANING.items() if kind in used})
+
+
+def _box(node: Node, edges: Sequence[Edge], number: dict[str, int]) -> Box:
+    lines = [_line(edge, mark, number) for edge in edges for mark in edge.marks]
+    if len(lines) > LINES:
+        lines = [*lines[: LINES - 1], _rest(lines[LINES - 1 :])]
+    hosts = f"{node.hosts} host{'' if node.hosts == 1 else 's'}"
+    note = {"any": "every segment", "network": "outside"}.get(node.kind, hosts)
+    if node.kind == "group":
+        note = f"{len(node.places)} segments, {hosts}"
+    more = f" and {len(node.places) - SHOWN} more" if len(node.places) > SHOWN else ""
+    hover = f"{', '.join(node.places[:SHOWN])}{more}\n{note}" if node.places else note
+    classes = ("outside",) if node.kind == "network" else ()
+    name = node.name.removeprefix("to ") if node.kind == "any" else node.name
+    return Box(name, note, tuple(lines), classes, hover, stacked=node.kind == "group")
+
+
+def _rest(lines: Sequence[Line]) -> Line:
+    targets = tuple(dict.fromkeys(target for line in lines for target in line.targets))
+    return Line(f"and {len(lines)} more", lines[0].kind, targets, "\n".join(line.hover for line in lines))
+
+
+def _line(edge: Edge, mark: Mark, number: dict[str, int]) -> Line:
+    itself = " (among themselves)" if edge.source in edge.targets else ""
+    label = f"{edge_sign(edge)}{mark_text(mark)}{itself}"
+    hover = f"{label}\nto {', '.join(edge.targets[:SHOWN])}"
+    return Line(label, edge_kind(edge), tuple(number[target] for target in edge.targets), hover)

@@ -1,0 +1,249 @@
+"""The flows that are under way, in a table of bounded size: packets find theirs, and what has ended is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from zethane.net.flowkey import ICMP, ICMPV6, TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, FlowKey
+from zethane.replay.attribution import Attribution
+from zethane.replay.flow import Count, Flow, Opening, opened_by
+from zethane.replay.packet import Read
+from zethane.replay.shape import tables
+from zethane.replay.verdict import Judge, Verdict, named_services
+from zethane.replay.who import Who
+
+MAX_FLOWS = 100_000
+"""Flows that are under way at once."""
+
+MAX_SIGNATURES = 8
+"""Signatures that one flow may have: they differ when its packets take other paths, which is rare."""
+
+_IDLE = {TCP: 7440.0, ICMP: 60.0, ICMPV6: 60.0}
+"""Seconds without a packet after which the next one is of another flow: RFC 5382 REQ-5 for TCP."""
+_OTHER_IDLE = 300.0
+"""RFC 4787 REQ-5 for UDP, and for everything else."""
+
+
+class Way:
+    """One direction of a flow, as the fast path sees it. `due` is when somebody has to look at the flow again."""
+
+    __slots__ = (
+        "captured",
+        "due",
+        "flow",
+        "is_forward",
+        "last",
+        "least",
+        "lengths",
+        "mask",
+        "octets",
+        "packets",
+        "proto",
+    )
+
+    def __init__(self, flow: Live, is_forward: bool, when: float, due: float) -> None:
+        self.packets = 0
+        self.octets = 0
+        self.last = when
+        self.due = due
+        self.flow = flow
+        self.is_forward = is_forward
+        self.proto = flow.key.proto
+        self.mask, self.lengths, self.captured, self.least = tables(flow.key.proto, len(flow.key.src))
+
+    @property
+    def count(self) -> Count:
+        """What has come this way."""
+        return Count(self.packets, self.octets)
+
+
+@dataclass(slots=True, eq=False)
+class Live:
+    """A flow that is under way."""
+
+    key: FlowKey
+    subject: Who
+    object: Who
+    opening: Opening
+    verdict: Verdict
+    first: float
+    sequence: int
+    ways: tuple[Way, Way] = field(init=False)
+    signatures: list[bytes] = field(default_factory=list)
+    related: Count = Count()
+    hurdles: dict[str, Count] = field(default_factory=dict)
+    ends: int = 0
+    """1 and 2: a FIN of the subject, of the object; 3: both, or a RST."""
+    is_over: bool = False
+    """Whether it has been told: nothing counts any more."""
+
+    @property
+    def idle(self) -> float:
+        """How long it may be silent, in seconds."""
+        return _IDLE.get(self.key.proto, _OTHER_IDLE)
+
+    @property
+    def last(self) -> float:
+        """The time of its newest packet."""
+        return max(self.ways[0].last, self.ways[1].last)
+
+    def hinder(self, reason: str, count: Count) -> None:
+        """Some of its packets would be dropped whatever the verdict."""
+        self.hurdles[reason] = self.hurdles.get(reason, Count()).plus(count)
+
+    def told(self) -> Flow:
+        """As it is now."""
+        there, back = self.ways
+        return Flow(
+            self.key,
+            self.subject,
+            self.object,
+            self.opening,
+            self.verdict,
+            self.first,
+            max(self.first, self.last),
+            there.count,
+            back.count,
+            self.related,
+            tuple(self.hurdles.items()),
+        )
+
+
+class Table:
+    """The flows that are under way, by key and by signature; `tell` gets each when it has ended."""
+
+    def __init__(
+        self, judge: Judge, attribution: Attribution, tell: Callable[[Flow], None], room: int = MAX_FLOWS
+    ) -> None:
+        self.signatures: dict[bytes, Way] = {}
+        self.evicted = 0
+        """Flows that were told before they had ended, for want of room."""
+        self._ways: dict[FlowKey, Way] = {}
+        self._judge = judge
+        self._attribution = attribution
+        self._tell = tell
+        self._room = room
+        self._services = named_services(judge.policy)
+
+    def find(self, key: FlowKey) -> Way | None:
+        """The direction of a live flow that a key is of."""
+        return self._ways.get(key)
+
+    def way_of(self, read: Read, src: bytes, dst: bytes, when: float) -> Way:
+        """The direction that a packet with a key belongs to, of a new flow if need be. `src` and `dst` are its MACs."""
+        key = read.key
+        if key is None:
+            raise ValueError("a packet without a key is of no flow by itself")
+        way = self._ways.get(key)
+        if way is None:
+            return self._open(key, read.flags, read.sequence, src, dst, when)
+        return self.look(way, read.flags, read.sequence, when)
+
+    def look(self, way: Way, flags: int, sequence: int, when: float) -> Way:
+        """What a packet of a live flow does to it besides being counted; the direction that it is to be counted in."""
+        if when >= way.due:
+            way = self._due(way, when)
+        if way.flow.key.proto == TCP and flags & way.mask:
+            if flags & TCP_SYN and not flags & TCP_ACK:
+                return self._again(way, flags, sequence, when)
+            if flags & TCP_RST:
+                way.flow.ends = 3
+            elif flags & TCP_FIN:
+                way.flow.ends |= 1 if way.is_forward else 2
+        return way
+
+    def remember(self, way: Way, signature: bytes) -> None:
+        """Let later packets with this signature find their way fast."""
+        if len(way.flow.signatures) < MAX_SIGNATURES and signature not in self.signatures:
+            way.flow.signatures.append(signature)
+            self.signatures[signature] = way
+
+    def finish(self) -> None:
+        """Tell all that are left."""
+        for way in list(self._ways.values()):
+            if way.is_forward:
+                self._end(way.flow)
+
+    def _open(self, key: FlowKey, flags: int, sequence: int, src: bytes, dst: bytes, when: float) -> Way:
+        is_forward, opening = opened_by(key, flags, self._services)
+        sender, receiver = self._attribution.who(key.src, src), self._attribution.who(key.dst, dst)
+        if not is_forward:
+            key, sender, receiver = key.reverse(), receiver, sender
+        flow = self._start(key, sender, receiver, opening, sequence if opening == "syn" else -1, when)
+        return flow.ways[0 if is_forward else 1]
+
+    def _start(self, key: FlowKey, subject: Who, target: Who, opening: Opening, sequence: int, when: float) -> Live:
+        if len(self._ways) >= 2 * self._room:
+            self._make_room(when)
+        port = 0 if key.proto in (ICMP, ICMPV6) else key.dport
+        verdict = self._judge.verdict(subject, target, key.proto, port, when)
+        flow = Live(key, subject, target, opening, verdict, when, sequence)
+        due = min(when + flow.idle, verdict.until)
+        there = Way(flow, True, when, due)
+        back = Way(flow, False, when, due)
+        flow.ways = there, back
+        self._ways[key.reverse()] = back
+        self._ways[key] = there  # a key that is its own reverse has one direction
+        return flow
+
+    def _again(self, way: Way, flags: int, sequence: int, when: float) -> Way:
+        """A SYN where a flow is already: of the same connection only if it is the same SYN."""
+        flow = way.flow
+        if way.is_forward and sequence == flow.sequence:
+            return way
+        if way.is_forward and flow.sequence < 0 and flow.opening == "answer" and not flow.ends:
+            flow.sequence = sequence
+            return way
+        self._end(flow)
+        key, subject, target = flow.key, flow.subject, flow.object
+        if not way.is_forward:
+            key, subject, target = key.reverse(), target, subject
+        return self._start(key, subject, target, "syn", sequence, when).ways[0]
+
+    def _due(self, way: Way, when: float) -> Way:
+        """Look whether a flow has been silent for too long, or has another verdict by now."""
+        flow = way.flow
+        if when - flow.last > flow.idle:
+            self._end(flow)
+            key, opening = flow.key, flow.opening
+            goes_on = flow.key.proto == TCP
+            if way.is_forward or goes_on:
+                again = self._start(key, flow.subject, flow.object, opening if goes_on else "first", -1, when)
+                return again.ways[0 if way.is_forward else 1]
+            return self._start(key.reverse(), flow.object, flow.subject, "first", -1, when).ways[0]
+        port = 0 if flow.key.proto in (ICMP, ICMPV6) else flow.key.dport
+        verdict = self._judge.verdict(flow.subject, flow.object, flow.key.proto, port, when)
+        if verdict.outcome != flow.verdict.outcome:
+            self._end(flow)
+            rest = self._start(flow.key, flow.subject, flow.object, "goes-on", flow.sequence, when)
+            rest.ends = flow.ends
+            return rest.ways[0 if way.is_forward else 1]
+        for one in flow.ways:
+            one.due = min(when + flow.idle, verdict.until)
+        return way
+
+    def _end(self, flow: Live) -> None:
+        there, back = flow.key, flow.key.reverse()
+        self._ways.pop(there, None)
+        self._ways.pop(back, None)
+        for signature in flow.signatures:
+            del self.signatures[signature]
+        flow.is_over = True
+        self._tell(flow.told())
+
+    def _make_room(self, when: float) -> None:
+        """End what is over or has been silent; then, if that is not enough, what has been silent for longest."""
+        flows = [way.flow for way in self._ways.values() if way.is_forward]
+        left = []
+        for flow in flows:
+            if flow.ends == 3 or when - flow.last > flow.idle:
+                self._end(flow)
+            else:
+                left.append(flow)
+        surplus = len(left) - self._room * 3 // 4
+        if surplus > 0:
+            left.sort(key=lambda flow: flow.last)
+            for flow in left[:surplus]:
+                self._end(flow)
+            self.evicted += surplus

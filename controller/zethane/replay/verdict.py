@@ -1,0 +1,146 @@
+"""What a policy says of flows of a capture: decided once for all that it cannot tell apart."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Literal, NamedTuple
+
+from zethane.audit.reason import DenyReason
+from zethane.net.flowkey import ICMP, ICMPV6, SCTP, TCP, UDP
+from zethane.policy.decide import decide, is_about, lack_of, place_of
+from zethane.policy.model import Policy
+from zethane.policy.principal import Party, Principal
+from zethane.policy.service import PROTOCOLS
+from zethane.replay.who import Who
+
+Outcome = Literal["allow", "deny", "unattributed"]
+
+MAX_KEPT = 200_000
+"""Decisions that are remembered."""
+
+_DNS_PORT = 53
+
+
+class Verdict(NamedTuple):
+    """What the policy says of a flow. `reason` is a word of the decision log, empty where it is allowed or where
+    nobody is known at one end; `text` says it in words. `until` is when it has to be looked at again, in seconds since
+    the epoch."""
+
+    outcome: Outcome
+    rule: str | None
+    reason: str
+    text: str
+    until: float = math.inf
+
+
+class Judge:
+    """Decides flows under one policy, at the time of their packets, or at the fixed moment `now`.
+
+    Whoever has logged in has just done so: what a condition asks of a proof's age holds.
+    """
+
+    def __init__(self, policy: Policy, now: float | None = None) -> None:
+        self.policy = policy
+        self._now = now
+        self._cuts = {proto: _cuts(policy, proto) for proto in (TCP, UDP, SCTP)}
+        self._hours = {rule.hours for rule in policy.enforced if rule.hours is not None} if now is None else set()
+        self._kept: dict[tuple[int, int, int, int], Verdict] = {}
+        self._since, self._until = -math.inf, -math.inf if self._hours else math.inf
+
+    def verdict(self, subject: Who, target: Who, proto: int, port: int, when: float) -> Verdict:
+        """The verdict for a flow that is opened at this time. Echo has the port 0."""
+        if not self._since <= when < self._until:
+            self._turn(when)
+        cuts = self._cuts.get(proto)
+        key = (subject.number, target.number, proto, bisect_right(cuts, port) if cuts else 0)
+        found = self._kept.get(key)
+        if found is None:
+            if len(self._kept) >= MAX_KEPT:
+                self._kept.clear()
+            found = self._kept[key] = self._decide(subject, target, proto, port, when)
+        return found
+
+    def _turn(self, when: float) -> None:
+        """Another time, in which other windows are open: nothing that is remembered holds."""
+        self._kept.clear()
+        self._since = when
+        self._until = min((hours.until(when) for hours in self._hours), default=math.inf)
+
+    def _decide(self, subject: Who, target: Who, proto: int, port: int, when: float) -> Verdict:
+        unknown = [who for who in (subject, target) if who.standing == "unattributed"]
+        if unknown:
+            return Verdict("unattributed", None, "", f"{unknown[0].text}: {unknown[0].source}", self._until)
+        own = _own(subject, target, proto, port)
+        if own is not None:
+            return own
+        moment = when if self._now is None else self._now
+        source, sink = _fresh(subject.party, moment), _fresh(target.party, moment)
+        decision = decide(self.policy, source, sink, proto, port, moment)
+        if decision.allowed:
+            return Verdict("allow", decision.rule, "", decision.reason, self._until)
+        reason = self._reason(source, sink, proto, port, moment, decision.rule)
+        return Verdict("deny", decision.rule, reason.value, decision.reason, self._until)
+
+    def _reason(
+        self, subject: Party, target: Party, proto: int, port: int, moment: float, rule: str | None
+    ) -> DenyReason:
+        if rule is not None:
+            return DenyReason.DENY_RULE
+        if subject is None:
+            return DenyReason.UNAUTHENTICATED
+        if target is None:
+            return DenyReason.UNKNOWN_DESTINATION
+        source, sink = place_of(self.policy, subject, "subject")[0], place_of(self.policy, target, "object")[0]
+        if source is None or sink is None:
+            return DenyReason.NO_RULE
+        about = (rule for rule in self.policy.enforced if is_about(rule, source, sink, proto, port))
+        return DenyReason.CONDITION_NOT_MET if lack_of(about, subject, moment) else DenyReason.NO_RULE
+
+
+def _own(subject: Who, target: Who, proto: int, port: int) -> Verdict | None:
+    """The verdict for a flow from or to a part of the network itself, about which no policy speaks."""
+    if target.standing == "portal":
+        return Verdict("allow", None, "", "the portal is there for every host")
+    if target.standing == "dns" and proto in (UDP, TCP) and port == _DNS_PORT and isinstance(subject.party, Principal):
+        return Verdict("allow", None, "", "DNS servers of the infrastructure answer every live session")
+    for who, reason in ((subject, DenyReason.NO_FLOW), (target, DenyReason.NO_RULE)):
+        if who.standing in ("portal", "dns"):
+            return Verdict("deny", None, reason.value, f"{who.text} is a part of the network: nobody may open this")
+    return None
+
+
+def _fresh(party: Party, moment: float) -> Party:
+    """The party as if it had proved everything at this moment."""
+    if isinstance(party, Principal) and party.mfa_at is not None:
+        return replace(party, mfa_at=moment)
+    return party
+
+
+def _cuts(policy: Policy, proto: int) -> list[int]:
+    """The ports at which some rule begins or ceases to be about a protocol."""
+    edges: set[int] = set()
+    for low, high in _ranges(policy, proto):
+        edges |= {low, high + 1}
+    return sorted(edges)
+
+
+def _ranges(policy: Policy, proto: int) -> Iterable[tuple[int, int]]:
+    for rule in policy.enforced:
+        for service in rule.services:
+            if proto in PROTOCOLS[service.proto]:
+                yield service.low, service.high
+    yield _DNS_PORT, _DNS_PORT
+
+
+def named_services(policy: Policy) -> frozenset[tuple[int, int]]:
+    """The (IP protocol, port) pairs that a rule names as one port; ranges do not tell services from other ports."""
+    return frozenset(
+        (proto, service.low)
+        for rule in policy.rules
+        for service in rule.services
+        for proto in PROTOCOLS[service.proto]
+        if service.low == service.high and proto not in (ICMP, ICMPV6)
+    )

@@ -19,6 +19,7 @@ _COMMANDS = {
     "login": ("zethane.cli.login", "login", "Log this host in."),
     "logout": ("zethane.cli.login", "logout", "Log this host out."),
     "policy": ("zethane.cli.policy", "app", "Check, explain and print a policy."),
+    "replay": ("zethane.cli.replay", "replay_command", "Recorded traffic held against a policy."),
     "identity": ("zethane.cli.identity", "app", "Hashes and second factors; sources of identities; blocked accounts."),
     "device": ("zethane.cli.device", "app", "Devices, and what is known of them."),
     "posture": ("zethane.cli.posture", "app", "Measure and report a device's posture."),

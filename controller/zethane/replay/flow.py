@@ -27,6 +27,9 @@ class Count(NamedTuple):
         return Count(self.packets + other.packets, self.octets + other.octets)
 
 
+NONE = Count()
+
+
 class Flow(NamedTuple):
     """A flow that was seen, and what the policy says of it.
 
@@ -48,7 +51,7 @@ class Flow(NamedTuple):
     hurdles: tuple[tuple[str, Count], ...] = ()
 
     @property
-    def count(self) -> Count:
+    def whole(self) -> Count:
         """All of its packets."""
         return self.there.plus(self.back).plus(self.related)
 

@@ -69,7 +69,6 @@ class Meter:
                 way.last = when
             else:
                 self.take(data, at, captured, length, when, kind)
-        self._forget()
 
     def take(self, data: bytes, at: int, captured: int, length: int, when: float, link: int) -> None:
         """Take in one packet that needs more than to be counted, or whose shape is another."""
@@ -168,7 +167,8 @@ class Meter:
         if datagram.count.packets:
             self._tell(_PIECE_ALONE, datagram.count, datagram.when)
 
-    def _forget(self) -> None:
+    def finish(self) -> None:
+        """There are no more packets: tell what waits for another one."""
         for datagram in self._datagrams.values():
             self._lost(datagram)
         self._datagrams.clear()

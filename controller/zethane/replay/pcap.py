@@ -17,10 +17,10 @@ MAX_CAPTURED = 262_144
 HEADER = 24
 _RECORD = 16
 _MAGIC = {
-    b"\xd4\xc3\xb2\xa1": ("<", 1e-6),
-    b"\xa1\xb2\xc3\xd4": (">", 1e-6),
-    b"\x4d\x3c\xb2\xa1": ("<", 1e-9),
-    b"\xa1\xb2\x3c\x4d": (">", 1e-9),
+    b"\xd4\xc3\xb2\xa1": ("<", 10**6),
+    b"\xa1\xb2\xc3\xd4": (">", 10**6),
+    b"\x4d\x3c\xb2\xa1": ("<", 10**9),
+    b"\xa1\xb2\x3c\x4d": (">", 10**9),
 }
 
 
@@ -32,7 +32,7 @@ class Pcap:
     def __init__(self, window: Window) -> None:
         if not window.has(HEADER):
             raise Cut(window.position, "the file's header is not whole")
-        self._order, self._unit = _MAGIC[window.data[window.at : window.at + 4]]
+        self._order, self._ticks = _MAGIC[window.data[window.at : window.at + 4]]
         link = struct.unpack_from(f"{self._order}I", window.data, window.at + 20)[0]
         self.links = {link & 0xFFFF: 1}
         self._link = link & 0xFFFF
@@ -41,7 +41,7 @@ class Pcap:
 
     def records(self) -> Iterator[Record]:
         """Every packet. Raises Damage where the file does not go on as it should, after what came before."""
-        window, link, unit = self._window, self._link, self._unit
+        window, link, ticks = self._window, self._link, self._ticks
         unpack = struct.Struct(f"{self._order}IIII").unpack_from
         while True:
             data, at = window.data, window.at
@@ -54,7 +54,7 @@ class Pcap:
                 if end > size or captured > MAX_CAPTURED:
                     break
                 window.at = end
-                yield data, begin, captured, length if length > captured else captured, seconds + fraction * unit, link
+                yield data, begin, captured, length if length > captured else captured, seconds + fraction / ticks, link
                 at = end
             window.at = at
             if at <= last and captured > MAX_CAPTURED:

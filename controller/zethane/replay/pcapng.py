@@ -18,16 +18,16 @@ _MAX_HELD = MAX_CAPTURED + (1 << 16)
 
 MAX_INTERFACES = 4096
 _RESOLUTION, _OFFSET, _END = 9, 14, 0
-_DEFAULT_UNIT = 1e-6
+_DEFAULT_TICKS = 10**6
 
 
 @dataclass(frozen=True, slots=True)
 class _Interface:
-    """`unit` is the length of a tick in seconds; `offset` is added to its times, in seconds."""
+    """`ticks` are in a second; `offset` is added to its times, in seconds."""
 
     link: int
     snap: int
-    unit: float
+    ticks: int
     offset: int
 
 
@@ -88,6 +88,7 @@ class Pcapng:
             if (
                 kind != _PACKET
                 or length % 4
+                or length > _MAX_HELD
                 or end > size
                 or captured + 32 > length
                 or captured > MAX_CAPTURED
@@ -96,7 +97,7 @@ class Pcapng:
             ):
                 return
             interface = interfaces[number]
-            self._now = when = (high << 32 | low) * interface.unit + interface.offset
+            self._now = when = (high << 32 | low) / interface.ticks + interface.offset
             window.at = end
             yield data, at + 28, captured, wire if wire > captured else captured, when, interface.link
             at = end
@@ -128,13 +129,13 @@ class Pcapng:
         if len(self._interfaces) >= MAX_INTERFACES:
             raise Damage(window.position, f"more than {MAX_INTERFACES} interfaces in a section")
         link, _, snap = struct.unpack_from(f"{self._order}HHI", window.data, window.at + 8)
-        unit, offset = _DEFAULT_UNIT, 0
+        ticks, offset = _DEFAULT_TICKS, 0
         for code, value in self._options(window.at + 16, window.at + length - 4):
             if code == _RESOLUTION and len(value) == 1:
-                unit = 2.0 ** -(value[0] & 0x7F) if value[0] & 0x80 else 10.0 ** -value[0]
+                ticks = 2 ** (value[0] & 0x7F) if value[0] & 0x80 else 10 ** value[0]
             elif code == _OFFSET and len(value) == 8:
                 offset = struct.unpack(f"{self._order}q", value)[0]
-        self._interfaces.append(_Interface(link, snap, unit, offset))
+        self._interfaces.append(_Interface(link, snap, ticks, offset))
         self.links[link] = self.links.get(link, 0) + 1
 
     def _options(self, at: int, end: int) -> Iterator[tuple[int, bytes]]:
@@ -161,7 +162,7 @@ class Pcapng:
         if captured > length - 32 or captured > MAX_CAPTURED:
             raise Damage(window.position, f"a packet of {captured} bytes in a block of {length}")
         interface = self._interface(number)
-        self._now = when = (high << 32 | low) * interface.unit + interface.offset
+        self._now = when = (high << 32 | low) / interface.ticks + interface.offset
         return data, at + 28, captured, max(wire, captured), when, interface.link
 
     def _simple_packet(self, length: int) -> Record:

@@ -40,8 +40,8 @@ class Cut(Damage):
 class Reading(Protocol):
     """What is needed of a file."""
 
-    def read(self, size: int, /) -> bytes:
-        """At most `size` bytes; none at the end."""
+    def read1(self, size: int, /) -> bytes:
+        """At most `size` bytes, as many as have come; none at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Window:
     def more(self) -> bool:
         """Read another piece behind what is here; False at the end. Raises Cut for compressed data that breaks off."""
         try:
-            piece = self._stream.read(CHUNK)
+            piece = self._stream.read1(CHUNK)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise Cut(self.start + self.size, f"the compressed data cannot be read further: {error}") from None
         if not piece:
@@ -140,7 +140,9 @@ class _Counted:
         self._file = file
         self.taken = 0
 
-    def read(self, size: int = -1, /) -> bytes:
+    def read1(self, size: int = -1, /) -> bytes:
         piece: bytes = self._file.read1(size)  # type: ignore[attr-defined]
         self.taken += len(piece)
         return piece
+
+    read = read1

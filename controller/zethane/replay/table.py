@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from zethane.net.flowkey import ICMP, ICMPV6, TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, FlowKey
 from zethane.replay.attribution import Attribution
-from zethane.replay.flow import Count, Flow, Opening, opened_by
+from zethane.replay.flow import NONE, Count, Flow, Opening, opened_by
 from zethane.replay.packet import Read
 from zethane.replay.shape import tables
 from zethane.replay.verdict import Judge, Verdict, named_services
@@ -71,7 +71,7 @@ class Live:
     sequence: int
     ways: tuple[Way, Way] = field(init=False)
     signatures: list[bytes] = field(default_factory=list)
-    related: Count = Count()
+    related: Count = NONE
     hurdles: dict[str, Count] = field(default_factory=dict)
     ends: int = 0
     """1 and 2: a FIN of the subject, of the object; 3: both, or a RST."""
@@ -90,7 +90,7 @@ class Live:
 
     def hinder(self, reason: str, count: Count) -> None:
         """Some of its packets would be dropped whatever the verdict."""
-        self.hurdles[reason] = self.hurdles.get(reason, Count()).plus(count)
+        self.hurdles[reason] = self.hurdles.get(reason, NONE).plus(count)
 
     def told(self) -> Flow:
         """As it is now."""
@@ -146,7 +146,7 @@ class Table:
             way = self._due(way, when)
         if way.flow.key.proto == TCP and flags & way.mask:
             if flags & TCP_SYN and not flags & TCP_ACK:
-                return self._again(way, flags, sequence, when)
+                return self._again(way, sequence, when)
             if flags & TCP_RST:
                 way.flow.ends = 3
             elif flags & TCP_FIN:
@@ -187,7 +187,7 @@ class Table:
         self._ways[key] = there  # a key that is its own reverse has one direction
         return flow
 
-    def _again(self, way: Way, flags: int, sequence: int, when: float) -> Way:
+    def _again(self, way: Way, sequence: int, when: float) -> Way:
         """A SYN where a flow is already: of the same connection only if it is the same SYN."""
         flow = way.flow
         if way.is_forward and sequence == flow.sequence:

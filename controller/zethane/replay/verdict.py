@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from zethane.audit.reason import DenyReason
 from zethane.net.flowkey import ICMP, ICMPV6, SCTP, TCP, UDP
-from zethane.policy.decide import decide, is_about, lack_of, place_of
+from zethane.policy.decide import decide, is_about, place_of
 from zethane.policy.model import Policy
 from zethane.policy.principal import Party, Principal
 from zethane.policy.service import PROTOCOLS
@@ -81,23 +81,30 @@ class Judge:
         decision = decide(self.policy, source, sink, proto, port, moment)
         if decision.allowed:
             return Verdict("allow", decision.rule, "", decision.reason, self._until)
-        reason = self._reason(source, sink, proto, port, moment, decision.rule)
-        return Verdict("deny", decision.rule, reason.value, decision.reason, self._until)
+        if decision.rule is not None:
+            return Verdict("deny", decision.rule, DenyReason.DENY_RULE.value, decision.reason, self._until)
+        reason, lack = self._lack(source, sink, proto, port, moment)
+        text = f"{decision.reason}; {lack}" if lack else decision.reason
+        return Verdict("deny", None, reason.value, text, self._until)
 
-    def _reason(
-        self, subject: Party, target: Party, proto: int, port: int, moment: float, rule: str | None
-    ) -> DenyReason:
-        if rule is not None:
-            return DenyReason.DENY_RULE
+    def _lack(self, subject: Party, target: Party, proto: int, port: int, moment: float) -> tuple[DenyReason, str]:
+        """Why no rule lets a flow pass, and what that rule which asks for the fewest things more would need."""
         if subject is None:
-            return DenyReason.UNAUTHENTICATED
+            return DenyReason.UNAUTHENTICATED, ""
         if target is None:
-            return DenyReason.UNKNOWN_DESTINATION
+            return DenyReason.UNKNOWN_DESTINATION, ""
         source, sink = place_of(self.policy, subject, "subject")[0], place_of(self.policy, target, "object")[0]
         if source is None or sink is None:
-            return DenyReason.NO_RULE
-        about = (rule for rule in self.policy.enforced if is_about(rule, source, sink, proto, port))
-        return DenyReason.CONDITION_NOT_MET if lack_of(about, subject, moment) else DenyReason.NO_RULE
+            return DenyReason.NO_RULE, ""
+        about = [rule for rule in self.policy.enforced if rule.allow and is_about(rule, source, sink, proto, port)]
+        if not about:
+            return DenyReason.NO_RULE, ""
+        needs, name = min(((list(rule.unmet(subject, target, moment)), rule.id) for rule in about), key=_by_length)
+        return DenyReason.CONDITION_NOT_MET, f"rule {name} would allow it with {' and '.join(needs)}"
+
+
+def _by_length(lack: tuple[list[str], str]) -> tuple[int, str]:
+    return len(lack[0]), lack[1]
 
 
 def _own(subject: Who, target: Who, proto: int, port: int) -> Verdict | None:

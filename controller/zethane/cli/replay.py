@@ -1,0 +1,114 @@
+"""`zethane replay`: recorded traffic held against a policy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import IO, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from zethane.cli.policy.given import EXIT_DONE, EXIT_NO, JsonOption, TopologyArgument, find_policy, find_topology
+from zethane.cli.policy.given import problems_exit as ends_with_problems
+from zethane.cli.policy.text import print_json
+from zethane.cli.replay_text import print_replay
+from zethane.document import quote
+from zethane.errors import InputError, Problem
+from zethane.replay.capture import Capture
+from zethane.replay.flow import Flow
+from zethane.replay.given import attribution_of
+from zethane.replay.replay import MAX_LISTED, replay
+from zethane.replay.source import Source, open_source
+from zethane.replay.table import MAX_FLOWS
+from zethane.replay.view import flow_view, replay_view
+
+MAX_TABLE = 2_000_000
+
+
+def replay_command(
+    capture: Annotated[str, typer.Argument(help="A pcap or pcapng file, compressed by gzip or not; - is stdin.")],
+    topology: TopologyArgument,
+    policy: Annotated[str | None, typer.Option(help="Another policy.yaml, or its folder, to decide by.")] = None,
+    map_file: Annotated[
+        Path | None, typer.Option("--map", help="YAML: address, prefix or MAC to user:alice, segment:web, outside …")
+    ] = None,
+    assume: Annotated[
+        list[str] | None,
+        typer.Option(help="For addresses that nothing else knows: 10.0.0.0/8=segment:office, outside. Repeatable."),
+    ] = None,
+    staged: Annotated[bool, typer.Option("--as-if-enforced", help="Rules of the stage audit count as well.")] = False,
+    now: Annotated[str | None, typer.Option(help="Decide as at this time (RFC 3339), not at the packets'.")] = None,
+    flows_file: Annotated[Path | None, typer.Option("--flows", help="Write every flow here, as JSON lines.")] = None,
+    limit: Annotated[int, typer.Option(min=0, max=10_000, help="How many flows and rows to show.")] = MAX_LISTED,
+    table: Annotated[
+        int, typer.Option(min=1_000, max=MAX_TABLE, help="Flows that may be under way at once; each takes about 1 KB.")
+    ] = MAX_FLOWS,
+    fail_on_deny: Annotated[
+        bool, typer.Option("--fail-on-deny", help="Status 1 if any flow is denied or cannot be attributed.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Decide recorded traffic: which flows the policy lets pass, which not, and why."""
+    with ends_with_problems(as_json):
+        found = find_topology(topology)
+        wanted = find_policy(policy) if policy is not None else found.policy
+        if staged:
+            wanted = wanted.as_if_enforced()
+        attribution = attribution_of(found, wanted, map_file, assume or ())
+        moment = None if now is None else _moment(now)
+        with open_source(capture) as source, _progress(source) as advance:
+            opened = Capture(source, advance)
+            with _written(flows_file) as tell:
+                result = replay(opened, wanted, attribution, now=moment, room=table, listed=limit, tell=tell)
+    if as_json:
+        print_json(replay_view(result, capture))
+    else:
+        print_replay(result, capture, limit)
+    outcomes = result.totals.outcomes
+    failed = fail_on_deny and (outcomes["deny"].flows or outcomes["unattributed"].flows)
+    raise typer.Exit(EXIT_NO if failed else EXIT_DONE)
+
+
+def _moment(text: str) -> float:
+    """Seconds since the epoch. Raises InputError."""
+    try:
+        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        message = f"expected a time with its offset such as 2026-11-23T22:00:00+01:00, found {quote(text)}"
+        raise InputError([Problem("--now", message)])
+    return moment.astimezone(timezone.utc).timestamp()
+
+
+@contextmanager
+def _written(file: Path | None) -> Iterator[Callable[[Flow], None] | None]:
+    """What writes each flow to a file; None without one."""
+    if file is None:
+        yield None
+        return
+    try:
+        opened: IO[str] = file.open("w", encoding="utf-8")
+    except OSError as error:
+        raise InputError([Problem(str(file), f"cannot be written: {error.strerror or error}")]) from None
+    with opened:
+        yield lambda flow: print(json.dumps(flow_view(flow), ensure_ascii=False), file=opened)
+
+
+@contextmanager
+def _progress(source: Source) -> Iterator[Callable[[], None]]:
+    """A bar on the terminal, if standard error is one; what is called after each piece that was read."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        with nullcontext():
+            yield lambda: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
+        task = progress.add_task(f"Reading {source.name}", total=source.size)
+        yield lambda: progress.update(task, completed=source.position())

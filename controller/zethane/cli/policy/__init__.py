@@ -6,6 +6,7 @@ import typer
 
 from zethane.cli.policy.blast_radius import blast_radius_command
 from zethane.cli.policy.check import check_command
+from zethane.cli.policy.diff import diff_command
 from zethane.cli.policy.explain import explain_command
 from zethane.cli.policy.graph import graph_command
 from zethane.cli.policy.import_ import app as import_app
@@ -16,6 +17,7 @@ from zethane.cli.policy.schema import schema_command
 app = typer.Typer(no_args_is_help=True, help="Check, explain and print a policy.")
 app.command("blast-radius")(blast_radius_command)
 app.command("check")(check_command)
+app.command("diff")(diff_command)
 app.command("explain")(explain_command)
 app.command("graph")(graph_command)
 app.command("matrix")(matrix_command)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from ipaddress import ip_address
 
 from zethane.convert import Imported
 from zethane.policy.decide import decide
-from zethane.policy.principal import External, Party
+from zethane.policy.principal import External, Party, Principal
 from zethane.policy.service import OTHER_PROTOCOL, PROTOCOLS, Service
 
 
@@ -26,9 +27,14 @@ class Verdicts:
             workload = self.imported.workloads[self._prefix + name]
             return self.imported.directory.principal("workload", workload, False)
 
-    def may(self, source: str, target: str, ip_proto: int, port: int) -> bool:
-        """Whether the policy allows a flow."""
-        return decide(self.imported.policy, self.party(source), self.party(target), ip_proto, port).allowed
+    def may(self, source: str, target: str, ip_proto: int, port: int, addresses: tuple[str, str] = ("", "")) -> bool:
+        """Whether the policy allows a flow; between these addresses, where that matters."""
+        parties = [self.party(name) for name in (source, target)]
+        subject, target_party = (
+            replace(party, address=ip_address(address)) if address and isinstance(party, Principal) else party
+            for party, address in zip(parties, addresses, strict=True)
+        )
+        return decide(self.imported.policy, subject, target_party, ip_proto, port).allowed
 
     def wrong(self, table: str) -> Iterator[str]:
         """The lines of a table that are not so.

@@ -9,7 +9,7 @@ from typing import Any
 
 from zethane.convert.loss import Ledger, Loss
 from zethane.convert.naming import Names, plain, short
-from zethane.convert.reach import Draft
+from zethane.convert.reach import OPEN, WHOLE_WORLD, Draft
 from zethane.convert.yaml_text import comment, flow_list, flow_map, item, word
 from zethane.errors import InputError, Problem
 from zethane.identity.directory import Directory, parse_identities
@@ -135,6 +135,10 @@ def _rules(drafts: Sequence[Draft], segments: Sequence[str], origins: Mapping[st
                 "to": _end(draft.targets, draft.target_networks, segments),
                 "services": flow_list(map(str, draft.services[start : start + _MAX_SERVICES])),
             }
+            if draft.family:
+                # Both ends of a flow have addresses of one family: the subject's says which.
+                networks = flow_list(str(one) for one in WHOLE_WORLD if one.version == draft.family)
+                pairs["when"] = flow_map({"subject": flow_map({"networks": networks})})
             yield why, item(pairs, "  ")
 
 
@@ -145,6 +149,8 @@ def _end(classes: Sequence[int], networks: Sequence[Prefix], segments: Sequence[
 
 
 def _because(draft: Draft, origins: Mapping[str, str]) -> str:
+    if draft.egress == draft.ingress != OPEN:
+        return f"egress and ingress of {origins.get(draft.egress, draft.egress)}"
     parts = [
         f"{side} of {origins.get(origin, origin)}"
         for side, origin in (("egress", draft.egress), ("ingress", draft.ingress))

@@ -23,12 +23,16 @@ OPEN = ""
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What one thing said (`origin`) lets a class open to others, or others to it: to classes, or to networks."""
+    """What one thing said (`origin`) lets a class open to others, or others to it: to classes, or to networks.
+
+    Between classes it may be about one version of IP only (`family`; 0: both).
+    """
 
     origin: str
     services: Services
     classes: frozenset[int] = frozenset()
     networks: tuple[Prefix, ...] = ()
+    family: int = 0
 
 
 Side = tuple[Grant, ...] | None
@@ -37,7 +41,10 @@ Side = tuple[Grant, ...] | None
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A rule to be written. Classes are numbers; `egress` and `ingress` are the origins (OPEN: none)."""
+    """A rule to be written. Classes are numbers; `egress` and `ingress` are the origins (OPEN: none).
+
+    `family` is the only version of IP that it is about (0: both).
+    """
 
     sources: tuple[int, ...]
     targets: tuple[int, ...]
@@ -46,6 +53,7 @@ class Draft:
     ingress: str
     source_networks: tuple[Prefix, ...] = ()
     target_networks: tuple[Prefix, ...] = ()
+    family: int = 0
 
     @property
     def word(self) -> str:
@@ -54,7 +62,9 @@ class Draft:
             return f"{self.ingress or 'open'}-in"
         if self.target_networks:
             return f"{self.egress or 'open'}-out"
-        return "-and-".join(origin for origin in (self.egress, self.ingress) if origin) or "open"
+        # What both ends say is called after it once.
+        origins = dict.fromkeys(origin for origin in (self.egress, self.ingress) if origin)
+        return ("-and-".join(origins) or "open") + (f"-ipv{self.family}" if self.family else "")
 
 
 _Key = tuple[str, str, Services]
@@ -68,34 +78,54 @@ def rules(egress: Sequence[Side], ingress: Sequence[Side]) -> list[Draft]:
 
 
 def _inside(egress: Sequence[Side], ingress: Sequence[Side]) -> Iterator[Draft]:
-    pairs: dict[_Key, dict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
-    leaving, entering = [_by_peer(side) for side in egress], [_by_peer(side) for side in ingress]
+    if all(grant.family == 0 for side in (*egress, *ingress) for grant in side or ()):
+        yield from _drafts(_pairs(egress, ingress, 0), 0)
+        return
+    four, six = _pairs(egress, ingress, 4), _pairs(egress, ingress, 6)
+    for family, pairs in ((0, four & six), (4, four - six), (6, six - four)):
+        yield from _drafts(pairs, family)
+
+
+_Pair = tuple[_Key, int, int]
+
+
+def _pairs(egress: Sequence[Side], ingress: Sequence[Side], family: int) -> set[_Pair]:
+    """What passes between which classes with this version of IP."""
+    found: set[_Pair] = set()
+    leaving = [_by_peer(side, family) for side in egress]
+    entering = [_by_peer(side, family) for side in ingress]
     everyone = range(len(egress))
     for source in everyone:
         out = leaving[source]
-        for target in everyone if out is None else sorted(out):
+        for target in everyone if out is None else out:
             into = entering[target]
             by_ingress = _ANYTHING if into is None else into.get(source)
-            if by_ingress is None:
-                continue
-            for key in _keys(_ANYTHING if out is None else out[target], by_ingress):
-                pairs[key][source].add(target)
+            if by_ingress is not None:
+                keys = _keys(_ANYTHING if out is None else out[target], by_ingress)
+                found.update((key, source, target) for key in keys)
+    return found
+
+
+def _drafts(found: Iterable[_Pair], family: int) -> Iterator[Draft]:
+    pairs: dict[_Key, dict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
+    for key, source, target in found:
+        pairs[key][source].add(target)
     for (from_word, to_word, services), by_source in sorted(pairs.items()):
         for sources, targets in _rectangles(by_source):
-            yield Draft(sources, targets, services, from_word, to_word)
+            yield Draft(sources, targets, services, from_word, to_word, family=family)
 
 
 _ByOrigin = Mapping[str, Services]
 _ANYTHING: _ByOrigin = {OPEN: EVERYTHING}
 
 
-def _by_peer(side: Side) -> dict[int, dict[str, Services]] | None:
-    """What each other class gets, by origin."""
+def _by_peer(side: Side, family: int) -> dict[int, dict[str, Services]] | None:
+    """What each other class gets, by origin, with this version of IP."""
     if side is None:
         return None
     found: dict[int, dict[str, Services]] = defaultdict(dict)
     for grant in side:
-        for peer in grant.classes:
+        for peer in grant.classes if grant.family in (0, family) else ():
             before = found[peer].get(grant.origin)
             found[peer][grant.origin] = union((before, grant.services)) if before else grant.services
     return found
@@ -107,9 +137,14 @@ def _keys(out: _ByOrigin, into: _ByOrigin) -> list[_Key]:
     for from_word, leaving in out.items():
         for to_word, entering in into.items():
             services = _common(leaving, entering)
-            if services:
+            # An end that lets everything pass is no reason for what passes.
+            if leaving == EVERYTHING != entering:
+                found.append((OPEN, to_word, services))
+            elif entering == EVERYTHING != leaving:
+                found.append((from_word, OPEN, services))
+            elif services:
                 found.append((from_word, to_word, services))
-    return _needed(found, lambda wide, key: _holds(wide[2], key[2]))
+    return _needed(list(dict.fromkeys(found)), lambda wide, key: _holds(wide[2], key[2]))
 
 
 def _needed(found: list[_Key], covers: Callable[[_Key, _Key], bool]) -> list[_Key]:
@@ -169,7 +204,10 @@ def _network_keys(side: Side) -> list[tuple[str, tuple[Prefix, ...], Services]]:
     for grant in side:
         if grant.networks:
             merged[grant.origin, grant.services].extend(grant.networks)
-    found = [(origin, collapse(networks), services) for (origin, services), networks in merged.items()]
+    alike: dict[tuple[str, tuple[Prefix, ...]], list[Services]] = defaultdict(list)
+    for (origin, services), networks in merged.items():
+        alike[origin, collapse(networks)].append(services)
+    found = [(origin, networks, union(services)) for (origin, networks), services in alike.items()]
     return [
         key
         for index, key in enumerate(found)

@@ -12,7 +12,7 @@ from zethane.app.files import read_text
 from zethane.app.topology import IDENTITIES_FILE, POLICY_FILE
 from zethane.cli.policy.given import EXIT_DONE, EXIT_NO, JsonOption, problems_exit
 from zethane.cli.policy.text import print_json
-from zethane.convert import Imported, import_kubernetes
+from zethane.convert import Imported, import_kubernetes, import_openstack
 from zethane.convert.objects import MAX_BYTES
 from zethane.errors import InputError, Problem
 
@@ -42,6 +42,21 @@ def kubernetes_command(
     """Take over NetworkPolicies, with the pods and namespaces that they select: what kubectl get -o yaml prints."""
     with problems_exit(as_json):
         imported = import_kubernetes(_texts(files), blocks_hold_pods)
+        written = _write(imported, output, force, accept_losses)
+    _finish(imported, written, output, accept_losses, as_json)
+
+
+@app.command("openstack")
+def openstack_command(
+    files: FilesArgument,
+    output: OutputOption = None,
+    force: ForceOption = False,
+    accept_losses: LossesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Take over security groups, with the servers in them: what openstack security group rule list -f json prints."""
+    with problems_exit(as_json):
+        imported = import_openstack(_texts(files))
         written = _write(imported, output, force, accept_losses)
     _finish(imported, written, output, accept_losses, as_json)
 

@@ -8,6 +8,7 @@ import math
 import zlib
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from glob import glob, has_magic
 from itertools import islice
 from typing import BinaryIO, cast
 
@@ -35,10 +36,11 @@ class DecisionLog:
     """What decision logs say of flows, read once, in order. `account` says how far, and what could not be used."""
 
     def __init__(self, files: Sequence[str], known: Known, since: float = -math.inf, until: float = math.inf) -> None:
-        """Nothing is read yet. Raises InputError for a file that cannot be opened."""
-        if not 1 <= len(files) <= MAX_FILES:
+        """Nothing is read yet. A name may have `*` in it. Raises InputError for a file that cannot be opened."""
+        found = [file for pattern in files for file in _matching(pattern)]
+        if not 1 <= len(found) <= MAX_FILES:
             raise InputError([Problem("--log", f"expected 1 to {MAX_FILES} files")])
-        self._files = in_order(files)
+        self._files = in_order(found)
         self._observer = Observer(known, since, until)
 
     @property
@@ -61,6 +63,10 @@ class DecisionLog:
         if account.lines and not account.records:
             message = "expected a decision log, one JSON object a line (or that with gzip): no line is a record"
             raise InputError([Problem(self._files[0], message)])
+
+
+def _matching(pattern: str) -> list[str]:
+    return sorted(glob(pattern)) or [pattern] if has_magic(pattern) else [pattern]
 
 
 def lines(file: str) -> Generator[bytes | str, None, None]:

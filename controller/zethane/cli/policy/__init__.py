@@ -13,6 +13,7 @@ from zethane.cli.policy.import_ import app as import_app
 from zethane.cli.policy.matrix import matrix_command
 from zethane.cli.policy.recommend import recommend_command
 from zethane.cli.policy.schema import schema_command
+from zethane.cli.policy.whatif import whatif_command
 
 app = typer.Typer(no_args_is_help=True, help="Check, explain and print a policy.")
 app.command("blast-radius")(blast_radius_command)
@@ -23,4 +24,5 @@ app.command("graph")(graph_command)
 app.command("matrix")(matrix_command)
 app.command("recommend")(recommend_command)
 app.command("schema")(schema_command)
+app.command("whatif")(whatif_command)
 app.add_typer(import_app, name="import")

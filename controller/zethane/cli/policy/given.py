@@ -26,7 +26,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for program
 
 def find_topology(name: str) -> Topology:
     """The topology in the folder `name`, or in ./topologies/NAME. Raises InputError."""
-    return load_topology(name if Path(name).is_dir() else _shipped(name))
+    return load_topology(name if Path(name).is_dir() else shipped(name))
 
 
 def find_service(topology: Topology, text: str, option: str = "--service") -> tuple[Service, ...]:
@@ -61,10 +61,10 @@ def find_policy(name: str) -> Policy:
     """
     if Path(name).exists():
         return load_policy(name)
-    return load_policy(_shipped(name))
+    return load_policy(shipped(name))
 
 
-def _shipped(name: str) -> Path:
+def shipped(name: str) -> Path:
     """The folder of a topology that comes with Zethane."""
     shipped = Path("topologies")
     if (shipped / name).is_dir():

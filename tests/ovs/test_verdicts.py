@@ -16,15 +16,16 @@ from livesite import LiveSite
 from openvswitch import Bridge, Step, Trace
 from strategies.policy import NOW, OUTSIDE, flows, members, policies, ports, read
 from zethane.audit.reason import SessionEvent
-from zethane.net.flowkey import ETH_IPV4, ETH_IPV6, ICMP, ICMPV6, SCTP, TCP, TCP_SYN, UDP
+from zethane.net.flowkey import ETH_IPV4, ETH_IPV6, ICMP, ICMPV6, SCTP, TCP, TCP_SYN, UDP, FlowKey
 from zethane.pipeline.fields import Reason
 from zethane.pipeline.flow import Flow
 from zethane.pipeline.simulate import Simulator
-from zethane.policy.compile import Class, CompiledPolicy, NetworkClass, compile_policy, simulate
+from zethane.policy.compile import Class, CompiledPolicy, Entry, NetworkClass, compile_policy, simulate
 from zethane.policy.decide import Decision, decide
 from zethane.policy.model import Policy
 from zethane.policy.principal import External, Party, Principal
-from zethane.service.policy_in_force import PolicyInForce
+from zethane.service.relations import verdict_on
+from zethane.service.state import State
 
 pytestmark = pytest.mark.ovs
 
@@ -163,7 +164,7 @@ def check(lab: Lab, policy: Policy, principals: list[Principal], sent: list[Atte
         subject, target = (_party(principals, place, attempt) for place in (attempt.source, attempt.target))
         decision = decide(policy, subject, target, attempt.proto, attempt.port, NOW)
         _compare_compiled(policy, decision, subject, target, attempt)
-        _compare(lab.site.state.policy, decision, trace, attempt, subject, target)
+        _compare(lab.site.state, decision, trace, attempt, subject, target)
 
 
 def _step(flow: Flow) -> Step:
@@ -174,14 +175,24 @@ def _party(principals: list[Principal], place: int, attempt: Attempt) -> Party:
     address = outside(place, attempt.ipv6)
     if address is not None:
         return External(ipaddress.ip_address(address))
-    return principals[place] if place < STRANGER else None
+    if place >= STRANGER:
+        return None
+    own = host_at(place, attempt.ipv6).addresses[attempt.ipv6]
+    return replace(principals[place], address=ipaddress.ip_address(own))
 
 
 def _compare_compiled(policy: Policy, decision: Decision, subject: Party, target: Party, attempt: Attempt) -> None:
     """The compiled policy knows classes: what has none is denied, for whichever reason."""
     compiled = compile_policy(policy)
     classes = _class(policy, compiled, subject), _class(policy, compiled, target)
-    simulated = simulate(compiled, *classes, attempt.proto, attempt.port)
+
+    def holds(entry: Entry) -> bool:
+        rule = policy.rule(entry.rule)
+        assert rule is not None
+        answer = rule.relation(subject, target, NOW)
+        return answer is None or answer.holds(or_error=not entry.allow)
+
+    simulated = simulate(compiled, *classes, attempt.proto, attempt.port, holds)
     if None in classes:
         assert (decision.allowed, decision.rule) == (simulated.allowed, simulated.rule) == (False, None)
     else:
@@ -199,14 +210,15 @@ def _class(policy: Policy, compiled: CompiledPolicy, party: Party) -> Class | No
 
 
 def _compare(
-    in_force: PolicyInForce,
+    state: State,
     decision: Decision,
     trace: Trace,
     attempt: Attempt,
     subject: Party,
     target: Party,
 ) -> None:
-    """What the switch did is what the engine decided, by the same rule."""
+    """What the switch did, or the controller where the switch asks, is what the engine decided, by the same rule."""
+    in_force = state.policy
     rule = trace.steps[-1].cookie & 0xFFFF
     does = trace.does[-1]
     source, destination = (_class(in_force.policy, in_force.compiled, one) for one in (subject, target))
@@ -219,25 +231,29 @@ def _compare(
     elif rule == Reason.RETURN:
         # It may be an answer to what the other side was allowed to open; only the controller knows.
         assert any(entry.allow for entry in in_force.compiled.concerning(destination, source))
-        verdict = in_force.verdict(_number(in_force, subject), _number(in_force, target), attempt.proto, attempt.port)
-        assert (verdict.allowed, verdict.rule_id) == (decision.allowed, decision.rule)
+        assert _controller(state, attempt) == (decision.allowed, decision.rule)
         assert does == VERIFY
     elif rule == Reason.NO_RULE:
         assert (decision.allowed, decision.rule, does) == (False, None, SAMPLE)
+    elif in_force.policy.rule(in_force.rule_ids[rule]).expression is not None:
+        assert _controller(state, attempt) == (decision.allowed, decision.rule)
+        assert does == VERIFY
     else:
+        assert _controller(state, attempt) == (decision.allowed, decision.rule)
         assert decision.rule == in_force.rule_ids[rule]
         assert does == (VERIFY if decision.allowed else SAMPLE)
 
 
-def _number(in_force: PolicyInForce, party: Party) -> int:
-    if isinstance(party, External):
-        network = in_force.policy.network_of(party.address)
-        assert network is not None
-        return in_force.networks[network]
-    assert party is not None
-    place = in_force.place(party, NOW)
-    assert place is not None
-    return place.session_class
+def _controller(state: State, attempt: Attempt) -> tuple[bool, str | None]:
+    """What the controller decides of the packet, and by which rule."""
+    source, target = (
+        packed(host_at(place, attempt.ipv6).addresses[attempt.ipv6]) for place in (attempt.source, attempt.target)
+    )
+    ports = (8, 0) if attempt.proto in (ICMP, ICMPV6) else (attempt.sport, attempt.port)
+    (uplink,) = state.outside.values()
+    subject, obj = (state.sessions.by_address.get(address, uplink) for address in (source, target))
+    verdict = verdict_on(state, FlowKey(source, target, attempt.proto, *ports), subject, obj)
+    return verdict.allowed, verdict.rule_id
 
 
 ALICE = Principal("user", "a", labels=(("segment", "web"),), mfa=True)
@@ -260,7 +276,7 @@ EVERYTHING = read(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
 )
 @given(
-    policy=policies(),
+    policy=policies(expressions=True),
     principals=st.lists(members(), min_size=STRANGER, max_size=STRANGER),
     sent=st.lists(attempts(), min_size=1, max_size=PACKETS),
 )

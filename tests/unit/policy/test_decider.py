@@ -28,7 +28,7 @@ moments = st.builds(
 @st.composite
 def timed(draw: st.DrawFn) -> Policy:
     """A policy of which some rules have hours, and some are staged."""
-    file: dict[str, Any] = draw(policy_files())
+    file: dict[str, Any] = draw(policy_files(expressions=True))
     for rule in file["rules"]:
         if draw(st.integers(0, 2)) == 0:
             rule["when"] = {**rule["when"], "hours": draw(st.sampled_from(HOURS))}

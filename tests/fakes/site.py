@@ -83,7 +83,7 @@ class Site:
             lambda: self.now,
             self.records,
             Fabric(described),
-            PolicyInForce(parse_policy(policy, "policy.yaml"), self.store),
+            PolicyInForce(parse_policy(policy, "policy.yaml"), self.store, self.now),
             Limits(**limits),
         )
         self._tasks: list[asyncio.Task[None]] = []

@@ -105,19 +105,54 @@ def _postures(draw: st.DrawFn) -> dict[str, Any]:
     return asked | ({"max_age": f"{draw(st.sampled_from(AGES))}s"} if draw(st.booleans()) else {})
 
 
+SITES = ("basel", "bern")
+OWN_LABELS = (("site", "basel"), ("site", "bern"), ("zone", "red"))
+OWN_GROUPS = ("admins", "interns")
+OWN_NETWORKS = ("10.0.0.0/30", "10.0.0.0/29", "10.0.0.4/32", "2001:db8::/126", "2001:db8::4/128", "0.0.0.0/0", "::/0")
+ADDRESSES = ("10.0.0.2", "10.0.0.4", "10.0.0.5", "10.0.0.9", "2001:db8::2", "2001:db8::4", "2001:db8::5")
+"""Addresses of members, in some of OWN_NETWORKS each."""
+
+
+def _some(values: tuple[Any, ...], most: int) -> st.SearchStrategy[list[Any]]:
+    return st.lists(st.sampled_from(values), min_size=1, max_size=most, unique=True)
+
+
+def _of_itself() -> st.SearchStrategy[dict[str, Any]]:
+    """What `when.subject` and `when.object` may be."""
+    parts: dict[str, st.SearchStrategy[Any]] = {
+        "labels": _some(OWN_LABELS, 2).map(dict),
+        "groups": _some(OWN_GROUPS, 2),
+        "networks": _some(OWN_NETWORKS, 2),
+    }
+    return st.fixed_dictionaries({}, optional=parts).filter(bool)
+
+
+@st.composite
+def windows(draw: st.DrawFn) -> str:
+    """Hours around NOW, which is a Monday, 13:46:40 UTC: they have often just begun, or ended, or are about to."""
+    days = draw(st.sampled_from(("Mon", "Mon-Fri", "Sun", "Sun,Mon", "Tue-Sun")))
+    begins = draw(st.sampled_from(("00:00", "07:00", "13:46", "13:47", "19:31", "19:32", "22:00")))
+    ends = draw(st.sampled_from(("00:00", "07:00", "13:46", "13:47", "19:31", "19:32", "24:00")))
+    return f"{days} {begins}-{ends} {draw(st.sampled_from(('UTC', 'Asia/Calcutta', 'America/New_York')))}"
+
+
+def hours() -> st.SearchStrategy[Any]:
+    """What `when.hours` may be."""
+    return windows() | st.lists(windows(), min_size=1, max_size=3)
+
+
 def conditions() -> st.SearchStrategy[dict[str, Any]]:
-    """What `when` may be; about as often one thing as several."""
+    """What `when` may ask of the subject; about as often one thing as several."""
     parts: dict[str, st.SearchStrategy[Any]] = {
         "mfa": st.booleans() | st.sampled_from(AGES).map(lambda age: {"within": f"{age}s"}),
         "aal": st.integers(1, 3),
         "device": _device_conditions(),
         "posture": _postures(),
+        "subject": _of_itself(),
     }
     single = st.one_of([strategy.map(lambda value, name=name: {name: value}) for name, strategy in parts.items()])
     return single | st.fixed_dictionaries({}, optional=parts)
 
-
-SITES = ("basel", "bern")
 
 EXPRESSIONS = (
     "subject.labels.site == 'bern'",
@@ -137,13 +172,18 @@ EXPRESSIONS = (
 def rules(draw: st.DrawFn, action: str | None = None, *, expressions: bool = False) -> dict[str, Any]:
     """A rule as the file holds it, without an id; in about half of them one side has networks."""
     outside = draw(st.sampled_from(("", "", "from", "to")))
-    asks = outside != "from" and draw(st.booleans())
-    says = {"cel": draw(st.sampled_from(EXPRESSIONS))} if expressions and draw(st.integers(0, 2)) == 0 else {}
+    when: dict[str, Any] = draw(conditions()) if outside != "from" and draw(st.booleans()) else {}
+    if outside != "to" and draw(st.integers(0, 2)) == 0:
+        when |= {"object": draw(_of_itself())}
+    if draw(st.integers(0, 2)) == 0:
+        when |= {"hours": draw(hours())}
+    if expressions and draw(st.integers(0, 2)) == 0:
+        when |= {"cel": draw(st.sampled_from(EXPRESSIONS))}
     return {
         "from": draw(_with_networks() if outside == "from" else _parties()),
         "to": draw(_with_networks() if outside == "to" else _parties()),
         "services": draw(st.lists(services(), min_size=1, max_size=3)),
-        "when": (draw(conditions()) if asks else {}) | says,
+        "when": when,
         "action": action or draw(st.sampled_from(("allow", "allow", "deny"))),
     }
 
@@ -152,15 +192,27 @@ def rules(draw: st.DrawFn, action: str | None = None, *, expressions: bool = Fal
 def policy_files(draw: st.DrawFn, max_rules: int = 8, *, expressions: bool = False) -> dict[str, Any]:
     """policy.yaml as plain values. Each segment of SEGMENTS selects the label `segment`."""
     drawn = draw(st.lists(rules(expressions=expressions), max_size=max_rules))
-    asking = [rule for rule in drawn if rule["when"]]
-    for rule in asking[MAX_CONDITIONS - 1 :]:  # with room for one more
-        rule["when"] = {} if expressions else asking[0]["when"]
+    asked: set[str] = set()
+    for rule in drawn:
+        more = asked | {json.dumps(one, sort_keys=True) for one in _asked(rule["when"])}
+        if len(more) > MAX_CONDITIONS - 2:  # with room for one rule more
+            rule["when"] = {key: value for key, value in rule["when"].items() if key == "hours"}
+        else:
+            asked = more
     names = draw(st.permutations([f"r{index}" for index in range(len(drawn))]))
     return {
         "version": 1,
         "segments": {name: {"labels": {"segment": name}} for name in SEGMENTS},
         "rules": [{"id": name, **rule} for name, rule in zip(names, drawn, strict=True)],
     }
+
+
+def _asked(when: dict[str, Any]) -> list[Any]:
+    """What is asked of the subject, and of the object."""
+    of_subject = {key: value for key, value in when.items() if key not in ("object", "hours", "cel")}
+    said = when.get("cel")  # it may be about either end, and is part of what is asked there
+    both = (of_subject | {"cel": said}, {"subject": when.get("object"), "cel": said})
+    return [one for one in both if any(value is not None for value in one.values())]
 
 
 def read(file: dict[str, Any]) -> Policy:
@@ -196,14 +248,18 @@ def members(draw: st.DrawFn) -> Principal:
     segment = draw(st.sampled_from(SEGMENTS))
     factor = draw(st.none() | _moments)
     device = draw(st.none() | devices())
+    site, red = draw(st.none() | st.sampled_from(SITES)), draw(st.booleans())
+    address = draw(st.none() | st.sampled_from(ADDRESSES))
     return Principal(
         "user",
         f"{segment}-user",
-        labels=(("segment", segment), *draw(st.sampled_from([(), *((("site", site),) for site in SITES)]))),
+        frozenset(draw(st.lists(st.sampled_from(OWN_GROUPS), max_size=2))),
+        labels=(("segment", segment), *((("site", site),) if site else ()), *((("zone", "red"),) if red else ())),
         mfa=factor is not None,
         mfa_at=factor,
         aal=draw(st.integers(0, 3)),
         device=device,
+        address=ipaddress.ip_address(address) if address else None,
     )
 
 

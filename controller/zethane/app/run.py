@@ -104,7 +104,7 @@ class _Process:
         journal = LogJournal(log, fabric, time.time)
         stages = Stages(settings.enforced_policy)
         staging = stages.compose(self._topology.policy)
-        policy = PolicyInForce(staging.enforced, store)
+        policy = PolicyInForce(staging.enforced, store, time.time())
         times = self._topology.sources.settings.sessions
         state = State(time.time, journal, fabric, policy, settings.limits, times=times)
         state.stage(staging.staged)

@@ -6,6 +6,7 @@ when no controller is there to end it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -51,6 +52,14 @@ class Binding:
 def lease_seconds(ends: float, now: float) -> int:
     """The hard timeout for a binding that ends at `ends`: never late; 0 if it is too late to install it."""
     return max(0, min(MAX_LEASE, int(ends - now)))
+
+
+def flow_lease(ends: float, now: float) -> int:
+    """The hard timeout for a per-flow rule that ends at `ends`: 0, none, for infinity.
+
+    It is cut to whole seconds, so that it is never late but in the last second: there is no shorter one than that.
+    """
+    return 0 if ends == math.inf else max(1, lease_seconds(ends, now))
 
 
 def source_binding(binding: Binding, switch: int, lease: int) -> Iterator[Flow]:

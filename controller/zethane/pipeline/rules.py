@@ -8,14 +8,14 @@ only the controller knows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from zethane.net.flowkey import ETH_IPV4, ETH_IPV6, ICMP, ICMPV6
 from zethane.pipeline.fields import NETWORK_CLASS, OBJECT_CLASS, SUBJECT_CLASS, Reason, cookie
 from zethane.pipeline.flow import SAMPLED, EntryKey, Flow, ToController, match
 from zethane.pipeline.services import Fields, opening, returning
 from zethane.pipeline.tables import Priority, Table
-from zethane.policy.compile import Class, CompiledPolicy, Entry
+from zethane.policy.compile import Class, Entry
 
 ClassNumber = Callable[[Class], int]
 RuleNumber = Callable[[str], int]
@@ -23,10 +23,12 @@ RuleNumber = Callable[[str], int]
 _ICMP_ERRORS = ((ETH_IPV4, ICMP, "icmpv4_type", (3, 11, 12)), (ETH_IPV6, ICMPV6, "icmpv6_type", (1, 2, 3, 4)))
 
 
-def policy_entries(policy: CompiledPolicy, class_number: ClassNumber, rule_number: RuleNumber) -> dict[EntryKey, Flow]:
-    """All entries of `rule` that come from the policy, by their key."""
+def policy_entries(
+    entries: Iterable[Entry], class_number: ClassNumber, rule_number: RuleNumber
+) -> dict[EntryKey, Flow]:
+    """The entries of `rule` that come from those of a compiled policy, by their key."""
     flows: dict[EntryKey, Flow] = {}
-    for entry in policy.entries:
+    for entry in entries:
         for flow in _entry(entry, class_number, rule_number):
             flows.setdefault(flow.key, flow)
     return flows

@@ -4,19 +4,23 @@ Two sessions that no rule can tell apart are of one class: the same segment and 
 that rules ask of sessions of that segment, at either end. Addresses outside that no rule can tell
 apart have the same longest prefix among those that the policy names. Entries therefore grow with the policy, never
 with the number of sessions or addresses.
+
+Hours are no part of a class: a rule's entries are there while it is open, whoever has a session. A policy is compiled
+once with all of its rules, and `as_of` says which of them are closed.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from zethane.errors import CapacityError
 from zethane.net.prefix import Prefix, within
 from zethane.policy.condition import Condition
 from zethane.policy.decide import BOTH_OUTSIDE, Decision, describe
+from zethane.policy.hours import Hours, Spans, in_spans
 from zethane.policy.implication import standings
 from zethane.policy.model import ANY, Policy, Rule
 from zethane.policy.principal import Principal
@@ -80,7 +84,9 @@ class CompiledPolicy:
     """What `compile_policy` makes. `by_pair` holds the entries again, by their classes and by rank.
 
     `conditions` are those that rules ask of the sessions of each segment, as subject or as object, in an order that
-    depends on nothing else.
+    depends on nothing else. `hours` are those of the rules that have some, whose entries are all there; `closed` are
+    the rules that are not open, and what is said of flows leaves them out. Before `as_of` has said what time it is,
+    nothing is open that allows something.
     """
 
     entries: tuple[Entry, ...]
@@ -88,7 +94,24 @@ class CompiledPolicy:
     classes: Mapping[str, tuple[SessionClass, ...]]
     by_pair: Mapping[Pair, tuple[Entry, ...]]
     networks: tuple[NetworkClass, ...] = ()
+    hours: Mapping[str, Hours] = field(default_factory=dict)
+    closed: frozenset[str] = frozenset()
+    spans: Mapping[str, Spans] = field(default_factory=dict, compare=False, repr=False)
+    """When the rules with hours are open, around the moment that was looked at."""
     _reach: dict[Pair, bool] = field(default_factory=dict, compare=False, repr=False)
+
+    def as_of(self, now: float) -> CompiledPolicy:
+        """The same policy at a moment, in seconds since the epoch: with the rules closed whose hours say so."""
+        if not self.hours:
+            return self
+        known = {hours: hours.spans(now) for hours in set(self.hours.values())}
+        spans = {rule: known[hours] for rule, hours in self.hours.items()}
+        closed = frozenset(rule for rule, when in spans.items() if not in_spans(when, now))
+        return replace(self, closed=closed, spans=spans, _reach={})
+
+    def boundaries(self, rules: Iterable[str]) -> list[float]:
+        """The moments at which one of these rules opens or closes, in order, around the one that was looked at."""
+        return sorted({moment for rule in rules for span in self.spans[rule] for moment in span})
 
     def class_of(self, segment: str, principal: Principal, now: float) -> SessionClass:
         """The class of a session at a moment. Raises KeyError if the policy has no such segment."""
@@ -104,10 +127,49 @@ class CompiledPolicy:
         return chain(chain.from_iterable(self.classes.values()), self.networks)
 
     def concerning(self, subject: Class, object: Class) -> Iterator[Entry]:  # noqa: A002 - as in decide
-        """Every entry about flows from one class to another."""
+        """Every entry about flows from one class to another, of rules that are open."""
+        found = self._about(subject, object)
+        return (entry for entry in found if entry.rule not in self.closed) if self.closed else found
+
+    def _about(self, subject: Class, target: Class) -> Iterator[Entry]:
+        """The same, whether the rules are open or not."""
         for source in _with_any(subject):
-            for target in _with_any(object):
-                yield from self.by_pair.get((source, target), ())
+            for other in _with_any(target):
+                yield from self.by_pair.get((source, other), ())
+
+    def sure_until(
+        self,
+        subject: Class,
+        object: Class,  # noqa: A002 - as in decide
+        ip_proto: int,
+        port: int,
+        rule: str,
+        now: float,
+    ) -> float:
+        """The first moment after `now` at which hours may make an end to what `rule` allows now; infinity if none can.
+
+        It is no later than what `as_of` has looked at, where nothing ends before. What rests on a relation allows
+        nothing, unless it is what has decided; and denies where it opens.
+        """
+        matching = {
+            entry.rule: entry.allow
+            for entry in self._about(subject, object)
+            if entry.service.matches(ip_proto, port)
+            and (entry.relation is None or (entry.rule == rule if entry.allow else entry.rule in self.hours))
+        }
+        timed = matching.keys() & self.hours.keys()
+        if all(matching[name] for name in timed) and timed != matching.keys():
+            return math.inf  # what is open at any hour goes on
+        moments = self.boundaries(timed)
+        for moment in moments:
+            if moment > now and not self._allowed_at(matching, moment):
+                return moment
+        return moments[-1] if moments else math.inf
+
+    def _allowed_at(self, matching: Mapping[str, bool], moment: float) -> bool:
+        """Whether of these rules (whether each allows) some are open then, and none of them denies."""
+        opened = (name for name in matching if name not in self.hours or in_spans(self.spans[name], moment))
+        return {matching[name] for name in opened} == {True}
 
     def deciding(self, subject: Class, object: Class, ip_proto: int, port: int) -> list[Entry]:  # noqa: A002
         """The entries about a flow, by rank, to the first that rests on no relation: it decides if none before does."""
@@ -130,15 +192,21 @@ class CompiledPolicy:
         return self._reach[pair]
 
     def peers(self) -> dict[Class, frozenset[Class]]:
-        """For each class those that it may open some flow to."""
+        """For each class those that it may open some flow to, at some time: it is the same at any hour."""
+        whole = self._at_some_time()
         every = list(self.every_class)
         found: dict[Class, set[Class]] = {one: set() for one in every}
         for subject, target in self._opened():
             for one in every if subject is None else (subject,):
                 for other in every if target is None else (target,):
-                    if other not in found[one] and self.may_reach(one, other):
+                    if other not in found[one] and whole.may_reach(one, other):
                         found[one].add(other)
         return {one: frozenset(others) for one, others in found.items()}
+
+    def _at_some_time(self) -> CompiledPolicy:
+        """With every rule open that allows and none of those with hours that denies."""
+        denies = {entry.rule for entry in self.entries if not entry.allow}
+        return replace(self, closed=frozenset(denies & self.hours.keys()), _reach={}) if self.hours else self
 
     def _opened(self) -> Iterator[Pair]:
         """The pairs of classes that some rule lets through; the others need no look."""
@@ -168,7 +236,9 @@ def compile_policy(policy: Policy) -> CompiledPolicy:
         subjects = [*sources, *_inside(rule.source_networks, networks)]
         objects = [*targets, *_inside(rule.target_networks, networks)]
         entries.extend(_entries(rule, rank, subjects, objects, MAX_ENTRIES - len(entries)))
-    return CompiledPolicy(tuple(entries), conditions, classes, _by_pair(entries), networks)
+    hours = {rule.id: rule.hours for rule in policy.enforced if rule.hours is not None}
+    closed = frozenset(rule.id for rule in policy.enforced if rule.allow and rule.id in hours)
+    return CompiledPolicy(tuple(entries), conditions, classes, _by_pair(entries), networks, hours, closed)
 
 
 def simulate(

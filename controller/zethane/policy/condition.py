@@ -71,6 +71,12 @@ class Condition:
         if answer is not None and not answer.holds(self.or_error):
             yield str(self.expression)
 
+    def can_be_proved(self, principal: Principal, now: float) -> bool:
+        """Whether all that a subject lacks may come with another proof or measurement: not what it is, or where."""
+        answer = self.answer(principal, now)
+        said = answer is None or answer.holds(self.or_error)
+        return said and next(self._unmet_by_itself(principal), None) is None
+
     def _unmet_by_itself(self, principal: Principal) -> Iterator[str]:
         for label in self.labels:
             if label not in principal.labels:

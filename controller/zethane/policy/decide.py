@@ -6,8 +6,9 @@ Deny is the fall-through: only an allow rule that no deny rule contradicts lets 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from zethane.policy.condition import NOTHING_ASKED
 from zethane.policy.model import Place, Policy, Rule
 from zethane.policy.principal import External, Parties, Party, Principal
 from zethane.policy.service import OTHER_PROTOCOL, PROTOCOLS, Service, pieces
@@ -106,22 +107,29 @@ def verdict(matching: Iterable[Rule], source: str, target: str, what: str) -> De
 
 @dataclass(frozen=True, slots=True)
 class Lack:
-    """What a subject lacks for a rule to let its flow pass, in words, one for each part of the rule's condition."""
+    """What is lacking for a rule to let a flow pass, in words, one for each part of what the rule asks for."""
 
     rule: str
     needs: tuple[str, ...]
 
 
-def lack_of(rules: Iterable[Rule], subject: Party, now: float) -> Lack | None:
+def lack_of(rules: Iterable[Rule], subject: Party, target: Party, now: float) -> Lack | None:
     """What is lacking for that of these rules which asks for the fewest things more; None if there is none.
 
-    `rules` are about the flow. Those that deny, and those whose condition holds, do not count.
+    `rules` are about the flow. Those that deny, and those that hold, do not count.
     """
-    if not isinstance(subject, Principal):
+    if subject is None or target is None:
         return None
-    asking = (rule for rule in rules if rule.allow and rule.condition)
-    lacks = (Lack(rule.id, tuple(rule.condition.unmet(subject, now))) for rule in asking)
+    asking = (rule for rule in rules if rule.allow and rule.is_conditional)
+    lacks = (Lack(rule.id, tuple(rule.unmet(subject, target, now))) for rule in asking)
     return min((one for one in lacks if one.needs), key=lambda one: (len(one.needs), one.rule), default=None)
+
+
+def can_be_proved(rule: Rule, subject: Party, target: Party, now: float) -> bool:
+    """Whether another proof of the subject is all that a rule lacks: its hours are open, and the object is as asked."""
+    if not isinstance(subject, Principal) or not rule.condition.can_be_proved(subject, now):
+        return False
+    return replace(rule, condition=NOTHING_ASKED).holds_for(subject, target, now)
 
 
 def describe(ip_proto: int, port: int) -> str:

@@ -168,7 +168,7 @@ def _lack(policy: Policy, subject: End, target: End, probe: tuple[int, int], now
     source, place = place_of(policy, subject, "subject")[0], place_of(policy, target, "object")[0]
     if source is None or place is None:
         return None
-    return lack_of((rule for rule in policy.rules if is_about(rule, source, place, *probe)), subject, now)
+    return lack_of((rule for rule in policy.enforced if is_about(rule, source, place, *probe)), subject, target, now)
 
 
 def _party(policy: Policy, party: End) -> Party:

@@ -1,7 +1,9 @@
 """Time windows: when a rule is open, in the wall time of a zone (IANA time zone database, RFC 6557).
 
-A window begins at the first moment at which its clock shows the time, and ends likewise; a time that the clock skips
-counts as if it had not. A day's window that ends at or before its beginning ends on the next day.
+A window begins at the first moment at which a clock in its zone shows the time or a later one, and ends likewise. Where
+clocks are put forward, a time that they skip is therefore the moment of the skip; where they are put back, the first of
+two equal times counts, so that no window ends later than its clock first says. A day's window that ends at or before
+its beginning ends on the next day.
 """
 
 from __future__ import annotations
@@ -10,17 +12,27 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from functools import cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 EXPECTED = "expected DAYS HH:MM-HH:MM ZONE, such as Mon-Fri 07:00-19:00 Europe/Berlin"
 
+MAX_WINDOWS = 256
+"""Different windows that one policy may have: all of them are looked at whenever one of its rules opens or closes."""
+
 _DAY = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
 _TEXT = re.compile(
-    rf"({_DAY}(?:-{_DAY})?(?:,{_DAY}(?:-{_DAY})?)*) +(\d\d):(\d\d)-(\d\d):(\d\d) +([A-Za-z][A-Za-z0-9_+/-]*)"
+    rf"({_DAY}(?:-{_DAY})?(?:,{_DAY}(?:-{_DAY})?)*) +(\d\d):(\d\d)-(\d\d):(\d\d) +([A-Za-z][A-Za-z0-9_+/-]*)",
+    re.ASCII,
 )
 _DAY_MINUTES = 24 * 60
 _WEEK = 7
+_HORIZON = 15
+"""Days ahead that windows are looked at: one of any weekday is in it even where a zone skips a day."""
+
+_NO_ZONES = frozenset({"Factory", "localtime", "posixrules"})
+"""Names in a time zone database that mean another thing on each machine, or nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +45,11 @@ class Window:
     zone: str
 
     def spans(self, now: float) -> Iterator[tuple[float, float]]:
-        """Its times around a moment, from the day before to a week after; seconds since the epoch, the end excluded."""
-        zone = ZoneInfo(self.zone)
+        """Its times around a moment, in order: seconds since the epoch, the ends excluded. Some may be empty."""
+        zone = _zone(self.zone)
         today = datetime.fromtimestamp(now, zone).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
         length = self.ends - self.begins if self.ends > self.begins else self.ends - self.begins + _DAY_MINUTES
-        for offset in range(-2, _WEEK + 2):
+        for offset in range(-2, _HORIZON):
             day = today + timedelta(days=offset)
             if day.weekday() in self.days:
                 begins = day + timedelta(minutes=self.begins)
@@ -47,22 +59,42 @@ class Window:
         return f"{_days_text(self.days)} {_clock(self.begins)}-{_clock(self.ends)} {self.zone}"
 
 
+Spans = tuple[tuple[float, float], ...]
+"""Times in seconds since the epoch, the ends excluded: in order, none empty, no two that meet."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hours:
     """Open while one of its windows is."""
 
     windows: tuple[Window, ...]
 
+    def spans(self, now: float) -> Spans:
+        """When it is open, from days before a moment to two weeks after."""
+        found: list[tuple[float, float]] = []
+        for begins, ends in sorted(span for window in self.windows for span in window.spans(now)):
+            if found and begins <= found[-1][1]:
+                found[-1] = found[-1][0], max(found[-1][1], ends)
+            elif begins < ends:
+                found.append((begins, ends))
+        return tuple(found)
+
     def open(self, now: float) -> bool:
         """Whether a moment, in seconds since the epoch, is in one of the windows."""
-        return any(begins <= now < ends for window in self.windows for begins, ends in window.spans(now))
+        return in_spans(self.spans(now), now)
 
     def until(self, now: float) -> float:
-        """The first moment after `now` at which a window begins or ends."""
-        return min(moment for window in self.windows for span in window.spans(now) for moment in span if moment > now)
+        """The first moment after `now` at which it opens or closes. What is always open is to be looked at again
+        then."""
+        return next(moment for span in self.spans(now) for moment in span if moment > now)
 
     def __str__(self) -> str:
         return " or ".join(map(str, self.windows))
+
+
+def in_spans(spans: Spans, moment: float) -> bool:
+    """Whether a moment is in one of them."""
+    return any(begins <= moment < ends for begins, ends in spans)
 
 
 def parse_window(text: str) -> Window:
@@ -74,10 +106,18 @@ def parse_window(text: str) -> Window:
     if begins >= _DAY_MINUTES or ends > _DAY_MINUTES or int(match[3]) > 59 or int(match[5]) > 59:
         raise ValueError("expected times from 00:00 to 24:00")
     try:
-        zone = ZoneInfo(match[6]).key
+        _zone(match[6])
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ValueError(f"expected a time zone such as Europe/Berlin or UTC, found {match[6]}") from None
-    return Window(frozenset(_days(match[1])), begins, ends, zone)
+    return Window(frozenset(_days(match[1])), begins, ends, match[6])
+
+
+@cache
+def _zone(name: str) -> ZoneInfo:
+    """The zone of a name, kept for as long as the process lives: decisions read no files. Raises as ZoneInfo does."""
+    if name in _NO_ZONES or name.startswith(("posix/", "right/")):  # `right` counts leap seconds
+        raise ZoneInfoNotFoundError(name)
+    return ZoneInfo(name)
 
 
 def _days(text: str) -> Iterator[int]:
@@ -101,4 +141,20 @@ def _clock(minutes: int) -> str:
 
 
 def _moment(wall: datetime, zone: ZoneInfo) -> float:
-    return wall.replace(tzinfo=zone).astimezone(timezone.utc).timestamp()
+    """The first moment at which a clock in the zone shows this time or a later one."""
+    first = wall.replace(tzinfo=zone).astimezone(timezone.utc)
+    if _shown(first, zone) == wall:
+        return first.timestamp()
+    # The time is skipped: read by the offset before the skip it is after it, by the one after the skip before it.
+    late, early = int(first.timestamp()), int(wall.replace(tzinfo=zone, fold=1).timestamp())
+    while late - early > 1:
+        middle = (late + early) // 2
+        if _shown(datetime.fromtimestamp(middle, timezone.utc), zone) >= wall:
+            late = middle
+        else:
+            early = middle
+    return float(late)
+
+
+def _shown(moment: datetime, zone: ZoneInfo) -> datetime:
+    return moment.astimezone(zone).replace(tzinfo=None, fold=0)

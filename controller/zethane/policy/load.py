@@ -10,10 +10,10 @@ from typing import Any, Literal, cast
 from zethane.document import Document, Findings, closest, parse, quote
 from zethane.document.duration import seconds
 from zethane.errors import ExpressionError
-from zethane.net.prefix import Prefix, parse_prefix
+from zethane.net.prefix import Prefix, in_order, parse_prefix
 from zethane.policy.condition import Condition, version
 from zethane.policy.expression import MAX_EXPRESSIONS, Expression, compiled
-from zethane.policy.hours import Hours, Window, parse_window
+from zethane.policy.hours import MAX_WINDOWS, Hours, Window, parse_window
 from zethane.policy.model import ANY, MAX_CONDITIONS, MAX_NETWORKS, NamedService, Policy, Rule, Segment, Test
 from zethane.policy.principal import DEFAULT_MAX_AGE, Attribute
 from zethane.policy.relation import with_expression
@@ -55,6 +55,7 @@ class _Loader:
         self._findings = Findings(document)
         self._services: dict[str, NamedService] = {}
         self._expressions: set[str] = set()
+        self._windows: set[Window] = set()
 
     def load(self, text: str) -> Policy:
         segments = self._segments()
@@ -129,7 +130,7 @@ class _Loader:
             self._problem(message, *path, "to", "networks")
         condition = self._condition(rule.when, *path, "when")
         if source_networks and condition:
-            about = next(iter(rule.when.model_fields_set - {"object", "hours", "cel"}))
+            about = min(rule.when.model_fields_set - {"object", "hours", "cel"})
             self._problem("expected no condition: nobody in a network has logged in", *path, "when", about, key=True)
         services = tuple(
             service
@@ -211,7 +212,7 @@ class _Loader:
         return {
             "labels": tuple(sorted((asked.labels or {}).items())),
             "groups": frozenset(asked.groups or ()),
-            "networks": self._prefixes(asked.networks or (), *path, "networks"),
+            "networks": tuple(in_order(self._prefixes(asked.networks or (), *path, "networks"))),
         }
 
     def _hours(self, when: ConditionFile, *path: str | int) -> Hours | None:
@@ -221,7 +222,11 @@ class _Loader:
             windows = [self._window(when.hours, *path)]
         else:
             windows = [self._window(text, *path, index) for index, text in enumerate(when.hours)]
-        return Hours(tuple(window for window in windows if window is not None))
+        found = tuple(window for window in windows if window is not None)
+        self._windows.update(found)
+        if len(self._windows) > MAX_WINDOWS:
+            self._problem(f"more than {MAX_WINDOWS} different windows up to here; expected fewer", *path)
+        return Hours(found)
 
     def _window(self, text: str, *path: str | int) -> Window | None:
         try:

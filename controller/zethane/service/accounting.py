@@ -6,8 +6,10 @@ both are gone.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from zethane.net.flowkey import TCP, FlowKey
-from zethane.pipeline.fields import split_meter
+from zethane.pipeline.fields import split_cookie, split_meter
 from zethane.pipeline.verified import FIN_IDLE
 from zethane.service.flows import FORWARD, LiveFlow
 from zethane.service.points import Point
@@ -23,11 +25,16 @@ COUNTERS_DUE = 30.0
 _REMOVED_TEXT = {REMOVED_IDLE: "idle", REMOVED_HARD: "lease-ended", REMOVED_DELETED: "removed"}
 
 
+Renew = Callable[[LiveFlow, int], bool]
+"""Called with a flow and the direction whose rule is gone because its time was over; whether it was written again."""
+
+
 class Accounting:
     """Writes the record of every flow that ends."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, renew: Renew) -> None:
         self._state = state
+        self._renew = renew
 
     def flow_removed(self, dpid: int, key: FlowKey, subject: int, event: FlowRemoved) -> None:
         """A switch reports that a direction of a flow that `subject` opened is gone.
@@ -38,7 +45,8 @@ class Accounting:
         flows = self._state.flows
         closing = flows.closing(key, subject)
         found = flows.find(key)
-        if closing is not None and event.reason == REMOVED_DELETED:
+        taken_back = event.reason == REMOVED_DELETED or (event.reason == REMOVED_HARD and found is None)
+        if closing is not None and taken_back:
             if _is_at(closing[0], dpid) and not self._is_replaced(*closing[:2], event):
                 self._closed(*closing, event)
             return
@@ -49,9 +57,11 @@ class Accounting:
 
     @staticmethod
     def _is_replaced(flow: LiveFlow, direction: int, event: FlowRemoved) -> bool:
-        """Whether this was the rule of a class that an end no longer has: the flow has another. It is counted here."""
+        """Whether this was written for a class that an end no longer has, or under another rule of the policy: the flow
+        has another one by now. It is counted here."""
         classes = (flow.subject_class, flow.object_class)
-        if event.classes is None or event.classes == (classes if direction == FORWARD else classes[::-1]):
+        same = event.classes is None or event.classes == (classes if direction == FORWARD else classes[::-1])
+        if same and split_cookie(event.cookie)[2] == flow.rule:
             return False
         flow.count(direction, event.packets, event.octets)
         return True
@@ -92,9 +102,16 @@ class Accounting:
             self._ended(flow, why, self._state.clock())
 
     def _direction_gone(self, flow: LiveFlow, direction: int, event: FlowRemoved) -> None:
-        """The flow lives as long as one direction does; what ended idle may go on with a packet."""
+        """The flow lives as long as one direction does; what ended idle may go on with a packet.
+
+        What only its time has ended goes on at once, where the decision still stands.
+        """
         state = self._state
         flow.count(direction, event.packets, event.octets)
+        # A FIN or RST that passed has shortened the entry's idle timeout.
+        finished = event.idle_timeout <= FIN_IDLE
+        if event.reason == REMOVED_HARD and not finished and self._renew(flow, direction):
+            return
         flow.alive &= ~direction
         if flow.alive:
             return
@@ -102,8 +119,6 @@ class Accounting:
         subject = state.party(flow.subject)
         if subject is not None:
             subject.closes(flow.key.src)
-        # A FIN or RST that passed has shortened the entry's idle timeout.
-        finished = event.idle_timeout <= FIN_IDLE
         if flow.key.proto == TCP and not finished:
             state.flows.remember(flow)
         self._ended(flow, "finished" if finished else _REMOVED_TEXT.get(event.reason, "removed"), state.clock())

@@ -6,7 +6,7 @@ a decision cannot race; what has to wait for a switch is a task that the caller 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from zethane.audit.reason import DenyReason, SessionEvent
 from zethane.identity.directory import Directory
@@ -46,6 +46,10 @@ MAX_PORTS = 1024
 """Ports of a switch that are used; each has its entries and meters. What is at others cannot send anything."""
 
 
+MAX_NAMED = 20
+"""Rules that one record names."""
+
+
 class Administrator:
     """Owns the state."""
 
@@ -53,10 +57,10 @@ class Administrator:
         self.state = state
         self.portal_access = PortalAccess(state)
         self.enforcement = Enforcement(state, self.portal_access)
-        self.accounting = Accounting(state)
         self.attestation = Attestation(state, self.enforcement, self.portal_access)
         self.discovery = Discovery(state, self.enforcement.links_changed)
         self._verifier = Verifier(state)
+        self.accounting = Accounting(state, self._verifier.renew)
         self.life = SessionLife(state, store, self.enforcement, spawn)
         self.blocking = Blocking(state, store, self.life)
         self.idleness = Idleness(state, self.life, spawn)
@@ -106,6 +110,7 @@ class Administrator:
 
     def tick(self, now: float) -> None:
         """End what has come to its end, renew what runs out before its session, settle old accounts."""
+        self._keep_hours(now)
         self.blocking.tick(now)
         self.life.tick(now)
         self.idleness.tick(now)
@@ -129,8 +134,8 @@ class Administrator:
         only asked from now on what it would decide.
         """
         state = self.state
-        new = PolicyInForce(policy, self._numbers)
         now = state.clock()
+        new = PolicyInForce(policy, self._numbers, now)
         moved, homeless = [], []
         for live in state.sessions:
             standing = place(state, new, live.session.principal, now)
@@ -146,6 +151,21 @@ class Administrator:
         await self.enforcement.policy_changed(new, moved)
         state.journal.policy("loaded", (staged or policy).digest, Staging(policy, staged).detail, now)
         return [live.session for live, _ in homeless]
+
+    def _keep_hours(self, now: float) -> None:
+        """Put in force what the policy says at this hour, if it is another: held against the clock, which may jump."""
+        state = self.state
+        before = state.policy
+        policy = before.as_of(now)
+        if policy is before:
+            return
+        pending = self.enforcement.hours_changed(policy)
+        if pending:
+            self._spawn(self.enforcement.settle(pending))
+        opened, closed = before.turns_to(policy)
+        for event, rules in (("opened", opened), ("closed", closed)):
+            if rules:
+                state.journal.policy(event, policy.policy.digest, _named(rules), now)
 
     # SwitchEvents
 
@@ -306,3 +326,9 @@ class Administrator:
         if self.state.error_log.wait(channel.dpid, now) <= 0:
             self.state.error_log.take(channel.dpid, now)
             self.state.journal.switch("error", name, what, now)
+
+
+def _named(rules: Collection[str]) -> str:
+    """`a, b and 3 more`."""
+    more = f" and {len(rules) - MAX_NAMED} more" if len(rules) > MAX_NAMED else ""
+    return ", ".join(sorted(rules)[:MAX_NAMED]) + more

@@ -18,12 +18,22 @@ from zethane.pipeline.portal import PORTAL_COOKIE, portal_flow
 from zethane.pipeline.tables import Priority, Table
 from zethane.pipeline.verified import both_directions, key_of, verified_flow
 from zethane.service.comparison import is_same_rule
-from zethane.service.flows import FORWARD, RETURN, LiveFlow
+from zethane.service.flows import FORWARD, RETURN, LiveFlow, opened
 from zethane.service.points import Point
 from zethane.service.portal_access import PortalAccess
 from zethane.service.relations import verdict_on
 from zethane.service.sessions import Live
 from zethane.service.state import State
+
+
+class PlausibleRule(NamedTuple):
+    """A per-flow rule that its flow could have been given: the flow's key, the rule's direction, who, and why."""
+
+    first: FlowKey
+    direction: int
+    subject: Live
+    obj: Live
+    rule: int
 
 
 class Adoption:
@@ -54,11 +64,12 @@ class Adoption:
     def _verified(self, entry: Installed) -> bool:
         rule = plausible(self._state, self._point, entry)
         if rule is not None and rule.subject.switch == self._point.number:
-            self._learn(rule.first, entry, rule.direction, rule.subject, rule.obj, rule.rule)
+            self._learn(rule, entry)
         return rule is not None
 
-    def _learn(self, key: FlowKey, entry: Installed, direction: int, subject: Live, obj: Live, rule: int) -> None:
+    def _learn(self, found: PlausibleRule, entry: Installed) -> None:
         state = self._state
+        key, direction, subject, obj, rule = found
         now = state.clock()
         flow = state.flows.by_key.get(key)
         if flow is None:
@@ -81,6 +92,8 @@ class Adoption:
             self._seen.add(key)
             flow.alive = 0
         flow.alive |= direction
+        if entry.flow is not None and entry.flow.hard_timeout:
+            flow.ends = now + entry.flow.hard_timeout - entry.age
 
     def _end_missing(self) -> None:
         state = self._state
@@ -115,16 +128,6 @@ class Adoption:
         return Attachment(self._point.switch.dpid, fields["in_port"], vlan, fields.get("eth_src", 0))
 
 
-class PlausibleRule(NamedTuple):
-    """A per-flow rule that its flow could have been given: the flow's key, the rule's direction, who, and why."""
-
-    first: FlowKey
-    direction: int
-    subject: Live
-    obj: Live
-    rule: int
-
-
 def plausible(state: State, point: Point, entry: Installed) -> PlausibleRule | None:
     """What a per-flow rule on a switch is for; None if the policy in force gives nobody such a rule there."""
     key = key_of(entry.match)
@@ -139,9 +142,10 @@ def plausible(state: State, point: Point, entry: Installed) -> PlausibleRule | N
     classes = subject.class_at(first.src), obj.class_at(first.dst)
     verdict = verdict_on(state, first, subject, obj)
     own = subject.switch == point.number
-    if not verdict.allowed or verdict.rule != rule or not (own or obj.switch == point.number):
+    group = (*classes, *opened(first))
+    if not state.policy.stands(verdict, group, rule) or not (own or obj.switch == point.number):
         return None
     pair = both_directions(first, subject_number, object_number, *classes, rule)
-    if not is_same_rule(entry, verified_flow(pair[direction - 1], notify=own)):
+    if not is_same_rule(entry, verified_flow(pair[direction - 1], notify=own), verdict.until - state.clock()):
         return None
     return PlausibleRule(first, direction, subject, obj, rule)

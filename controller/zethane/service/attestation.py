@@ -7,12 +7,14 @@ for the next time; everything else must be as intended. Nothing here takes longe
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from typing import TypeVar
 
 from zethane.errors import ChannelError
 from zethane.net.flowkey import FlowKey
+from zethane.pipeline.bindings import flow_lease
 from zethane.pipeline.change import Installed
 from zethane.pipeline.fields import split_cookie, split_meter
 from zethane.pipeline.flow import EntryKey, Flow
@@ -102,7 +104,7 @@ class Attestation:
             over = 0 < flow.hard_timeout <= 2 + elapsed
             if finding is not None and not (over and finding.what == "missing-rule"):
                 findings.append(finding)
-        await self._rules(point, rules, comparison, findings)
+        await self._rules(point, rules, comparison, findings, asked)
         async for finding in in_slices(comparison.foreign()):
             entry_found = comparison.found(finding.key) if finding.key is not None else None
             if entry_found is None or not ends_soon(entry_found):
@@ -116,7 +118,7 @@ class Attestation:
     # per-flow rules
 
     async def _rules(
-        self, point: Point, rules: list[Installed], comparison: Comparison, findings: list[Finding]
+        self, point: Point, rules: list[Installed], comparison: Comparison, findings: list[Finding], asked: float
     ) -> None:
         """The per-flow rules that a switch holds, and those of its own sessions that it does not."""
         seen: set[EntryKey] = set()
@@ -127,12 +129,18 @@ class Attestation:
             if intended is None:
                 if not self._may_linger(point, entry):
                     comparison.add(entry)
-            elif not is_same_rule(entry, intended):
+            elif not is_same_rule(entry, intended, self._left(entry, asked)):
                 findings.append(altered(entry, intended))
         async for number in in_slices(self._own_numbers(point)):
             async for flow in in_slices(self._state.flows.of_session(number)):
                 if flow.subject == number:
                     findings += self._missing(flow, seen)
+
+    def _left(self, entry: Installed, asked: float) -> float:
+        """For how many seconds a per-flow rule might be there when it was read; infinity where hours do not end it."""
+        key = key_of(entry.match)
+        found = self._state.flows.find(key) if key is not None and entry.cookie != PORTAL_COOKIE else None
+        return math.inf if found is None else found[0].ends - asked
 
     def _own_numbers(self, point: Point) -> list[int]:
         outside = [number for number, live in self._state.outside.items() if live.switch == point.number]
@@ -162,7 +170,7 @@ class Attestation:
             return
         own = subject.switch == point.number
         if own or obj.switch == point.number:
-            yield _rule(flow, direction, own=own)
+            yield self._rule(flow, direction, own=own)
 
     def _may_linger(self, point: Point, entry: Installed) -> bool:
         """Whether a rule of no live flow may be left to run out.
@@ -171,7 +179,7 @@ class Attestation:
         reaches them, and they allow nothing that the policy does not, unless it has just changed.
         """
         key, flow = key_of(entry.match), entry.flow
-        if key is None or flow is None or flow.notify_removed or flow.hard_timeout or not flow.idle_timeout:
+        if key is None or flow is None or flow.notify_removed or not flow.idle_timeout:
             return False
         if flow.idle_timeout > idle_timeout(key.proto):
             return False
@@ -187,10 +195,17 @@ class Attestation:
         found = []
         for direction in (FORWARD, RETURN):
             if flow.alive & direction:
-                rule = _rule(flow, direction, own=True)
-                if rule.key not in seen:
+                rule = self._rule(flow, direction, own=True)
+                over = 0 < rule.hard_timeout <= 2
+                if rule.key not in seen and not over:
                     found += [finding for finding in (Comparison().hold(rule, Leases()),) if finding is not None]
         return found
+
+    def _rule(self, flow: LiveFlow, direction: int, *, own: bool) -> Flow:
+        """One direction's rule of a live flow, as it was written, with what is left of its lease."""
+        pair = both_directions(flow.key, flow.subject, flow.object, flow.subject_class, flow.object_class, flow.rule)
+        lease = flow_lease(flow.ends, self._state.clock())
+        return verified_flow(pair[direction - 1], notify=own, lease=lease)
 
     # repair
 
@@ -225,9 +240,3 @@ class Attestation:
             state.journal.switch(finding.what, name, finding.text, now)
         if len(repaired) > MAX_LOGGED:
             state.journal.switch("repaired", name, f"{len(repaired) - MAX_LOGGED} entries more", now)
-
-
-def _rule(flow: LiveFlow, direction: int, *, own: bool) -> Flow:
-    """One direction's rule of a live flow, as it was written."""
-    pair = both_directions(flow.key, flow.subject, flow.object, flow.subject_class, flow.object_class, flow.rule)
-    return verified_flow(pair[direction - 1], notify=own)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -120,10 +121,20 @@ def is_right(entry: Installed, intended: Flow, leases: Leases) -> bool:
     return leases.fits(entry.flow.hard_timeout - entry.age, intended.hard_timeout)
 
 
-def is_same_rule(entry: Installed, intended: Flow) -> bool:
-    """Whether a per-flow rule is the intended one but for its idle timeout, which a FIN that passed has shortened."""
+def is_same_rule(entry: Installed, intended: Flow, left: float = math.inf) -> bool:
+    """Whether a per-flow rule is the intended one but for its idle timeout, which a FIN that passed has shortened.
+
+    `left` is for how many seconds more it may be there. Both leases are cut to whole seconds, and the one that is there
+    may seem up to a second off. One that ends before is no harm: the flow goes on with its next packet.
+    """
     flow = entry.flow
-    if flow is None or flow.key != intended.key or flow.hard_timeout != intended.hard_timeout:
+    if flow is None or flow.key != intended.key:
+        return False
+    if left == math.inf:
+        fits = flow.hard_timeout == intended.hard_timeout
+    else:
+        fits = 0 < flow.hard_timeout <= entry.age + left + 2.0
+    if not fits:
         return False
     first, second = list(flow.body), list(intended.body)
     first[5] = second[5] = 0

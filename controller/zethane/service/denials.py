@@ -16,7 +16,7 @@ from zethane.service.port_security import takes_vlan
 from zethane.service.sessions import Live
 from zethane.service.state import State
 from zethane.service.switch import PacketIn
-from zethane.service.wanting import lack, remember
+from zethane.service.wanting import lack, provable, remember
 
 SAMPLED: Mapping[int, DenyReason] = {
     Reason.UNAUTHENTICATED: DenyReason.UNAUTHENTICATED,
@@ -54,11 +54,13 @@ def denied(state: State, point: Point, event: PacketIn, rule: int) -> Denied:
 
 
 def for_want_of_proof(state: State, what: Denied, subject: Live, obj: Live | None) -> Denied:
-    """The same denial, or what the subject lacks where that is all that keeps a rule from letting it pass."""
+    """The same denial, or what is lacking where that is all that keeps a rule from letting it pass."""
     lacks = lack(state, subject, obj, what.key) if what.key is not None else None
     if lacks is None or what.key is None:
         return what
-    remember(subject, lacks.rule, what.key, state.clock())
+    to_prove = provable(state, subject, obj, what.key)
+    if to_prove is not None:
+        remember(subject, to_prove.rule, what.key, state.clock())
     return replace(what, reason=DenyReason.CONDITION_NOT_MET, rule=lacks.rule, needs=lacks.needs)
 
 

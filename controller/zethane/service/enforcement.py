@@ -6,15 +6,16 @@ session is four flow-mods per switch, whatever it has open.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Awaitable, Iterable, Iterator
 from dataclasses import replace
 
 from zethane.errors import ChannelError
 from zethane.identity.session import Session
-from zethane.net.flowkey import ETH_IPV4, ETH_IPV6, ICMP, ICMPV6, SCTP, TCP, UDP
+from zethane.net.flowkey import ETH_IPV4, ETH_IPV6, SCTP, TCP, UDP
 from zethane.pipeline.addresses import destination_fields, source_fields
-from zethane.pipeline.bindings import MAX_LEASE
+from zethane.pipeline.bindings import MAX_LEASE, flow_lease
 from zethane.pipeline.change import Add, Change, Remove, RemoveMatching
 from zethane.pipeline.dns import dns_bindings
 from zethane.pipeline.external import external_destinations, external_sources
@@ -25,11 +26,11 @@ from zethane.pipeline.tables import Table
 from zethane.pipeline.verified import both_directions, verified_flow
 from zethane.service.adoption import Adoption
 from zethane.service.comparison import reconciliation
-from zethane.service.flow_review import Reviewed
+from zethane.service.flow_review import MAX_CARRIED, Reviewed, go_on
 from zethane.service.flows import LiveFlow
 from zethane.service.outside import Outside
 from zethane.service.points import Point, binding_entries, difference, standing_entries
-from zethane.service.policy_in_force import PolicyInForce, Standing
+from zethane.service.policy_in_force import PolicyInForce, Standing, Verdict
 from zethane.service.portal_access import PortalAccess
 from zethane.service.relations import verdict_on
 from zethane.service.sessions import Live
@@ -130,12 +131,13 @@ class Enforcement:
         if subject is None or obj is None:
             return
         own, far = self._state.point_of(subject), self._state.point_of(obj)
+        lease = flow_lease(flow.ends, self._state.clock())
         for direction in both_directions(
             flow.key, flow.subject, flow.object, flow.subject_class, flow.object_class, flow.rule
         ):
-            yield own, verified_flow(direction, notify=True)
+            yield own, verified_flow(direction, notify=True, lease=lease)
             if far is not own:
-                yield far, verified_flow(direction, notify=False)
+                yield far, verified_flow(direction, notify=False, lease=lease)
 
     def _commit(self, point: Point, changes: list[Change]) -> Iterator[Pending]:
         """Send changes as one bundle, removals first."""
@@ -233,6 +235,28 @@ class Enforcement:
             self._state.journal.switch("refused", point.switch.name, str(error), self._state.clock())
             channel.close(f"a change could not be applied: {error}")
 
+    def hours_changed(self, new: PolicyInForce) -> list[Pending]:
+        """Put the same policy in force as it is at another hour: what rules open and close, one bundle per switch.
+
+        No binding is touched. Flows of rules that have closed go on under another one if there is one, without a gap;
+        the others stop. The bundles are written when this returns; they have to be settled.
+        """
+        state = self._state
+        before, state.policy = state.policy, new
+        removed, added = before.difference(new)
+        opened, closed = before.turns_to(new)
+        # Where a deny opens any flow may be meant; where the clock was put back, leases may be too long.
+        all_flows = any(map(new.denies, new.numbered(opened))) or new.since < before.since
+        going_on: list[LiveFlow] = []
+        taken_back = self._no_longer_allowed(None if all_flows else new.numbered(closed), going_on)
+        changes = [*(Remove(*key) for key in removed), *taken_back, *map(Add, added)]
+        rules: dict[int, list[Change]] = defaultdict(list)
+        for flow in going_on:
+            for point, rule in self._rules_of(flow):
+                rules[point.number].append(Add(rule))
+        points = state.fabric.points.values()
+        return [pending for point in points for pending in self._commit(point, [*changes, *rules[point.number]])]
+
     def _swap(self, new: PolicyInForce, moved: Iterable[tuple[Live, Session, Standing]]) -> list[Change]:
         state = self._state
         state.policy = new
@@ -263,37 +287,61 @@ class Enforcement:
         for outside in self._state.outside.values():
             self._state.point_of(outside).classes.update(outside.classes)
 
-    def _no_longer_allowed(self) -> list[Change]:
-        """The removals for flows that the policy now denies, or allows by another rule.
+    def _no_longer_allowed(
+        self, rules: frozenset[int] | None = None, going_on: list[LiveFlow] | None = None
+    ) -> list[Change]:
+        """The removals for flows that the rule which opened them does not allow any more, or not for as long as their
+        leases say; of all flows, or of those of some rules.
 
         All flows with the same classes, protocol, port and rule share their decision: one removal per direction
         takes them all, and where a rule has lost every one of its flows, a single removal does. A flow that some
-        other rule allows comes back with its next packet.
+        other rule allows comes back with its next packet; or goes on at once, and is added to `going_on`.
         """
         state = self._state
-        stands: dict[int, dict[Group, bool]] = defaultdict(dict)
-        ended: list[LiveFlow] = []
-        for flow in state.flows.by_key.values():
-            group = _group(flow)
-            decided = stands[flow.rule]
+        stands: dict[int, dict[Group, float]] = defaultdict(dict)
+        alone: list[Change] = []
+        concerned = [flow for flow in state.flows.by_key.values() if rules is None or flow.rule in rules]
+        for flow in concerned:
+            group, decided = flow.group, stands[flow.rule]
             if group not in decided:
-                verdict = state.policy.verdict(*group)
-                stands_for_all = verdict.allowed and not verdict.relations
-                decided[group] = stands_for_all and verdict.rule == flow.rule
-            if not decided[group]:
-                ended.append(flow)
-        for flow in ended:
-            self._close(flow, remember=self._is_allowed(flow))
-        return [change for rule, decided in stands.items() for change in _removals(rule, decided)]
+                shared = state.policy.verdict(*group)
+                decided[group] = shared.until if state.policy.stands(shared, group, flow.rule) else -math.inf
+                if shared.relations:
+                    decided[group] = math.nan  # each flow has its own answer
+            if flow.ends > decided[group] + 1.0:  # a lease is never shorter than a second
+                decided[group] = -math.inf
+        for flow in concerned:
+            until = stands[flow.rule][flow.group]
+            verdict = self._verdict_now(flow) if until == -math.inf or math.isnan(until) else None
+            if verdict is not None and until == -math.inf:
+                self._end(flow, verdict, going_on)
+            elif verdict is not None and not self._goes_on(flow, verdict):
+                alone += (Remove(*rule.key) for _, rule in self._rules_of(flow))
+                self._end(flow, verdict, going_on)
+        return [*alone, *(change for rule, decided in stands.items() for change in _removals(rule, decided))]
 
-    def _is_allowed(self, flow: LiveFlow) -> bool:
-        """Whether the policy allows a flow between its ends as they are now: an address outside may be in another
+    def _goes_on(self, flow: LiveFlow, verdict: Verdict) -> bool:
+        """Whether nothing has to be done about a flow, with what is decided about it now."""
+        return self._state.policy.stands(verdict, flow.group, flow.rule) and flow.ends <= verdict.until + 1.0
+
+    def _verdict_now(self, flow: LiveFlow) -> Verdict:
+        """What the policy says of a flow between its ends as they are now: an address outside may be in another
         network of the policy than when the flow was opened."""
         state = self._state
         subject, obj = state.party(flow.subject), state.party(flow.object)
         if subject is None or obj is None:
-            return False
-        return verdict_on(state, flow.key, subject, obj).allowed
+            return Verdict(False, 0, None, "")
+        return verdict_on(state, flow.key, subject, obj)
+
+    def _end(self, flow: LiveFlow, verdict: Verdict, going_on: list[LiveFlow] | None) -> None:
+        """Close a flow whose rules go; or let it go on under another rule of the policy."""
+        now = self._state.clock()
+        allowed = verdict.allowed and verdict.until > now
+        if going_on is not None and len(going_on) < MAX_CARRIED and allowed and verdict.rule != flow.rule:
+            go_on(flow, verdict, now)
+            going_on.append(flow)
+        else:
+            self._close(flow, remember=allowed)
 
     def _close(self, flow: LiveFlow, *, remember: bool) -> None:
         state = self._state
@@ -436,16 +484,11 @@ def _all_with(number: int, address: bytes) -> list[Change]:
     return found
 
 
-def _group(flow: LiveFlow) -> Group:
-    """What the decision on a flow depends on: both classes, the protocol, and the port that was opened."""
-    port = 0 if flow.key.proto in (ICMP, ICMPV6) else flow.key.dport
-    return flow.subject_class, flow.object_class, flow.key.proto, port
-
-
-def _removals(rule: int, decided: dict[Group, bool]) -> list[Change]:
-    if not any(decided.values()):
+def _removals(rule: int, decided: dict[Group, float]) -> list[Change]:
+    """The removals of those groups of a rule's flows that are not allowed until any moment."""
+    gone = [group for group, until in decided.items() if until == -math.inf]
+    if len(gone) == len(decided):
         return [RemoveMatching(Table.FLOW, (), rule, RULE_MASK)]
-    gone = (group for group, stands in decided.items() if not stands)
     return [change for group in gone for change in _group_removals(rule, *group)]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from zethane.service.flows import FORWARD, RETURN, LiveFlow
+from zethane.service.policy_in_force import Verdict
 from zethane.service.relations import verdict_on
 from zethane.service.sessions import Live
 from zethane.service.state import State
@@ -31,10 +32,10 @@ def carry(state: State, live: Live, session_class: int, why: str) -> list[LiveFl
                 session_class if flow.object == number else obj.class_at(flow.key.dst),
             )
             verdict = verdict_on(state, flow.key, subject, obj, classes)
-            allowed = verdict.allowed
+            allowed = verdict.allowed and verdict.until > now
             if allowed and len(going_on) < MAX_CARRIED:
-                flow.rule, flow.installed, flow.alive = verdict.rule, now, FORWARD | RETURN
                 flow.subject_class, flow.object_class = classes
+                go_on(flow, verdict, now)
                 going_on.append(flow)
                 continue
         _close(state, flow, why, now)
@@ -58,13 +59,19 @@ def review(state: State, flows: Iterable[LiveFlow], why: str) -> Reviewed:
         if subject is None or obj is None:
             continue
         verdict = verdict_on(state, flow.key, subject, obj)
-        if not verdict.allowed:
+        if not verdict.allowed or verdict.until <= now:
             found.ended.append(flow)
             _close(state, flow, why, now)
         elif verdict.rule != flow.rule:
-            flow.rule = verdict.rule
+            go_on(flow, verdict, now)
             found.changed.append(flow)
     return found
+
+
+def go_on(flow: LiveFlow, verdict: Verdict, now: float) -> None:
+    """Let a flow go on by another decision; its rules are to be written again with what it is now."""
+    flow.rule, flow.installed, flow.alive = verdict.rule, now, FORWARD | RETURN
+    flow.lease(verdict.until, now)
 
 
 def close_flows(state: State, live: Live, why: str, address: bytes | None = None) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from zethane.identity.session import Session
-from zethane.net.flowkey import FlowKey
+from zethane.net.flowkey import ICMP, ICMPV6, FlowKey
+from zethane.pipeline.bindings import flow_lease
 
 FORWARD, RETURN = 1, 2
 """Directions: from the subject to the object, and back."""
@@ -26,7 +28,8 @@ class LiveFlow:
 
     `opened_by` and `opened_to` are the sessions as they were then, for the record; `subject_class`
     and `object_class` those at the time of installing. Counters are of what the controller
-    delivered itself, and of entries that are gone.
+    delivered itself, and of entries that are gone. `ends` is when the switches remove its rules
+    by themselves; infinity if they do not.
     """
 
     key: FlowKey
@@ -46,6 +49,13 @@ class LiveFlow:
     return_octets: int = 0
     told: tuple[int, int, int, int] = (0, 0, 0, 0)
     """The counters in its last record: a flow that was idle and goes on has had one."""
+    ends: float = math.inf
+
+    def lease(self, until: float, now: float) -> int:
+        """The hard timeout of rules that are written now, when hours end the flow at `until`: seconds, 0 for none."""
+        seconds = flow_lease(until, now)
+        self.ends = now + seconds if seconds else math.inf
+        return seconds
 
     @property
     def counts(self) -> tuple[int, int, int, int]:
@@ -72,6 +82,11 @@ class LiveFlow:
     def switches(self) -> set[int]:
         """Datapath ids of the switches that hold its rules."""
         return {self.opened_by.attachment.dpid, self.opened_to.attachment.dpid}
+
+    @property
+    def group(self) -> tuple[int, int, int, int]:
+        """What the decision on it depends on: both classes, the protocol, and the port that was opened."""
+        return (self.subject_class, self.object_class, *opened(self.key))
 
     def count(self, direction: int, packets: int, octets: int) -> None:
         """Add to the counters of a direction."""
@@ -196,6 +211,11 @@ class FlowTable:
             return flow, FORWARD
         flow = self._idle.pop(key.reverse(), None)
         return None if flow is None else (flow, RETURN)
+
+
+def opened(key: FlowKey) -> tuple[int, int]:
+    """What a flow is decided by besides its ends: the protocol, and the port that it opens; 0 where there is none."""
+    return key.proto, 0 if key.proto in (ICMP, ICMPV6) else key.dport
 
 
 def _pair(flow: LiveFlow) -> tuple[int, int]:

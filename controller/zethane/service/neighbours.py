@@ -176,7 +176,7 @@ class Neighbours:
         peers = policy.peers.get(live.session_class, frozenset())
         return (
             not peers.isdisjoint(router.classes)
-            or any(policy.asking(live.session_class, one) for one in router.classes)
+            or any(policy.offers(live.session_class, one) for one in router.classes)
             or self._state.flows.between(live.session.number, router.session.number)
         )
 
@@ -200,11 +200,7 @@ class Neighbours:
         Without an answer it would never send the packet whose denial tells the person what to prove.
         """
         policy, classes = self._state.policy, (asker.session_class, target.session_class)
-        return (
-            policy.may_reach(*classes)
-            or bool(policy.asking(*classes))
-            or self._state.flows.between(asker.session.number, target.session.number)
-        )
+        return policy.offers(*classes) or self._state.flows.between(asker.session.number, target.session.number)
 
     def _deny(
         self, point: Point, event: PacketIn, question: Question | None, asker: Live | None, reason: DenyReason

@@ -1,9 +1,16 @@
-"""The policy in force, numbered: verdicts for the hot path, entries for the switches."""
+"""The policy in force, numbered: verdicts for the hot path, entries for the switches.
+
+It is compiled once, with all of its rules. Those whose hours are over are left out of what it says, from one moment to
+the next at which a rule opens or closes; `as_of` gives the same policy at another moment, which costs no compiling.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import math
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from copy import copy
 from typing import NamedTuple, Protocol
 
 from zethane.net.flowkey import TCP, UDP
@@ -13,7 +20,8 @@ from zethane.pipeline.fields import DNS_CLASS, NETWORK_CLASS, Reason
 from zethane.pipeline.flow import EntryKey, Flow
 from zethane.pipeline.rules import policy_entries
 from zethane.policy.compile import Class, CompiledPolicy, Entry, NetworkClass, SessionClass, compile_policy, simulate
-from zethane.policy.model import Policy, Rule
+from zethane.policy.condition import Condition
+from zethane.policy.model import Place, Policy, Rule
 from zethane.policy.principal import Principal
 
 DNS_RULE = "infrastructure:dns"
@@ -31,7 +39,10 @@ class Numbers(Protocol):
 
 
 class Verdict(NamedTuple):
-    """What the hot path needs of a decision; `rule` is a number, 0 without a rule."""
+    """What the hot path needs of a decision; `rule` is a number, 0 without a rule.
+
+    `until` is when hours make an end to what is allowed, in seconds since the epoch; infinity if they do not.
+    """
 
     allowed: bool
     rule: int
@@ -40,6 +51,7 @@ class Verdict(NamedTuple):
     relations: tuple[tuple[Rule, Verdict], ...] = ()
     """Rules about both ends that decide first, by rank, and what each decides where it holds. Where there are any, it
     takes both ends to know: `service.relations`. The verdict itself is that of the rest."""
+    until: float = math.inf
 
 
 class Standing(NamedTuple):
@@ -54,10 +66,17 @@ class Standing(NamedTuple):
     until: float
 
 
-class PolicyInForce:
-    """A compiled policy with its numbers."""
+Group = tuple[int, int, int, int]
+"""What flows share that share a decision: both classes, the protocol, and the port that was opened."""
 
-    def __init__(self, policy: Policy, numbers: Numbers) -> None:
+Entries = Mapping[EntryKey, Flow]
+"""Entries of the table `rule`."""
+
+
+class PolicyInForce:
+    """A compiled policy with its numbers, as it is from `since` to `until`, in seconds since the epoch."""
+
+    def __init__(self, policy: Policy, numbers: Numbers, now: float) -> None:
         self.policy = policy
         self.compiled = compile_policy(policy)
         self.rule_numbers = {rule.id: numbers.number_of("rule", rule.id) for rule in policy.rules}
@@ -73,14 +92,68 @@ class PolicyInForce:
         self._classes = {number: one for one, number in self._numbers.items()}
         self.networks: Mapping[Prefix, int] = {one.prefix: self._numbers[one] for one in self.compiled.networks}
         """The class number of every prefix that the policy names."""
-        self.entries: Mapping[EntryKey, Flow] = policy_entries(
-            self.compiled, self._numbers.__getitem__, self.rule_numbers.__getitem__
-        )
+        self._standing, self._timed = self._written()
         self.peers = self._peers()
         self._rules = {rule.id: rule for rule in policy.rules}
+        self._look_at(self.compiled.as_of(now), now)
+
+    def _written(self) -> tuple[Entries, Mapping[str, Entries]]:
+        """The entries of rules without hours, and those of each rule with hours."""
+        found: dict[str | None, list[Entry]] = defaultdict(list)
+        for entry in self.compiled.entries:
+            found[entry.rule if entry.rule in self.compiled.hours else None].append(entry)
+        written = {
+            rule: policy_entries(entries, self._numbers.__getitem__, self.rule_numbers.__getitem__)
+            for rule, entries in found.items()
+        }
+        return written.get(None, {}), {rule: entries for rule, entries in written.items() if rule is not None}
+
+    # time
+
+    def _look_at(self, compiled: CompiledPolicy, now: float) -> PolicyInForce:
+        """Take up what holds at a moment."""
+        moments = compiled.boundaries(compiled.hours)
+        self.compiled = compiled
+        self.since = max((moment for moment in moments if moment <= now), default=-math.inf)
+        self.until = min((moment for moment in moments if moment > now), default=math.inf)
+        self.entries = self._open_entries()
         self._verdicts: dict[tuple[int, int, int, int], Verdict] = {}
-        self._conditional = [(rule.condition.key, rule) for rule in policy.enforced if rule.allow and rule.condition]
         self._asking: dict[tuple[int, int], tuple[Rule, ...]] = {}
+        return self
+
+    def as_of(self, now: float) -> PolicyInForce:
+        """The same policy at another moment; itself as long as no rule has opened or closed."""
+        if self.since <= now < self.until:
+            return self
+        return copy(self)._look_at(self.compiled.as_of(now), now)  # noqa: SLF001  # of the same class
+
+    def _open_entries(self) -> Entries:
+        """What the table `rule` should hold."""
+        if not self._timed:
+            return self._standing
+        entries = dict(self._standing)
+        for rule, own in self._timed.items():
+            if rule not in self.compiled.closed:
+                for key, flow in own.items():
+                    entries.setdefault(key, flow)
+        return entries
+
+    def turns_to(self, other: PolicyInForce) -> tuple[frozenset[str], frozenset[str]]:
+        """The rules that open and those that close when the same policy at another moment takes its place."""
+        return self.compiled.closed - other.compiled.closed, other.compiled.closed - self.compiled.closed
+
+    def difference(self, other: PolicyInForce) -> tuple[list[EntryKey], list[Flow]]:
+        """What is then to be removed from the table `rule`, and what is to be added."""
+        opening, closing = self.turns_to(other)
+        removed = {key for rule in closing for key in self._timed.get(rule, ()) if key not in other.entries}
+        added = {
+            key: flow for rule in opening for key, flow in self._timed.get(rule, {}).items() if key not in self.entries
+        }
+        return list(removed), list(added.values())
+
+    def numbered(self, rules: frozenset[str]) -> frozenset[int]:
+        """The numbers of rules."""
+        return frozenset(self.rule_numbers[rule] for rule in rules)
 
     def denies(self, rule: int) -> bool:
         """Whether the number is that of a deny rule whose entry denies, and leaves no question to answer."""
@@ -125,8 +198,19 @@ class PolicyInForce:
         subject, obj = self._classes.get(subject_class), self._classes.get(object_class)
         return subject is not None and obj is not None and self.compiled.may_reach(subject, obj)
 
+    def offers(self, subject_class: int, object_class: int) -> bool:
+        """Whether some rule lets one class open some flow to the other, or would if it proved more, or later.
+
+        Without hours and conditions that the subject does not meet; the object has to be as such a rule wants it.
+        """
+        target = self._classes.get(object_class)
+        return self.may_reach(subject_class, object_class) or any(
+            not self._lacks(target, rule.object_condition) for rule in self.asking(subject_class, object_class)
+        )
+
     def asking(self, subject_class: int, object_class: int) -> tuple[Rule, ...]:
-        """The rules that would let one class open flows to the other if their conditions held, which they do not."""
+        """The rules that would let one class open flows to the other if all that they ask for held, which it does
+        not."""
         pair = (subject_class, object_class)
         found = self._asking.get(pair)
         if found is None:
@@ -136,16 +220,31 @@ class PolicyInForce:
         return found
 
     def _find_asking(self, subject: Class | None, target: Class | None) -> tuple[Rule, ...]:
-        if not isinstance(subject, SessionClass) or target is None or not self._conditional:
+        if subject is None or target is None:
             return ()
-        place = target.segment if isinstance(target, SessionClass) else target.prefix
-        asked = zip(self.compiled.conditions[subject.segment], subject.standing, strict=True)
-        lacking = {condition.key for condition, holds in asked if not holds}
+        source, place = _place(subject), _place(target)
         return tuple(
             rule
-            for key, rule in self._conditional
-            if key in lacking and rule.opens_from(subject.segment) and rule.opens_to(place)
+            for rule in self.policy.rules_from(source)
+            if rule.allow
+            and rule.stage == "enforce"
+            and rule.is_conditional
+            and rule.opens_from(source)
+            and rule.opens_to(place)
+            and (
+                rule.id in self.compiled.closed
+                or rule.expression is not None
+                or self._lacks(subject, rule.condition)
+                or self._lacks(target, rule.object_condition)
+            )
         )
+
+    def _lacks(self, one: Class | None, condition: Condition) -> bool:
+        """Whether a condition does not hold for a class."""
+        if not condition or not isinstance(one, SessionClass):
+            return bool(condition)
+        asked = self.compiled.conditions[one.segment]
+        return not one.standing[next(place for place, known in enumerate(asked) if known.key == condition.key)]
 
     def verdict(self, subject_class: int, object_class: int, proto: int, port: int) -> Verdict:
         """The decision for a flow between two classes; it may depend on relations."""
@@ -174,7 +273,28 @@ class PolicyInForce:
         """The verdict where this relation holds and none that comes before; without one, where none does."""
         decision = simulate(self.compiled, subject, target, *flow, lambda entry: entry is held)
         number = self.rule_numbers[decision.rule] if decision.rule is not None else 0
-        return Verdict(decision.allowed, number, decision.rule, decision.reason)
+        until = math.inf
+        if decision.rule is not None and decision.allowed and subject and target and self.until != math.inf:
+            until = self.compiled.sure_until(subject, target, *flow, decision.rule, self.since)
+        return Verdict(decision.allowed, number, decision.rule, decision.reason, until=until)
+
+    def stands(self, verdict: Verdict, group: Group, rule: int) -> bool:
+        """Whether a flow that one rule has opened may go on under it, where this is what is decided about it now: the
+        rule is open, and nothing denies the flow. Group: both classes, the protocol, and the port that was opened."""
+        if verdict.rule == rule or not verdict.allowed:
+            return verdict.allowed
+        subject_class, object_class, *flow = group
+        subject, obj, name = self._classes.get(subject_class), self._classes.get(object_class), self.rule_ids.get(rule)
+        if subject is None or obj is None:
+            return False
+        return any(
+            entry.rule == name and entry.relation is None and entry.service.matches(*flow)
+            for entry in self.compiled.concerning(subject, obj)
+        )
+
+
+def _place(one: Class) -> Place:
+    return one.segment if isinstance(one, SessionClass) else one.prefix
 
 
 def _dns(proto: int, port: int) -> Verdict:

@@ -42,8 +42,8 @@ class Live:
     """A live session with what the hot path needs to know of it.
 
     `switch` and `session_class` are numbers; `opened` counts the live flows that it is the subject of, `turns` are
-    the moments at which it has taken an address of late, `wanted` what it was denied for want of a proof, and when
-    (rule, service, destination; the newest last: `service.wanting`).
+    the moments at which it has taken an address of late, `wanted` what it was denied for want of a proof (rule,
+    service, destination), when, and from which address; the newest last (`service.wanting`).
 
     `until` is the moment at which its class may be another one by time alone, `leased` the end of the leases that its
     bindings have, `planned` when the table looks at it. `heard` is when the session's host was last known to have
@@ -56,7 +56,7 @@ class Live:
     mac: bytes
     opened: int = 0
     turns: list[float] = field(default_factory=list)
-    wanted: dict[tuple[str, str, bytes], float] = field(default_factory=dict)
+    wanted: dict[tuple[str, str, bytes], tuple[float, bytes]] = field(default_factory=dict)
     until: float = math.inf
     leased: float = 0.0
     planned: float = math.inf

@@ -98,6 +98,10 @@ class Verifier:
             self._deny(point, event, DenyReason.SWITCH_AWAY, packet, subject, obj, verdict.rule_id)
             return
         now = state.clock()
+        if verdict.until <= now:
+            # The rule has closed a moment ago, and the switches have not been told yet.
+            self._deny(point, event, DenyReason.NO_RULE, packet, subject, obj)
+            return
         flow = LiveFlow(
             key,
             subject.session.number,
@@ -112,7 +116,7 @@ class Verifier:
         )
         state.flows.add(flow)
         subject.opens(key.src)
-        self._install(flow, subject, obj)
+        self._install(flow, subject, obj, flow.lease(verdict.until, now))
         self._deliver(subject, obj, event.frame)
         flow.count(FORWARD, 1, len(event.frame))
         state.counters["allowed"] += 1
@@ -132,10 +136,10 @@ class Verifier:
         state = self._state
         subject, obj = (sender, receiver) if direction == FORWARD else (receiver, sender)
         verdict = self._verdict(flow.key, subject, obj)
-        if not verdict.allowed:
+        now = state.clock()
+        if not verdict.allowed or verdict.until <= now:
             self._deny(point, event, DenyReason.NO_LONGER_ALLOWED, packet, sender, receiver, verdict.rule_id)
             return
-        now = state.clock()
         stale = flow.alive & direction == 0 or (now - flow.installed > REINSTALL_AFTER and not packet.flags & TCP_SYN)
         classes = subject.class_at(flow.key.src), obj.class_at(flow.key.dst)
         if stale or (flow.subject_class, flow.object_class) != classes:
@@ -143,7 +147,7 @@ class Verifier:
             flow.installed = now
             flow.rule = verdict.rule
             flow.subject_class, flow.object_class = classes
-            self._install(flow, subject, obj)
+            self._install(flow, subject, obj, flow.lease(verdict.until, now))
             state.counters["reinstalled"] += 1
         self._deliver(sender, receiver, event.frame)
         flow.count(direction, 1, len(event.frame))
@@ -182,18 +186,41 @@ class Verifier:
     def _verdict(self, key: FlowKey, subject: Live, obj: Live) -> Verdict:
         return verdict_on(self._state, key, subject, obj)
 
-    def _install(self, flow: LiveFlow, subject: Live, obj: Live) -> None:
+    def renew(self, flow: LiveFlow, direction: int) -> bool:
+        """A switch has removed one direction's rule because its time was over: write it again if the flow may go on."""
+        state = self._state
+        subject, obj = state.party(flow.subject), state.party(flow.object)
+        if subject is None or obj is None or not state.point_of(subject).ready or not state.point_of(obj).ready:
+            return False
+        verdict, now = self._verdict(flow.key, subject, obj), state.clock()
+        classes = subject.class_at(flow.key.src), obj.class_at(flow.key.dst)
+        if not verdict.allowed or verdict.until <= now or (flow.subject_class, flow.object_class) != classes:
+            return False
+        directions = {direction}
+        if not state.policy.stands(verdict, flow.group, flow.rule):
+            flow.rule, directions = verdict.rule, {FORWARD, RETURN}
+        flow.installed = now
+        lease = flow.lease(verdict.until, now)
+        pair = both_directions(flow.key, flow.subject, flow.object, *classes, flow.rule)
+        for point in {state.point_of(subject), state.point_of(obj)}:
+            if point.channel is not None:
+                for one in directions:
+                    point.channel.install(pair[one - 1], notify=point.number == subject.switch, lease=lease)
+        state.counters["reinstalled"] += 1
+        return True
+
+    def _install(self, flow: LiveFlow, subject: Live, obj: Live, lease: int) -> None:
         there, back = both_directions(
             flow.key, flow.subject, flow.object, flow.subject_class, flow.object_class, flow.rule
         )
         own, far = self._state.point_of(subject), self._state.point_of(obj)
         if far is not own and far.channel is not None:
             # The far end first: the packet is delivered there as soon as this is written.
-            far.channel.install(back, notify=False, lease=0)
-            far.channel.install(there, notify=False, lease=0)
+            far.channel.install(back, notify=False, lease=lease)
+            far.channel.install(there, notify=False, lease=lease)
         if own.channel is not None:
-            own.channel.install(back, notify=True, lease=0)
-            own.channel.install(there, notify=True, lease=0)
+            own.channel.install(back, notify=True, lease=lease)
+            own.channel.install(there, notify=True, lease=lease)
 
     def _deliver(self, sender: Live, receiver: Live, frame: bytes) -> None:
         """Send a packet to its receiver. Within a VLAN of one port it is there already, as for the switch itself."""

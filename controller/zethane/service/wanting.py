@@ -1,16 +1,20 @@
-"""What sessions were denied only because a condition did not hold: for the log, and to tell people what to prove.
+"""What sessions were denied only because something did not hold: for the log, and to tell people what to prove.
 
-Which rules those may be follows from the classes at both ends, and is remembered for each pair; a packet is held
-against those few alone. Each session keeps the last of its denials, and they end with it.
+The log says whatever is lacking. People are told only of what another proof would open: nobody can prove that it is
+seven o'clock, nor what somebody else is. Which rules those may be follows from the classes at both ends, and is
+remembered for each pair; a packet is held against those few alone. Each session keeps the last of its denials, and they
+end with it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from zethane.net.flowkey import ICMP, ICMPV6, FlowKey
-from zethane.policy.decide import Lack, describe, lack_of
+from zethane.policy.decide import Lack, can_be_proved, describe, lack_of
 from zethane.policy.model import Rule
+from zethane.policy.principal import Party, Principal
 from zethane.service.sessions import Live
 from zethane.service.state import State
 
@@ -33,15 +37,32 @@ class Wanted:
 
 
 def lack(state: State, subject: Live, obj: Live | None, key: FlowKey) -> Lack | None:
-    """The rule that would let a denied packet pass if its condition held, and what the subject lacks for that.
+    """The rule that would let a denied packet pass if all that it asks for held, and what is lacking for that.
 
     `obj` may be None where the switch knows of no destination: nobody there may reach it as things stand.
     """
-    port = _port(key)
-    if obj is None or port is None:
+    ends = _ends(subject, obj, key)
+    return None if ends is None else lack_of(_asking(state, subject, obj, key), *ends, state.clock())
+
+
+def provable(state: State, subject: Live, obj: Live | None, key: FlowKey) -> Lack | None:
+    """The same for rules that lack nothing but another proof of the subject."""
+    ends, now = _ends(subject, obj, key), state.clock()
+    if ends is None:
         return None
-    asking = state.policy.asking(subject.class_at(key.src), obj.class_at(key.dst))
-    return lack_of((rule for rule in asking if rule.serves(key.proto, port)), subject.session.principal, state.clock())
+    rules = (rule for rule in _asking(state, subject, obj, key) if can_be_proved(rule, *ends, now))
+    return lack_of(rules, *ends, now)
+
+
+def _ends(subject: Live, obj: Live | None, key: FlowKey) -> tuple[Party, Party] | None:
+    return None if obj is None else (subject.principal_at(key.src), obj.principal_at(key.dst))
+
+
+def _asking(state: State, subject: Live, obj: Live | None, key: FlowKey) -> Iterator[Rule]:
+    port = _port(key)
+    if obj is not None and port is not None:
+        asking = state.policy.asking(subject.class_at(key.src), obj.class_at(key.dst))
+        yield from (rule for rule in asking if rule.serves(key.proto, port))
 
 
 def _port(key: FlowKey) -> int | None:
@@ -55,17 +76,21 @@ def remember(live: Live, rule: str, key: FlowKey, now: float) -> None:
     """Keep a denial with its session; the oldest one goes."""
     wanted = (rule, describe(key.proto, key.dport), key.dst)
     live.wanted.pop(wanted, None)
-    live.wanted[wanted] = now
+    live.wanted[wanted] = now, key.src
     if len(live.wanted) > MAX_WANTED:
         del live.wanted[next(iter(live.wanted))]
 
 
 def still_wanted(state: State, live: Live) -> list[Wanted]:
-    """What a session was denied and lacks something for even now, the newest last."""
-    found = []
-    for (name, service, destination), time in live.wanted.items():
-        rule = state.policy.policy.rule(name)
-        lacks = lack_of([rule] if rule is not None else [], live.session.principal, state.clock())
-        if rule is not None and lacks is not None:
-            found.append(Wanted(rule, lacks.needs, service, destination, time))
+    """What a session was denied and could prove, and lacks even now; the newest last."""
+    found, now = [], state.clock()
+    for (name, service, destination), (time, source) in live.wanted.items():
+        rule, subject = state.policy.policy.rule(name), live.principal_at(source)
+        if rule is None or not isinstance(subject, Principal) or rule.id in state.policy.compiled.closed:
+            continue
+        if not rule.condition.can_be_proved(subject, now):
+            continue
+        needs = tuple(rule.condition.unmet(subject, now))
+        if needs:
+            found.append(Wanted(rule, needs, service, destination, time))
     return found

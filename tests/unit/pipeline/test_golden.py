@@ -57,7 +57,7 @@ NOTHING = "version: 1\nsegments: {all: {labels: {a: b}}}\nrules: []\n"
 def standing(network: str, policy: str, ports: Sequence[int]) -> str:
     """The standing tables of every switch, with a heading per switch and table."""
     fabric = Fabric(parse_network(network, "network.yaml"))
-    in_force = PolicyInForce(parse_policy(policy, "policy.yaml"), MemoryStore())
+    in_force = PolicyInForce(parse_policy(policy, "policy.yaml"), MemoryStore(), 0.0)
     lines = []
     for point in fabric.points.values():
         trunks = [number for number, port in point.switch.ports.items() if port.role == "trunk"]
@@ -92,5 +92,5 @@ def test_the_tables_do_not_depend_on_the_order_of_rules() -> None:
     shuffled = head + "rules:\n" + "".join(f"{line}\n" for line in reversed(rules.splitlines()))
     # Numbers are given out in the file's order and kept from then on; here each rule has had its own before.
     store = MemoryStore()
-    in_force = [PolicyInForce(parse_policy(text, "policy.yaml"), store) for text in (POLICY, shuffled)]
+    in_force = [PolicyInForce(parse_policy(text, "policy.yaml"), store, 0.0) for text in (POLICY, shuffled)]
     assert in_force[0].entries == in_force[1].entries

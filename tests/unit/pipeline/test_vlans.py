@@ -29,7 +29,7 @@ def standing() -> list[Flow]:
     (point,) = fabric.points.values()
     point.standing = frozenset(TAKEN)
     in_force = PolicyInForce(
-        parse_policy("version: 1\nsegments: {all: {labels: {a: b}}}\nrules: []\n", "p"), MemoryStore()
+        parse_policy("version: 1\nsegments: {all: {labels: {a: b}}}\nrules: []\n", "p"), MemoryStore(), 0.0
     )
     return list(standing_entries(fabric, point, in_force.entries.values()))
 

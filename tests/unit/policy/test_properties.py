@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from strategies.policy import NOW, externals, flows, members, parties, policies, policy_files, read, rules
@@ -35,7 +35,7 @@ def test_the_compiled_policy_decides_as_the_engine_does(
     policy: Policy, subject: Principal | External, target: Principal | External, flow: Flow
 ) -> None:
     """Verdict, rule and reason are the same."""
-    compiled = compile_policy(policy)
+    compiled = compile_policy(policy).as_of(NOW)
     source, destination = class_of(policy, compiled, subject), class_of(policy, compiled, target)
     decision = decide(policy, subject, target, *flow, NOW)
     if source is None or destination is None:
@@ -63,12 +63,51 @@ def test_without_an_answer_less_is_allowed(
         assert decide(policy, subject, target, *flow, NOW).allowed
 
 
+@given(policies(), parties(), parties(), flows)
+def test_an_allow_is_sure_until_the_moment_that_is_named(
+    policy: Policy, subject: Principal | External, target: Principal | External, flow: Flow
+) -> None:
+    """It holds at every moment at which hours open or close before, and no longer."""
+    compiled = compile_policy(policy).as_of(NOW)
+    source, destination = class_of(policy, compiled, subject), class_of(policy, compiled, target)
+    if source is None or destination is None or not simulate(compiled, source, destination, *flow).allowed:
+        return
+    rule = simulate(compiled, source, destination, *flow).rule
+    assert rule is not None
+    until = compiled.sure_until(source, destination, *flow, rule, NOW)
+    assert until > NOW
+    moments = [moment for moment in compiled.boundaries(compiled.hours) if moment > NOW]
+    for moment in moments:
+        at_moment = compiled.as_of(moment)
+        if moment < until:
+            assert simulate(at_moment, source, destination, *flow).allowed
+    if until in moments[:-1] and until < NOW + 12 * 86400:
+        assert not simulate(compiled.as_of(until), source, destination, *flow).allowed
+
+
+@settings(deadline=None)  # there may be a thousand pairs
+@given(policies(), parties(), parties())
+def test_who_may_reach_whom_at_some_time_is_a_peer_at_any(
+    policy: Policy, subject: Principal | External, target: Principal | External
+) -> None:
+    """Bindings are not moved by hours."""
+    compiled = compile_policy(policy)
+    source, destination = class_of(policy, compiled, subject), class_of(policy, compiled, target)
+    if source is None or destination is None:
+        return
+    peers = compiled.peers()[source]
+    assert compiled.as_of(NOW).peers()[source] == peers
+    for moment in (NOW, NOW + 6 * 3600, NOW + 86400):
+        if compiled.as_of(moment).may_reach(source, destination):
+            assert destination in peers
+
+
 @given(policies(expressions=True), parties(), parties(), flows)
 def test_what_may_be_reached_covers_all_that_is_allowed(
     policy: Policy, subject: Principal | External, target: Principal | External, flow: Flow
 ) -> None:
     """An allowed flow means that the classes may reach each other."""
-    compiled = compile_policy(policy)
+    compiled = compile_policy(policy).as_of(NOW)
     source, destination = class_of(policy, compiled, subject), class_of(policy, compiled, target)
     if decide(policy, subject, target, *flow, NOW).allowed:
         assert source is not None
@@ -111,7 +150,7 @@ def _is_about(policy: Policy, names: Any, networks: Any, party: Principal | Exte
 @given(policies(), members(), members())
 def test_reachable_classes_have_some_allowed_flow(policy: Policy, subject: Principal, target: Principal) -> None:
     """may_reach is exact: no more than what some probe of some rule's service is allowed."""
-    compiled = compile_policy(policy)
+    compiled = compile_policy(policy).as_of(NOW)
     source = compiled.class_of(class_name(policy, subject), subject, NOW)
     destination = compiled.class_of(class_name(policy, target), target, NOW)
     if compiled.may_reach(source, destination):

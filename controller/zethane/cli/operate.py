@@ -260,6 +260,8 @@ def reload(socket: SocketOption = DEFAULT_SOCKET, as_json: JsonOption = False) -
         typer.echo(json.dumps(answer))
     else:
         typer.echo(f"In force: {answer['version'][:12]}, {answer['rules']} rules, loaded {answer['loaded']}.")
+        if answer.get("staged_rules"):
+            typer.echo(f"Staged: {answer['staged_rules']} rules. {_STAGED.get(answer['stage'], '')}".rstrip())
 
 
 def health(socket: SocketOption = DEFAULT_SOCKET, as_json: JsonOption = False) -> None:

@@ -114,7 +114,8 @@ class ControllerFacade(Protocol):
         """Records as they are written; bounded, a slow reader loses records and is told how many."""
 
     def policy(self) -> View:
-        """`{"version": sha256, "file": …, "loaded": time, "rules": n, "segments": n, "error": null|[…]}`."""
+        """`{"version": sha256, "file": …, "loaded": time, "rules": n, "segments": n, "error": null|[…]}` of the one in
+        force; `stage`, `staged_version` and `staged_rules` are those of `policy.stage.Staging`."""
 
     async def reload(self) -> View:
         """Read the policy file and identities.yaml again now. A bad one is not put in force: raises InputError."""

@@ -292,6 +292,20 @@ async def test_a_report_opens_what_it_allows_and_closes_what_it_does_not(here: S
     assert (last[0], last[2]) == (SessionEvent.CHANGED, "posture of laptop, by agent")
 
 
+async def test_a_report_that_changes_nothing_for_this_policy_is_in_the_log_for_another_one(here: SignalsSite) -> None:
+    """Once for each report that is taken, with what is known now."""
+    on_laptop(here)
+    await here.report(body(NOW - 60, os_version="12.5"))
+    told = len(here.site.records.of("session"))
+    await here.report(body(NOW - 30, os_version="12.6"))
+    await here.report(body(NOW - 40, os_version="12.7"))
+    assert len(here.site.records.of("session")) == told + 1
+    event, session, *_ = here.site.records.of("session")[-1]
+    assert event == SessionEvent.CHANGED
+    assert session.principal.device.posture == (("os_version", "12.6"),)
+    assert session.principal.device.measured == NOW - 30
+
+
 async def test_what_gets_stale_closes_only_what_rests_on_it(here: SignalsSite) -> None:
     number = on_laptop(here)
     await here.report(body(NOW - 60, disk_encrypted=True))

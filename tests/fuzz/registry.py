@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-from fuzz import applications, documents, frames, openflow, openid, radius, services, signals, switches, workloads
+from fuzz import (
+    applications,
+    captures,
+    documents,
+    frames,
+    openflow,
+    openid,
+    radius,
+    services,
+    signals,
+    switches,
+    workloads,
+)
 from fuzz.target import Target
 
-_MODULES = (frames, services, openflow, switches, documents, applications, openid, workloads, signals, radius)
+_MODULES = (frames, services, openflow, switches, documents, applications, openid, workloads, signals, radius, captures)
 
 TARGETS: dict[str, Target] = {target.name: target for module in _MODULES for target in module.TARGETS}

@@ -35,8 +35,6 @@ class Capture:
     """A capture that is read once. Raises InputError if it is none."""
 
     def __init__(self, source: Source, on_read: Callable[[], None] = lambda: None) -> None:
-        self.broken: Broken | None = None
-        """What was found at the end of `records`, if that was not where it should be."""
         window = Window(source.stream, on_read)
         try:
             self._format = _format(window, source.name)
@@ -58,12 +56,15 @@ class Capture:
         """How many packets have no time of their own."""
         return getattr(self._format, "untimed", 0)
 
+    @property
+    def broken(self) -> Broken | None:
+        """What was found at the end of `records`, if that was not where it should be."""
+        damage = self._format.damage
+        return None if damage is None else Broken(damage.at, damage.message, isinstance(damage, Cut))
+
     def records(self) -> Iterator[Record]:
         """Every packet that can be read; what is behind is told by `broken`."""
-        try:
-            yield from self._format.records()
-        except Damage as damage:
-            self.broken = Broken(damage.at, damage.message, isinstance(damage, Cut))
+        return self._format.records()
 
 
 def _format(window: Window, name: str) -> Pcap | Pcapng:

@@ -53,7 +53,8 @@ class Flow(NamedTuple):
     @property
     def whole(self) -> Count:
         """All of its packets."""
-        return self.there.plus(self.back).plus(self.related)
+        there, back, related = self.there, self.back, self.related
+        return Count(there[0] + back[0] + related[0], there[1] + back[1] + related[1])
 
     @property
     def port(self) -> int:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from zethane.audit.reason import DenyReason
-from zethane.net.flowkey import FlowKey
+from zethane.net.flowkey import TCP, TCP_SYN, FlowKey
 from zethane.replay.flow import Count
-from zethane.replay.link import Framed, header_length, is_read, link_name, unframe
+from zethane.replay.link import ETHERNET, Framed, is_read, link_name, unframe
 from zethane.replay.packet import Aside, Fate, Piece, Read, read_packet
 from zethane.replay.pcap import Record
-from zethane.replay.shape import FAST, ipv4_shape, shape_of
+from zethane.replay.shape import FAST, Fields, Shape, ipv4_shape, is_plain_ipv4, shape_of
 from zethane.replay.table import Table, Way
 
 MAX_DATAGRAMS = 4096
@@ -50,12 +49,13 @@ class Meter:
     def run(self, records: Iterable[Record]) -> None:
         """Take in packets until there are no more."""
         find = self._find
-        link, header, unpack = -1, 0, ipv4_shape(0)
+        link, shape = -1, ipv4_shape(-1)
+        header, unpack = shape.header, shape.unpack
         for data, at, captured, length, when, kind in records:
             if kind != link:
-                link, header = kind, header_length(kind) or 0
-                unpack = ipv4_shape(header)
-            head, total, middle, ends, offset, flags = unpack(data, at)
+                link, shape = kind, ipv4_shape(kind)
+                header, unpack = shape.header, shape.unpack
+            head, total, middle, ends, offset, flags = fields = unpack(data, at)
             way = find(head + middle + ends)
             if (
                 way is not None
@@ -67,35 +67,54 @@ class Meter:
                 way.packets += 1
                 way.octets += length
                 way.last = when
+            elif link == ETHERNET and is_plain_ipv4(head):
+                self._take(shape, fields, head + middle + ends, way, (data, at, captured, length, when, kind))
             else:
-                self.take(data, at, captured, length, when, kind)
+                self.take((data, at, captured, length, when, kind))
 
-    def take(self, data: bytes, at: int, captured: int, length: int, when: float, link: int) -> None:
-        """Take in one packet that needs more than to be counted, or whose shape is another."""
+    def take(self, record: Record) -> None:
+        """Take in one packet of whatever shape."""
+        data, at, *_, link = record
         shape = shape_of(link, data, at)
         if shape is None:
-            self.careful(data, at, captured, length, when, link)
-            return
-        fields = shape.unpack(data, at)
-        signature = shape.signature(fields)
-        way = self._find(signature)
-        flags = fields[-1]
-        if way is not None and _is_whole(way, fields, captured - shape.header, captured < length):
-            if when >= way.due or flags & way.mask:
-                now = self._table.look(way, flags, shape.sequence(data, at), when)
-                if now.flow is not way.flow:
-                    self._table.remember(now, signature)
-                way = now
-            way.packets += 1
-            way.octets += length
-            way.last = when
-            return
-        way = self.careful(data, at, captured, length, when, link)
-        if way is not None and way.proto in FAST and shape.carries(data, at, way.proto):
-            self._table.remember(way, signature)
+            self.careful(record)
+        else:
+            fields = shape.unpack(data, at)
+            signature = shape.signature(fields)
+            self._take(shape, fields, signature, self._find(signature), record)
 
-    def careful(self, data: bytes, at: int, captured: int, length: int, when: float, link: int) -> Way | None:
+    def _take(self, shape: Shape, fields: Fields, signature: bytes, way: Way | None, record: Record) -> None:
+        """Take in one packet that may be plain. `way` is that of other packets with its signature."""
+        data, at, captured, length, when, _ = record
+        flags = fields[-1]
+        if way is None:
+            key = shape.key(fields, captured - shape.header)
+            if key is None:
+                found = self.careful(record)
+                if found is not None and found.proto in FAST and shape.carries(data, at, found.proto):
+                    self._table.remember(found, signature)
+                return
+            if key.proto != TCP:
+                flags = 0
+            sequence = shape.sequence(data, at) if flags & TCP_SYN else 0
+            way = self._table.way_of(key, flags, sequence, data[at + 6 : at + 12], data[at : at + 6], when)
+            self._table.remember(way, signature)
+        elif not _is_whole(way, fields, captured - shape.header, captured < length):
+            self.careful(record)
+            return
+        elif when >= way.due or flags & way.mask:
+            sequence = shape.sequence(data, at) if flags & way.mask & TCP_SYN else 0
+            now = self._table.look(way, flags, sequence, when)
+            if now.flow is not way.flow:
+                self._table.remember(now, signature)
+            way = now
+        way.packets += 1
+        way.octets += length
+        way.last = when
+
+    def careful(self, record: Record) -> Way | None:
         """Take in one packet by the careful path; the way that it went if there is nothing special about it."""
+        data, at, captured, length, when, link = record
         if not is_read(link):
             self._tell(Aside(Fate.UNREAD, "link-type", link_name(link)), Count(1, length), when)
             return None
@@ -120,7 +139,7 @@ class Meter:
             if read.piece is not None:
                 self._later_piece(read.piece, length, when)
             return None
-        way = self._table.way_of(read, framed.eth_src, framed.eth_dst, when)
+        way = self._table.way_of(read.key, read.flags, read.sequence, framed.eth_src, framed.eth_dst, when)
         _add(way, Count(1, length), when, read.hurdle)
         if read.piece is not None:
             self._first_piece(read.piece, way, when)
@@ -174,7 +193,7 @@ class Meter:
         self._datagrams.clear()
 
 
-def _is_whole(way: Way, fields: tuple[Any, ...], captured: int, missing: bool) -> bool:
+def _is_whole(way: Way, fields: Fields, captured: int, missing: bool) -> bool:
     """Whether a packet with a known signature has all of the header that it says it has."""
     total, offset = fields[1], fields[-2]
     if total < way.lengths[offset]:

@@ -38,7 +38,7 @@ _ETH_LLDP, _ETH_EAPOL = 0x88CC, 0x888E
 _NAMED = {_ETH_LLDP: "lldp", _ETH_EAPOL: "eapol", ETH_ARP: "arp"}
 _NEIGHBOUR = frozenset((133, 135, 136))
 """Router solicitation, neighbor solicitation and advertisement (RFC 4861 §4): the controller answers or checks them."""
-_DHCP = frozenset(((67, 68), (68, 67), (67, 67), (546, 547), (547, 546), (547, 547)))
+DHCP_PORTS = frozenset(((67, 68), (68, 67), (67, 67), (546, 547), (547, 546), (547, 547)))
 _SPECIAL = {4: (b"\xe0", b"\xef\xff\xff\xff"), 16: (b"\xff", b"\xff" * 16)}
 """The first and last group addresses of each family (RFC 5771, RFC 4291 §2.7)."""
 _BROADCAST = b"\xff" * 4
@@ -167,7 +167,7 @@ def _sequence(frame: bytes, key: FlowKey) -> int:
 def _special(found: Read | Aside, framed: Framed, head: bytes) -> Aside | None:
     """What a packet is that opens no flow whether it could be read or not: DHCP, and what is sent to a group."""
     key = found.key if isinstance(found, Read) else None
-    if key is not None and key.proto == UDP and (key.sport, key.dport) in _DHCP:
+    if key is not None and key.proto == UDP and (key.sport, key.dport) in DHCP_PORTS:
         return Aside(Fate.HANDLED, "dhcp")
     if isinstance(found, Aside) and found.fate is not Fate.DROPPED:
         return None

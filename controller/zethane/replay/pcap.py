@@ -37,10 +37,12 @@ class Pcap:
         self.links = {link & 0xFFFF: 1}
         self._link = link & 0xFFFF
         self._window = window
+        self.damage: Damage | None = None
+        """Why the last packet was the last one, if the file does not end there."""
         window.at += HEADER
 
     def records(self) -> Iterator[Record]:
-        """Every packet. Raises Damage where the file does not go on as it should, after what came before."""
+        """Every packet, up to where the file does not go on as it should."""
         window, link, ticks = self._window, self._link, self._ticks
         unpack = struct.Struct(f"{self._order}IIII").unpack_from
         while True:
@@ -58,11 +60,17 @@ class Pcap:
                 at = end
             window.at = at
             if at <= last and captured > MAX_CAPTURED:
-                raise Damage(window.position, f"a packet of {captured} bytes; expected at most {MAX_CAPTURED}")
-            if not window.more():
-                break
+                message = f"a packet of {captured} bytes; expected at most {MAX_CAPTURED}"
+                self.damage = Damage(window.position, message)
+                return
+            try:
+                if not window.more():
+                    break
+            except Cut as cut:
+                self.damage = cut
+                return
         if window.at < window.size:
-            raise Cut(window.position, "the file ends in the middle of a packet")
+            self.damage = Cut(window.position, "the file ends in the middle of a packet")
 
 
 def is_pcap(magic: bytes) -> bool:

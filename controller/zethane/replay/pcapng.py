@@ -40,40 +40,51 @@ class Pcapng:
         self.links: dict[int, int] = {}
         self.untimed = 0
         """Packets of blocks that have no time: they count as at that of the packet before."""
+        self.damage: Damage | None = None
+        """Why the last packet was the last one, if the file does not end there."""
         self._window = window
         self._order = "<"
         self._interfaces: list[_Interface] = []
         self._now = 0.0
 
     def records(self) -> Iterator[Record]:
-        """Every packet. Raises Damage where the file does not go on as it should, after what came before."""
+        """Every packet, up to where the file does not go on as it should."""
         window = self._window
-        while window.has(_SMALLEST):
-            yield from self._row_of_packets()
-            if not window.has(_SMALLEST):
-                break
-            kind, length = self._block()
-            if kind not in (SECTION, _INTERFACE, _OLD_PACKET, _SIMPLE_PACKET, _PACKET):
-                if not window.skip(length):
-                    raise Cut(window.position, "the file ends in the middle of a block")
-                continue
-            if length > _MAX_HELD:
-                raise Damage(window.position, f"a block of {length} bytes; expected at most {_MAX_HELD}")
-            if not window.has(length):
+        try:
+            while window.has(_SMALLEST):
+                yield from self._row_of_packets()
+                if not window.has(_SMALLEST):
+                    break
+                record = self._take_block()
+                if record is not None:
+                    yield record
+            if window.at < window.size:
                 raise Cut(window.position, "the file ends in the middle of a block")
-            self._check_end(length)
-            if kind == SECTION:
-                self._interfaces = []
-            elif kind == _INTERFACE:
-                self._add_interface(length)
-            else:
-                record = self._packet(kind, length)
-                window.at += length
-                yield record
-                continue
-            window.at += length
-        if window.at < window.size:
+        except Damage as damage:
+            self.damage = damage
+
+    def _take_block(self) -> Record | None:
+        """Go on behind the next block; the packet in it, if it is one that holds a packet."""
+        window = self._window
+        kind, length = self._block()
+        if kind not in (SECTION, _INTERFACE, _OLD_PACKET, _SIMPLE_PACKET, _PACKET):
+            if not window.skip(length):
+                raise Cut(window.position, "the file ends in the middle of a block")
+            return None
+        if length > _MAX_HELD:
+            raise Damage(window.position, f"a block of {length} bytes; expected at most {_MAX_HELD}")
+        if not window.has(length):
             raise Cut(window.position, "the file ends in the middle of a block")
+        self._check_end(length)
+        record = None
+        if kind == SECTION:
+            self._interfaces = []
+        elif kind == _INTERFACE:
+            self._add_interface(length)
+        else:
+            record = self._packet(kind, length)
+        window.at += length
+        return record
 
     def _row_of_packets(self) -> Iterator[Record]:
         """Enhanced Packet Blocks, as many as are here one after the other, up to one that is odd in any way."""

@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
 
-from zethane.net.flowkey import TCP, TCP_FIN, TCP_RST, TCP_SYN, UDP
+from zethane.net.flowkey import ETH_IPV4, ETH_IPV6, TCP, TCP_FIN, TCP_RST, TCP_SYN, UDP, FlowKey
 from zethane.replay.link import ETH_VLAN, ETHERNET, header_length
+from zethane.replay.packet import DHCP_PORTS
 
 IPV4_LEN, IPV6_LEN = 20, 40
 _UDP_LEN = 8
 _PLAIN_IPV4 = 0x45
+_GROUPS_IPV4, _GROUPS_IPV6 = 0xE0, 0xFF
+"""First bytes of the first addresses that are no single host's (RFC 5771, RFC 4291 §2.7)."""
 _MIN_WORDS = 5
 _TO_FLAGS = 14
 """Bytes of a TCP header up to its flags."""
@@ -33,49 +35,122 @@ FAST = frozenset((TCP, UDP))
 _ETH_TYPE = 12
 _TAG = ETH_VLAN.to_bytes(2, "big")
 _TAG_LEN = 4
+_ETHERNET_IPV4 = ETH_IPV4.to_bytes(2, "big") + bytes((_PLAIN_IPV4,))
+_ETHERNET_IPV6 = ETH_IPV6.to_bytes(2, "big")
+_FRAGMENT_BITS = 0x3F
+"""In the first of the two bytes with flags and offset: all but the reserved bit, and the one that forbids fragments."""
+
+Fields = tuple[Any, ...]
+Unpack = Callable[[bytes, int], Fields]
 
 
-@dataclass(frozen=True, slots=True)
 class Shape:
-    """Plain packets of one IP version, behind `header` bytes. The last two fields are TCP's data offset and flags, the
-    second one is the length in the IP header; all others are parts of the signature."""
+    """Plain packets of one IP version, behind `header` bytes of a link."""
 
-    version: int
-    header: int
-    unpack: Callable[[bytes, int], tuple[Any, ...]]
+    def __init__(self, header: int, *, is_ethernet: bool) -> None:
+        self.header = header
+        self.is_ethernet = is_ethernet
 
-    def signature(self, fields: tuple[Any, ...]) -> bytes:
+    unpack: Unpack
+    """Takes out what is needed. The second field is the length in the IP header, the last two are TCP's data offset and
+    flags; the others are parts of the signature, the first one of them the link's header and the byte behind it."""
+
+    def signature(self, fields: Fields) -> bytes:
         """The signature of a packet with these fields."""
-        if self.version == 4:
-            return fields[0] + fields[2] + fields[3]  # type: ignore[no-any-return]
-        return fields[0] + fields[2]  # type: ignore[no-any-return]
+        raise NotImplementedError
+
+    def key(self, fields: Fields, captured: int) -> FlowKey | None:
+        """The key of a plain packet that opens or joins a flow; None if it is none, or if there may be anything special
+        about it. `captured` are its bytes from the IP header on. Only Ethernet is read so."""
+        raise NotImplementedError
 
     def sequence(self, data: bytes, at: int) -> int:
         """TCP's sequence number."""
-        at += self.header + (IPV4_LEN if self.version == 4 else IPV6_LEN) + 4
-        return int.from_bytes(data[at : at + 4], "big")
+        raise NotImplementedError
 
     def carries(self, data: bytes, at: int, proto: int) -> bool:
         """Whether this protocol comes right behind the IP header, which is a plain one."""
+        raise NotImplementedError
+
+
+class Ipv4Shape(Shape):
+    """IPv4: (link header and first byte, length, fragment bits to protocol, addresses and ports, offset, flags)."""
+
+    def __init__(self, header: int, *, is_ethernet: bool) -> None:
+        super().__init__(header, is_ethernet=is_ethernet)
+        self.unpack = struct.Struct(f"!{header + 1}sx2s2x4s2x12s8xBB").unpack_from
+
+    def signature(self, fields: Fields) -> bytes:
+        return fields[0] + fields[2] + fields[3]  # type: ignore[no-any-return]
+
+    def key(self, fields: Fields, captured: int) -> FlowKey | None:
+        head, total, middle, ends, offset, _ = fields
+        proto = middle[3]
+        if not self.is_ethernet or head[-3:] != _ETHERNET_IPV4 or head[0] & 1 or proto not in FAST:
+            return None
+        limits = _TABLES[proto, 4]
+        if middle[0] & _FRAGMENT_BITS or middle[1] or total < limits.lengths[offset]:
+            return None
+        if captured < limits.captured[offset] or ends[4] >= _GROUPS_IPV4:
+            return None
+        key = FlowKey(ends[:4], ends[4:8], proto, ends[8] << 8 | ends[9], ends[10] << 8 | ends[11])
+        return None if (key.sport, key.dport) in DHCP_PORTS else key
+
+    def sequence(self, data: bytes, at: int) -> int:
+        at += self.header + IPV4_LEN + 4
+        return int.from_bytes(data[at : at + 4], "big")
+
+    def carries(self, data: bytes, at: int, proto: int) -> bool:
         at += self.header
-        if self.version == 4:
-            return data[at] == _PLAIN_IPV4 and data[at + 9] == proto
+        return data[at] == _PLAIN_IPV4 and data[at + 9] == proto
+
+
+class Ipv6Shape(Shape):
+    """IPv6: (link header and first byte, payload length, next header to ports, offset, flags)."""
+
+    def __init__(self, header: int, *, is_ethernet: bool) -> None:
+        super().__init__(header, is_ethernet=is_ethernet)
+        self.unpack = struct.Struct(f"!{header + 1}s3x2s38s8xBB").unpack_from
+
+    def signature(self, fields: Fields) -> bytes:
+        return fields[0] + fields[2]  # type: ignore[no-any-return]
+
+    def key(self, fields: Fields, captured: int) -> FlowKey | None:
+        head, payload, rest, offset, _ = fields
+        proto = rest[0]
+        if not self.is_ethernet or head[-3:-1] != _ETHERNET_IPV6 or head[-1] >> 4 != 6 or head[0] & 1:
+            return None
+        if proto not in FAST or rest[18] == _GROUPS_IPV6:
+            return None
+        limits = _TABLES[proto, 16]
+        if payload < limits.lengths[offset] or captured < limits.captured[offset]:
+            return None
+        key = FlowKey(rest[2:18], rest[18:34], proto, rest[34] << 8 | rest[35], rest[36] << 8 | rest[37])
+        return None if (key.sport, key.dport) in DHCP_PORTS else key
+
+    def sequence(self, data: bytes, at: int) -> int:
+        at += self.header + IPV6_LEN + 4
+        return int.from_bytes(data[at : at + 4], "big")
+
+    def carries(self, data: bytes, at: int, proto: int) -> bool:
+        at += self.header
         return data[at] >> 4 == 6 and data[at + 6] == proto
 
 
 @cache
-def ipv4_shape(header: int) -> Callable[[bytes, int], tuple[Any, ...]]:
-    """Takes out (link header and first byte, total length, fragment bits to protocol, addresses and ports, TCP's data
-    offset, TCP's flags) of IPv4 behind a link header of that many bytes."""
-    return struct.Struct(f"!{header + 1}sx2s2x4s2x12s8xBB").unpack_from
+def ipv4_shape(link: int) -> Ipv4Shape:
+    """The shape of IPv4 without tags on a kind of link; of no use where the link's header is not always as long."""
+    return Ipv4Shape(header_length(link) or 0, is_ethernet=link == ETHERNET)
 
 
 @cache
-def _shape(version: int, header: int) -> Shape:
-    if version == 4:
-        return Shape(4, header, ipv4_shape(header))
-    # (link header and first byte, payload length, next header to ports, TCP's data offset, TCP's flags)
-    return Shape(6, header, struct.Struct(f"!{header + 1}s3x2s38s8xBB").unpack_from)
+def _shape(version: int, header: int, is_ethernet: bool) -> Shape:
+    return (Ipv4Shape if version == 4 else Ipv6Shape)(header, is_ethernet=is_ethernet)
+
+
+def is_plain_ipv4(head: bytes) -> bool:
+    """Whether the first field of IPv4's shape on Ethernet says that it is IPv4, without a tag and options."""
+    return head[_ETH_TYPE:] == _ETHERNET_IPV4
 
 
 def shape_of(link: int, data: bytes, at: int) -> Shape | None:
@@ -86,7 +161,7 @@ def shape_of(link: int, data: bytes, at: int) -> Shape | None:
     if link == ETHERNET and data[at + _ETH_TYPE : at + _ETH_TYPE + 2] == _TAG:
         header += _TAG_LEN
     version = data[at + header] >> 4
-    return _shape(version, header) if version in (4, 6) else None
+    return _shape(version, header, link == ETHERNET) if version in (4, 6) else None
 
 
 OPENS_OR_ENDS = TCP_SYN | TCP_FIN | TCP_RST

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from zethane.net.flowkey import ICMP, ICMPV6, TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, FlowKey
 from zethane.replay.attribution import Attribution
 from zethane.replay.flow import NONE, Count, Flow, Opening, opened_by
-from zethane.replay.packet import Read
-from zethane.replay.shape import tables
+from zethane.replay.shape import Tables, tables
 from zethane.replay.verdict import Judge, Verdict, named_services
 from zethane.replay.who import Who
 
@@ -42,15 +40,15 @@ class Way:
         "proto",
     )
 
-    def __init__(self, flow: Live, is_forward: bool, when: float, due: float) -> None:
+    def __init__(self, flow: Live, is_forward: bool, limits: Tables, due: float) -> None:
         self.packets = 0
         self.octets = 0
-        self.last = when
+        self.last = flow.first
         self.due = due
         self.flow = flow
         self.is_forward = is_forward
         self.proto = flow.key.proto
-        self.mask, self.lengths, self.captured, self.least = tables(flow.key.proto, len(flow.key.src))
+        self.mask, self.lengths, self.captured, self.least = limits
 
     @property
     def count(self) -> Count:
@@ -58,30 +56,49 @@ class Way:
         return Count(self.packets, self.octets)
 
 
-@dataclass(slots=True, eq=False)
 class Live:
-    """A flow that is under way."""
+    """A flow that is under way.
 
-    key: FlowKey
-    subject: Who
-    object: Who
-    opening: Opening
-    verdict: Verdict
-    first: float
-    sequence: int
-    ways: tuple[Way, Way] = field(init=False)
-    signatures: list[bytes] = field(default_factory=list)
-    related: Count = NONE
-    hurdles: dict[str, Count] = field(default_factory=dict)
-    ends: int = 0
-    """1 and 2: a FIN of the subject, of the object; 3: both, or a RST."""
-    is_over: bool = False
-    """Whether it has been told: nothing counts any more."""
+    `ends` is 1 and 2 for a FIN of the subject, of the object, 3 for both or a RST. `is_over` says that it has been
+    told: nothing counts any more.
+    """
 
-    @property
-    def idle(self) -> float:
+    __slots__ = (
+        "ends",
+        "first",
+        "hurdles",
+        "idle",
+        "is_over",
+        "key",
+        "object",
+        "opening",
+        "related",
+        "sequence",
+        "signatures",
+        "subject",
+        "verdict",
+        "ways",
+    )
+
+    def __init__(
+        self, key: FlowKey, subject: Who, target: Who, opening: Opening, verdict: Verdict, first: float, sequence: int
+    ) -> None:
+        self.key = key
+        self.subject = subject
+        self.object = target
+        self.opening = opening
+        self.verdict = verdict
+        self.first = first
+        self.sequence = sequence
+        self.idle = _IDLE.get(key.proto, _OTHER_IDLE)
         """How long it may be silent, in seconds."""
-        return _IDLE.get(self.key.proto, _OTHER_IDLE)
+        self.signatures: list[bytes] = []
+        self.related = NONE
+        self.hurdles: dict[str, Count] | None = None
+        self.ends = 0
+        self.is_over = False
+        limits, due = tables(key.proto, len(key.src)), min(first + self.idle, verdict.until)
+        self.ways: tuple[Way, ...] = Way(self, True, limits, due), Way(self, False, limits, due)
 
     @property
     def last(self) -> float:
@@ -90,6 +107,8 @@ class Live:
 
     def hinder(self, reason: str, count: Count) -> None:
         """Some of its packets would be dropped whatever the verdict."""
+        if self.hurdles is None:
+            self.hurdles = {}
         self.hurdles[reason] = self.hurdles.get(reason, NONE).plus(count)
 
     def told(self) -> Flow:
@@ -106,7 +125,7 @@ class Live:
             there.count,
             back.count,
             self.related,
-            tuple(self.hurdles.items()),
+            tuple(self.hurdles.items()) if self.hurdles else (),
         )
 
 
@@ -130,15 +149,14 @@ class Table:
         """The direction of a live flow that a key is of."""
         return self._ways.get(key)
 
-    def way_of(self, read: Read, src: bytes, dst: bytes, when: float) -> Way:
-        """The direction that a packet with a key belongs to, of a new flow if need be. `src` and `dst` are its MACs."""
-        key = read.key
-        if key is None:
-            raise ValueError("a packet without a key is of no flow by itself")
+    def way_of(self, key: FlowKey, flags: int, sequence: int, src: bytes, dst: bytes, when: float) -> Way:
+        """The direction that a packet belongs to, of a new flow if need be. `src` and `dst` are its MAC addresses."""
         way = self._ways.get(key)
         if way is None:
-            return self._open(key, read.flags, read.sequence, src, dst, when)
-        return self.look(way, read.flags, read.sequence, when)
+            return self._open(key, flags, sequence, src, dst, when)
+        if when < way.due and not flags & way.mask:
+            return way
+        return self.look(way, flags, sequence, when)
 
     def look(self, way: Way, flags: int, sequence: int, when: float) -> Way:
         """What a packet of a live flow does to it besides being counted; the direction that it is to be counted in."""
@@ -179,10 +197,7 @@ class Table:
         port = 0 if key.proto in (ICMP, ICMPV6) else key.dport
         verdict = self._judge.verdict(subject, target, key.proto, port, when)
         flow = Live(key, subject, target, opening, verdict, when, sequence)
-        due = min(when + flow.idle, verdict.until)
-        there = Way(flow, True, when, due)
-        back = Way(flow, False, when, due)
-        flow.ways = there, back
+        there, back = flow.ways
         self._ways[key.reverse()] = back
         self._ways[key] = there  # a key that is its own reverse has one direction
         return flow
@@ -231,6 +246,7 @@ class Table:
             del self.signatures[signature]
         flow.is_over = True
         self._tell(flow.told())
+        flow.ways = ()  # and with them the circle that only the garbage collector would find
 
     def _make_room(self, when: float) -> None:
         """End what is over or has been silent; then, if that is not enough, what has been silent for longest."""

@@ -34,12 +34,15 @@ class Tally:
 
     def add(self, count: Count, first: float, last: float, flows: int = 1) -> None:
         """Some more."""
-        is_new = not self.flows and not self.packets
+        if not self.packets:
+            self.first, self.last = first, last
+        elif first < self.first:
+            self.first = first
+        if last > self.last:
+            self.last = last
         self.flows += flows
-        self.packets += count.packets
-        self.octets += count.octets
-        self.first = first if is_new else min(self.first, first)
-        self.last = last if is_new else max(self.last, last)
+        self.packets += count[0]
+        self.octets += count[1]
 
 
 class Service(NamedTuple):
@@ -76,30 +79,40 @@ class Totals:
     uncertain: Tally = field(default_factory=Tally)
     """Flows of which no opening packet was seen."""
     all: Tally = field(default_factory=Tally)
+    _kept: dict[tuple[object, ...], tuple[Tally, ...]] = field(default_factory=dict, repr=False)
 
     def add(self, flow: Flow) -> None:
         """Count a flow."""
-        count, first, last = flow.whole, flow.first, flow.last
-        outcome = flow.verdict.outcome
-        self.all.add(count, first, last)
-        self.outcomes[outcome].add(count, first, last)
-        pair = self.pairs.setdefault((flow.subject.place, flow.object.place), {})
-        _row(pair, outcome).add(count, first, last)
-        service = describe(flow.key.proto, flow.port)
-        row = Service(flow.subject.place, flow.object.place, service, outcome, flow.verdict.rule, flow.verdict.reason)
-        if row not in self.services and len(self.services) >= MAX_DETAILS:
-            row = row._replace(service=OTHERS)
-        _row(self.services, row).add(count, first, last)
-        if flow.verdict.rule is not None:
-            _row(self.rules, flow.verdict.rule).add(count, first, last)
-        if outcome == "unattributed":
+        count, first, last, verdict = flow.whole, flow.first, flow.last, flow.verdict
+        for tally in self._tallies(flow):
+            tally.add(count, first, last)
+        if verdict.outcome == "unattributed":
             self._add_unknown(flow, count)
         if flow.related.packets:
             self.related.add(flow.related, first, last)
         if not flow.is_opening_seen:
             self.uncertain.add(count, first, last)
         for reason, hindered in flow.hurdles:
-            _row(self.hurdles, (reason, outcome)).add(hindered, first, last)
+            _row(self.hurdles, (reason, verdict.outcome)).add(hindered, first, last)
+
+    def _tallies(self, flow: Flow) -> tuple[Tally, ...]:
+        """Everything that counts such flows."""
+        verdict, source, target, port = flow.verdict, flow.subject.place, flow.object.place, flow.port
+        key = (source, target, flow.key.proto, port, verdict.outcome, verdict.rule, verdict.reason)
+        kept = self._kept.get(key)
+        if kept is None:
+            pair = self.pairs.setdefault((source, target), {})
+            service = describe(flow.key.proto, port)
+            row = Service(source, target, service, verdict.outcome, verdict.rule, verdict.reason)
+            if row not in self.services and len(self.services) >= MAX_DETAILS:
+                row = row._replace(service=OTHERS)
+            rule = () if verdict.rule is None else (_row(self.rules, verdict.rule),)
+            by_outcome = self.outcomes[verdict.outcome], _row(pair, verdict.outcome)
+            kept = (self.all, *by_outcome, _row(self.services, row), *rule)
+            if len(self._kept) >= MAX_DETAILS:
+                self._kept.clear()
+            self._kept[key] = kept
+        return kept
 
     def put_aside(self, aside: Aside, count: Count, when: float) -> None:
         """Count packets of no flow."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 
 from zethane.render.layers import Item, Layout, Wire, layers_of, layout
 from zethane.render.svg import attribute, cut, element, text, title, width
@@ -170,7 +171,8 @@ class _Picture:
                 drawn = element("path", d=path, class_="hit") + element("path", d=path, class_="way")
                 drawn += element("path", d="".join(tips[number]), class_="tip")
                 about = title(f"{self._boxes[index].name}: {line.hover or line.label}")
-                yield element("g", about + drawn, class_=f"wire {line.kind}")
+                ends = " ".join(map(str, (index, *line.targets)))
+                yield element("g", about + drawn, class_=f"wire {line.kind}", data_ends=ends)
 
     def _leaves(self, item: Item, forward: bool, port: float) -> tuple[float, float]:
         x = self._left[item.column] + (self._wide[item.column] if forward else 0)
@@ -181,7 +183,8 @@ class _Picture:
         return x, self._top + item.y + (HEAD / 2 if item.box is not None else item.height / 2)
 
     def _box(self, number: int, item: Item) -> str:
-        return _drawn(self._boxes[number], self._left[item.column], self._top + item.y, self._wide[item.column])
+        left, wide = self._left[item.column], self._wide[item.column]
+        return _drawn(self._boxes[number], left, self._top + item.y, wide, number)
 
     def _without_edges(self, across: float, top: float) -> tuple[list[str], float]:
         """Boxes that no edge goes to or from, in rows below the others."""
@@ -194,7 +197,7 @@ class _Picture:
         return drawn, top + 12 + -(-len(self._alone) // columns) * (HEAD + 10)
 
 
-def _drawn(box: Box, x: float, y: float, wide: float) -> str:
+def _drawn(box: Box, x: float, y: float, wide: float, number: int | None = None) -> str:
     body = [title(box.hover or box.name)]
     if box.stacked:
         body.append(element("rect", x=x + 4, y=y - 4, width=wide, height=box.height, rx=4, class_="box"))
@@ -207,7 +210,8 @@ def _drawn(box: Box, x: float, y: float, wide: float) -> str:
     for row, line in enumerate(box.lines):
         label = element("text", text(cut(line.label, MOST)), x=x + PAD, y=y + HEAD + row * LINE + 13, class_=line.kind)
         body.append(element("g", title(line.hover or line.label) + label))
-    return element("g", "".join(body), class_=" ".join(("node", *box.classes)))
+    named = {} if number is None else {"data_node": number}
+    return element("g", "".join(body), class_=" ".join(("node", *box.classes)), **named)
 
 
 def _tip(x: float, y: float, forward: bool) -> str:
@@ -231,7 +235,9 @@ def _legend(legend: Mapping[str, str], across: float, top: float) -> tuple[list[
 
 def document(body: str, wide: float, high: float, heading: str, description: str) -> str:
     """A picture of this size that stands for itself."""
-    about = element("title", text(heading), id="z-title") + element("desc", text(description), id="z-desc")
+    # Several pictures in one page must not have the same ids.
+    one = sha256(f"{heading}{description}{body}".encode()).hexdigest()[:8]
+    about = element("title", text(heading), id=f"t{one}") + element("desc", text(description), id=f"d{one}")
     paper = element("rect", width=wide, height=high, class_="paper")
     return element(
         "svg",
@@ -242,7 +248,7 @@ def document(body: str, wide: float, high: float, heading: str, description: str
         viewBox=f"0 0 {attribute(wide)} {attribute(high)}",
         class_="z",
         role="img",
-        aria_labelledby="z-title z-desc",
+        aria_labelledby=f"t{one} d{one}",
     )
 
 

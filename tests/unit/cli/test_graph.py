@@ -43,3 +43,18 @@ def test_the_picture_goes_where_it_is_told(tmp_path: Path) -> None:
 )
 def test_exit_status(arguments: tuple[str, ...], status: int) -> None:
     assert run(*arguments).exit_code == status
+
+
+def test_the_matrix_as_a_page(tmp_path: Path) -> None:
+    """The table and the JSON of the matrix are what they were without one."""
+    file = tmp_path / "matrix.html"
+    runner = CliRunner()
+    done = runner.invoke(app, ["matrix", THREE_TIER, "--html", str(file)])
+    assert (done.exit_code, done.output) == (0, "")
+    page = file.read_text()
+    assert page.startswith("<!DOCTYPE html>")
+    assert "Policy of three-tier" in page
+    cells = json.loads(runner.invoke(app, ["matrix", THREE_TIER, "--html", str(file), "--json"]).output)["cells"]
+    assert {"from": "laptop", "to": "web1", "service": "tcp/443", "decision": "allow", "rule": "staff-https"} in cells
+    assert runner.invoke(app, ["matrix", THREE_TIER, "--html", "/nowhere/matrix.html"]).exit_code == 2
+    assert runner.invoke(app, ["matrix", THREE_TIER, "--html", str(file), "--at", "now"]).exit_code == 2

@@ -2,18 +2,54 @@
 
 from __future__ import annotations
 
-from zethane.cli.policy.given import JsonOption, TopologyArgument, find_topology, problems_exit
+import time
+from datetime import datetime, timezone
+from typing import Annotated
+
+import typer
+
+from zethane.app.topology import Topology
+from zethane.cli.policy.given import JsonOption, TopologyArgument, find_topology, moment, problems_exit
+from zethane.cli.policy.graph import host_counts
+from zethane.cli.policy.output import write
 from zethane.cli.policy.text import print_json, print_matrix
+from zethane.policy.graph import graph
 from zethane.policy.matrix import matrix as build_matrix
+from zethane.policy.tables import tables
+from zethane.render.graph_svg import graph_svg
+from zethane.render.matrix_page import matrix_page
 
 
-def matrix_command(topology: TopologyArgument, as_json: JsonOption = False) -> None:
+def matrix_command(
+    topology: TopologyArgument,
+    html: Annotated[
+        str | None,
+        typer.Option("--html", metavar="FILE|-", help="Write a page for the browser: segments, hosts and the graph."),
+    ] = None,
+    at: Annotated[
+        str | None, typer.Option(metavar="TIME", help="The moment of the page, in ISO 8601; now if not given.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Print what every host may open to every other."""
     with problems_exit(as_json):
         found = find_topology(topology)
+        if html is not None:
+            write(html, _page(found, moment(at) if at else time.time()))
+    if html is not None and not as_json:
+        return
     parties = found.parties()
     cells = build_matrix(found.policy, parties)
     if as_json:
         print_json({"cells": [cell.view() for cell in cells]})
     else:
         print_matrix(cells, list(parties))
+
+
+def _page(found: Topology, now: float) -> str:
+    parties, name = found.parties(), found.folder.resolve().name
+    counts = host_counts(found.policy, parties)
+    heading = f"Policy of {name}"
+    plain, denials = (graph_svg(graph(found.policy, counts, denies=denies), heading) for denies in (False, True))
+    when = datetime.fromtimestamp(now, timezone.utc).strftime("as of %Y-%m-%d %H:%M UTC")
+    return matrix_page(found.policy, tables(found.policy, parties, now), heading, (plain, denials), when)

@@ -21,6 +21,17 @@ if TYPE_CHECKING:
 MAX_SAID = 3
 """Problems of one expression that are told."""
 
+MAX_LOOPS = 3
+"""Loops in one expression; with a `+` beside them it may be only one.
+
+The library bounds depth and iterations, but not a value that each of several loops doubles: twenty-five of them take
+four gigabytes. What is left takes some hundredths of a second.
+"""
+
+_LOOP = re.compile(r"\b(?:all|exists|exists_one|filter|map)(?:\s|//[^\n]*\n)*\(")
+_TEXT = re.compile(r"""[rR][bB]?"[^"]*"|[rR][bB]?'[^']*'|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'""")
+_UNUSUAL = ('"""', "'''", "//")
+
 _ERROR = re.compile(r"^(?:INVALID_ARGUMENT: )?ERROR: <input>:(-?\d+):(-?\d+): (.*?)(?: \[[A-Z_]+\])?$", re.MULTILINE)
 _UNDECLARED = re.compile(r"undeclared reference to '([^']*)' \(in container ''\)")
 
@@ -39,6 +50,7 @@ class Language:
 
     def program(self, text: str) -> Expression:
         """The expression, checked. Raises ExpressionError."""
+        _bound_loops(text)
         try:
             program = self._env.compile(text)
         except Exception as error:  # noqa: BLE001 - the library raises RuntimeError for most, and more for odd text
@@ -91,6 +103,18 @@ class Language:
 def language() -> Language:
     """The one environment that there is. Raises ExpressionError where the library is missing."""
     return Language()
+
+
+def _bound_loops(text: str) -> None:
+    """Raise ExpressionError for more loops than are allowed.
+
+    Text in quotes counts only where it cannot be told from the rest for certain.
+    """
+    bare = text if any(mark in text for mark in _UNUSUAL) else _TEXT.sub("''", text)
+    loops, most = list(_LOOP.finditer(bare)), 1 if "+" in bare else MAX_LOOPS
+    if len(loops) > most:
+        beside = " beside a +" if "+" in bare else ""
+        raise ExpressionError(f"expected at most {most} of all, exists, exists_one, filter and map{beside}")
 
 
 def _cidr(text: str) -> str:

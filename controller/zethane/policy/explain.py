@@ -22,6 +22,7 @@ from zethane.policy.decide import (
 from zethane.policy.model import Place, Policy, Rule
 from zethane.policy.principal import External, Parties, Principal
 from zethane.policy.principal import Party as End
+from zethane.policy.relation import values_seen
 from zethane.policy.service import Service
 
 NOBODY: Mapping[str, None] = {"principal": None, "mfa": None, "aal": None, "device": None}
@@ -75,7 +76,7 @@ class Considered:
     because: str
     place: str
     unmet: tuple[str, ...] = ()
-    """The parts of its condition that the subject does not meet, in words."""
+    """What is lacking for it to hold, in words."""
 
     def view(self) -> Mapping[str, Any]:
         """JSON-ready."""
@@ -183,9 +184,9 @@ def _consider(
     policy: Policy, rule: Rule, decision: Decision, ends: tuple[End, End], probe: tuple[int, int], now: float
 ) -> Considered:
     places = place_of(policy, ends[0], "subject")[0], place_of(policy, ends[1], "object")[0]
-    subject = ends[0]
-    unmet = tuple(rule.condition.unmet(subject, now)) if isinstance(subject, Principal) else ()
-    against = _objections(rule, places, unmet, probe)
+    unmet = () if None in ends else tuple(rule.unmet(*ends, now))
+    seen = dict(values_seen(rule, *ends, now))
+    against = _objections(rule, places, [f"{part} ({seen[part]})" if part in seen else part for part in unmet], probe)
     if rule.stage == "audit":
         against = ["staged, and decides nothing", *(against or [f"it would {rule.action} this"])]
     because = "; ".join(against) if against else _role(rule, decision)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from zethane.errors import Problem
 from zethane.net.prefix import Prefix, within
 from zethane.policy.compile import Class, CompiledPolicy, Entry, NetworkClass
 from zethane.policy.condition import Condition
+from zethane.policy.expression import compiled as expression_of
 from zethane.policy.implication import implied
 from zethane.policy.model import ANY, Policy, Rule
 from zethane.policy.principal import DeviceFacts, Principal
@@ -148,9 +149,20 @@ def _unmeetable_conditions(policy: Policy, devices: Sequence[DeviceFacts] | None
 def _lapsing_denies(policy: Policy) -> Iterator[Finding]:
     """A deny that only holds for who has proved something is got round by proving less, or by waiting."""
     for rule in policy.rules:
-        if not rule.allow and rule.condition and rule.condition.key != WITHOUT_FACTOR.key:
-            message = f"denies only where this holds: {rule.condition}; who proves less, or whose proof ages, is let by"
+        if not rule.allow and _rests_on_proof(rule):
+            asked = rule.condition or rule.expression
+            message = f"denies only where this holds: {asked}; who proves less, or whose proof ages, is let by"
             yield _about_rule(policy, "lapsing-deny", rule, message)
+
+
+def _rests_on_proof(rule: Rule) -> bool:
+    """Whether a rule asks the subject for a proof, and not only for what it is. An expression that lacks something has
+    no answer then, and denies; but for the session's own facts, which are always there."""
+    asked = rule.condition
+    proof = replace(asked, labels=(), groups=frozenset(), networks=(), expression=None, or_error=False)
+    texts = [text for text in (asked.expression, rule.expression) if text is not None]
+    names = {name for text in texts for name in expression_of(text).names}
+    return bool(proof and proof.key != WITHOUT_FACTOR.key) or any(name.startswith("session.") for name in names)
 
 
 def _denied(compiled: CompiledPolicy, entry: Entry) -> bool:
@@ -222,11 +234,17 @@ def _covers(wide: Rule, wide_services: Iterable[Service], rule: Rule, services: 
         return False
     if not all(any(one.covers(service) for one in wide_services) for service in services):
         return False
-    if wide.expression not in (None, rule.expression):
+    if not implied((rule.object_condition,), wide.object_condition) or wide.hours not in (None, rule.hours):
         return False
-    same = wide.condition.key == rule.condition.key and _sides(wide) == _sides(rule)
-    same = same and wide.expression == rule.expression
+    if wide.expression not in (None, rule.expression) or wide.stage != rule.stage:
+        return False
+    same = _asked(wide) == _asked(rule) and _sides(wide) == _sides(rule)
     return not (same and tuple(wide_services) == tuple(services)) or wide.id < rule.id
+
+
+def _asked(rule: Rule) -> tuple[object, ...]:
+    """All that a rule asks besides its sides and services."""
+    return rule.condition.key, rule.object_condition.key, rule.hours, rule.expression
 
 
 def _includes(wide: Sequence[str], names: Sequence[str]) -> bool:

@@ -62,7 +62,7 @@ def review(state: State, flows: Iterable[LiveFlow], why: str) -> Reviewed:
         if not verdict.allowed or verdict.until <= now:
             found.ended.append(flow)
             _close(state, flow, why, now)
-        elif verdict.rule != flow.rule:
+        elif verdict.rule != flow.rule or flow.ends > verdict.until + 1.0:  # a lease is never shorter than a second
             go_on(flow, verdict, now)
             found.changed.append(flow)
     return found

@@ -41,7 +41,8 @@ class Numbers(Protocol):
 class Verdict(NamedTuple):
     """What the hot path needs of a decision; `rule` is a number, 0 without a rule.
 
-    `until` is when hours make an end to what is allowed, in seconds since the epoch; infinity if they do not.
+    `until` is when hours, or the time in a relation, may make an end to what is allowed, in seconds since the epoch;
+    infinity if they do not.
     """
 
     allowed: bool

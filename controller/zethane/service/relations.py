@@ -6,6 +6,7 @@ changes, and never for a packet of a flow that is there; an expression is run on
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import structlog
@@ -32,17 +33,19 @@ def verdict_on(state: State, key: FlowKey, subject: Live, obj: Live, classes: tu
 
 
 def _resolved(state: State, verdict: Verdict, key: FlowKey, subject: Live, obj: Live) -> Verdict:
-    """What the first relation that holds decides, or the rest where none does."""
+    """What the first relation that holds decides, or the rest where none does: for as long as all answers are sure."""
     source, target, now = subject.principal_at(key.src), obj.principal_at(key.dst), state.clock()
+    until = math.inf
     for rule, decided in verdict.relations:
         answer = rule.relation(source, target, now)
         if answer is None:
             continue
         if answer.error is not None:
             failed(state, rule, answer.error, now)
+        until = min(until, answer.until)
         if answer.holds(or_error=not rule.allow):
-            return decided
-    return verdict._replace(relations=())
+            return decided._replace(until=min(until, decided.until))
+    return verdict._replace(relations=(), until=min(until, verdict.until))
 
 
 def place(state: State, policy: PolicyInForce, principal: Principal, now: float) -> Standing | None:

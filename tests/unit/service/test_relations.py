@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 
 from fakes.frames import Host, packed
 from fakes.site import ONE_SWITCH, TWO_SWITCHES, Site, proof_of
+from zethane.pipeline.flow import Flow
 from zethane.pipeline.tables import Priority, Table
 from zethane.policy.expression import compiled
 from zethane.policy.principal import Principal
@@ -61,7 +62,12 @@ def opened(site: Site, target: Host, port: int, sport: int = 40000) -> LiveFlow 
 
 def rules_in(site: Site) -> int:
     """The per-flow rules on the switch of whoever opens flows here."""
-    return sum((flow.table, flow.priority) == (Table.FLOW, Priority.FLOW_VERIFIED) for flow in site.s1.tables.values())
+    return len(rules_of(site))
+
+
+def rules_of(site: Site) -> list[Flow]:
+    tables = site.s1.tables.values()
+    return [flow for flow in tables if (flow.table, flow.priority) == (Table.FLOW, Priority.FLOW_VERIFIED)]
 
 
 def rule_of(site: Site, flow: LiveFlow | None) -> str | None:
@@ -211,3 +217,80 @@ rules:
     router = "02:00:00:00:00:01"
     assert rule_of(site, opened(site, Host(7, router, "198.51.100.7"), 443)) == "out"
     assert opened(site, Host(7, router, "198.51.100.80"), 443, 40001) is None
+
+
+async def timed_site(expression: str) -> Site:
+    """At 00:16:40; the policy has one rule, which rests on a relation and the time."""
+    policy = f"""
+version: 1
+segments: {{web: {{labels: {{tier: web}}}}, staff: {{groups: [staff]}}}}
+rules:
+  - {{id: r, from: [staff], to: [web], services: [tcp/443], when: {{cel: "{RELATED} && {expression}"}}}}
+"""
+    site = await Site(ONE_SWITCH, policy).start()
+    site.login(WEB1, BERN)
+    site.login(LAPTOP, ALICE)
+    return site
+
+
+async def test_a_flow_ends_with_the_time_that_its_relation_asks_for() -> None:
+    """In the switch, with a controller or without; and it is not written again."""
+    site = await timed_site("time.minute < 20")
+    assert opened(site, WEB1, 443) is not None
+    assert {flow.hard_timeout for flow in rules_of(site)} == {200}
+    site.now = 1200.0
+    for flow in rules_of(site):
+        site.s1.expire(flow, reason=1)
+    assert not site.state.flows.by_key
+    assert rules_of(site) == []
+    assert opened(site, WEB1, 443) is None
+
+
+async def test_a_flow_goes_on_where_the_answer_is_the_same_then() -> None:
+    """An answer is worked out for some changes of the clock ahead, and then again."""
+    site = await timed_site("time.minute < 50")
+    flow = opened(site, WEB1, 443)
+    (lease,) = {rule.hard_timeout for rule in rules_of(site)}
+    assert 200 <= lease < 33 * 60
+    site.now += lease
+    for rule in rules_of(site):
+        site.s1.expire(rule, reason=1)
+    assert list(site.state.flows.by_key.values()) == [flow]
+    assert len(rules_of(site)) == 2
+    assert not site.records.of("flow_ended")
+
+
+async def test_a_condition_in_cel_ends_with_its_time() -> None:
+    """It is part of the class of a session, which has another one from then on."""
+    policy = """
+version: 1
+segments: {web: {labels: {tier: web}}, staff: {groups: [staff]}}
+rules:
+  - {id: r, from: [staff], to: [web], services: [tcp/443], when: {cel: "session.aal > 0 && time.minute < 20"}}
+"""
+    site = await Site(ONE_SWITCH, policy).start()
+    site.login(WEB1, BERN)
+    site.login(LAPTOP, ALICE)
+    assert rule_of(site, opened(site, WEB1, 443)) == "r"
+    site.now = 1199.0
+    site.admin.tick(site.now)
+    await site.settle()
+    assert not site.state.flows.by_key
+    assert rules_of(site) == []
+
+
+async def test_an_error_of_a_condition_is_told_as_well() -> None:
+    """When the session begins; it has a class in which the allow rule does not hold."""
+    policy = """
+version: 1
+segments: {web: {labels: {tier: web}}, staff: {groups: [staff]}}
+rules:
+  - {id: r, from: [staff], to: [web], services: [tcp/443], when: {cel: "subject.labels.nothing == 'bern'"}}
+"""
+    site = await Site(ONE_SWITCH, policy).start()
+    site.login(WEB1, BERN)
+    with capture_logs() as logs:
+        site.login(LAPTOP, ALICE)
+    assert [(one["event"], one["rule"]) for one in logs] == [("expression-failed", "r")]
+    assert site.state.counters["expression_errors"] == 1
+    assert opened(site, WEB1, 443) is None

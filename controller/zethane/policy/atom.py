@@ -22,7 +22,8 @@ Kind = Literal[
     "label",
     "groups",
     "address",
-    "expression",
+    "expression-true",
+    "expression-false",
     "hours",
 ]
 
@@ -43,6 +44,9 @@ class Atom(NamedTuple):
     def text(self, holds: bool) -> str:
         """What is the case where it is true, or where it is not."""
         said = _text(self.kind, self.value)
+        if self.kind in ("expression-true", "expression-false"):
+            word = "true" if self.kind == "expression-true" else "false"
+            return f"the expression {said} is {'' if holds else 'not '}{word}"
         if self.kind == "hours":
             text = f"within {said}" if holds else f"outside {said}"
         elif holds:
@@ -109,7 +113,12 @@ def _literals(condition: Condition, side: Side) -> Iterator[tuple[Atom, bool]]:
     if condition.networks:
         yield Atom(side, "address", joined(condition.networks)), True
     if condition.expression is not None:
-        yield Atom(side, "expression", condition.expression), True
+        yield expression_literal(side, condition.expression, condition.or_error)
+
+
+def expression_literal(side: Side, text: str, or_error: bool) -> tuple[Atom, bool]:
+    """That an expression is true; or, with `or_error`, that it is not false: it may also have no answer."""
+    return (Atom(side, "expression-false", text), False) if or_error else (Atom(side, "expression-true", text), True)
 
 
 def joined(networks: Iterable[Prefix]) -> tuple[Prefix, ...]:

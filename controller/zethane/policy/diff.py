@@ -31,7 +31,7 @@ def diff(old: Policy, new: Policy, now: float) -> Difference:
     double = [
         _changes(space, _about(_without(found, harmless), several), side) for side, found in ((1, gained), (0, lost))
     ]
-    notes = [*_double(space, harmless), *_renamed(old, new), *_staged(space)]
+    notes = [*_partial(space), *_double(space, harmless), *_renamed(old, new), *_staged(space)]
     return Difference(old, new, plain[0], plain[1], double[0], double[1], tuple(notes))
 
 
@@ -149,6 +149,14 @@ def _harmless(space: Space, found: Iterable[Cube], several: int) -> int:
         if parts and all(part in numbers and not dirty >> numbers[part] & 1 for part in parts):
             harmless |= 1 << bit
     return harmless
+
+
+def _partial(space: Space) -> Iterator[str]:
+    if space.places.is_partial:
+        yield (
+            "selectors of many segments have changed: who is in one before and in another now is looked at only where "
+            "one of the two selectors asks for all that the other does"
+        )
 
 
 def _double(space: Space, harmless: int) -> Iterator[str]:

@@ -40,7 +40,7 @@ def example_of(space: Space, cube: Cube) -> Example:
         raise ValueError("nothing can be in the cube")
     subject = _party(space, first[0], literals, "subject", found[0][version], moment)
     target = _party(space, first[1], literals, "object", found[1][version], moment)
-    assumed = tuple((atom, holds) for atom, holds in literals if atom.kind == "expression")
+    assumed = tuple((atom, holds) for atom, holds in literals if atom.kind.startswith("expression"))
     return Example(subject, target, *space.pieces.probe(cube.services), moment, assumed)
 
 

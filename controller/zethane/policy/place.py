@@ -16,6 +16,9 @@ from zethane.policy.traits import one_value_each
 MAX_PLACES = 8192
 """Places that are compared, and ways of being in one that are tried."""
 
+MAX_PAIRS = 4096
+"""Pairs of segments with changed selectors beyond which only those are looked at of which one is within the other."""
+
 NOWHERE: Literal[""] = ""
 """In no segment."""
 SEVERAL: Literal["*"] = "*"
@@ -60,6 +63,8 @@ class Places:
         self._changed = tuple(
             [one for one in policy.segments.values() if not self._is_kept(one)] for policy in self._policies
         )
+        self.is_partial = len(self._changed[0]) * len(self._changed[1]) > MAX_PAIRS
+        """Whether selectors have changed of so many segments that not every two of them are looked at together."""
         self.all: list[Place] = []
         for place in self._candidates():
             if self.member(place) is not None:
@@ -77,13 +82,19 @@ class Places:
             raise CapacityError(f"the segments make more than {MAX_PLACES} places; expected fewer changed selectors")
         self.all.append(place)
 
+    def _may_share(self, one: Segment, other: Segment) -> bool:
+        """Whether somebody can be in both."""
+        return (_asks_all(one, other) or _asks_all(other, one)) if self.is_partial else _agree(one, other)
+
     def _candidates(self) -> Iterator[Place]:
         old, new = self._policies
         changed_old, changed_new = self._changed
         twin_of_old = {_key(one): one.name for one in new.segments.values()}
         for one in old.segments.values():
             twin = twin_of_old[_key(one)] if self._is_kept(one) else None
-            partners = [twin] if twin is not None else [other.name for other in changed_new if _agree(one, other)]
+            partners = (
+                [twin] if twin is not None else [other.name for other in changed_new if self._may_share(one, other)]
+            )
             yield from (Place(one.name, name) for name in partners)
             if twin is None:
                 yield Place(one.name, NOWHERE)
@@ -170,6 +181,12 @@ def _agree(one: Segment, other: Segment) -> bool:
     """Whether somebody can have the labels of both."""
     have = dict(one.labels)
     return all(have.get(name, value) == value for name, value in other.labels)
+
+
+def _asks_all(one: Segment, other: Segment) -> bool:
+    """Whether one asks for all that the other does."""
+    narrower = not other.groups or (bool(one.groups) and one.groups <= other.groups)
+    return narrower and set(other.labels) <= set(one.labels)
 
 
 def _choices(sets: Sequence[frozenset[str]], chosen: frozenset[str] = frozenset()) -> Iterator[frozenset[str]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from zethane.net.prefix import Prefix, within
-from zethane.policy.atom import Atom, Literals, Side, literals_of
+from zethane.policy.atom import Atom, Literals, Side, expression_literal, literals_of
 from zethane.policy.calendar import Calendar
 from zethane.policy.cube import Cube, CubeIndex, Work, bits, meet, subtract
 from zethane.policy.model import ANY, Policy, Rule
@@ -86,7 +86,7 @@ class Space:
         """The questions that a rule is about, side 0 being the old policy; None if there are none."""
         literals = [*literals_of(rule.condition, "subject"), *literals_of(rule.object_condition, "object")]
         if rule.expression is not None:
-            literals.append((Atom("flow", "expression", rule.expression), True))
+            literals.append(expression_literal("flow", rule.expression, not rule.allow))
         if rule.hours is not None:
             if not self.calendar.spans(rule.hours):
                 return None
@@ -196,6 +196,9 @@ class Space:
 
     def _made_room(self, cube: Cube) -> _Room | None:
         literals = self.literals(cube)
+        true = {atom[::2] for atom, holds in literals if holds and atom.kind == "expression-true"}
+        if any(holds and atom.kind == "expression-false" and atom[::2] in true for atom, holds in literals):
+            return None
         versions = []
         for side in ("subject", "object"):
             held, lacking = of_side(literals, side)

@@ -13,8 +13,8 @@ from zethane.app.files import read_text
 from zethane.app.topology import IDENTITIES_FILE, Topology, load_policy
 from zethane.errors import InputError, Problem, ZethaneError
 from zethane.identity.directory import Directory, parse_identities
-from zethane.policy.check import Outcome
 from zethane.policy.model import Policy
+from zethane.policy.outcome import Outcome
 
 _log = structlog.get_logger("zethane.policy")
 
@@ -89,7 +89,7 @@ class PolicyFile(_WatchedFile):
     def _checked(self) -> Policy:
         """The file's policy, in a worker thread. Raises InputError also where its own tests fail."""
         policy = load_policy(self.file)
-        report = self.topology.check(policy)
+        report = self.topology.check(policy, self._clock())
         failed = (outcome for outcome in report.outcomes if not outcome.passed)
         problems = [*report.errors, *(_problem(policy, outcome) for outcome in failed)]
         if problems:
@@ -135,6 +135,4 @@ class DirectoryFile(_WatchedFile):
 
 def _problem(policy: Policy, outcome: Outcome) -> Problem:
     test = outcome.test
-    expected = "allowed" if test.allow else "denied"
-    what = f"the policy's own test fails: {test.source} -> {test.target} {outcome.service} is not {expected}"
-    return Problem(policy.file, f"{what}: {outcome.decision.reason}", test.line, test.column, "tests")
+    return Problem(policy.file, f"the policy's own test fails: {outcome.text}", test.line, test.column, "tests")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -95,15 +96,21 @@ class Topology:
 
     def _tested(self, name: str) -> Parties:
         """The same for `policy check`, which reports unknown names itself. Raises KeyError."""
-        try:
-            return self.party(name)
-        except InputError:
-            raise KeyError(name) from None
+        if name not in self.hosts and name not in self.external_hosts:
+            try:
+                ip_address(name)
+            except ValueError:
+                raise KeyError(name) from None
+        return self.party(name)
 
-    def check(self, policy: Policy | None = None) -> Report:
-        """Hold `policy`, or the topology's own, against identities and hosts, and run its tests."""
+    def check(self, policy: Policy | None = None, now: float | None = None) -> Report:
+        """Hold `policy`, or the topology's own, against identities and hosts, and run its tests as of `now`.
+
+        It is in seconds since the epoch; None: the moment of the call.
+        """
+        moment = time.time() if now is None else now
         people, devices = self.directory.population(), self.directory.known_devices()
-        return check(policy or self.policy, people, self.parties(), self._tested, self._networks(), devices)
+        return check(policy or self.policy, people, self.parties(), self._tested, self._networks(), devices, moment)
 
 
 def _outside(interfaces: tuple[Interface, ...]) -> tuple[External, ...]:

@@ -232,4 +232,6 @@ def _position(mark: _Mark | None) -> tuple[int, int]:
 
 def _syntax(error: yaml.MarkedYAMLError, file: str) -> Problem:
     what = error.problem or error.context or "cannot be read"
+    if what.startswith("mapping values are not allowed"):
+        what += '; text with ": " in it needs quotes'
     return Problem(file, f"no YAML: {what}", *_position(error.problem_mark or error.context_mark))

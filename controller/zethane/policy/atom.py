@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 from typing import Any, Literal, NamedTuple
 
@@ -58,6 +58,25 @@ class Atom(NamedTuple):
         else:
             text = f"not {said}"
         return f"the object has {text}" if self.side == "object" else text
+
+    @property
+    def condition(self) -> Condition:
+        """The condition that asks for just this of one side. Raises KeyError for what is of both or of the time."""
+        return _CONDITIONS[self.kind](self.value)
+
+
+_CONDITIONS: dict[Kind, Callable[[Any], Condition]] = {
+    "mfa": lambda _: Condition(mfa=True),
+    "within": lambda value: Condition(mfa_within=value),
+    "aal": lambda value: Condition(aal=value),
+    "device": lambda _: Condition(device=True),
+    "device-label": lambda value: Condition(device=True, device_labels=(value,)),
+    "device-groups": lambda value: Condition(device=True, device_groups=value),
+    "posture": lambda value: Condition(posture=((value[0], value[2]),), posture_max_age=value[3]),
+    "label": lambda value: Condition(labels=(value,)),
+    "groups": lambda value: Condition(groups=value),
+    "address": lambda value: Condition(networks=value),
+}
 
 
 def _text(kind: Kind, value: Any) -> str:

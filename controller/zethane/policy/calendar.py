@@ -19,11 +19,11 @@ Spans = tuple[tuple[float, float], ...]
 
 
 class Calendar:
-    """The two years from a moment on, in seconds since the epoch."""
+    """The time from a moment on, in seconds since the epoch: two years if nothing else is said."""
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, length: float = HORIZON) -> None:
         self.now = now
-        self._end = now + HORIZON
+        self._end = now + length
         self._spans: dict[Hours, Spans] = {}
         self._first: dict[Spans, Hours] = {}
         self._moments: dict[tuple[frozenset[Hours], frozenset[Hours]], float | None] = {}

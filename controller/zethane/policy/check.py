@@ -2,49 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from zethane.document import MAX_PROBLEMS, Place, closest, quote
 from zethane.errors import CapacityError, Problem
-from zethane.net.prefix import Prefix
+from zethane.net.prefix import Prefix, within
 from zethane.policy.compile import compile_policy
-from zethane.policy.decide import Decision, decisions, segment_of
+from zethane.policy.condition import Condition
+from zethane.policy.decide import segment_of
 from zethane.policy.lint import Finding, lint
 from zethane.policy.matrix import Hosts
-from zethane.policy.model import Policy, Test
-from zethane.policy.principal import DeviceFacts, Parties, Principal
-
-Find = Callable[[str], Parties]
-"""Who is behind the name of a host, or behind an address. Raises KeyError for a name of nothing."""
+from zethane.policy.model import Policy
+from zethane.policy.outcome import Outcome
+from zethane.policy.principal import DeviceFacts, Principal
+from zethane.policy.trial import Find, Trials, end
 
 Population = Iterable[tuple[Principal, Place]]
 """Everybody who can have a session, and where the file of identities says so."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """One of the policy's tests: what was decided, and whether that was expected."""
-
-    test: Test
-    passed: bool
-    decision: Decision
-    service: str
-
-    def view(self) -> Mapping[str, Any]:
-        """JSON-ready."""
-        return {
-            "line": self.test.line,
-            "expected": "allow" if self.test.allow else "deny",
-            "from": self.test.source,
-            "to": self.test.target,
-            "service": self.service,
-            "passed": self.passed,
-            "decision": "allow" if self.decision.allowed else "deny",
-            "rule": self.decision.rule,
-            "reason": self.decision.reason,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +43,16 @@ def check(
     find: Find | None = None,
     outside: Sequence[Prefix] | None = None,
     devices: Iterable[DeviceFacts] | None = None,
+    now: float = 0.0,
 ) -> Report:
     """Hold the policy against the identities and run its tests on `hosts`; `find` knows addresses as well.
 
     `outside` is what uplinks lead to; None where no network is described. `devices` are those that can prove
-    themselves; None where that is not known.
+    themselves; None where that is not known. Tests are about `now`, in seconds since the epoch, unless they say when.
     """
     find = find or hosts.__getitem__
     people = list(population)
-    errors = [*membership_problems(policy, people), *unknown_hosts(policy, hosts, find)]
+    errors = [*membership_problems(policy, people), *wrong_tests(policy, hosts, find, outside)]
     try:
         compiled = compile_policy(policy)
         if len(policy.enforced) < len(policy.rules):
@@ -84,7 +60,12 @@ def check(
     except CapacityError as error:
         return Report((*errors, Problem(policy.file, str(error))), (), ())
     findings = lint(policy, compiled, (principal for principal, _ in people), outside, devices)
-    return Report(tuple(errors), findings, () if errors else run_tests(policy, find))
+    if errors:
+        return Report(tuple(errors), findings, ())
+    try:
+        return Report((), findings, run_tests(policy, find, now))
+    except CapacityError as error:
+        return Report((Problem(policy.file, str(error), key="tests"),), findings, ())
 
 
 def membership_problems(policy: Policy, population: Population) -> list[Problem]:
@@ -98,38 +79,37 @@ def membership_problems(policy: Policy, population: Population) -> list[Problem]
     return problems
 
 
-def unknown_hosts(policy: Policy, hosts: Hosts, find: Find) -> list[Problem]:
-    """Tests about hosts that the network does not have."""
-    problems: list[Problem] = []
-    for test in policy.tests:
-        for name in (test.source, test.target):
-            if not _is_known(find, name):
-                # A look for what was meant takes milliseconds: the first ones are helped.
-                near = closest(name, hosts) if len(problems) < MAX_PROBLEMS else ""
-                message = f"no host is named {quote(name)}{near}"
-                problems.append(Problem(policy.file, message, test.line, test.column, "tests"))
-    return problems
+def wrong_tests(policy: Policy, hosts: Hosts, find: Find, outside: Sequence[Prefix] | None) -> Iterator[Problem]:
+    """Tests about what there is not: hosts, segments, networks outside, conditions of those who do not log in."""
+    for number, test in enumerate(policy.tests):
+        for name, condition in ((test.source, test.condition), (test.target, test.object_condition)):
+            # A look for what was meant takes milliseconds: the first ones are helped.
+            near = (*hosts, *policy.segments) if number < MAX_PROBLEMS else ()
+            message = _wrong(policy, find, name, near, outside) or _unable(policy, find, name, condition)
+            if message:
+                yield Problem(policy.file, message, test.line, test.column, "tests")
 
 
-def _is_known(find: Find, name: str) -> bool:
+def _wrong(policy: Policy, find: Find, name: str, near: Sequence[str], outside: Sequence[Prefix] | None) -> str | None:
     try:
-        find(name)
+        one = end(policy, find, name)
     except KeyError:
-        return False
-    return True
+        return f"no host and no segment is named {quote(name)}{closest(name, near)}"
+    network = one.network
+    if network is None or outside is None or any(within(network, one) or within(one, network) for one in outside):
+        return None
+    return f"no uplink of the network leads to {network}; expected a network outside, or the name of a segment"
 
 
-def run_tests(policy: Policy, find: Find) -> tuple[Outcome, ...]:
-    """The outcome of each test. Raises KeyError for a host that is not there."""
-    return tuple(_run(policy, test, find) for test in policy.tests)
+def _unable(policy: Policy, find: Find, name: str, condition: Condition) -> str | None:
+    one = end(policy, find, name)
+    logs_in = one.segment is not None or isinstance(one.parties, Principal)
+    return None if logs_in or not condition else f"expected no condition: nobody at {quote(name)} logs in"
 
 
-def _run(policy: Policy, test: Test, find: Find) -> Outcome:
-    """`allow` expects that all of the service is allowed, `deny` that no part of it is."""
-    subject, target = find(test.source), find(test.target)
-    made = [
-        (decision, service) for service in test.services for decision in decisions(policy, subject, target, service)
-    ]
-    wrong = next((one for one in made if one[0].allowed != test.allow), None)
-    decision, service = wrong or made[0]
-    return Outcome(test, wrong is None, decision, str(service))
+def run_tests(policy: Policy, find: Find, now: float = 0.0) -> tuple[Outcome, ...]:
+    """The outcome of each test at a moment, in seconds since the epoch.
+
+    Raises KeyError for a host that is not there, and CapacityError where they take more work than they may.
+    """
+    return Trials(policy, find, now).run()

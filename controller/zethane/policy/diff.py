@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from zethane.net.prefix import Prefix, within
+from zethane.policy.calendar import Calendar
 from zethane.policy.cube import Cube, bits
 from zethane.policy.difference import Cause, Change, Difference
 from zethane.policy.example import example_of
@@ -22,7 +23,7 @@ def diff(old: Policy, new: Policy, now: float) -> Difference:
     There is none if every flow, of whomever, at whatever time, is allowed by both or by none. Staged rules count as
     not there. Raises CapacityError where the policies are too different, or too large, to be compared.
     """
-    space = Space(old, new, now)
+    space = Space(old, new, Calendar(now))
     gained = space.only(space.new, space.old)
     lost = space.only(space.old, space.new)
     several = _several(space)

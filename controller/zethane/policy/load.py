@@ -15,6 +15,7 @@ from zethane.policy.condition import Condition, version
 from zethane.policy.expression import MAX_EXPRESSIONS, Expression, compiled
 from zethane.policy.hours import MAX_WINDOWS, Hours, Window, parse_window
 from zethane.policy.model import ANY, MAX_CONDITIONS, MAX_NETWORKS, NamedService, Policy, Rule, Segment, Test
+from zethane.policy.moment import parse_moment
 from zethane.policy.principal import DEFAULT_MAX_AGE, Attribute
 from zethane.policy.relation import with_expression
 from zethane.policy.schema import (
@@ -306,9 +307,37 @@ class _Loader:
 
     def _test(self, index: int, test: TestFile) -> Test:
         path: Path = ("tests", index)
-        if (test.allow is None) == (test.deny is None):
-            self._problem("expected either allow or deny", *path)
-        source, _, target = (test.allow or test.deny or "").partition("->")
-        services = self._resolve(test.service, *path, "service")
         place = self._document.place(*path)
-        return Test(test.allow is not None, source.strip(), target.strip(), services, *place)
+        given = {"allow": test.allow, "deny": test.deny, "never": test.never}
+        words = [word for word, text in given.items() if text is not None]
+        if len(words) != 1:
+            self._problem("expected one of allow, deny and never", *path)
+            return Test(False, "", "", (), *place)
+        arrow, _, suffix = (given[words[0]] or "").partition(" : ")
+        source, _, target = arrow.partition("->")
+        if (test.service is None) == (not suffix):
+            self._problem('expected one service: the key service, or "A -> B : SERVICE" in quotes', *path)
+        word, where = (suffix.strip(), words[0]) if suffix else (test.service or "", "service")
+        services = self._resolve(word, *path, where) if word else ()
+        self._only_about_ends(test.when, *path, "when")
+        asked = self._condition(test.when, *path, "when"), self._object_condition(test.when, *path, "when")
+        moment = self._moment(test.at, *path, "at")
+        if moment is not None and test.never:
+            self._problem("expected no time: what never is, is at none", *path, "at", key=True)
+        ends = source.strip(), target.strip(), services
+        return Test(test.allow is not None, *ends, *place, test.never is not None, *asked, moment)
+
+    def _only_about_ends(self, when: ConditionFile, *path: str | int) -> None:
+        if when.hours is not None:
+            self._problem("expected at, the moment of the test, beside when", *path, "hours", key=True)
+        if when.cel is not None:
+            self._problem("expected what an end has or proves: an expression does not say that", *path, "cel", key=True)
+
+    def _moment(self, text: str | None, *path: str | int) -> float | None:
+        if text is None:
+            return None
+        try:
+            return parse_moment(text)
+        except ValueError as error:
+            self._problem(f"{error}, found {quote(text)}", *path)
+            return None

@@ -176,7 +176,12 @@ def _includes(names: tuple[str, ...], networks: tuple[Prefix, ...], place: Place
 
 @dataclass(frozen=True, slots=True)
 class Test:
-    """What the policy's author expects: `source` may (`allow`) or may not reach `target`, all services."""
+    """What the policy's author expects: `source` may (`allow`) or may not reach `target`, all services.
+
+    Both are names of hosts or segments, addresses or prefixes. `never` is an invariant: it may not, whoever comes to be
+    there, whatever they prove and at any time. `condition` and `object_condition` say how both ends are, empty where
+    that is left open, and `at` is the moment, in seconds since the epoch.
+    """
 
     __test__ = False  # not one of pytest's
 
@@ -186,6 +191,24 @@ class Test:
     services: tuple[Service, ...]
     line: int = 1
     column: int = 1
+    never: bool = False
+    condition: Condition = NOTHING_ASKED
+    object_condition: Condition = NOTHING_ASKED
+    at: float | None = None
+
+    @property
+    def expected(self) -> str:
+        """`allow`, `deny` or `never`: the word that the file has."""
+        if self.never:
+            return "never"
+        return "allow" if self.allow else "deny"
+
+    @property
+    def when(self) -> str | None:
+        """What both ends are asked for, in words."""
+        parts = [str(self.condition)] if self.condition else []
+        parts += [f"the object {self.object_condition}"] if self.object_condition else []
+        return ", ".join(parts) or None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,11 @@ Name = Annotated[str, StringConstraints(max_length=63, pattern=r"^[A-Za-z0-9][A-
 LabelKey = Annotated[str, StringConstraints(max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]*$")]
 LabelValue = Annotated[str, StringConstraints(max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9_./: -]*$")]
 ServiceText = Annotated[str, StringConstraints(min_length=1, max_length=63)]
-Arrow = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\s>]+ *-> *[^\s>]+$")]
-"""`laptop -> web1`: names of hosts, or addresses outside."""
+Arrow = Annotated[str, StringConstraints(max_length=300, pattern=r"^[^\s>]+ *-> *[^\s>]+( +: +[^\s:]+)?$")]
+"""`laptop -> web1`, or with a service, which takes quotes: `"laptop -> web1 : tcp/443"`.
+
+Names of hosts or segments, `any` for every session, addresses or prefixes outside; `host:web` and `segment:web` where
+one name means both."""
 NetworkText = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT)]
 
 
@@ -144,11 +147,18 @@ class RuleFile(Model):
 
 
 class TestFile(Model):
-    """One expectation: either `allow` or `deny`."""
+    """One expectation: `allow`, `deny` or `never`, of whom and of what.
+
+    `when` says how both ends are, in the words of a rule's, and `at` when it is.
+    """
 
     allow: Arrow | None = None
     deny: Arrow | None = None
-    service: ServiceText
+    never: Arrow | None = None
+    service: ServiceText | None = None
+    when: ConditionFile = ConditionFile()
+    at: Annotated[str, StringConstraints(max_length=40)] | None = None
+    """The moment, as RFC 3339 has it, with its zone: `2026-11-23T22:00+01:00`."""
 
 
 class PolicyFile(Model):

@@ -49,11 +49,16 @@ class Space:
     """What `old` and `new` are compared in. `networks` and `services` are those of questions besides their own."""
 
     def __init__(
-        self, old: Policy, new: Policy, now: float, networks: Iterable[Prefix] = (), services: Iterable[Service] = ()
+        self,
+        old: Policy,
+        new: Policy,
+        calendar: Calendar,
+        networks: Iterable[Prefix] = (),
+        services: Iterable[Service] = (),
     ) -> None:
         self.policies = old, new
         self.work = Work()
-        self.calendar = Calendar(now)
+        self.calendar = calendar
         self.places = Places(old, new, networks)
         self.pieces = Pieces([*services, *(one for rule in (*old.rules, *new.rules) for one in rule.services)])
         self.atoms: list[Atom] = []

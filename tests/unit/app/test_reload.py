@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from zethane.app.reload import DirectoryFile
+from zethane.app.reload import DirectoryFile, PolicyFile
 from zethane.app.topology import load_topology
 from zethane.errors import InputError
 from zethane.identity.directory import Directory
+from zethane.policy.model import Policy
 
 TOPOLOGY = Path(__file__).parents[2] / "topologies" / "continuous"
 
@@ -67,3 +68,25 @@ def test_times_of_a_segment_that_the_policy_has_not_are_an_error(folder: Path) -
     (folder / "sources.yaml").write_text("sessions: {segments: {vistors: {lifetime: 1m}}}\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"sessions\.segments\.vistors: .*did you mean 'visitors'"):
         load_topology(folder)
+
+
+async def test_a_policy_that_breaks_its_own_invariant_is_not_put_in_force(folder: Path) -> None:
+    """However it is broken, and by whichever rule; the old one stays, and the problem says by whom and by what."""
+    path = folder / "policy.yaml"
+    text = path.read_text(encoding="utf-8") + "tests:\n  - {never: any -> web, service: tcp/23}\n"
+    path.write_text(text, encoding="utf-8")
+    used: list[Policy] = []
+
+    async def use(policy: Policy) -> None:
+        used.append(policy)
+
+    file = PolicyFile(load_topology(folder), use, lambda *_: None, lambda: 1000.0)
+    assert not await file.reload()
+    rule = "rules:\n  - {id: shell, from: [staff], to: [web], services: [tcp/20-30], when: {aal: 3}}\n"
+    path.write_text(text.replace("rules:\n", rule), encoding="utf-8")
+    with pytest.raises(InputError, match=r"never any -> web tcp/23: rule shell allows .* for example somebody with"):
+        await file.reload()
+    assert used == []
+    path.write_text(text.replace("rules:\n", rule.replace("20-30", "24-30")), encoding="utf-8")
+    assert await file.reload()
+    assert len(used) == 1

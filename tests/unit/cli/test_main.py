@@ -21,7 +21,7 @@ def zethane(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        (["policy", "check", THREE_TIER], 0, "16 of 16 tests passed"),
+        (["policy", "check", THREE_TIER], 0, "20 of 20 tests passed"),
         (["policy", "explain", THREE_TIER, "--from", "laptop", "--to", "web1", "--service", "tcp/443"], 0, "allow"),
         (["policy", "explain", THREE_TIER, "--from", "desk", "--to", "web1", "--service", "tcp/443"], 1, "deny"),
         (["policy", "explain", THREE_TIER, "--from", "nobody", "--to", "web1", "--service", "tcp/443"], 2, "nobody"),

@@ -212,7 +212,7 @@ def test_a_test_about_an_unknown_host_is_an_error() -> None:
     """The line is that of the test."""
     found = report("tests:\n  - {deny: gost -> box, service: tcp/1}", A, B)
     assert [str(problem) for problem in found.errors] == [
-        "p:4:5: tests: no host is named 'gost'; did you mean 'ghost'?"
+        "p:4:5: tests: no host and no segment is named 'gost'; did you mean 'ghost'?"
     ]
     assert found.outcomes == ()
 

@@ -43,7 +43,7 @@ policy.yaml:11:10: rules[1].id: rule id 'a' is already on line 10
 policy.yaml:11:20: rules[1].from[0]: any already includes the other names; expected it alone
 policy.yaml:11:41: rules[1].to[1]: 'web' is named twice
 policy.yaml:11:58: rules[1].services[0]: expected no port: icmp has none, found 'icmp/8'
-policy.yaml:13:5: tests[0]: expected either allow or deny"""
+policy.yaml:13:5: tests[0]: expected one of allow, deny and never"""
 
 
 def problems(text: str) -> str:

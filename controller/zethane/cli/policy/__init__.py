@@ -13,6 +13,7 @@ from zethane.cli.policy.import_ import app as import_app
 from zethane.cli.policy.matrix import matrix_command
 from zethane.cli.policy.recommend import recommend_command
 from zethane.cli.policy.schema import schema_command
+from zethane.cli.policy.trial import run_tests_command
 from zethane.cli.policy.whatif import whatif_command
 
 app = typer.Typer(no_args_is_help=True, help="Check, explain and print a policy.")
@@ -24,5 +25,6 @@ app.command("graph")(graph_command)
 app.command("matrix")(matrix_command)
 app.command("recommend")(recommend_command)
 app.command("schema")(schema_command)
+app.command("test")(run_tests_command)
 app.command("whatif")(whatif_command)
 app.add_typer(import_app, name="import")

@@ -54,10 +54,7 @@ def print_report(report: Report) -> None:
         console.print(Text(f"remark  {finding}", style="yellow"))
     failed = [outcome for outcome in report.outcomes if not outcome.passed]
     for outcome in failed:
-        test = outcome.test
-        wanted = "allow" if test.allow else "deny"
-        flow = f"{test.source} -> {test.target} {outcome.service}"
-        console.print(Text(f"failed  line {test.line}: {wanted} {flow}: {outcome.decision.reason}", style="red"))
+        console.print(Text(f"failed  line {outcome.test.line}: {outcome.text}", style="red"))
     passed = len(report.outcomes) - len(failed)
     total = f"{passed} of {len(report.outcomes)} tests passed, {len(report.findings)} remarks"
     console.print(Text(total, style="red" if failed else "green"))

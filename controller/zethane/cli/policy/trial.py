@@ -1,0 +1,40 @@
+"""`zethane policy test`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from zethane.cli.policy.given import EXIT_DONE, EXIT_NO, JsonOption, TopologyArgument, find_topology, problems_exit
+from zethane.cli.policy.text import print_json
+from zethane.errors import InputError
+from zethane.policy.outcome import Outcome
+
+
+def run_tests_command(topology: TopologyArgument, as_json: JsonOption = False) -> None:
+    """Run the policy's own tests, and show for each that fails somebody for whom it does."""
+    with problems_exit(as_json):
+        found = find_topology(topology)
+        report = found.check(now=time.time())
+        if report.errors:
+            raise InputError(report.errors)
+    if as_json:
+        print_json({"passed": report.passed, "tests": [outcome.view() for outcome in report.outcomes]})
+    else:
+        print_outcomes(found.policy.file, report.outcomes)
+    raise typer.Exit(EXIT_DONE if report.passed else EXIT_NO)
+
+
+def print_outcomes(file: str, outcomes: Sequence[Outcome]) -> None:
+    """A line for each test, and a last one that sums up."""
+    console = Console(soft_wrap=True, highlight=False)
+    for outcome in outcomes:
+        word, style = ("passed", "green") if outcome.passed else ("failed", "red")
+        console.print(Text(f"{word}  {file}:{outcome.test.line}: {outcome.text}", style=style))
+    passed = sum(outcome.passed for outcome in outcomes)
+    total = f"{passed} of {len(outcomes)} tests passed"
+    console.print(Text(total, style="green" if passed == len(outcomes) else "red"))

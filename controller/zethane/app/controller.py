@@ -290,11 +290,12 @@ class Controller:
             live = self._state.sessions.by_address.get(address)
             if live is None and self._state.fabric.is_outside(address):
                 return External(ipaddress.ip_address(address))
-            return live.session.principal if live else None
+            return live.principal_at(address) if live else None
         found = [live for live in self._state.sessions if _is_named(live, name) or str(live.session.number) == name]
         if not found:
             raise InputError([Problem("explain", f"no session is at, of or numbered {name!r}")])
-        return found[0].session.principal
+        addresses = found[0].session.addresses
+        return found[0].principal_at(addresses[0]) if addresses else found[0].session.principal
 
     def metrics(self) -> Sequence[Metric]:
         """Every counter and gauge."""

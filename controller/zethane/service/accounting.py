@@ -57,11 +57,13 @@ class Accounting:
 
     @staticmethod
     def _is_replaced(flow: LiveFlow, direction: int, event: FlowRemoved) -> bool:
-        """Whether this was written for a class that an end no longer has, or under another rule of the policy: the flow
-        has another one by now. It is counted here."""
+        """Whether this was taken away for another rule of the same flow, which goes on: it is counted here.
+
+        So is what was written for a class that an end no longer has, or under another rule of the policy.
+        """
         classes = (flow.subject_class, flow.object_class)
         same = event.classes is None or event.classes == (classes if direction == FORWARD else classes[::-1])
-        if same and split_cookie(event.cookie)[2] == flow.rule:
+        if not flow.is_replaced(direction) and same and split_cookie(event.cookie)[2] == flow.rule:
             return False
         flow.count(direction, event.packets, event.octets)
         return True

@@ -90,7 +90,7 @@ class Adoption:
             subject.opens(key.src)
         if key not in self._seen:
             self._seen.add(key)
-            flow.alive = 0
+            flow.alive, flow.replaced = 0, (0, 0)
         flow.alive |= direction
         if entry.flow is not None and entry.flow.hard_timeout:
             flow.ends = now + entry.flow.hard_timeout - entry.age

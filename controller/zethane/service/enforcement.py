@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Awaitable, Iterable, Iterator
+from collections.abc import Awaitable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from zethane.errors import ChannelError
@@ -60,48 +60,39 @@ class Enforcement:
 
     def session_started(self, live: Live) -> None:
         """Bind a session at its own switch, and at every switch that has somebody it may talk with."""
-        number, session_class = live.session.number, live.session_class
         home = self._state.point_of(live)
-        self._members[session_class].add(number)
-        home.local.add(number)
-        home.classes[session_class] += 1
+        home.local.add(live.session.number)
+        self._count(home, live)
         self._bind(home, live)
         self._want(home)
         for point in self._state.fabric.points.values():
-            if point is not home and session_class in point.wanted:
-                point.remote.add(number)
+            if point is not home and not live.classed.isdisjoint(point.wanted):
+                point.remote.add(live.session.number)
                 self._bind(point, live)
 
     def session_changed(self, live: Live) -> None:
-        """Write a session's bindings again: a new lease, one more address, another class."""
+        """Write a session's bindings again: a new lease, one more address."""
+        session, by_address = live.session, live.by_address
+        new = [address for address in session.addresses if address not in by_address]
+        moment = max(self._state.clock(), live.stood)
+        by_address |= self._state.policy.classes_at(session.segment, session.principal, new, moment)
+        changes = self._recount(live)
         for point in self._holding(live):
-            self._bind(point, live)
+            changes[point.number] += [Add(flow) for flow in self._bindings(point, live)]
+        self._send_each(changes)
 
-    def session_moved(self, live: Live, session_class: int, flows: Iterable[LiveFlow]) -> list[Pending]:
-        """Give a session another class, in one bundle per switch: its bindings, and the rules of its flows.
+    def session_moved(self, live: Live, flows: Iterable[LiveFlow]) -> list[Pending]:
+        """A session has other classes: one bundle per switch with its bindings, and the rules of its flows.
 
         `flows` are those that go on, with their new classes; the rules of all others go. No packet of a flow that goes
         on is lost. The bundles are written when this returns; they have to be settled.
         """
         number, points = live.session.number, self._state.fabric.points.values()
-        home = self._state.point_of(live)
         changes: dict[int, list[Change]] = {point.number: [] for point in points}
         for point in self._holding(live):
             changes[point.number] += _flows_of(number)
-        self._members[live.session_class].discard(number)
-        self._members[session_class].add(number)
-        home.classes[live.session_class] -= 1
-        home.classes[session_class] += 1
-        if home.classes[live.session_class] <= 0:
-            del home.classes[live.session_class]
-        live.session_class = session_class
-        for point in points:
-            if point is not home and number in point.remote and session_class not in point.wanted:
-                point.remote.discard(number)
-                changes[point.number] += _all_of(number)
-            elif point is not home and session_class in point.wanted:
-                point.remote.add(number)
-        changes[home.number] += self._wanted_changes(home)
+        for where, more in self._recount(live).items():
+            changes[where] += more
         for point in self._holding(live):
             bindings = [Add(flow) for flow in self._bindings(point, live)]
             changes[point.number] += bindings or _all_of(number)
@@ -109,6 +100,41 @@ class Enforcement:
             for point, rule in self._rules_of(flow):
                 changes[point.number].append(Add(rule))
         return [pending for point in points for pending in self._commit(point, changes[point.number])]
+
+    def _count(self, home: Point, live: Live) -> None:
+        """Count a session under the classes that it has, where it is."""
+        live.classed = live.held
+        for session_class in live.classed:
+            self._members[session_class].add(live.session.number)
+            home.classes[session_class] += 1
+
+    def _uncount(self, home: Point, live: Live) -> bool:
+        """Count it no more; whether a class has nobody left there."""
+        for session_class in live.classed:
+            self._members[session_class].discard(live.session.number)
+            home.classes[session_class] -= 1
+        gone = [session_class for session_class in live.classed if home.classes[session_class] <= 0]
+        for session_class in gone:
+            del home.classes[session_class]
+        return bool(gone)
+
+    def _recount(self, live: Live) -> dict[int, list[Change]]:
+        """Count a session under the classes that it has now; what follows for bindings, by the switches' numbers."""
+        number, home = live.session.number, self._state.point_of(live)
+        changes: dict[int, list[Change]] = {point.number: [] for point in self._state.fabric.points.values()}
+        if live.classed == live.held:
+            return changes
+        self._uncount(home, live)
+        self._count(home, live)
+        for point in self._state.fabric.points.values():
+            belongs = not live.classed.isdisjoint(point.wanted)
+            if point is not home and number in point.remote and not belongs:
+                point.remote.discard(number)
+                changes[point.number] += _all_of(number)
+            elif point is not home and belongs:
+                point.remote.add(number)
+        changes[home.number] += self._wanted_changes(home)
+        return changes
 
     def flows_reviewed(self, found: Reviewed) -> list[Pending]:
         """Take the rules of ended flows back one by one, and write those of changed flows over what is there.
@@ -147,21 +173,23 @@ class Enforcement:
 
     def address_released(self, live: Live, address: bytes) -> None:
         """Take one address back from a session: its bindings, and every flow of the session with it."""
+        changes: dict[int, list[Change]] = defaultdict(list)
         for point in self._holding(live):
-            self._send(point, _all_with(live.session.number, address))
+            changes[point.number] += _all_with(live.session.number, address)
+        live.by_address.pop(address, None)
+        for where, more in self._recount(live).items():
+            changes[where] += more
+        self._send_each(changes)
 
     def session_ended(self, live: Live) -> None:
         """Take a session back everywhere: its bindings and every flow of it."""
-        number, session_class = live.session.number, live.session_class
+        number = live.session.number
         for point in self._holding(live):
             self._send(point, _all_of(number))
             point.remote.discard(number)
         home = self._state.point_of(live)
         home.local.discard(number)
-        self._members[session_class].discard(number)
-        home.classes[session_class] -= 1
-        if home.classes[session_class] <= 0:
-            del home.classes[session_class]
+        if self._uncount(home, live):
             self._want(home)
 
     def _holding(self, live: Live) -> list[Point]:
@@ -181,7 +209,8 @@ class Enforcement:
         for address in session.addresses:
             until = leases.until(address, session.attachment)
             ends = live.ends if until is None else min(live.ends, until)
-            yield from binding_entries(replace(binding, addresses=(address,)), point, ends, now)
+            one = replace(binding, addresses=(address,), session_class=live.class_at(address))
+            yield from binding_entries(one, point, ends, now)
 
     def _want(self, point: Point) -> None:
         """Bring in or drop the bindings of sessions that the switch's own may, or may no longer, talk with."""
@@ -199,8 +228,9 @@ class Enforcement:
                 changes += [Add(flow) for flow in self._bindings(point, sessions[number])]
         for session_class in point.wanted - wanted:
             for number in self._members[session_class] & point.remote:
-                point.remote.discard(number)
-                changes += _all_of(number)
+                if sessions[number].classed.isdisjoint(wanted):
+                    point.remote.discard(number)
+                    changes += _all_of(number)
         point.wanted = wanted
         return changes
 
@@ -262,16 +292,16 @@ class Enforcement:
         state.policy = new
         for live, session, standing in moved:
             state.sessions.change(live, session, standing.until)
-            if live.session_class != standing.session_class:
-                live.session_class = standing.session_class
-                live.leased = min(live.ends, state.clock() + MAX_LEASE)
+            now = state.clock()
+            by_address = new.classes_at(standing.segment, session.principal, session.addresses, now)
+            if live.stand(standing.session_class, by_address, now):
+                live.leased = min(live.ends, now + MAX_LEASE)
         self._members.clear()
         for point in state.fabric.points.values():
             point.classes.clear()
             point.remote.clear()
         for live in state.sessions:
-            self._members[live.session_class].add(live.session.number)
-            state.point_of(live).classes[live.session_class] += 1
+            self._count(state.point_of(live), live)
         state.use_networks()
         self._count_outside()
         for point in state.fabric.points.values():
@@ -338,6 +368,7 @@ class Enforcement:
         now = self._state.clock()
         allowed = verdict.allowed and verdict.until > now
         if going_on is not None and len(going_on) < MAX_CARRIED and allowed and verdict.rule != flow.rule:
+            flow.replace_rules()
             go_on(flow, verdict, now)
             going_on.append(flow)
         else:
@@ -443,6 +474,10 @@ class Enforcement:
         stale = point.metered - wanted.keys()
         point.metered = set(wanted)
         return await channel.set_meters(wanted, stale)
+
+    def _send_each(self, changes: Mapping[int, list[Change]]) -> None:
+        for number, found in changes.items():
+            self._send(self._state.fabric.by_number[number], found)
 
     def _send(self, point: Point, changes: list[Change]) -> None:
         if changes and point.ready and point.channel is not None:

@@ -16,25 +16,22 @@ MAX_CARRIED = 2000
 comes back with its next packet."""
 
 
-def carry(state: State, live: Live, session_class: int, why: str) -> list[LiveFlow]:
-    """The flows of a session that go on when it has another class, with what they have then; the others end here.
+def carry(state: State, live: Live, why: str) -> list[LiveFlow]:
+    """The flows that go on of a session which has other classes now, with what they have then; the others end here.
 
     Nothing of the log says that a flow which goes on has ended.
     """
     going_on: list[LiveFlow] = []
-    number, now = live.session.number, state.clock()
-    for flow in state.flows.of_session(number):
+    now = state.clock()
+    for flow in state.flows.of_session(live.session.number):
         subject, obj = state.party(flow.subject), state.party(flow.object)
         allowed = False
         if subject is not None and obj is not None:
-            classes = (
-                session_class if flow.subject == number else subject.class_at(flow.key.src),
-                session_class if flow.object == number else obj.class_at(flow.key.dst),
-            )
-            verdict = verdict_on(state, flow.key, subject, obj, classes)
+            verdict = verdict_on(state, flow.key, subject, obj)
             allowed = verdict.allowed and verdict.until > now
             if allowed and len(going_on) < MAX_CARRIED:
-                flow.subject_class, flow.object_class = classes
+                flow.subject_class, flow.object_class = subject.class_at(flow.key.src), obj.class_at(flow.key.dst)
+                flow.replace_rules()
                 go_on(flow, verdict, now)
                 going_on.append(flow)
                 continue

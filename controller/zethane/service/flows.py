@@ -50,6 +50,8 @@ class LiveFlow:
     told: tuple[int, int, int, int] = (0, 0, 0, 0)
     """The counters in its last record: a flow that was idle and goes on has had one."""
     ends: float = math.inf
+    replaced: tuple[int, int] = (0, 0)
+    """How many rules of each direction have been taken away for others, and not yet reported as gone."""
 
     def lease(self, until: float, now: float) -> int:
         """The hard timeout of rules that are written now, when hours end the flow at `until`: seconds, 0 for none."""
@@ -82,6 +84,20 @@ class LiveFlow:
     def switches(self) -> set[int]:
         """Datapath ids of the switches that hold its rules."""
         return {self.opened_by.attachment.dpid, self.opened_to.attachment.dpid}
+
+    def replace_rules(self) -> None:
+        """Its rules are taken away and written anew: what a switch reports of the old ones is not its end."""
+        forward, back = self.replaced
+        self.replaced = forward + (self.alive & FORWARD > 0), back + (self.alive & RETURN > 0)
+        self.alive = FORWARD | RETURN
+
+    def is_replaced(self, direction: int) -> bool:
+        """Whether a report that a direction's rule is gone is about one that was taken away for another."""
+        forward, back = self.replaced
+        if (forward if direction == FORWARD else back) == 0:
+            return False
+        self.replaced = (forward - 1, back) if direction == FORWARD else (forward, back - 1)
+        return True
 
     @property
     def group(self) -> tuple[int, int, int, int]:

@@ -152,9 +152,10 @@ class Neighbours:
         for router in self._state.outside.values():
             gateway = router.gateway
             if question.target in gateway.addresses or question.target == self._routers.link_local(gateway.name):
-                return gateway.attachment.mac if self._may_use(asker, router) else None
+                may_use = self._may_use(asker.class_at(question.sender), asker, router)
+                return gateway.attachment.mac if may_use else None
         target = self._state.sessions.by_address.get(question.target)
-        if target is None or target is asker or not self._may_know(asker, target):
+        if target is None or target is asker or not self._may_know(asker, target, question):
             return None
         return target.session.attachment.mac
 
@@ -165,18 +166,19 @@ class Neighbours:
         for router in self._state.outside.values():
             gateway = router.gateway
             if gateway.attachment == place and (question.sender in gateway.addresses or is_link_local(question.sender)):
-                may_know = target is not None and self._may_use(target, router)
-                return target.session.attachment.mac if target is not None and may_know else None
+                if target is None or not self._may_use(target.class_at(question.target), target, router):
+                    return None
+                return target.session.attachment.mac
         self._deny(point, event, question, None, DenyReason.NEIGHBOUR_SPOOF)
         return None
 
-    def _may_use(self, live: Live, router: Outside) -> bool:
+    def _may_use(self, session_class: int, live: Live, router: Outside) -> bool:
         """Whether a session may have some flow with what is behind a router, in either direction."""
         policy = self._state.policy
-        peers = policy.peers.get(live.session_class, frozenset())
+        peers = policy.peers.get(session_class, frozenset())
         return (
             not peers.isdisjoint(router.classes)
-            or any(policy.offers(live.session_class, one) for one in router.classes)
+            or any(policy.offers(session_class, one) for one in router.classes)
             or self._state.flows.between(live.session.number, router.session.number)
         )
 
@@ -194,12 +196,13 @@ class Neighbours:
         holder = holder or self._leasing.transactions.asker(question.target)
         return None if holder is None else holder.mac
 
-    def _may_know(self, asker: Live, target: Live) -> bool:
+    def _may_know(self, asker: Live, target: Live, question: Question) -> bool:
         """Whether a rule lets the asker reach the target, or would if it proved more.
 
         Without an answer it would never send the packet whose denial tells the person what to prove.
         """
-        policy, classes = self._state.policy, (asker.session_class, target.session_class)
+        policy = self._state.policy
+        classes = asker.class_at(question.sender), target.class_at(question.target)
         return policy.offers(*classes) or self._state.flows.between(asker.session.number, target.session.number)
 
     def _deny(

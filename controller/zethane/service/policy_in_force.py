@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from copy import copy
+from dataclasses import replace
+from ipaddress import ip_address
 from typing import NamedTuple, Protocol
 
 from zethane.net.flowkey import TCP, UDP
@@ -95,6 +97,9 @@ class PolicyInForce:
         """The class number of every prefix that the policy names."""
         self._standing, self._timed = self._written()
         self.peers = self._peers()
+        self._asking_addresses = frozenset(
+            segment for segment, asked in self.compiled.conditions.items() if any(one.networks for one in asked)
+        )
         self._rules = {rule.id: rule for rule in policy.rules}
         self._look_at(self.compiled.as_of(now), now)
 
@@ -182,6 +187,15 @@ class PolicyInForce:
         (segment,) = segments
         number = self._numbers[self.compiled.class_of(segment, principal, now)]
         return Standing(segment, number, self.compiled.until(segment, principal, now))
+
+    def classes_at(
+        self, segment: str, principal: Principal, addresses: Iterable[bytes], now: float
+    ) -> dict[bytes, int]:
+        """The class of a session at each of its addresses; nothing where it is the same at any."""
+        if segment not in self._asking_addresses:
+            return {}
+        at = {address: replace(principal, address=ip_address(address)) for address in addresses}
+        return {address: self._numbers[self.compiled.class_of(segment, one, now)] for address, one in at.items()}
 
     def unanswered(self, segment: str, principal: Principal, now: float) -> Iterator[tuple[Rule, str]]:
         """The expressions about a session of a segment alone that have no answer: a rule that asks, and the error."""

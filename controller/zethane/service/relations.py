@@ -23,12 +23,10 @@ if TYPE_CHECKING:
 _log = structlog.get_logger("zethane.policy")
 
 
-def verdict_on(state: State, key: FlowKey, subject: Live, obj: Live, classes: tuple[int, int] | None = None) -> Verdict:
-    """The decision on a flow between two parties, whose classes are those that they have now, or as given."""
-    if classes is None:
-        classes = subject.class_at(key.src), obj.class_at(key.dst)
+def verdict_on(state: State, key: FlowKey, subject: Live, obj: Live) -> Verdict:
+    """The decision on a flow between two parties, as they are now."""
     port = 0 if key.proto in (ICMP, ICMPV6) else key.dport
-    verdict = state.policy.verdict(*classes, key.proto, port)
+    verdict = state.policy.verdict(subject.class_at(key.src), obj.class_at(key.dst), key.proto, port)
     return verdict if not verdict.relations else _resolved(state, verdict, key, subject, obj)
 
 

@@ -43,10 +43,14 @@ class SessionLife:
         """Put a session in force that is in the store. Raises AddressInUse, SessionError, CapacityError."""
         now = self._state.clock()
         mac = session.attachment.mac.to_bytes(6, "big")
-        live = Live(session, standing.session_class, point.number, mac, until=standing.until, heard=now)
+        live = Live(session, standing.session_class, point.number, mac, until=standing.until, heard=now, stood=now)
+        live.by_address = self._classes_at(session, standing, now)
         self._state.sessions.add(live)
         self._enforcement.session_started(live)
         self._lease(live)
+
+    def _classes_at(self, session: Session, standing: Standing, moment: float) -> dict[bytes, int]:
+        return self._state.policy.classes_at(standing.segment, session.principal, session.addresses, moment)
 
     def _lease(self, live: Live) -> None:
         live.leased = min(live.ends, self._state.clock() + MAX_LEASE)
@@ -68,7 +72,7 @@ class SessionLife:
 
         Without an event nothing is told, unless it leads to another class or other facts.
         """
-        state, before, class_before = self._state, live.session, live.session_class
+        state, before, classes_before = self._state, live.session, (live.session_class, live.by_address)
         standing = place(state, state.policy, state.principal(proofs), moment) if proofs else None
         if standing is None or not state.policy.allows_vlan(standing.segment, before.attachment.vlan):
             return False
@@ -81,21 +85,20 @@ class SessionLife:
         if is_new:
             self._store.save(session)
         told = event or SessionEvent.CHANGED
-        self._restand(live, session, standing, told.value)
-        moved = live.session_class != class_before
+        self._restand(live, session, standing, told.value, moment)
+        moved = (live.session_class, live.by_address) != classes_before
         # Other facts are told of even where this policy asks for none of them: another one may be held against the log.
         is_other = session.principal != before.principal
         if moved or is_other or (is_new and event is not None) or event == SessionEvent.REAUTHENTICATED:
             state.journal.session(told, session, detail, state.clock())
         return True
 
-    def _restand(self, live: Live, session: Session, standing: Standing, why: str) -> None:
-        """Put another standing of a session in force: only the flows end that it does not allow."""
+    def _restand(self, live: Live, session: Session, standing: Standing, why: str, moment: float) -> None:
+        """Put another standing of a session in force, as of a moment: only the flows end that it does not allow."""
         ends, is_other = live.ends, session.principal != live.session.principal
         self._state.sessions.change(live, session, standing.until)
-        if standing.session_class != live.session_class:
-            flows = carry(self._state, live, standing.session_class, f"session-{why}")
-            pending = self._enforcement.session_moved(live, standing.session_class, flows)
+        if live.stand(standing.session_class, self._classes_at(session, standing, moment), moment):
+            pending = self._enforcement.session_moved(live, carry(self._state, live, f"session-{why}"))
             if pending:
                 self._spawn(self._enforcement.settle(pending))
         else:

@@ -45,6 +45,9 @@ class Live:
     the moments at which it has taken an address of late, `wanted` what it was denied for want of a proof (rule,
     service, destination), when, and from which address; the newest last (`service.wanting`).
 
+    `by_address` are its classes by its addresses where the policy asks for networks, and empty elsewhere; `classed` are
+    those under which enforcement counts it, `stood` the moment as of which it was placed.
+
     `until` is the moment at which its class may be another one by time alone, `leased` the end of the leases that its
     bindings have, `planned` when the table looks at it. `heard` is when the session's host was last known to have
     sent, `counted` the packets of it by then, and `hearing` when the table asks for them again.
@@ -60,6 +63,9 @@ class Live:
     until: float = math.inf
     leased: float = 0.0
     planned: float = math.inf
+    by_address: dict[bytes, int] = field(default_factory=dict)
+    classed: frozenset[int] = frozenset()
+    stood: float = -math.inf
     heard: float = 0.0
     counted: int = 0
     hearing: float = math.inf
@@ -87,9 +93,20 @@ class Live:
         """Whether the address is one of the session's."""
         return address in self.session.addresses
 
-    def class_at(self, address: bytes) -> int:  # noqa: ARG002  # of an uplink it depends on the address
+    def class_at(self, address: bytes) -> int:
         """The class of the session at one of its addresses."""
-        return self.session_class
+        return self.by_address.get(address, self.session_class) if self.by_address else self.session_class
+
+    @property
+    def held(self) -> frozenset[int]:
+        """Every class that it has at some address."""
+        return frozenset(self.by_address.values()) or frozenset((self.session_class,))
+
+    def stand(self, session_class: int, by_address: dict[bytes, int], moment: float) -> bool:
+        """Place the session elsewhere, as of a moment; whether that is another place."""
+        before = self.session_class, self.by_address
+        self.session_class, self.by_address, self.stood = session_class, by_address, moment
+        return before != (session_class, by_address)
 
     def party_at(self, address: bytes) -> Session:  # noqa: ARG002
         """Who a record names for this address."""

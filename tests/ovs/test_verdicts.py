@@ -183,7 +183,7 @@ def _party(principals: list[Principal], place: int, attempt: Attempt) -> Party:
 
 def _compare_compiled(policy: Policy, decision: Decision, subject: Party, target: Party, attempt: Attempt) -> None:
     """The compiled policy knows classes: what has none is denied, for whichever reason."""
-    compiled = compile_policy(policy)
+    compiled = compile_policy(policy).as_of(NOW)
     classes = _class(policy, compiled, subject), _class(policy, compiled, target)
 
     def holds(entry: Entry) -> bool:

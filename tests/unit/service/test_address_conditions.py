@@ -159,7 +159,7 @@ async def test_a_restart_gives_every_address_its_class_and_keeps_the_flows() -> 
 async def test_a_policy_that_begins_to_ask_for_networks_ends_the_flows_from_elsewhere_alone() -> None:
     site, laptop = await site_with()
     claim(site, laptop, FAR.ip)
-    await site.use_policy(POLICY.replace("    when: {subject: {networks: [10.0.0.16/28, \"2001:db8::20/124\"]}}\n", ""))
+    await site.use_policy(POLICY.replace('    when: {subject: {networks: [10.0.0.16/28, "2001:db8::20/124"]}}\n', ""))
     assert opened(site, NEAR, 443)
     assert opened(site, FAR, 443, sport=40001)
     await site.use_policy(POLICY)

@@ -6,6 +6,7 @@ What cannot be expressed is a loss with a name. Nothing is opened for want of an
 from zethane.convert.imported import Imported
 from zethane.convert.kubernetes import import_kubernetes
 from zethane.convert.loss import Loss
+from zethane.convert.nftables import Exported, Known, export_nftables
 from zethane.convert.openstack import import_openstack
 
-__all__ = ["Imported", "Loss", "import_kubernetes", "import_openstack"]
+__all__ = ["Exported", "Imported", "Known", "Loss", "export_nftables", "import_kubernetes", "import_openstack"]

@@ -8,6 +8,7 @@ from zethane.cli.policy.blast_radius import blast_radius_command
 from zethane.cli.policy.check import check_command
 from zethane.cli.policy.diff import diff_command
 from zethane.cli.policy.explain import explain_command
+from zethane.cli.policy.export import app as export_app
 from zethane.cli.policy.graph import graph_command
 from zethane.cli.policy.import_ import app as import_app
 from zethane.cli.policy.matrix import matrix_command
@@ -27,4 +28,5 @@ app.command("recommend")(recommend_command)
 app.command("schema")(schema_command)
 app.command("test")(run_tests_command)
 app.command("whatif")(whatif_command)
+app.add_typer(export_app, name="export")
 app.add_typer(import_app, name="import")

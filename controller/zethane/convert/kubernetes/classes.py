@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from zethane.convert.kubernetes.blocks import Addresses
@@ -79,6 +79,11 @@ class Faces:
 
     def within(self, addresses: Addresses) -> frozenset[Face]:
         """Those with a member that has one of these addresses."""
+        if addresses not in self._known:
+            self._known[addresses] = frozenset(self._having(addresses))
+        return self._known[addresses]
+
+    def _having(self, addresses: Addresses) -> Iterator[Face]:
         if self._addresses is None:
             found = (
                 (address.version, int(address), face)
@@ -91,8 +96,7 @@ class Faces:
         version = addresses.whole.version
         low = bisect_left(self._addresses, (version, first, -1))
         high = bisect_left(self._addresses, (version, last + 1, -1))
-        holds = addresses.holds
-        return frozenset(face for _, number, face in self._addresses[low:high] if holds(number))
+        yield from (face for _, number, face in self._addresses[low:high] if addresses.holds(number))
 
     @property
     def all(self) -> frozenset[Face]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ version: 1
 topology: {PORTAL_ONLY}
 about: For a test.
 """
+DOCUMENTATION = TOPOLOGIES.parent / "docs" / "replay.md"
 LIBRARY = sorted(TOPOLOGIES.glob("*/scenarios/*.yaml"))
 
 
@@ -159,6 +161,15 @@ def test_a_packet_carries_one_protocol_and_no_code(tmp_path: Path) -> None:
     assert "expected at most one of tcp, udp, icmp and arp" in found
     (found,) = problems(tmp_path, 'steps: [{packets: [{from: web1, to: db1, raw: "IP()/TCP()"}], expect: deny}]')
     assert "unknown key 'raw'" in found
+
+
+def test_the_example_of_the_documentation_can_be_played(tmp_path: Path) -> None:
+    (example,) = [
+        text for text in re.findall(r"```yaml\n(.*?)```", DOCUMENTATION.read_text(), re.S) if "steps:" in text
+    ]
+    file = tmp_path / "example.yaml"
+    file.write_text(example.replace("topology: ..", f"topology: {TOPOLOGIES / 'three-tier'}"), encoding="utf-8")
+    assert load_scenario(file).contained
 
 
 def test_a_folder_stands_for_the_scenarios_in_it(tmp_path: Path) -> None:

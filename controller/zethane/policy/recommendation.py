@@ -20,6 +20,12 @@ MAX_COUNTED = 100_000
 """Different names that one rule's evidence counts."""
 
 
+MAX_SERVICES = 50
+"""Services of one rule, beyond which it is remarked on."""
+
+STRANGE = "So many services: a scan, or a protocol that makes up its ports. Look before you allow it."
+
+
 @dataclass(slots=True)
 class Evidence:
     """What was seen that a rule is for. Moments in seconds since the epoch."""
@@ -83,7 +89,13 @@ class Proposal:
         seen = self.evidence
         size = f", {seen.octets:,} bytes" if seen.octets else ""
         what = f"{seen.flows:,} flows{size}, {_period(seen.first, seen.last)}"
-        return what, f"from {_hosts(seen.sources)} to {_hosts(seen.targets)}"
+        who = f"from {_hosts(seen.sources)} to {_hosts(seen.targets)}"
+        return (what, who, STRANGE) if self.is_strange else (what, who)
+
+    @property
+    def is_strange(self) -> bool:
+        """Whether it has so many services that it may be for a scan."""
+        return len(self.services) > MAX_SERVICES
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +128,8 @@ class Recommendation:
             "first": moment(self.first),
             "last": moment(self.last),
             "rules": [
-                {**one.values(), "narrows": one.narrows, "evidence": one.evidence.view()} for one in self.proposals
+                {**one.values(), "narrows": one.narrows, "strange": one.is_strange, "evidence": one.evidence.view()}
+                for one in self.proposals
             ],
             "kept": list(self.kept),
             "unused": [

@@ -15,6 +15,13 @@ _BARE = re.compile(r"[A-Za-z0-9/](?:[A-Za-z0-9_./-]|:(?=[A-Za-z0-9]))*(?: -> [A-
 that ends in a colon."""
 
 
+_WORDS = frozenset(("y", "n", "yes", "no", "on", "off"))
+"""What other readers, of YAML 1.1, take for true or false."""
+
+WIDTH = 120
+"""Characters of a line, where it can be broken."""
+
+
 @dataclass(frozen=True, slots=True)
 class Written:
     """One rule or test as plain values, with the lines of comment above it."""
@@ -45,7 +52,18 @@ def policy_text(
 def _entries(entries: Iterable[Written]) -> Iterable[str]:
     for entry in entries:
         yield from (f"  {_comment(line)}" for line in entry.comments)
-        yield f"  - {_flow(entry.values)}"
+        yield from _broken(f"  - {_flow(entry.values)}")
+
+
+def _broken(line: str) -> Iterable[str]:
+    """A line broken behind commas. In a text with quotes the break stands for the blank behind the comma."""
+    while len(line) > WIDTH:
+        at = line.rfind(", ", 8, WIDTH)
+        if at < 0 or line[at + 2 : at + 3] == " ":
+            break
+        yield line[: at + 1]
+        line = "      " + line[at + 2 :]
+    yield line
 
 
 def _comment(text: str) -> str:
@@ -62,6 +80,6 @@ def _flow(value: Any) -> str:
 
 
 def _scalar(value: Any) -> str:
-    if isinstance(value, str) and _BARE.fullmatch(value) and plain(value) == value:
+    if isinstance(value, str) and _BARE.fullmatch(value) and plain(value) == value and value.lower() not in _WORDS:
         return value
     return json.dumps(value, ensure_ascii=False)

@@ -6,6 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+from scapy.layers.inet import IP, TCP
+from scapy.layers.l2 import Ether
+from scapy.utils import wrpcap
 from typer.testing import CliRunner, Result
 
 from fakes.decision_log import WrittenLog
@@ -72,7 +75,7 @@ def test_json_has_all_of_it(log: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((THREE_TIER,), "--log: expected a decision log"),
+        ((THREE_TIER,), "--log: expected decision logs"),
         ((THREE_TIER, "--log", "/nowhere"), "/nowhere: cannot be read"),
         ((THREE_TIER, "--log", "x", "--services", "ports"), "expected port, named or protocol"),
         ((THREE_TIER, "--log", "x", "--since", "yesterday"), "--since: expected a moment"),
@@ -82,3 +85,19 @@ def test_what_is_wrong_is_said(arguments: tuple[str, ...], message: str) -> None
     done = run(*arguments)
     assert done.exit_code == 2
     assert message in done.output
+
+
+def test_a_capture_is_read_as_well(tmp_path: Path) -> None:
+    """From two servers that the topology knows to an address that is assumed."""
+    file = tmp_path / "traffic.pcap"
+    wrpcap(
+        str(file),
+        [
+            Ether() / IP(src=source, dst="10.9.9.9") / TCP(sport=40000, dport=port, flags="S")
+            for source, port in (("10.0.0.11", 80), ("10.0.0.12", 80), ("10.0.0.12", 81))
+        ],
+    )
+    done = run(THREE_TIER, "--pcap", str(file), "--assume", "10.9.0.0/16=segment:db")
+    assert done.exit_code == 0, done.output
+    assert "{id: web-db-tcp-80-81, from: [web], to: [db], services: [tcp/80-81]}" in done.stdout
+    assert "3 flows: 1 rules" in done.stderr

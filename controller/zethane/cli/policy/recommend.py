@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, cast, get_args
 
@@ -23,6 +23,11 @@ from zethane.policy.recommend import Grain, ServiceGrain, recommend
 from zethane.policy.recommendation import Recommendation
 from zethane.policy.schema import PolicyFile
 from zethane.policy.seen import Seen, summarise
+from zethane.replay.attribution import Attribution
+from zethane.replay.capture import Capture
+from zethane.replay.given import attribution_of
+from zethane.replay.replay import seen_in
+from zethane.replay.source import open_source
 
 MAX_SHOWN = 20
 """Flows that are left out, and rules that are unused, of which people are told."""
@@ -31,6 +36,13 @@ MAX_SHOWN = 20
 def recommend_command(
     topology: TopologyArgument,
     log: Annotated[list[str] | None, typer.Option(metavar="FILE", help="A decision log; - is standard input.")] = None,
+    pcap: Annotated[
+        list[str] | None, typer.Option(metavar="FILE", help="A capture: all of its flows, whoever let them pass.")
+    ] = None,
+    map_file: Annotated[
+        Path | None, typer.Option("--map", help="Who addresses of a capture are, as for replay.")
+    ] = None,
+    assume: Annotated[list[str] | None, typer.Option(help="The same for those nothing else knows.")] = None,
     services: Annotated[
         str, typer.Option(metavar="GRAIN", help="port: as seen; named: the policy's services; protocol: all ports.")
     ] = "port",
@@ -45,23 +57,37 @@ def recommend_command(
     with problems_exit(as_json):
         found = find_topology(topology)
         grain = Grain(_service_grain(services), prefix4, prefix6)
-        if not log:
-            raise InputError([Problem("--log", "expected a decision log")])
+        if bool(log) == bool(pcap):
+            raise InputError([Problem("--log", "expected decision logs, or captures (--pcap)")])
         first = moment(since, "--since") if since else -math.inf
         last = moment(until, "--until") if until else math.inf
-        records = DecisionLog(log, known_by(found.directory), first, last)
+        records = DecisionLog(log, known_by(found.directory), first, last) if log else None
+        seen = records or _captured(found, pcap or (), attribution_of(found, found.policy, map_file, assume or ()))
         file = parse(read_text(Path(found.policy.file)), found.policy.file, PolicyFile).value
-        made = _recommended(found, file, summarise(records), grain)
+        made = _recommended(
+            found, file, summarise(one for one in seen if one.first < last and one.last >= first), grain
+        )
         text = _checked(found, file, made)
         if output is not None:
             _write(output, text)
     if as_json:
-        print_json({**made.view(found.policy), "log": account_view(records.account), "policy": text})
+        print_json(
+            {**made.view(found.policy), "log": account_view(records.account) if records else None, "policy": text}
+        )
         return
     if output is None:
         typer.echo(text, nl=False)
-    for line in (*account_lines(records.account), *_told(found, made, output)):
+    for line in (*(account_lines(records.account) if records else ()), *_told(found, made, output)):
         typer.echo(line, err=True)
+
+
+def _captured(found: Topology, files: Sequence[str], attribution: Attribution) -> Iterator[Seen]:
+    for file in files:
+        with open_source(file) as source:
+            capture = Capture(source)
+            yield from seen_in(capture, found.policy, attribution)
+            if capture.broken is not None:
+                typer.echo(f"{file}: {capture.broken}", err=True)
 
 
 def _service_grain(text: str) -> ServiceGrain:
@@ -102,6 +128,9 @@ def _told(found: Topology, made: Recommendation, output: Path | None) -> Iterabl
     where = f" in {output}" if output else ""
     yield f"{made.flows:,} flows: {len(made.proposals)} rules{where}, and {len(made.kept)} deny rules kept"
     unused = [f"{rule.id} ({found.policy.file}:{rule.line}, {rule.action})" for rule in made.unused]
+    yield from _listed(
+        "Look at these before you allow them: many services", [one.id for one in made.proposals if one.is_strange]
+    )
     yield from _listed("Never used", unused)
     left = [f"{one.flows:,} of {one.source} to {one.target}, {one.service}: {one.why}" for one in made.left_out]
     yield from _listed("Not allowed by the recommended policy", left)

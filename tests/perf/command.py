@@ -20,10 +20,11 @@ from perf.first_packets import FirstPackets, PacketLoad
 from perf.machine import machine
 from perf.measures import Result, run_rounds
 from perf.network import bench_network
+from perf.replays import ReplayLoad, Replays
 from perf.report import show, write_json
 from perf.setups import SetupLoad, Setups
 
-NAMES = ("setup", "fairness", "first-packet")
+NAMES = ("setup", "fairness", "first-packet", "replay")
 DEFAULT_ROUNDS = 5
 MAX_ROUNDS = 100
 WIDTH = 140
@@ -41,15 +42,16 @@ class Loads:
     setup: SetupLoad = field(default_factory=SetupLoad)
     fairness: FairnessLoad = field(default_factory=FairnessLoad)
     packets: PacketLoad = field(default_factory=PacketLoad)
+    replay: ReplayLoad = field(default_factory=ReplayLoad)
 
 
 @app.command()
 def bench(
-    name: Annotated[str | None, typer.Argument(help="setup, fairness or first-packet; all without it.")] = None,
+    name: Annotated[str | None, typer.Argument(help="setup, fairness, first-packet or replay; all without it.")] = None,
     rounds: Annotated[int, typer.Option(min=1, max=MAX_ROUNDS, help="Turns of each side.")] = DEFAULT_ROUNDS,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write every figure here.")] = None,
 ) -> None:
-    """Measure Zethane beside a minimal os-ken application."""
+    """Measure Zethane beside a minimal os-ken application, and its replay beside scapy."""
     if name is not None and name not in NAMES:
         typer.echo(f"bench: expected one of {', '.join(NAMES)}, not {name!r}", err=True)
         raise typer.Exit(EXIT_INPUT)
@@ -84,6 +86,9 @@ def measure(names: Sequence[str], rounds: int, loads: Loads, progress: Callable[
             with bench_network(ledger, interrupts) as network:
                 packets = FirstPackets(ledger.directory, ledger.environment, network, loads.packets)
                 results.append(run_rounds(packets, rounds, progress))
+        if "replay" in names:
+            replays = Replays(ledger.directory, ledger.environment, loads.replay)
+            results.append(run_rounds(replays, rounds, progress))
         return results
 
 

@@ -20,6 +20,7 @@ _HEADINGS: dict[Side, str] = {
     "limit": "generator alone",
     "flood": "one port floods",
     "quiet": "quiet",
+    "scapy": "scapy",
 }
 
 

@@ -22,6 +22,7 @@ from perf.first_packets import PacketLoad
 from perf.machine import machine
 from perf.measures import Measure, Result
 from perf.reflector import answers
+from perf.replays import ReplayLoad
 from perf.report import write_json
 from perf.setups import SetupLoad, Setups
 from perf.statistics import percentile
@@ -123,6 +124,7 @@ def test_a_short_run_measures_both_sides_and_leaves_nothing(tmp_path: Path) -> N
         SetupLoad(single=20, many=200, window=8),
         FairnessLoad(flows=20, burst=50),
         PacketLoad(count=10, interval=0.003),
+        ReplayLoad(packets=2000, for_scapy=200),
     )
     told_on_the_way: list[str] = []
     results = measure(NAMES, 1, loads, told_on_the_way.append)
@@ -133,6 +135,7 @@ def test_a_short_run_measures_both_sides_and_leaves_nothing(tmp_path: Path) -> N
         ("setup", {"zethane", "os-ken", "limit"}),
         ("fairness", {"flood", "quiet"}),
         ("first-packet", {"zethane", "os-ken"}),
+        ("replay", {"zethane", "scapy"}),
     )
     for name, sides in expected:
         median = told["benchmarks"][name]["median"]

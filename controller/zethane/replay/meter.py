@@ -74,14 +74,26 @@ class Meter:
 
     def take(self, record: Record) -> None:
         """Take in one packet of whatever shape."""
-        data, at, *_, link = record
+        data, at, captured, length, when, link = record
         shape = shape_of(link, data, at)
         if shape is None:
             self.careful(record)
         else:
             fields = shape.unpack(data, at)
             signature = shape.signature(fields)
-            self._take(shape, fields, signature, self._find(signature), record)
+            way = self._find(signature)
+            if (
+                way is not None
+                and when < way.due
+                and not fields[-1] & way.mask
+                and fields[1] >= way.lengths[fields[-2]]
+                and captured - shape.header >= way.captured[fields[-2]]
+            ):
+                way.packets += 1
+                way.octets += length
+                way.last = when
+            else:
+                self._take(shape, fields, signature, way, record)
 
     def _take(self, shape: Shape, fields: Fields, signature: bytes, way: Way | None, record: Record) -> None:
         """Take in one packet that may be plain. `way` is that of other packets with its signature."""

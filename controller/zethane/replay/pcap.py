@@ -55,7 +55,6 @@ class Pcap:
                 end = begin + captured
                 if end > size or captured > MAX_CAPTURED:
                     break
-                window.at = end
                 yield data, begin, captured, length if length > captured else captured, seconds + fraction / ticks, link
                 at = end
             window.at = at

@@ -109,7 +109,7 @@ class Pcapng:
                 return
             interface = interfaces[number]
             self._now = when = (high << 32 | low) / interface.ticks + interface.offset
-            window.at = end
+            window.at = end  # what comes next may be looked at by others
             yield data, at + 28, captured, wire if wire > captured else captured, when, interface.link
             at = end
 

@@ -32,7 +32,7 @@ _NEVER = b"\xff\xff\xff"
 FAST = frozenset((TCP, UDP))
 """The protocols of plain packets."""
 
-_ETH_TYPE = 12
+_ETH_TYPE, _ETH_LEN = 12, 14
 _TAG = ETH_VLAN.to_bytes(2, "big")
 _TAG_LEN = 4
 _ETHERNET_IPV4 = ETH_IPV4.to_bytes(2, "big") + bytes((_PLAIN_IPV4,))
@@ -144,8 +144,14 @@ def ipv4_shape(link: int) -> Ipv4Shape:
 
 
 @cache
-def _shape(version: int, header: int, is_ethernet: bool) -> Shape:
-    return (Ipv4Shape if version == 4 else Ipv6Shape)(header, is_ethernet=is_ethernet)
+def _ipv6_shape(link: int) -> Ipv6Shape:
+    return Ipv6Shape(header_length(link) or 0, is_ethernet=link == ETHERNET)
+
+
+_TAGGED = {
+    _ETHERNET_IPV4[:2]: Ipv4Shape(_ETH_LEN + _TAG_LEN, is_ethernet=True),
+    _ETHERNET_IPV6: Ipv6Shape(_ETH_LEN + _TAG_LEN, is_ethernet=True),
+}
 
 
 def is_plain_ipv4(head: bytes) -> bool:
@@ -155,13 +161,18 @@ def is_plain_ipv4(head: bytes) -> bool:
 
 def shape_of(link: int, data: bytes, at: int) -> Shape | None:
     """The shape that a packet has if it is plain; None where there is no such shape."""
+    if link == ETHERNET:
+        kind = data[at + _ETH_TYPE : at + _ETH_LEN]
+        if kind == _ETHERNET_IPV6:
+            return _ipv6_shape(link)
+        if kind == _TAG:
+            return _TAGGED.get(data[at + _ETH_LEN + 2 : at + _ETH_LEN + _TAG_LEN])
+        return None
     header = header_length(link)
     if header is None:
         return None
-    if link == ETHERNET and data[at + _ETH_TYPE : at + _ETH_TYPE + 2] == _TAG:
-        header += _TAG_LEN
     version = data[at + header] >> 4
-    return _shape(version, header, link == ETHERNET) if version in (4, 6) else None
+    return ipv4_shape(link) if version == 4 else _ipv6_shape(link) if version == 6 else None
 
 
 OPENS_OR_ENDS = TCP_SYN | TCP_FIN | TCP_RST

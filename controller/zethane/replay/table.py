@@ -14,11 +14,18 @@ from zethane.replay.who import Who
 MAX_FLOWS = 100_000
 """Flows that are under way at once."""
 
+_SWEEP = 16_384
+"""Flows that begin between two looks at what is over."""
+_BOTH = 3
+"""`Live.ends` of what is over."""
+
 MAX_SIGNATURES = 8
 """Signatures that one flow may have: they differ when its packets take other paths, which is rare."""
 
 _IDLE = {TCP: 7440.0, ICMP: 60.0, ICMPV6: 60.0}
 """Seconds without a packet after which the next one is of another flow: RFC 5382 REQ-5 for TCP."""
+_OVER_IDLE = 60.0
+"""The same for TCP connections that have ended: twice the maximum segment lifetime that systems assume."""
 _OTHER_IDLE = 300.0
 """RFC 4787 REQ-5 for UDP, and for everything else."""
 
@@ -143,6 +150,7 @@ class Table:
         self._attribution = attribution
         self._tell = tell
         self._room = room
+        self._unswept = 0
         self._services = named_services(judge.policy)
 
     def find(self, key: FlowKey) -> Way | None:
@@ -166,7 +174,7 @@ class Table:
             if flags & TCP_SYN and not flags & TCP_ACK:
                 return self._again(way, sequence, when)
             if flags & TCP_RST:
-                way.flow.ends = 3
+                way.flow.ends = _BOTH
             elif flags & TCP_FIN:
                 way.flow.ends |= 1 if way.is_forward else 2
         return way
@@ -192,8 +200,11 @@ class Table:
         return flow.ways[0 if is_forward else 1]
 
     def _start(self, key: FlowKey, subject: Who, target: Who, opening: Opening, sequence: int, when: float) -> Live:
+        self._unswept += 1
         if len(self._ways) >= 2 * self._room:
             self._make_room(when)
+        elif self._unswept >= _SWEEP and self._unswept * 4 > len(self._ways):
+            self._sweep(when)
         port = 0 if key.proto in (ICMP, ICMPV6) else key.dport
         verdict = self._judge.verdict(subject, target, key.proto, port, when)
         flow = Live(key, subject, target, opening, verdict, when, sequence)
@@ -248,18 +259,21 @@ class Table:
         self._tell(flow.told())
         flow.ways = ()  # and with them the circle that only the garbage collector would find
 
-    def _make_room(self, when: float) -> None:
-        """End what is over or has been silent; then, if that is not enough, what has been silent for longest."""
-        flows = [way.flow for way in self._ways.values() if way.is_forward]
-        left = []
-        for flow in flows:
-            if flow.ends == 3 or when - flow.last > flow.idle:
+    def _sweep(self, when: float) -> None:
+        """End what is over, or has been silent for too long."""
+        self._unswept = 0
+        for flow in [way.flow for way in self._ways.values() if way.is_forward]:
+            silent = when - flow.last
+            if silent > flow.idle or (flow.ends == _BOTH and silent > _OVER_IDLE):
                 self._end(flow)
-            else:
-                left.append(flow)
+
+    def _make_room(self, when: float) -> None:
+        """End what may be ended; then, if that is not enough, what has been silent for longest."""
+        self._sweep(when)
+        left = [way.flow for way in self._ways.values() if way.is_forward]
         surplus = len(left) - self._room * 3 // 4
         if surplus > 0:
-            left.sort(key=lambda flow: flow.last)
+            left.sort(key=lambda flow: (flow.ends != _BOTH, flow.last))
             for flow in left[:surplus]:
+                self.evicted += flow.ends != _BOTH
                 self._end(flow)
-            self.evicted += surplus

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from rich import box
 from rich.console import Console
@@ -10,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from zethane.policy.decide import describe
-from zethane.replay.flow import Flow
+from zethane.replay.flow import Count, Flow
 from zethane.replay.packet import Fate
 from zethane.replay.replay import Replay
 from zethane.replay.totals import Tally, Totals
@@ -25,6 +26,8 @@ _WORDS: dict[Outcome, tuple[str, str]] = {
     "deny": ("denied", "red"),
     "unattributed": ("unattributed", "yellow"),
 }
+_NAMED = 3
+"""Services that are named in a row."""
 _HANDLED = {
     "arp": "ARP, answered by the controller",
     "nd": "Neighbor Discovery, answered by the controller",
@@ -59,7 +62,7 @@ def _summary(console: Console, replay: Replay, name: str) -> None:
     if replay.broken is not None:
         how = "cut off" if replay.broken.cut else "damaged"
         console.print(Text(f"The capture is {how} at {replay.broken}. What is in front of that was read.", style="red"))
-    line = Text(f"{both.packets:,} packets, {both.octets:,} bytes, {both.flows:,} flows: ")
+    line = Text(f"{_some(both.packets, 'packet')}, {both.octets:,} bytes, {_some(both.flows, 'flow')}: ")
     parts = []
     for outcome, (word, style) in _WORDS.items():
         parts.append(Text(f"{totals.outcomes[outcome].flows:,} {word}", style=style))
@@ -72,13 +75,18 @@ def _remarks(replay: Replay) -> Iterable[str]:
     """What one has to know to read the figures."""
     uncertain = replay.totals.uncertain.flows
     if uncertain:
-        yield f"{uncertain:,} flows without an opening packet: who opened them is a guess by ports or the first packet."
+        yield f"{_some(uncertain, 'flow')} without an opening packet: who opened it is a guess (ports, first packet)"
     if replay.evicted:
-        yield f"{replay.evicted:,} flows were ended early for want of room (--table): they may count more than once."
+        yield f"{_some(replay.evicted, 'flow')} ended early for want of room (--table): what came after counts again"
     if replay.untimed:
-        yield f"{replay.untimed:,} packets have no time: they count as at that of the packet before."
+        yield f"{_some(replay.untimed, 'packet')} without a time: counted as at that of the packet before"
     if replay.tagged_twice:
-        yield f"{replay.tagged_twice:,} packets have two VLAN tags: no port of a switch would take them."
+        yield f"{_some(replay.tagged_twice, 'packet')} with two VLAN tags: no port of a switch would take them"
+
+
+def _some(number: int, what: str) -> str:
+    """`1 flow`, `2 flows`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -109,24 +117,55 @@ def _rest(table: Table, rows: int, limit: int) -> None:
         table.caption = f"and {rows - limit:,} more (--limit, --json)"
 
 
+_DECIDED: tuple[tuple[Outcome, str], ...] = (("deny", "Denied"), ("allow", "Allowed"))
+
+
 def _services(console: Console, totals: Totals, limit: int) -> None:
-    for outcome, title in (("deny", "Denied"), ("allow", "Allowed")):
-        rows = sorted(
-            ((row, tally) for row, tally in totals.services.items() if row.outcome == outcome),
-            key=lambda item: (-item[1].flows, item[0][:3]),
-        )
+    for outcome, title in _DECIDED:
+        rows = _grouped(totals, outcome)
         if not rows:
             continue
-        table = _table(
-            title, "from", "to", "service", "rule" if outcome == "allow" else "why", "flows", "packets", "bytes"
-        )
-        for row, tally in rows[:limit]:
-            why = row.rule or row.reason or "the network itself"
-            if outcome == "deny" and row.rule:
-                why = f"{row.reason} {row.rule}"
-            table.add_row(row.source, row.target, row.service, why, *_numbers(tally))
+        why = "rule" if outcome == "allow" else "why"
+        table = _table(title, "from", "to", "services", why, "flows", "packets", "bytes")
+        for row in rows[:limit]:
+            table.add_row(row.source, row.target, row.services, row.why, *_numbers(row.tally))
         _rest(table, len(rows), limit)
         console.print(table)
+
+
+@dataclass(slots=True)
+class _Group:
+    """Services of one protocol between two places that are decided alike: a scan is one row."""
+
+    source: str
+    target: str
+    why: str
+    names: list[str]
+    tally: Tally
+
+    @property
+    def services(self) -> str:
+        """The most used of them, and how many more."""
+        more = len(self.names) - _NAMED
+        return ", ".join(self.names[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _by_port(service: str) -> tuple[str, int]:
+    name, _, port = service.partition("/")
+    return name, int(port or 0)
+
+
+def _grouped(totals: Totals, outcome: Outcome) -> list[_Group]:
+    groups: dict[tuple[str, ...], _Group] = {}
+    rows = [(row, tally) for row, tally in totals.services.items() if row.outcome == outcome]
+    for row, tally in sorted(rows, key=lambda item: (-item[1].flows, _by_port(item[0].service))):
+        reason = row.reason or "the network itself"
+        why = f"{row.reason} {row.rule}".strip() if row.rule else reason
+        key = (row.source, row.target, row.service.partition("/")[0], why)
+        group = groups.setdefault(key, _Group(row.source, row.target, why, [], Tally()))
+        group.names.append(row.service)
+        group.tally.add(Count(tally.packets, tally.octets), tally.first, tally.last, tally.flows)
+    return sorted(groups.values(), key=lambda group: (-group.tally.flows, group.source, group.target, group.services))
 
 
 def _numbers(tally: Tally) -> tuple[str, str, str]:

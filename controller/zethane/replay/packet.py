@@ -29,6 +29,7 @@ from zethane.net.flowkey import (
     FlowKey,
     parse_frame,
 )
+from zethane.policy.decide import describe
 from zethane.replay.link import LLC, TAGS, Framed
 
 LOOKED_AT = 512
@@ -51,7 +52,8 @@ _IPV4_LEN, _IPV6_LEN = 20, 40
 _NOT_IN_IPV4 = frozenset((HOP_BY_HOP, ICMPV6))
 _UNKNOWN_LENGTH = 1 << 20
 """More than any packet has."""
-_PROTOCOL_NAMES = {TCP: "tcp", UDP: "udp", SCTP: "sctp", ICMP: "icmp", ICMPV6: "icmp"}
+_ETHER_TYPES = {0x8847: "MPLS", 0x8848: "MPLS", 0x8863: "PPPoE", 0x8864: "PPPoE", 0x88F7: "PTP", 0x9000: "loopback"}
+"""EtherTypes with a name that are often seen (IEEE 802 Numbers)."""
 
 
 class Fate(str, Enum):
@@ -148,7 +150,10 @@ def _odd(kind: int, frame: bytes) -> Aside:
         return _dropped(DenyReason.NEIGHBOUR_SPOOF, "RARP")
     if kind in TAGS:
         return _dropped(DenyReason.VLAN_NOT_ALLOWED, "more than two tags")
-    return _dropped(why_refused(frame), "IEEE 802.3 with LLC, or no IP" if kind == LLC else f"EtherType {kind:#06x}")
+    return _dropped(
+        why_refused(frame),
+        "IEEE 802.3 with LLC, or no IP" if kind == LLC else _ETHER_TYPES.get(kind) or f"EtherType {kind:#06x}",
+    )
 
 
 def _dropped(reason: DenyReason, what: str) -> Aside:
@@ -177,10 +182,8 @@ def _special(found: Read | Aside, framed: Framed, head: bytes) -> Aside | None:
     dst = head[16:20] if four else head[24:40]
     if not (framed.group or is_group(dst)):
         return None
-    if key is None:
-        what = f"IP protocol {head[9] if four else head[6]}"
-    else:
-        what = f"{_PROTOCOL_NAMES.get(key.proto, key.proto)}/{key.dport}"
+    proto = head[9] if four else head[6]
+    what = f"IP protocol {proto}" if key is None else describe(key.proto, key.dport)
     return _dropped(DenyReason.MULTICAST, f"{what} to {ip_address(dst)}")
 
 

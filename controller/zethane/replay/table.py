@@ -127,7 +127,7 @@ class Live:
             self.object,
             self.opening,
             self.verdict,
-            self.first,
+            min(self.first, there.last, back.last),
             max(self.first, self.last),
             there.count,
             back.count,

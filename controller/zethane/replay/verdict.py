@@ -10,7 +10,8 @@ from typing import Literal, NamedTuple
 
 from zethane.audit.reason import DenyReason
 from zethane.net.flowkey import ICMP, ICMPV6, SCTP, TCP, UDP
-from zethane.policy.decide import decide, is_about, place_of
+from zethane.policy.decide import is_about, lack_of, place_of
+from zethane.policy.decider import Decider
 from zethane.policy.model import Policy
 from zethane.policy.principal import Party, Principal
 from zethane.policy.service import PROTOCOLS
@@ -44,48 +45,42 @@ class Judge:
 
     def __init__(self, policy: Policy, now: float | None = None) -> None:
         self.policy = policy
+        self._decider = Decider(policy)
         self._now = now
         self._cuts = {proto: _cuts(policy, proto) for proto in (TCP, UDP, SCTP)}
-        self._hours = {rule.hours for rule in policy.enforced if rule.hours is not None} if now is None else set()
-        self._kept: dict[tuple[int, int, int, int], Verdict] = {}
-        self._since, self._until = -math.inf, -math.inf if self._hours else math.inf
+        self._kept: dict[tuple[int, int, int, int], tuple[float, Verdict]] = {}
 
     def verdict(self, subject: Who, target: Who, proto: int, port: int, when: float) -> Verdict:
         """The verdict for a flow that is opened at this time. Echo has the port 0."""
-        if not self._since <= when < self._until:
-            self._turn(when)
         cuts = self._cuts.get(proto)
         key = (subject.number, target.number, proto, bisect_right(cuts, port) if cuts else 0)
-        found = self._kept.get(key)
-        if found is None:
+        kept = self._kept.get(key)
+        if kept is None or not kept[0] <= when < kept[1].until:
             if len(self._kept) >= MAX_KEPT:
                 self._kept.clear()
-            found = self._kept[key] = self._decide(subject, target, proto, port, when)
-        return found
-
-    def _turn(self, when: float) -> None:
-        """Another time, in which other windows are open: nothing that is remembered holds."""
-        self._kept.clear()
-        self._since = when
-        self._until = min((hours.until(when) for hours in self._hours), default=math.inf)
+            verdict = self._decide(subject, target, proto, port, when)
+            kept = self._kept[key] = (-math.inf if verdict.until == math.inf else when, verdict)
+        return kept[1]
 
     def _decide(self, subject: Who, target: Who, proto: int, port: int, when: float) -> Verdict:
         unknown = [who for who in (subject, target) if who.standing == "unattributed"]
         if unknown:
-            return Verdict("unattributed", None, "", f"{unknown[0].text}: {unknown[0].source}", self._until)
+            return Verdict("unattributed", None, "", f"{unknown[0].text}: {unknown[0].source}")
         own = _own(subject, target, proto, port)
         if own is not None:
             return own
         moment = when if self._now is None else self._now
         source, sink = _fresh(subject.party, moment), _fresh(target.party, moment)
-        decision = decide(self.policy, source, sink, proto, port, moment)
+        decision, until = self._decider.decide_until(source, sink, proto, port, moment)
+        if self._now is not None:
+            until = math.inf
         if decision.allowed:
-            return Verdict("allow", decision.rule, "", decision.reason, self._until)
+            return Verdict("allow", decision.rule, "", decision.reason, until)
         if decision.rule is not None:
-            return Verdict("deny", decision.rule, DenyReason.DENY_RULE.value, decision.reason, self._until)
+            return Verdict("deny", decision.rule, DenyReason.DENY_RULE.value, decision.reason, until)
         reason, lack = self._lack(source, sink, proto, port, moment)
         text = f"{decision.reason}; {lack}" if lack else decision.reason
-        return Verdict("deny", None, reason.value, text, self._until)
+        return Verdict("deny", None, reason.value, text, until)
 
     def _lack(self, subject: Party, target: Party, proto: int, port: int, moment: float) -> tuple[DenyReason, str]:
         """Why no rule lets a flow pass, and what that rule which asks for the fewest things more would need."""
@@ -96,15 +91,11 @@ class Judge:
         source, sink = place_of(self.policy, subject, "subject")[0], place_of(self.policy, target, "object")[0]
         if source is None or sink is None:
             return DenyReason.NO_RULE, ""
-        about = [rule for rule in self.policy.enforced if rule.allow and is_about(rule, source, sink, proto, port)]
-        if not about:
+        about = (rule for rule in self.policy.enforced if is_about(rule, source, sink, proto, port))
+        lack = lack_of(about, subject, target, moment)
+        if lack is None:
             return DenyReason.NO_RULE, ""
-        needs, name = min(((list(rule.unmet(subject, target, moment)), rule.id) for rule in about), key=_by_length)
-        return DenyReason.CONDITION_NOT_MET, f"rule {name} would allow it with {' and '.join(needs)}"
-
-
-def _by_length(lack: tuple[list[str], str]) -> tuple[int, str]:
-    return len(lack[0]), lack[1]
+        return DenyReason.CONDITION_NOT_MET, f"rule {lack.rule} would allow it with {' and '.join(lack.needs)}"
 
 
 def _own(subject: Who, target: Who, proto: int, port: int) -> Verdict | None:

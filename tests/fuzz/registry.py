@@ -7,6 +7,7 @@ from fuzz import (
     captures,
     documents,
     frames,
+    logs,
     openflow,
     openid,
     radius,
@@ -17,6 +18,19 @@ from fuzz import (
 )
 from fuzz.target import Target
 
-_MODULES = (frames, services, openflow, switches, documents, applications, openid, workloads, signals, radius, captures)
+_MODULES = (
+    frames,
+    services,
+    openflow,
+    switches,
+    documents,
+    applications,
+    openid,
+    workloads,
+    signals,
+    radius,
+    captures,
+    logs,
+)
 
 TARGETS: dict[str, Target] = {target.name: target for module in _MODULES for target in module.TARGETS}

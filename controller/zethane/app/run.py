@@ -219,7 +219,7 @@ async def _keep_attesting(administrator: Administrator, dpid: int, first: float,
 async def _use_policy(administrator: Administrator, stages: Stages, policy: Policy) -> None:
     staging = stages.compose(policy)
     await administrator.use_policy(staging.enforced, staging.staged)
-    stages.took_effect(policy)
+    await asyncio.to_thread(stages.took_effect, policy)
     tell(staging)
 
 

@@ -28,6 +28,9 @@ MAX_SET = 256
 MAX_TIME = 40
 """Characters of a moment."""
 
+LATEST = 2.0**36
+"""Seconds since the epoch, in the year 4147: hours can be worked out well beyond it."""
+
 MAX_ADDRESS = 45
 """Characters of an IP address (RFC 4291 §2.2)."""
 
@@ -149,12 +152,13 @@ def read_record(record: Mapping[str, Any]) -> Recorded | None:
 def read_time(value: object) -> float:
     """A moment as RFC 3339 text, in seconds since the epoch. Raises RecordError."""
     try:
-        moment = datetime.fromisoformat(cast(str, value))
-        if moment.tzinfo is None or len(cast(str, value)) > MAX_TIME:
-            raise RecordError("time")
-        return moment.timestamp()
+        moment = datetime.fromisoformat(cast(str, value)[:MAX_TIME])
+        seconds = moment.timestamp() if moment.tzinfo is not None else -1.0
     except (TypeError, ValueError, OverflowError, OSError):
         raise RecordError("time") from None
+    if not 0 <= seconds < LATEST:
+        raise RecordError("time")
+    return seconds
 
 
 def _decision(record: Mapping[str, Any], time: float) -> RecordedDecision:

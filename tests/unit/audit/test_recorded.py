@@ -147,6 +147,8 @@ DAMAGED: list[tuple[bytes, str]] = [
     (b"[]", "no-record"),
     (b'{"event": 1}', "event"),
     (b'{"event": "decision", "time": "today"}', "time"),
+    (b'{"event": "decision", "time": "1969-12-31T23:59:59Z"}', "time"),
+    (b'{"event": "decision", "time": "9999-12-31T00:00:00Z"}', "time"),
     (b'{"event": "decision", "time": "2026-11-25T10:00:00"}', "time"),
     (b'{"event": "suppressed", "time": "2026-11-25T10:00:00Z", "reason": "no-rule", "packets": -1}', "packets"),
     (b'{"event": "suppressed", "time": "2026-11-25T10:00:00Z", "reason": "no-rule", "packets": 1e3}', "packets"),

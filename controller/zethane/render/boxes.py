@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
-from zethane.render.layers import Item, Layout, Wire, layers_of, layout
+from zethane.render.layers import Item, Layout, Route, Wire, layers_of, layout
 from zethane.render.svg import attribute, cut, element, text, title, width
 from zethane.render.theme import STYLE
 
@@ -19,6 +19,9 @@ MOST = 44
 
 WEAK = ("denied",)
 """Kinds of edges that play no role for the columns of the boxes."""
+
+ARC = 42.0
+"""How far a wire between two boxes of one column goes out."""
 
 ALONE_MIN = 150.0
 """Width of a box without edges, at least."""
@@ -130,7 +133,9 @@ class _Picture:
             self._left.append(at)
             self._wide.append(max(widths, default=20.0))
             at += self._wide[-1] + min(170.0, 56 + 1.5 * pieces[number])
-        self.width = max((left + wide for left, wide in zip(self._left, self._wide, strict=True)), default=0.0) + MARGIN
+        self.width = (
+            max((left + wide for left, wide in zip(self._left, self._wide, strict=True)), default=0.0) + MARGIN + ARC
+        )
         self._top = MARGIN + 34 + (18 if self._captions else 0)
         self._bottom = self._top + max((item.y + item.height for item in found.items), default=0.0)
 
@@ -153,18 +158,9 @@ class _Picture:
         ways: dict[int, list[str]] = {}
         tips: dict[int, list[str]] = {}
         for route in self._layout.routes:
-            wire = self._wires[route.wire]
-            items = self._layout.items
-            x1, y1 = self._leaves(items[route.start], route.forward, wire.port)
-            x2, y2 = self._enters(items[route.end], route.forward)
-            if route.ends:
-                x2 -= 7 if route.forward else -7
-                tips.setdefault(route.wire, []).append(_tip(x2, y2, route.forward))
-            bend = (x2 - x1) / 2
-            way = f"M{_n(x1)} {_n(y1)}C{_n(x1 + bend)} {_n(y1)} {_n(x2 - bend)} {_n(y2)} {_n(x2)} {_n(y2)}"
-            if not route.ends:
-                way += f"h{_n(self._wide[items[route.end].column] * (1 if route.forward else -1))}"
+            way, tip = self._piece(route)
             ways.setdefault(route.wire, []).append(way)
+            tips.setdefault(route.wire, []).append(tip)
         for number, (index, line) in enumerate(self._lines):
             if number in ways:
                 path = "".join(ways[number])
@@ -173,6 +169,23 @@ class _Picture:
                 about = title(f"{self._boxes[index].name}: {line.hover or line.label}")
                 ends = " ".join(map(str, (index, *line.targets)))
                 yield element("g", about + drawn, class_=f"wire {line.kind}", data_ends=ends)
+
+    def _piece(self, route: Route) -> tuple[str, str]:
+        """The way of a piece of a wire, and the arrowhead if it ends there."""
+        items = self._layout.items
+        start, end = items[route.start], items[route.end]
+        around = start.column == end.column
+        x1, y1 = self._leaves(start, route.forward, self._wires[route.wire].port)
+        x2, y2 = self._enters(end, route.forward and not around)
+        tip = ""
+        if route.ends:
+            x2 -= 7 if route.forward and not around else -7
+            tip = _tip(x2, y2, route.forward and not around)
+        bend1, bend2 = (ARC, ARC) if around else ((x2 - x1) / 2, (x1 - x2) / 2)
+        way = f"M{_n(x1)} {_n(y1)}C{_n(x1 + bend1)} {_n(y1)} {_n(x2 + bend2)} {_n(y2)} {_n(x2)} {_n(y2)}"
+        if not route.ends:
+            way += f"h{_n(self._wide[end.column] * (1 if route.forward else -1))}"
+        return way, tip
 
     def _leaves(self, item: Item, forward: bool, port: float) -> tuple[float, float]:
         x = self._left[item.column] + (self._wide[item.column] if forward else 0)

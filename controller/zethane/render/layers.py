@@ -45,7 +45,10 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One piece of a wire between neighbouring columns, between two items; `ends` if it ends at the target's box."""
+    """One piece of a wire between neighbouring columns, between two items; `ends` if it ends at the target's box.
+
+    Between two boxes of one column it goes around on the right.
+    """
 
     wire: int
     start: int
@@ -123,7 +126,7 @@ def layout(heights: Sequence[float], wires: Sequence[Wire], columns: Sequence[in
     """The layout of boxes of these heights in these columns."""
     items = [Item(height, column, box) for box, (height, column) in enumerate(zip(heights, columns, strict=True))]
     routes = tuple(_routes(items, wires, columns))
-    for route in routes:
+    for route in (route for route in routes if items[route.start].column != items[route.end].column):
         one, other = (route.start, route.end) if route.forward else (route.end, route.start)
         items[one].right.append(other)
         items[other].left.append(one)
@@ -136,6 +139,8 @@ def _routes(items: list[Item], wires: Sequence[Wire], columns: Sequence[int]) ->
     """Every wire as pieces; it has one lane in each column that it passes, whatever number of targets lies beyond."""
     for number, wire in enumerate(wires):
         home = columns[wire.source]
+        beside = (target for target in wire.targets if columns[target] == home and target != wire.source)
+        yield from (Route(number, wire.source, target, True, True) for target in beside)
         for forward in (True, False):
             step = 1 if forward else -1
             targets = [target for target in wire.targets if (columns[target] - home) * step > 0]

@@ -205,7 +205,7 @@ populations = st.lists(members(), max_size=6).map(
 @given(policy_files(), rules(action="allow"), populations)
 def test_an_allow_never_lowers_a_score(file: dict[str, Any], more: dict[str, Any], hosts: dict[str, Parties]) -> None:
     before = Ground(read({**file, "rules": file["rules"]}), hosts, NOW)
-    rules_after = [*file["rules"], {"id": "more", **more, "when": {}}]
+    rules_after = [*file["rules"], {"id": "more", **more}]
     after = Ground(read({**file, "rules": rules_after}), hosts, NOW)
     now = {one.start: one for one in every_segment(after)}
     for one in every_segment(before):

@@ -26,19 +26,19 @@ def test_no_two_items_of_a_column_overlap(found: list[Wire], heights: list[float
             assert drawn.items[one].y + drawn.items[one].height <= drawn.items[other].y + 1e-6
 
 
-@given(wires)
-def test_every_wire_arrives(found: list[Wire]) -> None:
-    """Piece by piece between neighbouring columns, from its box to each of its targets, by lanes of its own."""
-    columns = layers_of(10, found)
+@given(wires, st.booleans())
+def test_every_wire_arrives(found: list[Wire], beside: bool) -> None:
+    """Piece by piece between neighbouring columns, by lanes of its own; or around, where all are in one column."""
+    columns = [0] * 10 if beside else layers_of(10, found)
     drawn = layout([20.0] * 10, found, columns)
     for number, wire in enumerate(found):
         reached, ends = {wire.source}, set()
         for route in (route for route in drawn.routes if route.wire == number):
             assert route.start in reached
             step = drawn.items[route.end].column - drawn.items[route.start].column
-            assert step == (1 if route.forward else -1)
+            assert step == (0 if beside else 1 if route.forward else -1)
             (ends if route.ends else reached).add(route.end)
-        assert ends == {target for target in wire.targets if columns[target] != columns[wire.source]}
+        assert ends == set(wire.targets)
 
 
 @given(wires)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,8 +18,8 @@ from attack.runner import Result, run_scenario
 from attack.scenario import NotHereError, Scenario
 from attack.scenarios import ATTACKS
 from attack.view import output, print_results, print_summary, report, scenarios_table
-from lab.command import EXIT_DONE, EXIT_INPUT, EXIT_NO, load, require_writable
-from lab.errors import LabError, Terminated
+from lab.command import load, require_writable
+from lab.ending import EXIT_DONE, EXIT_NO, status_of
 from lab.interrupts import Interrupts
 from lab.network import LabNetwork
 from zethane.app.topology import Topology
@@ -48,28 +47,18 @@ def attack(
     """Attack a network from its hosts; exit status 0 only if nothing got through."""
     console = output()
     interrupts = Interrupts()
-    try:
+
+    def work() -> int:
         with interrupts.installed():
             scenarios = _select(only or (), group or (), quick=quick)
             if listing:
                 console.print(scenarios_table(scenarios))
-                raise typer.Exit(EXIT_DONE)
+                return EXIT_DONE
             if json_file is not None:
                 require_writable(json_file)
-            run = Run(console, interrupts, load(topology), json_file, unprotected=unprotected)
-            status = run.go(scenarios)
-    except InputError as error:
-        for problem in error.problems:
-            typer.echo(str(problem), err=True)
-        status = EXIT_INPUT
-    except (LabError, OSError) as error:
-        typer.echo(f"The attacks stopped: {error}", err=True)
-        status = EXIT_NO
-    except KeyboardInterrupt:
-        status = 128 + signal.SIGINT
-    except Terminated as terminated:
-        status = 128 + terminated.signum
-    raise typer.Exit(status)
+            return Run(console, interrupts, load(topology), json_file, unprotected=unprotected).go(scenarios)
+
+    raise typer.Exit(status_of(work, "The attacks"))
 
 
 def _select(only: Sequence[str], groups: Sequence[str], *, quick: bool) -> list[Scenario]:

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.status import Status
 
+from lab.ending import EXIT_DONE, EXIT_INPUT, EXIT_NO, tell_problems
 from lab.errors import LabError, Terminated
 from lab.host import RunningHost
 from lab.interrupts import Interrupts
@@ -36,7 +37,6 @@ from zethane.policy.principal import External
 
 TOPOLOGIES = Path(__file__).resolve().parents[2] / "topologies"
 DEFAULT_TOPOLOGY = "three-tier"
-EXIT_DONE, EXIT_NO, EXIT_INPUT = 0, 1, 2
 
 EXPLAINED = 12
 """Mismatches that are shown with their whole reason."""
@@ -67,8 +67,7 @@ def lab(
                 run = Run(console, interrupts, load(topology), json_file, verbose=verbose)
                 status = run.go(cli=cli, keep=keep, unprotected=unprotected)
     except InputError as error:
-        for problem in error.problems:
-            typer.echo(str(problem), err=True)
+        tell_problems(error.problems)
         status = EXIT_INPUT
     except (LabError, OSError) as error:
         Console(stderr=True).print(f"[bold red]The lab stopped:[/] {_plain(error)}", highlight=False)

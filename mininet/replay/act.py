@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from attack.namespace import inside
+from attack.scenario import NotHereError
 from lab.agent.packets import NONCE, UDP_ANSWER, UDP_REQUEST
 from lab.errors import LabError
 from lab.network import PORTAL
@@ -99,7 +100,7 @@ class Player:
         under_way: dict[Attempt, _Sent] = {}
         try:
             under_way = self._do(step)
-        except (LabError, LookupError, OSError) as error:
+        except (LabError, NotHereError, LookupError, OSError) as error:
             fault = str(error)
         evidence = self._ground.collect()
         self.history.add(evidence, step.number)

@@ -19,6 +19,8 @@ from zethane.replay.who import Who
 
 Address = IPv4Address | IPv6Address
 _SEGMENT = "segment:"
+MAX_ADDRESSES = 10_000
+"""Addresses of a capture that are given a part, or told to have none; all others have none either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class Assignment:
         if known is not None:
             return known
         captured = ip_address(address)
-        if captured in self.without:
+        if captured in self.without or len(self.parts) + len(self.without) >= MAX_ADDRESSES:
             return None
         who = self._attribution.who(address, mac)
         candidates = self._candidates(who, captured)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,9 +11,9 @@ import typer
 from rich.console import Console
 from rich.status import Status
 
-from attack.view import UNSEEN_WIDTH
-from lab.command import DEFAULT_TOPOLOGY, EXIT_DONE, EXIT_INPUT, EXIT_NO, load
-from lab.errors import LabError, Terminated
+from attack.view import output
+from lab.command import DEFAULT_TOPOLOGY, load
+from lab.ending import EXIT_DONE, EXIT_NO, status_of, tell_problems
 from lab.interrupts import Interrupts
 from replay.compare import live_view
 from replay.judge import report
@@ -24,6 +24,7 @@ from replay.scenario import Scenario, load_scenario, scenario_files
 from replay.schema import json_schema
 from replay.view import print_verdict
 from zethane.app.topology import Topology
+from zethane.cli.policy.text import problem_view
 from zethane.document import quote
 from zethane.errors import InputError, Problem
 
@@ -65,26 +66,21 @@ def replay(
         typer.echo(json.dumps(json_schema(), indent=2))
         raise typer.Exit(EXIT_DONE)
     interrupts = Interrupts()
-    try:
+
+    def work() -> int:
         with interrupts.installed():
             if is_live:
                 order = Order(_given(capture, scenario), map_file, tuple(assume or ()), _speed(speed), packets, seconds)
-                status = send(order, load(topology), interrupts, as_json=as_json)
-            else:
-                scenarios = [load_scenario(file) for file in scenario_files(_required(scenario))]
-                status = play_all(scenarios, interrupts, unprotected=unprotected, as_json=as_json)
-    except InputError as error:
-        for problem in error.problems:
-            typer.echo(str(problem), err=True)
-        status = EXIT_INPUT
-    except (LabError, OSError) as error:
-        typer.echo(f"The replay stopped: {error}", err=True)
-        status = EXIT_NO
-    except KeyboardInterrupt:
-        status = 128 + signal.SIGINT
-    except Terminated as terminated:
-        status = 128 + terminated.signum
-    raise typer.Exit(status)
+                return send(order, load(topology), interrupts, as_json=as_json)
+            scenarios = [load_scenario(file) for file in scenario_files(_required(scenario))]
+            return play_all(scenarios, interrupts, unprotected=unprotected, as_json=as_json)
+
+    raise typer.Exit(status_of(work, "The replay", _tell_json if as_json else tell_problems))
+
+
+def _tell_json(problems: Sequence[Problem]) -> None:
+    """What is wrong with the input, for programs."""
+    typer.echo(json.dumps({"errors": [problem_view(problem) for problem in problems]}, indent=1))
 
 
 def _required(files: list[Path] | None) -> list[Path]:
@@ -127,12 +123,6 @@ def send(order: Order, topology: Topology, interrupts: Interrupts, *, as_json: b
     else:
         print_live(output(), result)
     return EXIT_DONE if result.ok else EXIT_NO
-
-
-def output() -> Console:
-    """Where results go: as wide as the terminal, and wide enough where there is none."""
-    console = Console()
-    return console if console.is_terminal else Console(width=UNSEEN_WIDTH)
 
 
 def play_all(scenarios: list[Scenario], interrupts: Interrupts, *, unprotected: bool, as_json: bool) -> int:

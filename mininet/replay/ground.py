@@ -75,11 +75,14 @@ class Ground(WatchedNetwork):
         return None
 
     def address(self, name: str, version: int = 4) -> str:
-        """The first address of a host, or the address itself. Raises NotHereError."""
+        """The first address of a host, or the address itself. Raises NotHereError, LookupError for another version."""
         try:
-            return str(ip_address(name))
+            found = ip_address(name)
         except ValueError:
             return self.ip(name, version)
+        if found.version != version:
+            raise LookupError(f"{name} is no IPv{version} address")
+        return str(found)
 
     def carrier(self, name: str) -> str | None:
         """Whose card takes what goes to a host, or to an address: outside that is a router's. None: nobody's."""

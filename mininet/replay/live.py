@@ -27,7 +27,7 @@ from zethane.net.flowkey import ICMP, ICMPV6, FlowKey
 from zethane.replay.attribution import Attribution
 from zethane.replay.capture import Capture
 from zethane.replay.given import attribution_of
-from zethane.replay.source import open_source
+from zethane.replay.source import STDIN, open_source
 from zethane.replay.verdict import Judge, Verdict
 
 MAX_PACKETS = 100_000
@@ -57,8 +57,9 @@ def live(order: Order, topology: Topology, *, progress: Progress = lambda *_: No
     if topology.network is None or not topology.hosts:
         raise InputError([Problem(str(topology.folder), "expected a network.yaml with hosts: a capture needs players")])
     attribution = attribution_of(topology, None, order.map_file, order.assume)
-    with open_source(order.capture) as source:
-        Capture(source)  # whether it is one at all
+    if order.capture != STDIN:
+        with open_source(order.capture) as source:
+            Capture(source)  # whether it is one at all
     progress("building the network", 0, 0)
     with ground_on(topology, **options) as ground:
         result = live_on(ground, order, attribution, progress)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -69,8 +68,8 @@ def _folder(scenario: Scenario) -> Iterator[Path]:
         folder = Path(name) / source.name
         folder.mkdir()
         for file in source.iterdir():
-            if file.is_file() and file.name != POLICY_FILE:
-                shutil.copy(file, folder / file.name)
+            if file.name != POLICY_FILE:
+                (folder / file.name).symlink_to(file)
         _write_policy(scenario, folder, scenario.document.value.at)
         yield folder
 

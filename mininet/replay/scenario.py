@@ -113,12 +113,17 @@ def texts(value: object) -> tuple[str, ...]:
 
 def load_scenario(path: Path) -> Scenario:
     """Read a scenario and its topology. Raises InputError with everything that is wrong in whichever is wrong first."""
-    document = parse(read_text(path), str(path), ScenarioFile)
+    return parse_scenario(read_text(path), path)
+
+
+def parse_scenario(text: str, path: Path) -> Scenario:
+    """The same for the text of a file: what it names is looked for from the folder of `path`."""
+    document = parse(text, str(path), ScenarioFile)
     folder = path.parent / document.value.topology
     topology = load_topology(folder)
     policy_file = path.parent / document.value.policy if document.value.policy else folder / POLICY_FILE
-    text = read_text(policy_file)
-    policy = parse_policy(text, str(policy_file))
+    policy_text = read_text(policy_file)
+    policy = parse_policy(policy_text, str(policy_file))
     topology = Topology(folder, policy, topology.directory, topology.network, topology.sources)
     if errors := topology.check().errors:
         raise InputError(errors)
@@ -130,7 +135,9 @@ def load_scenario(path: Path) -> Scenario:
     contained = tuple(reader.contained())
     logins = reader.logins()
     findings.raise_any()
-    return Scenario(path, document, topology, parse(text, str(policy_file), PolicyFile), steps, contained, logins)
+    return Scenario(
+        path, document, topology, parse(policy_text, str(policy_file), PolicyFile), steps, contained, logins
+    )
 
 
 class _Reader:
@@ -169,6 +176,7 @@ class _Reader:
         for index, file in enumerate(self._file.steps):
             path = ("steps", index, file.action)
             if file.flow is not None:
+                self._openers(file.flow, path)
                 yield self._step(index, file, list(self._pairs(file.flow, path, MAX_FLOWS)))
             elif file.scan is not None:
                 yield self._step(index, file, list(self._pairs(file.scan, path, MAX_ATTEMPTS)))
@@ -178,6 +186,12 @@ class _Reader:
             else:
                 self._named(file, path)
                 yield Step(index + 1, file)
+
+    def _openers(self, file: FlowFile, path: tuple[str | int, ...]) -> None:
+        """Find senders of connections that have nobody to open them."""
+        for place, name in self._places(file.from_, (*path, "from")):
+            if name in self._servers | self._routers:
+                self._findings.add(f"expected packets or a scan: {name} opens no connections by itself", *place)
 
     def _named(self, file: StepFile, path: tuple[str | int, ...]) -> None:
         for value in (file.login, file.logout, file.revoke):
@@ -250,6 +264,11 @@ class _Reader:
         for place, name in names.items():
             if name is not None and not _is_mac(name):
                 self._receiver(name, (*path, *place))
+        version = 4 if file.arp is not None else file.version
+        addresses = {"to": file.to, "ip.src": file.ip.src, "ip.dst": file.ip.dst}
+        for key, name in addresses.items():
+            if name is not None and _is_address(name) and ip_address(name).version != version:
+                self._findings.add(f"expected an IPv{version} address, found {quote(name)}", *path, *key.split("."))
         return Attempt(file.from_, file.to, _what(file), _service(file), file)
 
     def _step(self, index: int, file: StepFile, attempts: list[Attempt]) -> Step:

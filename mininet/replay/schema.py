@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Ta
 
 from zethane.audit.reason import DenyReason
 from zethane.document import Model
-from zethane.document.duration import Duration
+from zethane.document.duration import Duration, seconds
 from zethane.policy.schema import Name
 
 T = TypeVar("T")
@@ -24,6 +24,16 @@ MAX_PAYLOAD = 1400
 """Octets of a crafted packet's payload: it fits into a frame behind the longest headers."""
 MAX_SENT = 8192
 """Octets that a flow may carry: as many as TCP sends before it hears back (RFC 6928)."""
+
+MAX_WAIT = 300.0
+"""Seconds that one step may wait."""
+
+
+def _short(text: str) -> str:
+    if seconds(text) > MAX_WAIT:
+        raise ValueError(f"expected at most {MAX_WAIT / 60:.0f}m")
+    return text
+
 
 HostText = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]*$")]
 """A host, inside or outside; or an address."""
@@ -249,7 +259,7 @@ class StepFile(Model):
     block: AccountText | None = None
     unblock: AccountText | None = None
     at: MomentText | None = None
-    wait: Duration | None = None
+    wait: Annotated[Duration, AfterValidator(_short)] | None = None
     expect: Expect | None = None
 
     @property

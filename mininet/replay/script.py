@@ -14,6 +14,8 @@ from zethane.replay.link import is_read, unframe
 from zethane.replay.packet import Aside, Read, is_group, read_packet
 from zethane.replay.pcap import Record
 
+MAX_LOOKED_AT = 1_000_000
+"""Packets of a capture that are looked at."""
 MTU = 1500
 """Octets of an IP packet that the lab's cables take."""
 
@@ -67,8 +69,8 @@ class Writer:
         """The script of these packets."""
         for record in records:
             self.script.packets += 1
-            if len(self.script.lines) >= self._limit:
-                self._leave(f"more than {self._limit} packets")
+            if len(self.script.lines) >= self._limit or self.script.packets > MAX_LOOKED_AT:
+                self._leave(f"more than {min(self._limit, MAX_LOOKED_AT)} packets")
                 continue
             self._packet(record)
         return self.script

@@ -31,6 +31,12 @@ from zethane.replay.view import flow_view, replay_view
 MAX_TABLE = 2_000_000
 
 
+def _needs_lab(value: bool | str | None) -> None:
+    """Say where traffic can be sent, for this command only reads it."""
+    if value:
+        raise typer.BadParameter("this needs the lab (root, Mininet, scapy): ./run replay in a checkout has it")
+
+
 def replay_command(
     capture: Annotated[str, typer.Argument(help="A pcap or pcapng file, compressed by gzip or not; - is stdin.")],
     topology: TopologyArgument,
@@ -53,6 +59,13 @@ def replay_command(
         bool, typer.Option("--fail-on-deny", help="Status 1 if any flow is denied or cannot be attributed.")
     ] = False,
     as_json: JsonOption = False,
+    live: Annotated[  # noqa: ARG001 - its callback has answered
+        bool, typer.Option("--live", callback=_needs_lab, is_eager=True, help="In the lab: ./run replay --live.")
+    ] = False,
+    scenario: Annotated[  # noqa: ARG001 - its callback has answered
+        str | None,
+        typer.Option(callback=_needs_lab, is_eager=True, help="In the lab: ./run replay --scenario FILE."),
+    ] = None,
 ) -> None:
     """Decide recorded traffic: which flows the policy lets pass, which not, and why."""
     with ends_with_problems(as_json), _uncollected():

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from labsite import PORTAL_ONLY, TOPOLOGIES
-from replay.scenario import Attempt, Scenario, load_scenario, scenario_files
+from replay.scenario import Attempt, Scenario, load_scenario, parse_scenario, scenario_files
 from replay.schema import json_schema
 from zethane.errors import InputError
 
@@ -187,3 +187,28 @@ def test_the_schema_has_every_action() -> None:
 
 def test_attempts_read_as_they_are_written() -> None:
     assert str(Attempt("a", "b", "tcp/1")) == "a -> b tcp/1"
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        ("{wait: 6m}", "expected at most 5m"),
+        (
+            "{packets: [{from: web1, to: 10.0.0.14, version: 6, udp: {dport: 9}}], expect: deny}",
+            "expected an IPv6 address",
+        ),
+        ("{packets: [{from: web1, to: db1, ip: {src: '2001:db8::1'}}], expect: deny}", "expected an IPv4 address"),
+    ],
+)
+def test_what_could_not_be_sent_is_told_before_anything_is_built(tmp_path: Path, step: str, expected: str) -> None:
+    (found,) = problems(tmp_path, f"steps: [{step}]")
+    assert expected in found
+
+
+def test_routers_and_servers_open_no_connections() -> None:
+    folder = TOPOLOGIES / "office"
+    text = HEAD.replace(str(PORTAL_ONLY), str(folder))
+    text += "steps: [{flow: {from: [wan, names, www], to: files, service: smb}, expect: deny}]"
+    with pytest.raises(InputError) as caught:
+        parse_scenario(text, Path("scenario.yaml"))
+    assert [problem.key for problem in caught.value.problems] == ["steps[0].flow.from[0]", "steps[0].flow.from[1]"]

@@ -66,7 +66,8 @@ def run(target: Target, seconds: int, corpus: Path, crashes: Path) -> list[Path]
 def _environment() -> dict[str, str]:
     """Where the worker finds the targets and the fakes that they need."""
     tests = Path(__file__).parents[1]
-    return {**os.environ, "PYTHONPATH": f"{tests}{os.pathsep}{tests.parent / 'controller'}"}
+    folders = (tests, tests.parent / "mininet", tests.parent / "controller")
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, folders))}
 
 
 def _last_lines(log: Path) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from fakes.portal_site import IDENTITIES
 from fuzz.target import Target
+from zethane.convert import import_kubernetes, import_openstack
 from zethane.document.compose import MAX_PROBLEMS, compose
 from zethane.errors import InputError
 from zethane.identity.directory import parse_identities
@@ -74,9 +75,58 @@ def _identities() -> dict[str, bytes]:
     return {"small": IDENTITIES.encode()}
 
 
+_CLUSTER = b"""\
+kind: List
+apiVersion: v1
+items:
+- {kind: Namespace, apiVersion: v1, metadata: {name: dev, labels: {team: a}}}
+- kind: Pod
+  apiVersion: v1
+  metadata: {name: web, namespace: dev, labels: {app: web}}
+  spec: {containers: [{ports: [{name: http, containerPort: 80}]}]}
+  status: {podIP: 10.0.0.1}
+- kind: NetworkPolicy
+  apiVersion: networking.k8s.io/v1
+  metadata: {name: p, namespace: dev}
+  spec:
+    podSelector: {matchExpressions: [{key: app, operator: NotIn, values: [db]}]}
+    ingress:
+    - from: [{namespaceSelector: {}}, {ipBlock: {cidr: 10.0.0.0/8, except: [10.1.0.0/16]}}]
+      ports: [{port: http}]
+    egress: [{ports: [{port: 1, endPort: 9, protocol: UDP}]}]
+"""
+_TEMPLATE = b"""\
+{apiVersion: apps/v1, kind: Deployment, metadata: {name: a}, spec: {template: {metadata: {labels: {app: a}}}}}
+---
+{apiVersion: cilium.io/v2, kind: CiliumNetworkPolicy, metadata: {name: x}}
+---
+{apiVersion: v1, kind: PodList, items: [{metadata: {name: b}}]}
+"""
+_CLOUD = b"""\
+[{"ID": "r", "IP Protocol": "icmp", "Ethertype": "IPv4", "IP Range": "10.0.0.0/8", "Port Range": "type=8:code=0",
+  "Direction": "ingress", "Remote Security Group": null, "Remote Address Group": null, "Security Group": "g"}]
+---
+[{"ID": "g", "Name": "web", "Description": "\\ud83d\\ude00"}]
+---
+[{"ID": "p", "Name": "", "Fixed IP Addresses": [{"ip_address": "10.0.0.1"}], "Security Groups": ["g"]}]
+---
+[{"ID": "s", "Name": "web-1", "Status": "", "Networks": {"net": ["10.0.0.1"]}}]
+"""
+
+
+def _clusters() -> dict[str, bytes]:
+    return {"list": _CLUSTER, "templates": _TEMPLATE}
+
+
+def _clouds() -> dict[str, bytes]:
+    return {"lists": _CLOUD}
+
+
 TARGETS = (
     Target("yaml", _only_input_errors(lambda text, file: compose(text, file).value()), _yaml_seeds),
     Target("policy", _only_input_errors(parse_policy), _policies, 4096),
     Target("network", _only_input_errors(parse_network), _networks, 4096),
     Target("identities", _only_input_errors(parse_identities), _identities, 4096),
+    Target("kubernetes", _only_input_errors(lambda text, file: import_kubernetes({file: text})), _clusters, 4096),
+    Target("openstack", _only_input_errors(lambda text, file: import_openstack({file: text})), _clouds, 4096),
 )

@@ -78,21 +78,35 @@ class Imported:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where an import comes from: the system, and the files. `audit`: the policy is to be of the stage audit."""
+
+    system: str
+    files: str
+    audit: bool = False
+
+    @property
+    def title(self) -> str:
+        """The first line of both files."""
+        return f"From {self.system}: {self.files}"
+
+
 def assemble(
-    title: str, groups: Sequence[Group], drafts: Sequence[Draft], origins: Mapping[str, str], ledger: Ledger
+    source: Source, groups: Sequence[Group], drafts: Sequence[Draft], origins: Mapping[str, str], ledger: Ledger
 ) -> Imported:
     """The files of these classes and rules. `origins` says what the origins of rules are, in words.
 
     Raises InputError where there are too many of something for one policy.
     """
-    _bounded(title, len(groups), MAX_SEGMENTS, "segments")
+    _bounded(source.files, len(groups), MAX_SEGMENTS, "segments")
     names = Names(["any"])
     segments = [names.give(group.word) for group in groups]
     kept = list(_within_networks(drafts, ledger))
     rules = list(_rules(kept, segments, origins))
-    _bounded(title, len(rules), MAX_RULES, "rules")
-    identities = _identities_text(title, groups, segments, ledger)
-    policy_text = _policy_text(title, segments, groups, rules, ledger)
+    _bounded(source.files, len(rules), MAX_RULES, "rules")
+    identities = _identities_text(source.title, groups, segments, ledger)
+    policy_text = _policy_text(source, segments, groups, rules, ledger)
     return Imported(
         policy_text,
         identities,
@@ -104,11 +118,11 @@ def assemble(
     )
 
 
-def _bounded(title: str, number: int, most: int, what: str) -> None:
+def _bounded(files: str, number: int, most: int, what: str) -> None:
     if number > most:
-        raise InputError([Problem(title, f"would take {number} {what}; expected at most {most}: import it in parts")])
+        raise InputError([Problem(files, f"would take {number} {what}; expected at most {most}: import it in parts")])
     if number == 0 and what == "segments":
-        raise InputError([Problem(title, "expected workloads, too: rules alone do not say between whom they are")])
+        raise InputError([Problem(files, "expected workloads, too: rules alone do not say between whom they are")])
 
 
 def _within_networks(drafts: Sequence[Draft], ledger: Ledger) -> Iterator[Draft]:
@@ -160,9 +174,9 @@ def _because(draft: Draft, origins: Mapping[str, str]) -> str:
 
 
 def _policy_text(
-    title: str, segments: Sequence[str], groups: Sequence[Group], rules: Sequence[tuple[str, str]], ledger: Ledger
+    source: Source, segments: Sequence[str], groups: Sequence[Group], rules: Sequence[tuple[str, str]], ledger: Ledger
 ) -> str:
-    lines = [comment(title)]
+    lines = [comment(source.title)]
     losses = ledger.all_losses()
     if losses:
         lines.extend(["#", "# Not expressed:"])
@@ -170,7 +184,7 @@ def _policy_text(
     if ledger.notes:
         lines.extend(["#", "# To know:"])
         lines.extend(comment(note, first="- ") for note in ledger.notes)
-    lines.extend(["version: 1", "", "segments:"])
+    lines.extend(["version: 1", *(["stage: audit"] if source.audit else []), "", "segments:"])
     for name, group in zip(segments, groups, strict=True):
         lines.append(comment(_members_text(group), "  "))
         lines.append(f"  {word(name)}: {flow_map({'labels': flow_map({SEGMENT_LABEL: word(name)})})}")

@@ -85,7 +85,7 @@ def lost(imported: Imported) -> list[str]:
         ),
         (
             policy("podSelector: {}"),
-            "From Kubernetes: f.yaml: expected workloads, too: rules alone do not say between whom they are",
+            "f.yaml: expected workloads, too: rules alone do not say between whom they are",
         ),
     ],
 )
@@ -311,6 +311,12 @@ def test_command_says_what_is_lost(tmp_path: Path) -> None:
     )
     assert accepted.exit_code == 0
     assert (tmp_path / "new" / "policy.yaml").exists()
+
+
+def test_command_makes_a_policy_to_look_on_first() -> None:
+    """`--audit`: what it would deny is in the log, and passes."""
+    run = CliRunner().invoke(app, ["import", "kubernetes", "-", "--audit"], input=POD)
+    assert "\nversion: 1\nstage: audit\n" in run.stdout
 
 
 def test_command_reads_standard_input_and_prints_the_policy() -> None:

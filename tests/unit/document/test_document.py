@@ -11,7 +11,7 @@ from pydantic import Field, SecretStr
 
 from zethane.document import Model, parse
 from zethane.document import compose as composer
-from zethane.document.compose import compose
+from zethane.document.compose import Bounds, compose, compose_all
 from zethane.errors import InputError
 
 
@@ -154,3 +154,17 @@ def test_any_text_is_a_model_or_an_input_error(text: str) -> None:
     else:
         result = isinstance(document.value, Tree)
     assert result
+
+
+def test_documents_one_after_the_other() -> None:
+    """As many as are asked for; an anchor ends with its document, and empty ones are there."""
+    bounds = Bounds(text=1000, nodes=100, documents=3)
+    assert [root.value() for root in compose_all("a: 1\n---\n---\n[b]\n", "f.yaml", bounds)] == [{"a": 1}, None, ["b"]]
+    for text, message in (
+        ("a: &x 1\n---\nb: *x\n", "f.yaml:3:4: expected an anchor before its alias 'x'"),
+        ("1\n---\n2\n---\n3\n---\n4\n", "f.yaml:6:1: expected at most 3 documents"),
+        ("[1,2]\n---\n[" + "3," * 98 + "]", "f.yaml:3:194: expected at most 100 values"),
+    ):
+        with pytest.raises(InputError) as caught:
+            compose_all(text, "f.yaml", bounds)
+        assert str(caught.value) == message

@@ -26,6 +26,7 @@ ForceOption = Annotated[bool, typer.Option("--force", help="Write over files tha
 LossesOption = Annotated[
     bool, typer.Option("--accept-losses", help="What cannot be expressed is known: write it, and end with status 0.")
 ]
+AuditOption = Annotated[bool, typer.Option("--audit", help="A policy that is decided and logged, not enforced.")]
 
 
 @app.command("kubernetes")
@@ -34,6 +35,7 @@ def kubernetes_command(
     output: OutputOption = None,
     force: ForceOption = False,
     accept_losses: LossesOption = False,
+    audit: AuditOption = False,
     blocks_hold_pods: Annotated[
         bool, typer.Option("--blocks-hold-pods", help="An ipBlock means pods, too, by the addresses they have now.")
     ] = False,
@@ -41,7 +43,7 @@ def kubernetes_command(
 ) -> None:
     """Take over NetworkPolicies, with the pods and namespaces that they select: what kubectl get -o yaml prints."""
     with problems_exit(as_json):
-        imported = import_kubernetes(_texts(files), blocks_hold_pods)
+        imported = import_kubernetes(_texts(files), blocks_hold_pods, audit)
         written = _write(imported, output, force, accept_losses)
     _finish(imported, written, output, accept_losses, as_json)
 
@@ -52,11 +54,12 @@ def openstack_command(
     output: OutputOption = None,
     force: ForceOption = False,
     accept_losses: LossesOption = False,
+    audit: AuditOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Take over security groups, with the servers in them: what openstack security group rule list -f json prints."""
     with problems_exit(as_json):
-        imported = import_openstack(_texts(files))
+        imported = import_openstack(_texts(files), audit)
         written = _write(imported, output, force, accept_losses)
     _finish(imported, written, output, accept_losses, as_json)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from zethane.convert.imported import Group, Imported, Member, assemble
+from zethane.convert.imported import Group, Imported, Member, Source, assemble
 from zethane.convert.kubernetes.classes import Face, Faces, faces_of, represented
 from zethane.convert.kubernetes.cluster import Cluster, Workload
 from zethane.convert.kubernetes.meaning import Meaning
@@ -18,11 +18,13 @@ from zethane.convert.reach import rules
 __all__ = ["import_kubernetes"]
 
 
-def import_kubernetes(texts: Mapping[str, str], blocks_hold_pods: bool = False) -> Imported:
+def import_kubernetes(texts: Mapping[str, str], blocks_hold_pods: bool = False, audit: bool = False) -> Imported:
     """The NetworkPolicies, pods and namespaces in the texts, by the names of their files, as a policy with identities.
 
     With `blocks_hold_pods` an ipBlock means the pods, too, whose addresses it holds now; otherwise
     only what is outside.
+    `audit` makes the policy one of the stage audit.
+
     Raises InputError for what is no YAML or JSON of Kubernetes, and for more than one policy can hold.
     """
     ledger = Ledger()
@@ -35,8 +37,8 @@ def import_kubernetes(texts: Mapping[str, str], blocks_hold_pods: bool = False) 
     egress, ingress = meaning.sides(classes)
     _remark(meaning)
     origins = {origin: f"NetworkPolicy {origin.replace('.', '/', 1)}" for origin in cluster.policies}
-    title = f"From Kubernetes: {', '.join(texts)}"
-    return assemble(title, _groups(faces, classes), rules(egress, ingress), origins, ledger)
+    source = Source("Kubernetes", ", ".join(texts), audit)
+    return assemble(source, _groups(faces, classes), rules(egress, ingress), origins, ledger)
 
 
 def _remark(meaning: Meaning) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from zethane.convert.imported import Group, Imported, assemble
+from zethane.convert.imported import Group, Imported, Source, assemble
 from zethane.convert.imported import Member as Workload
 from zethane.convert.loss import Ledger
 from zethane.convert.naming import Names
@@ -16,8 +16,10 @@ from zethane.convert.reach import rules
 __all__ = ["import_openstack"]
 
 
-def import_openstack(texts: Mapping[str, str]) -> Imported:
+def import_openstack(texts: Mapping[str, str], audit: bool = False) -> Imported:
     """The security groups in the texts, by the names of their files, as a policy with identities.
+
+    `audit` makes the policy one of the stage audit.
 
     Raises InputError for what is no list of python-openstackclient, and for more than one policy can hold.
     """
@@ -31,8 +33,8 @@ def import_openstack(texts: Mapping[str, str]) -> Imported:
     egress, ingress = meaning.sides(classes)
     groups = {row.group for row, _ in cloud.rules} | set(cloud.names)
     origins = {cloud.origin(group): f"security group {cloud.origin(group)}" for group in sorted(groups)}
-    title = f"From OpenStack: {', '.join(texts)}"
-    return assemble(title, _groups(cloud, classes), rules(egress, ingress), origins, ledger)
+    source = Source("OpenStack", ", ".join(texts), audit)
+    return assemble(source, _groups(cloud, classes), rules(egress, ingress), origins, ledger)
 
 
 def _one_for_each_group(cloud: Cloud, ledger: Ledger) -> None:

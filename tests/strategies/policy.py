@@ -164,6 +164,7 @@ EXPRESSIONS = (
     "object.labels.site != subject.labels.site || time.hour < 12",
     "subject.labels.site == object.labels.site",
     "object.labels.site == 'bern'",
+    "subject.device.posture.level == 1",
     "subject.device.posture.level == 1 && object.kind == 'user'",
     "cidr('198.51.0.0/16').containsIP(object.address)",
     "subject.kind == 'network' || session.mfa",

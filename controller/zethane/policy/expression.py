@@ -17,7 +17,7 @@ from zlib import crc32
 from zethane.errors import ExpressionError
 from zethane.policy.attributes import ABSENT, MINUTE, SIDES, TIMES, Moment, attribute, fresh_until, plain
 from zethane.policy.cel import Language, language
-from zethane.policy.principal import Party
+from zethane.policy.principal import Party, Principal
 
 if TYPE_CHECKING:
     from cel_expr_python.cel import Expression as Program
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MAX_EXPRESSIONS = 512
 """Different expressions that one policy may have."""
 
-MAX_REMEMBERED = 2048
+MAX_REMEMBERED = 4096
 """Answers that one expression keeps, one for each different set of values."""
 
 MAX_ERROR = 200
@@ -40,7 +40,7 @@ _FINE = re.compile(rf"\btime\s*\.\s*now\b(?!\s*\.\s*get(?:{_DAYS_AND_HOURS}){_NO
 """`time.now` where more may depend on it than the day and the hour in UTC or in a zone that has a name."""
 
 _STEPS = 4
-"""How many changes of the clock an answer is worked out for at once, at the least; at the most twice as many."""
+"""How many changes of the clock an answer is worked out for at once."""
 
 
 class Answer(NamedTuple):
@@ -59,10 +59,24 @@ class Answer(NamedTuple):
 
 
 class _Known(NamedTuple):
+    """An answer that is sure from `since` to `until`; `again` is when it is worked out once more, if not before."""
+
     value: bool | None
     error: str | None
-    since: float
-    until: float
+    since: float = -math.inf
+    until: float = math.inf
+    again: float = math.inf
+
+    def lasts(self, subject: Party, target: Party, now: float) -> float:
+        """Until when to rely on it. Where it may well be the same afterwards, that is not one moment for everybody."""
+        if self.again >= self.until:
+            return self.until
+        share = crc32(f"{_name(subject)} {_name(target)}".encode()) / 2**32
+        return now + (self.until - now) * (1 + share) / 2
+
+
+def _name(party: Party) -> str:
+    return party.name if isinstance(party, Principal) else str(party)
 
 
 class Expression:
@@ -86,6 +100,11 @@ class Expression:
         return any(SIDES[name] == side for name in self._sides)
 
     @property
+    def is_about_time(self) -> bool:
+        """Whether it looks at the clock."""
+        return bool(self._times)
+
+    @property
     def is_about_address(self) -> bool:
         """Whether it refers to an address, which is one of a flow rather than of a session."""
         return any(name.endswith(".address") for name in self._sides)
@@ -94,12 +113,12 @@ class Expression:
         """What it says of these ends at a moment, in seconds since the epoch. Raises nothing."""
         values = tuple(attribute(name, subject, target, now) for name in self._sides)
         known = self._known.get(values)
-        if known is None or not known.since <= now < known.until:
+        if known is None or not known.since <= now < known.again:
             if len(self._known) >= MAX_REMEMBERED:
                 self._known.clear()
             known = self._known[values] = self._work_out(values, now)
         fresh = min((fresh_until(name, subject, target, now) for name in self._sides), default=math.inf)
-        return Answer(known.value, known.error, min(known.until, fresh))
+        return Answer(known.value, known.error, min(known.lasts(subject, target, now), fresh))
 
     def seen(self, subject: Party, target: Party, now: float) -> Iterator[tuple[str, str]]:
         """The attributes that it refers to and their values at a moment, in words."""
@@ -114,18 +133,16 @@ class Expression:
             pairs = zip(self._sides, values, strict=True)
             given = {name: plain(name, value) for name, value in pairs if value is not ABSENT}
         except (ValueError, OverflowError, OSError) as wrong:
-            return _Known(None, str(wrong)[:MAX_ERROR], -math.inf, math.inf)
+            return _Known(None, str(wrong)[:MAX_ERROR])
         value, error = self._run(given, now)
         if self._step is None:
-            return _Known(value, error, -math.inf, math.inf)
+            return _Known(value, error)
         since = now - now % self._step
-        until = since + self._step
-        # Not the same for all, so that many sessions are not due at one moment.
-        for _ in range(_STEPS + crc32(repr(values).encode()) % _STEPS):
+        for step in range(1, _STEPS + 1):
+            until = since + step * self._step
             if self._run(given, until)[0] != value:
-                break
-            until += self._step
-        return _Known(value, error, since, until)
+                return _Known(value, error, since, until, until)
+        return _Known(value, error, since, until, (since + until) / 2)
 
     def _run(self, given: dict[str, Any], now: float) -> tuple[bool | None, str | None]:
         moment = Moment(now)

@@ -18,9 +18,10 @@ def with_expression(rule: Rule, expression: Expression) -> Rule:
     """The rule with an expression in its place.
 
     Of an end outside nothing is known before there is a flow, and the address is that of a flow: these are relations.
+    So is what looks at the clock: as part of classes it would move every session at one moment.
     """
     about_subject, about_object = expression.is_about("subject"), expression.is_about("object")
-    alone = not expression.is_about_address
+    alone = not expression.is_about_address and not expression.is_about_time
     if alone and not about_object and not rule.source_networks:
         return replace(rule, condition=_asking(rule.condition, rule, expression))
     if alone and not about_subject and not rule.target_networks:

@@ -27,10 +27,10 @@ def verdict_on(state: State, key: FlowKey, subject: Live, obj: Live) -> Verdict:
     """The decision on a flow between two parties, as they are now."""
     port = 0 if key.proto in (ICMP, ICMPV6) else key.dport
     verdict = state.policy.verdict(subject.class_at(key.src), obj.class_at(key.dst), key.proto, port)
-    return verdict if not verdict.relations else _resolved(state, verdict, key, subject, obj)
+    return verdict if not verdict.relations else resolved(state, verdict, key, subject, obj)
 
 
-def _resolved(state: State, verdict: Verdict, key: FlowKey, subject: Live, obj: Live) -> Verdict:
+def resolved(state: State, verdict: Verdict, key: FlowKey, subject: Live, obj: Live) -> Verdict:
     """What the first relation that holds decides, or the rest where none does: for as long as all answers are sure."""
     source, target, now = subject.principal_at(key.src), obj.principal_at(key.dst), state.clock()
     until = math.inf

@@ -29,7 +29,7 @@ from zethane.service.flows import FORWARD, RETURN, LiveFlow
 from zethane.service.journal import Denied
 from zethane.service.points import Point
 from zethane.service.policy_in_force import Verdict
-from zethane.service.relations import verdict_on
+from zethane.service.relations import resolved
 from zethane.service.sessions import Live
 from zethane.service.state import State
 from zethane.service.switch import PacketIn
@@ -184,7 +184,9 @@ class Verifier:
             self._deny(point, event, DenyReason.UNRELATED_ERROR, packet, sender, receiver)
 
     def _verdict(self, key: FlowKey, subject: Live, obj: Live) -> Verdict:
-        return verdict_on(self._state, key, subject, obj)
+        port = 0 if key.proto in (ICMP, ICMPV6) else key.dport
+        verdict = self._state.policy.verdict(subject.class_at(key.src), obj.class_at(key.dst), key.proto, port)
+        return verdict if not verdict.relations else resolved(self._state, verdict, key, subject, obj)
 
     def renew(self, flow: LiveFlow, direction: int) -> bool:
         """A switch has removed one direction's rule because its time was over: write it again if the flow may go on."""

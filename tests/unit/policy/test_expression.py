@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import math
+import sys
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
@@ -17,6 +18,7 @@ from strategies.policy import read
 from zethane.errors import ExpressionError, InputError
 from zethane.policy.access import openings
 from zethane.policy.attributes import TYPES
+from zethane.policy.cel import Language
 from zethane.policy.compile import compile_policy
 from zethane.policy.decide import decide
 from zethane.policy.explain import explain
@@ -183,9 +185,10 @@ def test_every_attribute_is_found_where_it_is_named() -> None:
     ("text", "sides", "places"),
     [
         ("subject.labels.site == 'x'", {}, (True, False, False)),
-        ("session.mfa || time.hour < 20", {}, (True, False, False)),
+        ("session.mfa || subject.device.posture.disk", {}, (True, False, False)),
+        ("session.mfa || time.hour < 20", {}, (False, False, True)),
         ("object.labels.site == 'x'", {}, (False, True, False)),
-        ("time.hour < 20", {}, (True, False, False)),
+        ("time.hour < 20", {}, (False, False, True)),
         ("subject.name == object.name", {}, (False, False, True)),
         ("cidr('10.0.0.0/8').containsIP(subject.address)", {}, (False, False, True)),
         ("subject.labels.site == 'x'", {"to": {"networks": ["::/0"]}}, (True, False, False)),
@@ -193,7 +196,8 @@ def test_every_attribute_is_found_where_it_is_named() -> None:
         ("object.kind == 'network'", {"to": {"networks": ["::/0"], "segments": ["a"]}}, (False, False, True)),
         ("subject.kind == 'network'", {"from": {"networks": ["::/0"]}}, (False, False, True)),
         ("object.labels.site == 'x'", {"from": {"networks": ["::/0"]}}, (False, True, False)),
-        ("time.hour < 20", {"from": {"networks": ["::/0"]}}, (False, True, False)),
+        ("object.kind == 'user' && time.hour < 20", {"from": {"networks": ["::/0"]}}, (False, False, True)),
+        ("1 == 1", {"from": {"networks": ["::/0"]}}, (False, True, False)),
     ],
 )
 def test_an_expression_is_where_it_is_decided(text: str, sides: dict[str, Any], places: tuple[bool, ...]) -> None:
@@ -236,6 +240,15 @@ def test_an_answer_says_until_when_it_is_sure(text: str, until: float) -> None:
     if until < math.inf:
         assert expression.answer(ALICE, WEB, until - 0.001).value == answer.value
         assert expression.answer(ALICE, WEB, until).value != answer.value
+
+
+def test_not_everybody_is_due_at_one_moment() -> None:
+    """An answer that is the same for hours is looked at again sooner by some, and later by others."""
+    expression = compiled('"staff" in subject.groups && time.now.getHours("Europe/Berlin") < 23')
+    untils = [expression.answer(replace(ALICE, name=f"u{index}"), WEB, NOW).until for index in range(1000)]
+    assert min(untils) > NOW + 15 * 60
+    assert max(untils) <= NOW + 60 * 60
+    assert max(untils.count(until) for until in untils) < 10
 
 
 TIMED = (
@@ -281,6 +294,13 @@ def test_an_expression_is_run_once_for_the_same_values() -> None:
     for index in range(1000):
         assert expression.answer(replace(ALICE, name=f"u{index}"), WEB, NOW + index / 10).value
     assert expression.runs < 20
+
+
+def test_without_the_library_an_expression_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Python 3.10: no policy that has one is put in force."""
+    monkeypatch.setitem(sys.modules, "cel_expr_python", None)
+    with pytest.raises(ExpressionError, match=r"expressions need Python 3\.11 or later"):
+        Language()
 
 
 @given(st.text(max_size=60))

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -33,7 +34,7 @@ from zethane.errors import InputError, Problem
 from zethane.policy.decide import decide_service
 from zethane.policy.explain import explain
 from zethane.policy.matrix import Cell, matrix, services_of
-from zethane.policy.principal import External
+from zethane.policy.principal import External, Parties, Principal
 
 TOPOLOGIES = Path(__file__).resolve().parents[2] / "topologies"
 DEFAULT_TOPOLOGY = "three-tier"
@@ -124,6 +125,7 @@ class Run:
         self._json_file = json_file
         self._verbose = verbose
         self._failures: dict[str, LabError] = {}
+        self._now = time.time()
 
     def go(self, *, cli: bool, keep: bool, unprotected: bool) -> int:
         """Build, log in, measure, show; the exit status."""
@@ -213,7 +215,8 @@ class Run:
 
     def _measure(self, network: LabNetwork) -> list[Verdict]:
         self._step("probing")
-        cells = matrix(self._topology.policy, self._topology.parties())
+        self._now = time.time()
+        cells = matrix(self._topology.policy, self._topology.parties(self._now), self._now)
         hosts = [host for name, host in (network.hosts | network.outside).items() if name != PORTAL]
         with Prober(hosts, services_of(self._topology.policy), self._concerns) as prober, self._bar() as bar:
             task = bar.add_task("Probing", total=prober.count(cells))
@@ -221,15 +224,12 @@ class Run:
 
     def _concerns(self, cell: Cell, source: Address, target: Address) -> bool:
         """Whether the decision for these addresses is the cell's: something outside may have several in different
-        networks, and a cell is allowed only if all of them are."""
-        ends = self._topology.party(cell.source), self._topology.party(cell.target)
-        one, other = (
-            External(address) if isinstance(end, tuple) else end
-            for end, address in zip(ends, (source, target), strict=True)
-        )
+        networks, and a cell is allowed only if all of them are; a host's cell is about its first address."""
+        ends = tuple(self._topology.party(name, self._now) for name in (cell.source, cell.target))
+        one, other = map(_at, ends, (source, target))
         if ends == (one, other):
             return True
-        decided = decide_service(self._topology.policy, one, other, cell.service)
+        decided = decide_service(self._topology.policy, one, other, cell.service, self._now)
         return decided.allowed == cell.decision.allowed
 
     def _show(self, verdicts: Sequence[Verdict], logins: Sequence[LoginResult], seconds: float) -> None:
@@ -255,8 +255,8 @@ class Run:
         """The first with their whole reason, the others in a line each."""
         for verdict in mismatches[:EXPLAINED]:
             cell = verdict.cell
-            ends = self._topology.party(cell.source), self._topology.party(cell.target)
-            reason = explain(self._topology.policy, *ends, cell.service)
+            ends = self._topology.party(cell.source, self._now), self._topology.party(cell.target, self._now)
+            reason = explain(self._topology.policy, *ends, cell.service, self._now)
             self._console.print(mismatch_text(verdict, reason))
         for verdict in mismatches[EXPLAINED:]:
             self._console.print(mismatch_line(verdict), markup=False, highlight=False)
@@ -275,3 +275,10 @@ class Run:
         for name, keeper in network.keepers.items():
             shells.add_row(name, f"mnexec -a {keeper.pid} bash")
         self._console.print(shells)
+
+
+def _at(party: Parties, address: Address) -> Parties:
+    """Who is at one of the addresses of a host, or what is outside there."""
+    if isinstance(party, tuple):
+        return External(address)
+    return replace(party, address=address) if isinstance(party, Principal) else party

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TypeVar
 
 from zethane.app.files import read_text
-from zethane.app.logins import check_logins, foreign_names, host_principal
+from zethane.app.logins import AT, check_logins, foreign_names, host_principal
 from zethane.document import Document, Findings, closest, parse, quote
 from zethane.errors import InputError, Problem
 from zethane.identity.directory import Directory, parse_identities
@@ -48,20 +48,27 @@ class Topology:
         """The hosts of the lab by name."""
         return self.network.hosts if self.network else {}
 
-    def host_principal(self, name: str) -> Principal | None:
-        """Who logs in from this host; None if nobody does. Raises InputError if there is no such host."""
+    def host_principal(self, name: str, now: float = AT) -> Principal | None:
+        """Who has logged in from this host just now; None if nobody does. Raises InputError if there is no such host.
+
+        Its address is the first of the host's.
+        """
         if name not in self.hosts:
             message = f"no host is named {quote(name)}{closest(name, self.hosts)}"
             raise InputError([Problem(str(self.folder / NETWORK_FILE), message)])
-        return host_principal(self.directory, self.hosts[name])
+        found = host_principal(self.directory, self.hosts[name])
+        if found is None:
+            return None
+        address = next((interface.ip for interface in self.hosts[name].interfaces), None)
+        return replace(found, address=address, mfa_at=None if found.mfa_at is None else now)
 
     def principals(self) -> dict[str, Principal | None]:
         """Every host of this network with who logs in from it."""
         return {name: self.host_principal(name) for name in self.hosts}
 
-    def parties(self) -> dict[str, Parties]:
-        """Every host with who logs in from it, then what is outside."""
-        return {name: self.party(name) for name in (*self.hosts, *self.external_hosts)}
+    def parties(self, now: float = AT) -> dict[str, Parties]:
+        """Every host with who has logged in from it just now, then what is outside."""
+        return {name: self.party(name, now) for name in (*self.hosts, *self.external_hosts)}
 
     @property
     def external_hosts(self) -> Mapping[str, tuple[Interface, ...]]:
@@ -69,13 +76,13 @@ class Topology:
         uplinks = self.network.uplinks.values() if self.network else ()
         return {name: interfaces for uplink in uplinks for name, interfaces in uplink.hosts.items()}
 
-    def party(self, name: str) -> Parties:
-        """Who is meant by the name of a host, or by an address: who logs in there, or what is outside there.
+    def party(self, name: str, now: float = AT) -> Parties:
+        """Who is meant by the name of a host, or by an address: who has logged in there just now, or what is outside.
 
         Raises InputError if there is no such host.
         """
         if name in self.hosts:
-            return self.host_principal(name)
+            return self.host_principal(name, now)
         if name in self.external_hosts:
             return _outside(self.external_hosts[name])
         try:
@@ -85,7 +92,8 @@ class Topology:
             raise InputError([Problem(str(self.folder / NETWORK_FILE), message)]) from None
         for host in self.hosts.values():
             if any(interface.ip == address for interface in host.interfaces):
-                return self.host_principal(host.name)
+                found = self.host_principal(host.name, now)
+                return None if found is None else replace(found, address=address)
         return External(address) if self.network is None or is_outside(self.network, address) else None
 
     def _networks(self) -> list[Prefix] | None:

@@ -58,6 +58,7 @@ def lint(
         *_shared_vlans(policy),
         *_dead_rules(policy, compiled, people),
         *_unmeetable_conditions(policy, None if devices is None else list(devices)),
+        *_missing_attributes(policy, people),
         *_lapsing_denies(policy),
         *_covered_rules(policy),
         *_repeated_services(policy),
@@ -146,13 +147,43 @@ def _unmeetable_conditions(policy: Policy, devices: Sequence[DeviceFacts] | None
             yield _about_rule(policy, "dead-rule", rule, message)
 
 
+def _missing_attributes(policy: Policy, people: Sequence[Principal]) -> Iterator[Finding]:
+    """Rules that ask one side for labels or groups that nobody there has."""
+    members: dict[str, list[Principal]] = {}
+    for rule in policy.rules:
+        sides = (
+            (rule.sources, rule.source_text, rule.condition),
+            (rule.targets, rule.target_text, rule.object_condition),
+        )
+        for names, text, asked in sides:
+            wanted = Condition(labels=asked.labels, groups=asked.groups)
+            if not wanted:
+                continue
+            if not members:
+                members = {name: [] for name in policy.segments}
+                for one in people:
+                    for name in policy.segments_of(one):
+                        members[name].append(one)
+            there = [one for name in (members if ANY in names else names) for one in members[name]]
+            if there and not any(wanted.holds(one, 0.0) for one in there):
+                message = f"can never match: nobody in {text} has {wanted}"
+                yield _about_rule(policy, "dead-rule", rule, message)
+
+
 def _lapsing_denies(policy: Policy) -> Iterator[Finding]:
     """A deny that only holds for who has proved something is got round by proving less, or by waiting."""
     for rule in policy.rules:
         if not rule.allow and _rests_on_proof(rule):
-            asked = rule.condition or rule.expression
-            message = f"denies only where this holds: {asked}; who proves less, or whose proof ages, is let by"
+            what = rule.condition or rule.expression
+            message = f"denies only where this holds: {what}; who proves less, or whose proof ages, is let by"
             yield _about_rule(policy, "lapsing-deny", rule, message)
+        for whose, asked in (("the subject", rule.condition), ("the object", rule.object_condition)):
+            if not rule.allow and asked.networks:
+                where = " or ".join(map(str, asked.networks))
+                message = (
+                    f"denies only where {whose} has an address in {where}; with another of its addresses it is let by"
+                )
+                yield _about_rule(policy, "lapsing-deny", rule, message)
 
 
 def _rests_on_proof(rule: Rule) -> bool:
@@ -173,7 +204,7 @@ def _denied(compiled: CompiledPolicy, entry: Entry) -> bool:
         for source in sources
         for target in targets
         for other in compiled.by_pair.get((source, target), ())
-        if not other.allow and other.relation is None
+        if not other.allow and other.relation is None and other.rule not in compiled.hours
     )
     return covered(entry.service, denies)
 

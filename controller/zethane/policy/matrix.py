@@ -41,15 +41,16 @@ def services_of(policy: Policy) -> tuple[Service, ...]:
     return tuple(sorted(service for service in named if service.proto != "any"))
 
 
-def matrix(policy: Policy, hosts: Hosts) -> tuple[Cell, ...]:
-    """A cell for every ordered pair of hosts and every service, in the order of `hosts`.
+def matrix(policy: Policy, hosts: Hosts, now: float = 0.0) -> tuple[Cell, ...]:
+    """A cell for every ordered pair of hosts and every service, in the order of `hosts`, as of a moment in seconds
+    since the epoch.
 
     What two hosts outside do with one another is nothing to this network: there is no cell for it.
     """
-    return tuple(_cells(policy, hosts))
+    return tuple(_cells(policy, hosts, now))
 
 
-def _cells(policy: Policy, hosts: Hosts) -> Iterator[Cell]:
+def _cells(policy: Policy, hosts: Hosts, now: float) -> Iterator[Cell]:
     known: dict[tuple[Parties, Parties, Service], Decision] = {}
     services = services_of(policy)
     for source, subject in hosts.items():
@@ -59,7 +60,7 @@ def _cells(policy: Policy, hosts: Hosts) -> Iterator[Cell]:
             for service in services:
                 question = (subject, owner, service)
                 if question not in known:
-                    known[question] = decide_service(policy, *question)
+                    known[question] = decide_service(policy, *question, now)
                 yield Cell(source, target, service, known[question])
 
 

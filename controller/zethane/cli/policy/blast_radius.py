@@ -68,8 +68,8 @@ def blast_radius_command(
         now = moment(at) if at else time.time()
         labels = [_label(text) for text in critical or ()] or list(CRITICAL)
         ignored = frozenset(service for text in without or () for service in find_service(found, text, "--without"))
-        ground = Ground(found.policy, found.parties(), now, ignored)
-        new = Ground(find_policy(against), found.parties(), now, ignored) if against else None
+        ground = Ground(found.policy, found.parties(now), now, ignored)
+        new = Ground(find_policy(against), found.parties(now), now, ignored) if against else None
         if start is None:
             before = every_segment(ground, labels)
             after = every_segment(new, labels) if new else None

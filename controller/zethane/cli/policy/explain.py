@@ -9,10 +9,12 @@ import typer
 from zethane.cli.policy.given import (
     EXIT_DONE,
     EXIT_NO,
+    AtOption,
     JsonOption,
     TopologyArgument,
     find_service,
     find_topology,
+    moment_or_now,
     problems_exit,
 )
 from zethane.cli.policy.text import print_explanation, print_json
@@ -24,13 +26,15 @@ def explain_command(
     source: Annotated[str, typer.Option("--from", help="The host that opens the flow, or an address.")],
     target: Annotated[str, typer.Option("--to", help="The host that it is opened to, or an address.")],
     service: Annotated[str, typer.Option(help="tcp/443, icmp, …, or a name from services.")],
+    at: AtOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say whether a host may open a flow to another, and why."""
     with problems_exit(as_json):
         found = find_topology(topology)
-        subject, obj = found.party(source), found.party(target)
-        explanations = [explain_flow(found.policy, subject, obj, one) for one in find_service(found, service)]
+        now = moment_or_now(at)
+        subject, obj = found.party(source, now), found.party(target, now)
+        explanations = [explain_flow(found.policy, subject, obj, one, now) for one in find_service(found, service)]
     # A name that stands for several services is allowed when each of them is.
     answer = next((one for one in explanations if not one.decision.allowed), explanations[0])
     if as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -21,6 +22,10 @@ from zethane.policy.service import Service
 EXIT_DONE, EXIT_NO, EXIT_INPUT = 0, 1, 2
 
 TopologyArgument = Annotated[str, typer.Argument(help="A topology's folder, or the name of one in ./topologies.")]
+AtOption = Annotated[
+    str | None,
+    typer.Option("--at", metavar="TIME", help="When, as 2026-11-23T22:00+01:00 (RFC 3339); now if not given."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
@@ -40,6 +45,11 @@ def find_service(topology: Topology, text: str, option: str = "--service") -> tu
         near = closest(text, topology.policy.services)
         message = f"{error}{or_a_name(error)}, found {quote(text)}{near}"
         raise InputError([Problem(option, message)]) from None
+
+
+def moment_or_now(text: str | None) -> float:
+    """Seconds since the epoch of a moment, or of now. Raises InputError."""
+    return time.time() if text is None else moment(text)
 
 
 def moment(text: str, option: str = "--at") -> float:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from datetime import datetime, timezone
 from typing import Annotated
 
 import typer
 
 from zethane.app.topology import Topology
-from zethane.cli.policy.given import JsonOption, TopologyArgument, find_topology, moment, problems_exit
+from zethane.cli.policy.given import AtOption, JsonOption, TopologyArgument, find_topology, moment_or_now, problems_exit
 from zethane.cli.policy.graph import host_counts
 from zethane.cli.policy.output import write
 from zethane.cli.policy.text import print_json, print_matrix
@@ -26,20 +25,19 @@ def matrix_command(
         str | None,
         typer.Option("--html", metavar="FILE|-", help="Write a page for the browser: segments, hosts and the graph."),
     ] = None,
-    at: Annotated[
-        str | None, typer.Option(metavar="TIME", help="The moment of the page, in ISO 8601; now if not given.")
-    ] = None,
+    at: AtOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print what every host may open to every other."""
     with problems_exit(as_json):
         found = find_topology(topology)
+        now = moment_or_now(at)
         if html is not None:
-            write(html, _page(found, moment(at) if at else time.time()))
+            write(html, _page(found, now))
     if html is not None and not as_json:
         return
-    parties = found.parties()
-    cells = build_matrix(found.policy, parties)
+    parties = found.parties(now)
+    cells = build_matrix(found.policy, parties, now)
     if as_json:
         print_json({"cells": [cell.view() for cell in cells]})
     else:
@@ -47,7 +45,7 @@ def matrix_command(
 
 
 def _page(found: Topology, now: float) -> str:
-    parties, name = found.parties(), found.folder.resolve().name
+    parties, name = found.parties(now), found.folder.resolve().name
     counts = host_counts(found.policy, parties)
     heading = f"Policy of {name}"
     plain, denials = (graph_svg(graph(found.policy, counts, denies=denies), heading) for denies in (False, True))

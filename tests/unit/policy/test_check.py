@@ -358,3 +358,101 @@ def test_nobody_outside_is_in_a_network_that_the_policy_does_not_name() -> None:
     explanation = explain(policy, A, External(ip_address("192.0.2.1")), Service.parse("tcp/443"))
     assert explanation.decision.reason == "the object 192.0.2.1 is in no network that the policy names"
     assert str(explanation.object) == "192.0.2.1 outside, in no network of the policy"
+
+
+DAY, NIGHT = "hours: Mon-Fri 07:00-19:00 UTC", "hours: Mon-Sun 19:00-07:00 UTC"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "wanted"),
+    [
+        # x comes first; y is the one that might add nothing.
+        (DAY, DAY, "rule y: adds nothing to rule x on line 4 [covered-rule]"),
+        ("mfa: false", f"mfa: false, {DAY}", "rule y: adds nothing to rule x on line 4 [covered-rule]"),
+        (DAY, NIGHT, None),
+        (DAY, "mfa: false", None),
+        ("object: {labels: {rack: a}}", "object: {labels: {rack: b}}", None),
+        (
+            "object: {groups: [b, c]}",
+            "object: {groups: [b]}",
+            "rule y: adds nothing to rule x on line 4 [covered-rule]",
+        ),
+        (
+            "subject: {networks: [10.0.0.0/8]}",
+            "subject: {networks: [10.1.0.0/16]}",
+            "rule y: adds nothing to rule x on line 4 [covered-rule]",
+        ),
+        ("subject: {networks: [10.1.0.0/16]}", "subject: {networks: [10.0.0.0/8]}", "rule x: adds nothing to rule y"),
+        ("subject: {networks: [10.1.0.0/16]}", "object: {networks: [10.1.0.0/16]}", None),
+    ],
+)
+def test_what_a_rule_asks_counts_when_another_covers_it(first: str, second: str, wanted: str | None) -> None:
+    rules = "".join(
+        f"  - {{id: {name}, from: [a], to: [b], services: [tcp/1], when: {{{when}}}}}\n"
+        for name, when in (("x", first), ("y", second))
+    )
+    people = (
+        replace(A, labels=(("rack", "a"),)),
+        replace(B, labels=(("rack", "a"),)),
+        replace(B, labels=(("rack", "b"),)),
+    )
+    found = [one for one in remarks(f"rules:\n{rules}", people) if "covered-rule" in one]
+    assert len(found) == (wanted is not None)
+    assert all(str(wanted) in one for one in found)
+
+
+@pytest.mark.parametrize(
+    ("rule", "wanted"),
+    [
+        ("when: {subject: {labels: {rack: '7'}}}", "can never match: nobody in a has rack=7 [dead-rule]"),
+        ("when: {object: {groups: [x, y]}}", "can never match: nobody in b has group x or y [dead-rule]"),
+        ("when: {subject: {groups: [a]}}", None),
+        ("when: {subject: {networks: [10.0.0.0/8]}}", None),
+        (f"when: {{{DAY}}}", None),
+        (f"when: {{{DAY}}}, action: deny", None),
+        ("when: {object: {groups: [b]}}, action: deny", None),
+        (
+            "when: {subject: {networks: [10.0.0.0/8]}}, action: deny",
+            "denies only where the subject has an address in 10.0.0.0/8; with another of its addresses it is let by "
+            "[lapsing-deny]",
+        ),
+        (
+            "when: {object: {networks: [10.0.0.0/8]}}, action: deny",
+            "denies only where the object has an address in 10.0.0.0/8; with another of its addresses it is let by "
+            "[lapsing-deny]",
+        ),
+    ],
+)
+def test_conditions_of_both_ends_that_mislead_are_remarked(rule: str, wanted: str | None) -> None:
+    found = remarks(f"rules:\n  - {{id: x, from: [a], to: [b], services: [tcp/1], {rule}}}\n")
+    assert found == ([f"p:4:5: rule x: {wanted}"] if wanted else [])
+
+
+def test_a_deny_with_hours_does_not_make_a_rule_dead() -> None:
+    rules = (
+        "rules:\n  - {id: x, from: [a], to: [b], services: [tcp/1]}\n"
+        f"  - {{id: y, from: [a], to: [b], services: [tcp], action: deny, when: {{{NIGHT}}}}}\n"
+    )
+    assert remarks(rules) == []
+
+
+def test_an_explanation_names_the_hours_and_what_the_object_lacks() -> None:
+    policy = parse_policy(
+        HEAD + "rules:\n"
+        f"  - {{id: x, from: [a], to: [b], services: [tcp/1], when: {{{DAY}}}}}\n"
+        "  - {id: y, from: [a], to: [b], services: [tcp/1], "
+        "when: {object: {labels: {rack: '7'}, networks: [10.0.0.0/8]}}}\n",
+        "p",
+    )
+    noon, night = 1795694400.0, 1795737600.0  # a Thursday
+    service = Service.parse("tcp/1")
+    assert explain(policy, A, B, service, noon).view()["rule"] == "x"
+    view = explain(policy, A, B, service, night).view()
+    assert (view["decision"], view["lacking"]["rule"]) == ("deny", "x")
+    assert view["considered"][0]["unmet"] == ["a time within Mon-Fri 07:00-19:00 UTC"]
+    assert view["considered"][1]["unmet"] == [
+        "an object with the label rack=7",
+        "an object with an address in 10.0.0.0/8",
+    ]
+    there = replace(B, labels=(("rack", "7"),), address=ip_address("10.1.2.3"))
+    assert explain(policy, A, there, service, night).view()["rule"] == "y"

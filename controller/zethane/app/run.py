@@ -102,7 +102,7 @@ class _Process:
         stack.callback(log.close)
         fabric = Fabric(self._network)
         journal = LogJournal(log, fabric, time.time)
-        stages = Stages(settings.enforced_policy)
+        stages = Stages(settings.enforced_policy, was_enforced=store.knows_rules())
         staging = stages.compose(self._topology.policy)
         policy = PolicyInForce(staging.enforced, store, time.time())
         times = self._topology.sources.settings.sessions

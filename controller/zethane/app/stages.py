@@ -19,13 +19,23 @@ _log = structlog.get_logger("zethane.policy")
 class Stages:
     """Knows the policy that was enforced last, from this run or an earlier one."""
 
-    def __init__(self, file: Path) -> None:
-        """`file` is where its text is kept. Raises InputError for one that cannot be read as a policy."""
+    def __init__(self, file: Path, *, was_enforced: bool = False) -> None:
+        """`file` is where its text is kept; `was_enforced` tells whether rules were ever in force, by another source.
+
+        Raises InputError for a file that cannot be read as a policy.
+        """
         self._file = file
+        self._was_enforced = was_enforced
         self._before = _read(file) if file.exists() else None
 
     def compose(self, policy: Policy) -> Staging:
-        """What becomes of a policy that is to be put in force."""
+        """What becomes of a policy that is to be put in force.
+
+        Raises InputError where it is staged and what was in force before it is lost: that must not open everything.
+        """
+        if policy.stage == "audit" and self._before is None and self._was_enforced:
+            message = "missing: a policy was in force before the one that is staged; put here what is to stay in force"
+            raise InputError([Problem(str(self._file), message)])
         return compose(policy, self._before)
 
     def took_effect(self, policy: Policy) -> None:
@@ -65,7 +75,7 @@ def _read(file: Path) -> Policy:
     except InputError as error:
         first = error.problems[0]
         message = (
-            "the policy that was in force last cannot be read any more, and decides while another one is staged; "
-            f"remove this file if none of it is to stay in force: {first.message}"
+            "the policy that was in force last, and stays so under one that is staged, cannot be read; "
+            f"put here what is to stay in force: {first.message}"
         )
         raise InputError([Problem(str(file), message, first.line, first.column, first.key)]) from None

@@ -54,8 +54,17 @@ def test_what_is_kept_is_for_the_controller_alone(file: Path) -> None:
 @pytest.mark.parametrize("text", ["", "version: 2\n", "\x00"])
 def test_a_kept_policy_that_is_damaged_opens_nothing(file: Path, text: str) -> None:
     file.write_text(text, encoding="utf-8")
-    with pytest.raises(InputError, match="remove this file"):
+    with pytest.raises(InputError, match="put here what is to stay in force"):
         Stages(file)
+
+
+def test_a_policy_that_was_in_force_and_is_lost_opens_nothing(file: Path) -> None:
+    """The store knows that there were rules; their text is gone."""
+    stages = Stages(file, was_enforced=True)
+    with pytest.raises(InputError, match="missing: a policy was in force before"):
+        stages.compose(policy(SECOND))
+    stages.took_effect(stages.compose(policy(FIRST)).enforced)
+    assert Stages(file, was_enforced=True).compose(policy(SECOND)).enforced.digest == policy(FIRST).digest
 
 
 def test_a_disk_that_refuses_stops_nothing(tmp_path: Path) -> None:

@@ -466,3 +466,13 @@ def test_a_factor_that_cannot_be_read_proves_nothing(tmp_path: Path) -> None:
     store._db.execute("UPDATE factors SET body = '{}'")
     assert (store.factors_of("alice"), store.factor("totp:x"), store.end_factor("totp:x")) == ([], None, False)
     store.close()
+
+
+def test_the_store_knows_whether_rules_of_a_policy_were_ever_in_force(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "zethane.sqlite")
+    store.number_of("rule", "stage:open")
+    store.number_of("class", "web/None")
+    assert not store.knows_rules()
+    store.number_of("rule", "staff-web")
+    assert store.knows_rules()
+    store.close()

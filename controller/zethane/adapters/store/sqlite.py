@@ -200,6 +200,11 @@ class SqliteStore(FactorTable, PostureTable, SeenTable):
         self._write("INSERT INTO numbers VALUES (?, ?, ?)", (kind, key, last + 1))
         return int(last) + 1
 
+    def knows_rules(self) -> bool:
+        """Whether a rule of a policy file ever had a number: those that are made here have a colon in their names."""
+        row = self._db.execute("SELECT 1 FROM numbers WHERE kind = 'rule' AND instr(key, ':') = 0 LIMIT 1").fetchone()
+        return row is not None
+
     def leases(self) -> list[Lease]:
         """The leases that were saved and not ended. One that cannot be read is logged and forgotten."""
         rows = self._db.execute("SELECT address, body FROM leases ORDER BY address").fetchall()

@@ -18,8 +18,8 @@ from zethane.policy.score import CRITICAL, Estate, Labels
 class Reached:
     """A place that can be reached: at which hop whatever conditions can be met, without any, and now (None: not).
 
-    `hosts` are all of its members that are there but the intruder's own, `hosts_now` those reached now. `via` is the
-    last hop of a shortest way.
+    `hosts` are all of its members that are there but the intruder's own, `hosts_now` those reached now, with the hop of
+    each. `via` is the last hop of a shortest way.
     """
 
     place: str
@@ -29,7 +29,7 @@ class Reached:
     hop_always: int | None
     hop_now: int | None
     hosts: tuple[str, ...]
-    hosts_now: tuple[str, ...]
+    hosts_now: tuple[tuple[str, int], ...]
     via: Step
 
     def view(self) -> Mapping[str, Any]:
@@ -42,7 +42,7 @@ class Reached:
             "hop_unconditional": self.hop_always,
             "hop_now": self.hop_now,
             "hosts": list(self.hosts),
-            "hosts_now": list(self.hosts_now),
+            "hosts_now": dict(self.hosts_now),
             "via": step_view(self.via),
         }
 
@@ -97,6 +97,7 @@ class BlastRadius:
         """JSON-ready."""
         return {
             **self.summary(),
+            "hosts_reached_now": sum(len(one.hosts_now) for one in self.reached),
             "reached": [one.view() for one in self.reached],
             "critical_paths": [path.view() for path in self.paths],
         }
@@ -113,7 +114,6 @@ class BlastRadius:
             "hops": max((one.hop for one in self.reached), default=0),
             "places_reached": len(self.reached),
             "hosts_reached": sum(len(one.hosts) for one in self.reached),
-            "hosts_reached_now": sum(len(one.hosts_now) for one in self.reached),
             "critical_reached": list(self.critical_places),
         }
 
@@ -202,7 +202,10 @@ def _in_short(estate: Estate, number: int, score_now: float) -> BlastRadius:
 
 def _names(estate: Estate, place: int, own: int | None) -> tuple[str, ...]:
     """The hosts in a place."""
-    return tuple(estate.ground.nodes[node].name for node in estate.hosts_in.get(place, ()) if node != own)
+    names = estate.names[place]
+    if own is None or estate.ground.nodes[own].place != place:
+        return names
+    return tuple(name for name in names if name != estate.ground.nodes[own].name)
 
 
 class _Intrusion:
@@ -279,12 +282,12 @@ class _Intrusion:
     def _reached(self, possible: Spread, always: Mapping[int, int], now: Spread) -> Iterator[Reached]:
         ground = self._ground
         first: dict[int, int] = {}
-        hosts: dict[int, list[str]] = {}
+        hosts: dict[int, list[tuple[str, int]]] = {}
         for number, hop in now.hops.items():
             node = ground.nodes[number]
             if number != self._own:
                 first[node.place] = min(hop, first.get(node.place, hop))
-                hosts.setdefault(node.place, []).extend([node.host] if node.host else [])
+                hosts.setdefault(node.place, []).extend([(node.host, hop)] if node.host else [])
         for number, hop in sorted(possible.hops.items(), key=lambda pair: (pair[1], pair[0])):
             place = ground.places[number]
             yield Reached(

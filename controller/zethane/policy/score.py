@@ -47,6 +47,9 @@ class Estate:
             str(place) in selecting or any(self.nodes_critical[node] for node in inside.get(number, ()))
             for number, place in enumerate(ground.places)
         )
+        self.names = tuple(
+            tuple(ground.nodes[node].name for node in inside.get(number, ())) for number in range(len(ground.places))
+        )
         self.weight_of_place = tuple(self._weight_of_place(number) for number in range(len(segments)))
         self.total = sum(self.weight_of_place)
 

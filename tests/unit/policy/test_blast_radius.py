@@ -68,7 +68,7 @@ def test_hops_from_a_host() -> None:
         ("198.51.100.0/24", 2, 2, 2),
     ]
     assert found.places == ("web",)
-    assert found.reached[0].hosts_now == ("app1",)
+    assert found.reached[0].hosts_now == (("app1", 1),)
     via = found.reached[1].via
     assert (via.source, via.target, [str(piece) for piece in via.pieces]) == ("app", "db", ["tcp/5432"])
     (path, now) = found.paths
@@ -117,8 +117,8 @@ def test_members_do_not_reach_each_other_unless_a_rule_says_so() -> None:
     back = Ground(policy_of(rule(["web"], ["app"]), rule(["app"], ["web"])), HOSTS, NOW)
     found = blast_radius(back, "web1")
     assert [(one.place, one.hop, one.hosts, one.hosts_now) for one in found.reached] == [
-        ("app", 1, ("app1",), ("app1",)),
-        ("web", 2, ("web2",), ("web2",)),
+        ("app", 1, ("app1",), (("app1", 1),)),
+        ("web", 2, ("web2",), (("web2", 2),)),
     ]
 
 
@@ -142,7 +142,7 @@ def test_from_outside_and_back() -> None:
     ]
     for start in ("www", "198.51.100.0/25"):
         found = blast_radius(ground, start)
-        assert [(one.place, one.hosts_now) for one in found.reached] == [("web", ("web1", "web2"))]
+        assert [(one.place, one.hosts_now) for one in found.reached] == [("web", (("web1", 1), ("web2", 1)))]
         assert found.score == found.score_now == pytest.approx(100 * 2 / 15)
 
 

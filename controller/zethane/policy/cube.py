@@ -7,6 +7,7 @@ what is left is exactly what only one of them says.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from zethane.errors import CapacityError
@@ -47,8 +48,9 @@ def meet(one: Cube, other: Cube) -> Cube | None:
     subjects, objects, services = one[0] & other[0], one[1] & other[1], one[2] & other[2]
     if not (subjects and objects and services):
         return None
-    held, lacking = one[3] | other[3], one[4] | other[4]
-    return None if held & lacking else Cube(subjects, objects, services, held, lacking)
+    if one[3] & other[4] or one[4] & other[3]:
+        return None
+    return Cube(subjects, objects, services, one[3] | other[3], one[4] | other[4])
 
 
 def minus(one: Cube, other: Cube) -> list[Cube]:
@@ -122,11 +124,22 @@ class CubeIndex:
         """The numbers of the cubes that have something in common with this one, in the order they came in."""
         found = min((self._near(cube, side) for side in (0, 1)), key=len)
         work.spend(len(found) + 1)
-        return [number for number in found if meet(cube, self.cubes[number]) is not None]
+        subjects, objects, services, held, lacking = cube
+        cubes = self.cubes
+        return [
+            number
+            for number in found
+            if (other := cubes[number])[0] & subjects
+            and other[1] & objects
+            and other[2] & services
+            and not (other[3] & lacking or other[4] & held)
+        ]
 
     def _near(self, cube: Cube, side: int) -> Sequence[int]:
         if cube[side].bit_count() > self.WIDE:
             return range(len(self.cubes))
         narrow = self._narrow[side]
-        found = {number for bit in bits(cube[side]) for number in narrow.get(bit, ())}
-        return sorted(found.union(self._wide[side]))
+        places = [narrow[bit] for bit in bits(cube[side]) if bit in narrow]
+        if len(places) == 1 and not self._wide[side]:
+            return places[0]
+        return sorted({*chain.from_iterable(places), *self._wide[side]})

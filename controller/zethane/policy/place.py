@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Literal
 
 from zethane.errors import CapacityError
@@ -144,7 +145,7 @@ class Places:
         side = 1 if place.new == SEVERAL else 0
         name = (place.old, place.new)[1 - side]
         segment = self._policies[1 - side].segments.get(name)
-        if segment is None or self._is_kept(segment):
+        if segment is None or self._is_kept(segment) or self.is_partial:
             return []
         found = []
         for other in self._changed[side]:
@@ -155,11 +156,15 @@ class Places:
         return found
 
     def _extras(self, place: Place) -> Iterator[list[Segment]]:
-        """What may have to be held besides, to be in several segments: nothing, or one segment more."""
+        """What may have to be held besides, to be in several segments: nothing, or one segment more, or two."""
         yield []
+        parts = self._parts(place)
         for side, name in enumerate((place.old, place.new)):
             if name == SEVERAL:
-                yield from ([one] for one in self._changed[side])
+                near = [one for one in self._changed[side] if all(self._may_share(one, other) for other in parts)]
+                yield from ([one] for one in near)
+                if len(near) ** 2 <= MAX_PAIRS:
+                    yield from map(list, combinations(near, 2))
 
     def _is_in(self, place: Place, labels: Collection[tuple[str, str]], groups: frozenset[str]) -> bool:
         who = Principal("user", "somebody", groups, tuple(sorted(labels)))
@@ -185,8 +190,9 @@ def _agree(one: Segment, other: Segment) -> bool:
 
 def _asks_all(one: Segment, other: Segment) -> bool:
     """Whether one asks for all that the other does."""
-    narrower = not other.groups or (bool(one.groups) and one.groups <= other.groups)
-    return narrower and set(other.labels) <= set(one.labels)
+    if any(label not in one.labels for label in other.labels):
+        return False
+    return not other.groups or (bool(one.groups) and one.groups <= other.groups)
 
 
 def _choices(sets: Sequence[frozenset[str]], chosen: frozenset[str] = frozenset()) -> Iterator[frozenset[str]]:

@@ -146,9 +146,15 @@ def _candidates(asked: Iterable[Attribute]) -> Iterator[Attribute]:
             yield one
 
 
+_ANYWHERE: dict[int, Address] = {4: ip_address("10.0.0.1"), 6: ip_address("2001:db8::1")}
+"""Addresses to show where none is asked for."""
+
+
 def addresses(held: Iterable[Atom], lacking: Iterable[Atom]) -> dict[int, Address]:
     """An address of each IP version that is in all of the networks asked for, and in none of the others."""
     inside, outside = _values(held, "address"), _values(lacking, "address")
+    if not inside and not outside:
+        return dict(_ANYWHERE)
     named = [prefix for networks in (*inside, *outside) for prefix in networks]
     found: dict[int, Address] = {}
     for address in _edges(named):
@@ -162,7 +168,7 @@ def addresses(held: Iterable[Atom], lacking: Iterable[Atom]) -> dict[int, Addres
 
 def _edges(prefixes: Sequence[Prefix]) -> Iterator[Address]:
     """One address of every stretch within which these prefixes say the same; those of hosts before others."""
-    yield from (ip_address("10.0.0.1"), ip_address("2001:db8::1"))
+    yield from _ANYWHERE.values()
     yield from (prefix.network_address + 1 for prefix in prefixes if prefix.num_addresses > 1)
     yield from (prefix.network_address for prefix in prefixes)
     for prefix in prefixes:

@@ -70,6 +70,7 @@ class Trials:
         self._policy = policy
         self._now = now
         self._ends = [(end(policy, find, test.source), end(policy, find, test.target)) for test in policy.tests]
+        self._hours = {rule.hours for rule in policy.enforced if rule.hours is not None}
         self._spaces: dict[frozenset[object] | None, Space] = {}
 
     def run(self) -> tuple[Outcome, ...]:
@@ -126,8 +127,7 @@ class Trials:
 
     def _space(self, at: float | None) -> Space:
         """What to look for examples in; moments at which the same rules are open have the same."""
-        hours = {rule.hours for rule in self._policy.enforced if rule.hours is not None}
-        key = None if at is None else frozenset(one for one in hours if one.open(at))
+        key = None if at is None else frozenset(one for one in self._hours if one.open(at))
         if key not in self._spaces:
             networks = {network for ends in self._ends for one in ends for network in _networks(one)}
             services = [service for test in self._policy.tests for service in test.services]

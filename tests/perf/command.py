@@ -20,11 +20,12 @@ from perf.first_packets import FirstPackets, PacketLoad
 from perf.machine import machine
 from perf.measures import Result, run_rounds
 from perf.network import bench_network
+from perf.policies import LargePolicy, PolicyChanges, PolicyLoad
 from perf.replays import ReplayLoad, Replays
 from perf.report import show, write_json
 from perf.setups import SetupLoad, Setups
 
-NAMES = ("setup", "fairness", "first-packet", "replay")
+NAMES = ("setup", "fairness", "first-packet", "replay", "policy")
 DEFAULT_ROUNDS = 5
 MAX_ROUNDS = 100
 WIDTH = 140
@@ -43,11 +44,12 @@ class Loads:
     fairness: FairnessLoad = field(default_factory=FairnessLoad)
     packets: PacketLoad = field(default_factory=PacketLoad)
     replay: ReplayLoad = field(default_factory=ReplayLoad)
+    policy: PolicyLoad = field(default_factory=PolicyLoad)
 
 
 @app.command()
 def bench(
-    name: Annotated[str | None, typer.Argument(help="setup, fairness, first-packet or replay; all without it.")] = None,
+    name: Annotated[str | None, typer.Argument(help=f"{', '.join(NAMES)}; all without it.")] = None,
     rounds: Annotated[int, typer.Option(min=1, max=MAX_ROUNDS, help="Turns of each side.")] = DEFAULT_ROUNDS,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write every figure here.")] = None,
 ) -> None:
@@ -89,6 +91,9 @@ def measure(names: Sequence[str], rounds: int, loads: Loads, progress: Callable[
         if "replay" in names:
             replays = Replays(ledger.directory, ledger.environment, loads.replay)
             results.append(run_rounds(replays, rounds, progress))
+        if "policy" in names:
+            results.append(run_rounds(PolicyChanges(loads.policy), rounds, progress))
+            results.append(run_rounds(LargePolicy(loads.policy), rounds, progress))
         return results
 
 

@@ -1,8 +1,8 @@
 """`./run bench policy`: what a change of the policy means, beside asking for every pair of segments and every service.
 
-The peer asks the policy engine about a member of each segment, with a second factor and without, for every port at which
-a rule of either policy begins or ends. It sees neither time windows nor other conditions, of which there are none here
-for that reason, nor anybody who could be in a segment in another way: the comparison is in its favour.
+The peer asks the policy engine about a member of each segment, with a second factor and without, for every port at
+which a rule of either policy begins or ends. It sees neither time windows nor other conditions, of which there are none
+here for that reason, nor anybody who could be in a segment in another way: the comparison is in its favour.
 """
 
 from __future__ import annotations

@@ -21,6 +21,8 @@ _HEADINGS: dict[Side, str] = {
     "flood": "one port floods",
     "quiet": "quiet",
     "scapy": "scapy",
+    "pairwise": "pair by pair",
+    "reading": "reading the file",
 }
 
 

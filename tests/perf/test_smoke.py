@@ -21,6 +21,7 @@ from perf.fairness import FairnessLoad
 from perf.first_packets import PacketLoad
 from perf.machine import machine
 from perf.measures import Measure, Result
+from perf.policies import PolicyLoad
 from perf.reflector import answers
 from perf.replays import ReplayLoad
 from perf.report import write_json
@@ -125,10 +126,11 @@ def test_a_short_run_measures_both_sides_and_leaves_nothing(tmp_path: Path) -> N
         FairnessLoad(flows=20, burst=50),
         PacketLoad(count=10, interval=0.003),
         ReplayLoad(packets=2000, for_scapy=200),
+        PolicyLoad(((10, 4), (20, 5)), (50, 10)),
     )
     told_on_the_way: list[str] = []
     results = measure(NAMES, 1, loads, told_on_the_way.append)
-    assert [result.benchmark.name for result in results] == list(NAMES)
+    assert [result.benchmark.name for result in results] == [*NAMES, "policy-large"]
     write_json(tmp_path / "figures.json", results, machine(), 1)
     told = json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))
     expected = (
@@ -136,6 +138,8 @@ def test_a_short_run_measures_both_sides_and_leaves_nothing(tmp_path: Path) -> N
         ("fairness", {"flood", "quiet"}),
         ("first-packet", {"zethane", "os-ken"}),
         ("replay", {"zethane", "scapy"}),
+        ("policy", {"zethane", "pairwise"}),
+        ("policy-large", {"zethane", "reading"}),
     )
     for name, sides in expected:
         median = told["benchmarks"][name]["median"]

@@ -33,7 +33,7 @@ def diff(old: Policy, new: Policy, now: float) -> Difference:
         _changes(space, _about(_without(found, harmless), several), side) for side, found in ((1, gained), (0, lost))
     ]
     notes = [*_partial(space), *_double(space, harmless), *_renamed(old, new), *_staged(space)]
-    return Difference(old, new, plain[0], plain[1], double[0], double[1], tuple(notes))
+    return Difference(old, new, plain[0], plain[1], double[0], double[1], tuple(notes), tuple(space.places.all))
 
 
 def _changes(space: Space, found: Iterable[Cube], side: int) -> tuple[Change, ...]:
@@ -59,6 +59,7 @@ def _change(space: Space, block: Block, side: int) -> Change:
         _causes(space, others.denies, cubes, 1 - side),
         example_of(space, real),
         block.services != space.pieces.all and space.pieces.has_others(block.services),
+        (block.subjects, block.objects),
     )
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from zethane.policy.atom import Atom
-from zethane.policy.decide import describe
+from zethane.policy.decide import describe, name_of
 from zethane.policy.example import Example
 from zethane.policy.model import Policy, Rule
 from zethane.policy.moment import moment_text
+from zethane.policy.place import SEVERAL, Place
 from zethane.policy.principal import External, Party, Principal
 from zethane.policy.service import Service
 
@@ -59,6 +60,8 @@ class Change:
     example: Example
     other_protocols: bool = False
     """Whether IP protocols without a name are among the services."""
+    ends: tuple[int, int] = (0, 0)
+    """The sources and the targets as sets of bits, by their numbers in the difference's `places`."""
 
     @property
     def condition(self) -> str:
@@ -114,6 +117,7 @@ class Difference:
     freed: tuple[Change, ...]
     caught: tuple[Change, ...]
     notes: tuple[str, ...]
+    places: tuple[Place, ...] = ()
 
     def __bool__(self) -> bool:
         """Whether there is any."""
@@ -133,6 +137,37 @@ class Difference:
             },
             "notes": list(self.notes),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Concerned:
+    """Who of those that are known is at either end of a change, such as `user:alice`, sorted."""
+
+    sources: tuple[str, ...]
+    targets: tuple[str, ...]
+
+    def view(self) -> Mapping[str, Any]:
+        """JSON-ready."""
+        return {"from": list(self.sources), "to": list(self.targets)}
+
+
+def concerned(found: Difference, population: Iterable[Principal]) -> Callable[[Change], Concerned]:
+    """Who is at the ends of each change, provided that its conditions hold."""
+    numbers = {place: number for number, place in enumerate(found.places)}
+    members: dict[int, set[str]] = {}
+    for who in population:
+        names = [policy.segments_of(who) for policy in (found.old, found.new)]
+        old, new = (SEVERAL if len(some) > 1 else "".join(some) for some in names)
+        number = numbers.get(Place(old, new))
+        if number is not None:
+            members.setdefault(number, set()).add(name_of(who))
+
+    def ends(change: Change) -> Concerned:
+        sides = ({name for bit, some in members.items() if end >> bit & 1 for name in some} for end in change.ends)
+        sources, targets = (tuple(sorted(names)) for names in sides)
+        return Concerned(sources, targets)
+
+    return ends
 
 
 def example_view(example: Example) -> Mapping[str, Any]:

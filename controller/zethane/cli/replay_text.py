@@ -216,7 +216,7 @@ def _flows(flows: Iterable[Flow]) -> Table:
     )
     for flow in flows:
         word, style = _WORDS[flow.verdict.outcome]
-        why = flow.verdict.rule or flow.verdict.reason
+        why = f"{flow.verdict.reason} {flow.verdict.rule or ''}".strip()
         direction = "" if flow.is_opening_seen else " (no opening packet seen)"
         table.add_row(
             _end(flow.subject.text, flow.subject.address, flow.key.sport, flow.key.proto),

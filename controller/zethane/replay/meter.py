@@ -110,7 +110,8 @@ class Meter:
                 flags = 0
             sequence = shape.sequence(data, at) if flags & TCP_SYN else 0
             way = self._table.way_of(key, flags, sequence, data[at + 6 : at + 12], data[at : at + 6], when)
-            self._table.remember(way, signature)
+            if key.proto in FAST:
+                self._table.remember(way, signature)
         elif not _is_whole(way, fields, captured - shape.header, captured < length):
             self.careful(record)
             return

@@ -14,12 +14,13 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
-from zethane.net.flowkey import ETH_IPV4, ETH_IPV6, TCP, TCP_FIN, TCP_RST, TCP_SYN, UDP, FlowKey
+from zethane.net.flowkey import ETH_IPV4, ETH_IPV6, ICMP, ICMPV6, TCP, TCP_FIN, TCP_RST, TCP_SYN, UDP, FlowKey
 from zethane.replay.link import ETH_VLAN, ETHERNET, header_length
 from zethane.replay.packet import DHCP_PORTS
 
 IPV4_LEN, IPV6_LEN = 20, 40
-_UDP_LEN = 8
+_EIGHT, _PORTS = 8, 4
+"""Bytes of the headers of UDP and of ICMP, and of the ports in front of them."""
 _PLAIN_IPV4 = 0x45
 _GROUPS_IPV4, _GROUPS_IPV6 = 0xE0, 0xFF
 """First bytes of the first addresses that are no single host's (RFC 5771, RFC 4291 §2.7)."""
@@ -31,6 +32,11 @@ _NEVER = b"\xff\xff\xff"
 
 FAST = frozenset((TCP, UDP))
 """The protocols of plain packets."""
+
+_ECHO = {b"\x08\0": (8, 0), b"\0\0": (0, 8)}
+_ECHO_IPV6 = {b"\x80\0": (8, 0), b"\x81\0": (0, 8)}
+"""Type and code of requests and replies, to their ports in a key. They have a checksum where others have ports, so that
+each of their packets has a signature of its own, and none is remembered."""
 
 _ETH_TYPE, _ETH_LEN = 12, 14
 _TAG = ETH_VLAN.to_bytes(2, "big")
@@ -86,13 +92,16 @@ class Ipv4Shape(Shape):
     def key(self, fields: Fields, captured: int) -> FlowKey | None:
         head, total, middle, ends, offset, _ = fields
         proto = middle[3]
-        if not self.is_ethernet or head[-3:] != _ETHERNET_IPV4 or head[0] & 1 or proto not in FAST:
+        if not self.is_ethernet or head[-3:] != _ETHERNET_IPV4 or head[0] & 1:
             return None
-        limits = _TABLES[proto, 4]
-        if middle[0] & _FRAGMENT_BITS or middle[1] or total < limits.lengths[offset]:
+        limits = _TABLES.get((proto, 4))
+        if limits is None or middle[0] & _FRAGMENT_BITS or middle[1] or total < limits.lengths[offset]:
             return None
         if captured < limits.captured[offset] or ends[4] >= _GROUPS_IPV4:
             return None
+        if proto == ICMP:
+            ports = _ECHO.get(ends[8:10])
+            return FlowKey(ends[:4], ends[4:8], proto, *ports) if ports is not None else None
         key = FlowKey(ends[:4], ends[4:8], proto, ends[8] << 8 | ends[9], ends[10] << 8 | ends[11])
         return None if (key.sport, key.dport) in DHCP_PORTS else key
 
@@ -120,11 +129,14 @@ class Ipv6Shape(Shape):
         proto = rest[0]
         if not self.is_ethernet or head[-3:-1] != _ETHERNET_IPV6 or head[-1] >> 4 != 6 or head[0] & 1:
             return None
-        if proto not in FAST or rest[18] == _GROUPS_IPV6:
+        limits = _TABLES.get((proto, 16))
+        if limits is None or rest[18] == _GROUPS_IPV6:
             return None
-        limits = _TABLES[proto, 16]
         if payload < limits.lengths[offset] or captured < limits.captured[offset]:
             return None
+        if proto == ICMPV6:
+            ports = _ECHO_IPV6.get(rest[34:36])
+            return FlowKey(rest[2:18], rest[18:34], proto, *ports) if ports is not None else None
         key = FlowKey(rest[2:18], rest[18:34], proto, rest[34] << 8 | rest[35], rest[36] << 8 | rest[37])
         return None if (key.sport, key.dport) in DHCP_PORTS else key
 
@@ -210,11 +222,17 @@ class Tables(NamedTuple):
     least: int
 
 
+def _of_eight(fixed: int, header: int) -> Tables:
+    """Those of a transport header of eight bytes without flags. The length field counts `fixed` bytes more."""
+    lengths = ((fixed + _EIGHT).to_bytes(2, "big"),) * 256
+    return Tables(0, lengths, (header + _EIGHT,) * 256, header + _PORTS)
+
+
 _TABLES = {
     (TCP, 4): Tables(OPENS_OR_ENDS, _lengths(IPV4_LEN), _captured(IPV4_LEN), IPV4_LEN + _TO_FLAGS),
     (TCP, 16): Tables(OPENS_OR_ENDS, _lengths(0), _captured(IPV6_LEN), IPV6_LEN + _TO_FLAGS),
-    (UDP, 4): Tables(0, ((IPV4_LEN + _UDP_LEN).to_bytes(2, "big"),) * 256, (IPV4_LEN + _UDP_LEN,) * 256, IPV4_LEN + 4),
-    (UDP, 16): Tables(0, (_UDP_LEN.to_bytes(2, "big"),) * 256, (IPV6_LEN + _UDP_LEN,) * 256, IPV6_LEN + 4),
+    **dict.fromkeys(((UDP, 4), (ICMP, 4)), _of_eight(IPV4_LEN, IPV4_LEN)),
+    **dict.fromkeys(((UDP, 16), (ICMPV6, 16)), _of_eight(0, IPV6_LEN)),
 }
 _NOTHING = Tables(0, (_NEVER,) * 256, (1 << 30,) * 256, 1 << 30)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
+from zethane.audit.reason import DenyReason
 from zethane.policy.decide import describe
 from zethane.replay.flow import Count, Flow
 from zethane.replay.packet import Aside
@@ -71,6 +72,7 @@ class Totals:
     pairs: dict[tuple[str, str], dict[Outcome, Tally]] = field(default_factory=dict)
     services: dict[Service, Tally] = field(default_factory=dict)
     rules: dict[str, Tally] = field(default_factory=dict)
+    """By the rule that decided."""
     unknown: dict[Unknown, Tally] = field(default_factory=dict)
     asides: dict[Aside, Tally] = field(default_factory=dict)
     hurdles: dict[tuple[str, Outcome], Tally] = field(default_factory=dict)
@@ -106,7 +108,8 @@ class Totals:
             row = Service(source, target, service, verdict.outcome, verdict.rule, verdict.reason)
             if row not in self.services and len(self.services) >= MAX_DETAILS:
                 row = row._replace(service=OTHERS)
-            rule = () if verdict.rule is None else (_row(self.rules, verdict.rule),)
+            is_decided = verdict.rule is not None and verdict.reason != DenyReason.CONDITION_NOT_MET.value
+            rule = (_row(self.rules, str(verdict.rule)),) if is_decided else ()
             by_outcome = self.outcomes[verdict.outcome], _row(pair, verdict.outcome)
             kept = (self.all, *by_outcome, _row(self.services, row), *rule)
             if len(self._kept) >= MAX_DETAILS:

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from zethane.audit.reason import DenyReason
 from zethane.net.flowkey import ICMP, ICMPV6, SCTP, TCP, UDP
-from zethane.policy.decide import is_about, lack_of, place_of
+from zethane.policy.decide import Lack, is_about, lack_of, place_of
 from zethane.policy.decider import Decider
 from zethane.policy.model import Policy
 from zethane.policy.principal import Party, Principal
@@ -26,9 +26,12 @@ _DNS_PORT = 53
 
 
 class Verdict(NamedTuple):
-    """What the policy says of a flow. `reason` is a word of the decision log, empty where it is allowed or where
-    nobody is known at one end; `text` says it in words. `until` is when it has to be looked at again, in seconds since
-    the epoch."""
+    """What the policy says of a flow.
+
+    `rule` decided or, with the reason `condition-not-met`, would allow it. `reason` is a word of the decision log,
+    empty where it is allowed or where nobody is known at one end; `text` says it in words. `until` is when it has to be
+    looked at again, in seconds since the epoch.
+    """
 
     outcome: Outcome
     rule: str | None
@@ -79,23 +82,25 @@ class Judge:
         if decision.rule is not None:
             return Verdict("deny", decision.rule, DenyReason.DENY_RULE.value, decision.reason, until)
         reason, lack = self._lack(source, sink, proto, port, moment)
-        text = f"{decision.reason}; {lack}" if lack else decision.reason
-        return Verdict("deny", None, reason.value, text, until)
+        if lack is None:
+            return Verdict("deny", None, reason.value, decision.reason, until)
+        text = f"{decision.reason}; rule {lack.rule} would allow it with {' and '.join(lack.needs)}"
+        return Verdict("deny", lack.rule, reason.value, text, until)
 
-    def _lack(self, subject: Party, target: Party, proto: int, port: int, moment: float) -> tuple[DenyReason, str]:
+    def _lack(
+        self, subject: Party, target: Party, proto: int, port: int, moment: float
+    ) -> tuple[DenyReason, Lack | None]:
         """Why no rule lets a flow pass, and what that rule which asks for the fewest things more would need."""
         if subject is None:
-            return DenyReason.UNAUTHENTICATED, ""
+            return DenyReason.UNAUTHENTICATED, None
         if target is None:
-            return DenyReason.UNKNOWN_DESTINATION, ""
+            return DenyReason.UNKNOWN_DESTINATION, None
         source, sink = place_of(self.policy, subject, "subject")[0], place_of(self.policy, target, "object")[0]
         if source is None or sink is None:
-            return DenyReason.NO_RULE, ""
+            return DenyReason.NO_RULE, None
         about = (rule for rule in self.policy.enforced if is_about(rule, source, sink, proto, port))
         lack = lack_of(about, subject, target, moment)
-        if lack is None:
-            return DenyReason.NO_RULE, ""
-        return DenyReason.CONDITION_NOT_MET, f"rule {lack.rule} would allow it with {' and '.join(lack.needs)}"
+        return DenyReason.NO_RULE if lack is None else DenyReason.CONDITION_NOT_MET, lack
 
 
 def _own(subject: Who, target: Who, proto: int, port: int) -> Verdict | None:

@@ -55,7 +55,7 @@ def test_every_outcome_and_its_reason() -> None:
     cases = [
         (ALICE.tcp(WEB, 1, 443), "allow", "staff-web", ""),
         (ALICE.tcp(WEB, 1, 80), "deny", None, "no-rule"),
-        (ALICE.tcp(WEB, 1, 22), "deny", None, "condition-not-met"),
+        (ALICE.tcp(WEB, 1, 22), "deny", "staff-ssh", "condition-not-met"),
         (WEB.tcp(DB, 1, 22), "deny", "no-ssh", "deny-rule"),
         (GHOST.tcp(WEB, 1, 443), "deny", None, "unauthenticated"),
         (WEB.tcp(GHOST, 1, 443), "deny", None, "unknown-destination"),

@@ -99,7 +99,6 @@ def assemble(
 
     Raises InputError where there are too many of something for one policy.
     """
-    _bounded(source.files, len(groups), MAX_SEGMENTS, "segments")
     names = Names(["any"])
     segments = [names.give(group.word) for group in groups]
     kept = list(_within_networks(drafts, ledger))
@@ -116,6 +115,14 @@ def assemble(
         ledger.all_losses(),
         tuple(ledger.notes),
     )
+
+
+def check_classes(source: Source, number: int) -> None:
+    """Refuse more classes than a policy has segments, before anything is worked out for their pairs.
+
+    Raises InputError.
+    """
+    _bounded(source.files, number, MAX_SEGMENTS, "segments")
 
 
 def _bounded(files: str, number: int, most: int, what: str) -> None:

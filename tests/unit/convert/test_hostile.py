@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from strategies.clouds import clouds, port_list, rule_list
 from strategies.clusters import clusters
-from zethane.convert import Imported, import_kubernetes, import_openstack
+from zethane.convert import Imported, budget, import_kubernetes, import_openstack, imported
 from zethane.convert.objects import BOUNDS, trees
 from zethane.errors import InputError
 
@@ -53,19 +53,19 @@ def _damaged(draw: st.DrawFn, originals: st.SearchStrategy[Any]) -> str:
 
 def _import(convert: Callable[[dict[str, str]], Imported], text: str) -> None:
     try:
-        imported = convert({"f.json": text})
+        made = convert({"f.json": text})
     except InputError as error:
         refused = error.problems
     else:
         refused = ()
-        assert_written(imported)
+        assert_written(made)
     assert all(str(problem).isprintable() for problem in refused)
 
 
-def assert_written(imported: Imported) -> None:
+def assert_written(made: Imported) -> None:
     """There is something in it, and nothing of it disturbs a terminal."""
-    assert len(imported.policy.segments) >= 1
-    assert all(str(loss).isprintable() for loss in imported.losses)
+    assert len(made.policy.segments) >= 1
+    assert all(str(loss).isprintable() for loss in made.losses)
 
 
 @settings(max_examples=150, deadline=None)
@@ -88,6 +88,62 @@ def test_any_text(text: str) -> None:
     """Both."""
     _import(import_kubernetes, text)
     _import(import_openstack, text)
+
+
+def _cluster(pods: int, policies: int) -> str:
+    """Every pod a class of its own."""
+    version = "networking.k8s.io/v1"
+    items: list[dict[str, Any]] = [
+        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": f"p{number}", "labels": {"a": f"v{number}"}}}
+        for number in range(pods)
+    ]
+    items += [
+        {
+            "apiVersion": version,
+            "kind": "NetworkPolicy",
+            "metadata": {"name": f"n{number}"},
+            "spec": {"podSelector": {"matchLabels": {"a": f"v{number}"}}, "ingress": [{"from": [{"podSelector": {}}]}]},
+        }
+        for number in range(policies)
+    ]
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
+
+
+def test_more_classes_than_segments_are_refused_before_their_pairs_are_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A policy has so many segments, and no more."""
+    monkeypatch.setattr(imported, "MAX_SEGMENTS", 20)
+    assert len(import_kubernetes({"f.json": _cluster(20, 20)}).policy.segments) == 20
+    with pytest.raises(InputError, match="would take 21 segments; expected at most 20: import it in parts"):
+        import_kubernetes({"f.json": _cluster(21, 21)})
+
+
+def test_work_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Policies times pods, and rules times ports, may be more than anybody would wait for."""
+    monkeypatch.setattr(budget, "MAX_STEPS", 2000)
+    assert import_kubernetes({"f.json": _cluster(20, 5)}).workloads
+    with pytest.raises(InputError, match="too many rules and workloads"):
+        import_kubernetes({"f.json": _cluster(60, 60)})
+    cloud = {
+        "ports": [{"id": f"p{n}", "addresses": [f"10.0.0.{n}"], "groups": [f"g{n}"]} for n in range(1, 60)],
+        "rules": [
+            {
+                "id": f"r{n}",
+                "group": f"g{n}",
+                "direction": "ingress",
+                "ethertype": "IPv4",
+                "protocol": None,
+                "min": None,
+                "max": None,
+                "remote_group": None,
+                "prefix": f"10.0.0.{n}/32",
+            }
+            for n in range(1, 60)
+        ],
+    }
+    with pytest.raises(InputError, match="too many rules and workloads"):
+        import_openstack({"r.json": json.dumps(rule_list(cloud)), "p.json": json.dumps(port_list(cloud))})
 
 
 @pytest.mark.parametrize(

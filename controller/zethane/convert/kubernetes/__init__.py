@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from zethane.convert.imported import Group, Imported, Member, Source, assemble
+from zethane.convert.budget import Budget
+from zethane.convert.imported import Group, Imported, Member, Source, assemble, check_classes
 from zethane.convert.kubernetes.classes import Face, Faces, faces_of, represented
 from zethane.convert.kubernetes.cluster import Cluster, Workload
 from zethane.convert.kubernetes.meaning import Meaning
@@ -28,16 +29,18 @@ def import_kubernetes(texts: Mapping[str, str], blocks_hold_pods: bool = False, 
     Raises InputError for what is no YAML or JSON of Kubernetes, and for more than one policy can hold.
     """
     ledger = Ledger()
+    source = Source("Kubernetes", ", ".join(texts), audit)
+    budget = Budget(source.files)
     cluster = Reader(ledger).read(texts)
     cluster.workloads = represented(cluster.workloads)
-    faces = faces_of(cluster, _asked(cluster), lambda one: one.addresses if blocks_hold_pods else None)
+    faces = faces_of(cluster, _asked(cluster), lambda one: one.addresses if blocks_hold_pods else None, budget)
     meaning = Meaning(faces, ledger, blocks_hold_pods)
     meaning.read(list(cluster.policies.values()))
     classes = faces.classes()
+    check_classes(source, len(classes))
     egress, ingress = meaning.sides(classes)
     _remark(meaning)
     origins = {origin: f"NetworkPolicy {origin.replace('.', '/', 1)}" for origin in cluster.policies}
-    source = Source("Kubernetes", ", ".join(texts), audit)
     return assemble(source, _groups(faces, classes), rules(egress, ingress), origins, ledger)
 
 

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from zethane.convert.budget import Budget
 from zethane.convert.kubernetes.blocks import Addresses
 from zethane.convert.kubernetes.cluster import Cluster, Workload
 from zethane.convert.kubernetes.schema import Peer, Selector
@@ -25,6 +26,7 @@ class Faces:
     """All different workloads, and what is found out about them."""
 
     cluster: Cluster
+    budget: Budget
     members: list[list[Workload]] = field(default_factory=list)
     words: list[tuple[str, ...]] = field(default_factory=list)
     """The values of the labels of a face that some selector asks for, by the label's name."""
@@ -36,7 +38,9 @@ class Faces:
 
     def mark(self, word: object, faces: Iterable[Face]) -> None:
         """These faces are told apart from all others."""
-        for face in faces:
+        listed = list(faces)
+        self.budget.spend(len(listed))
+        for face in listed:
             self._marks[face].append(word)
 
     def selected(self, selector: Selector, namespace: str) -> frozenset[Face]:
@@ -44,6 +48,7 @@ class Faces:
         key = (selector.model_dump_json(), namespace)
         if key not in self._known:
             candidates = self._by_namespace.get(namespace, ())
+            self.budget.spend(len(candidates))
             self._known[key] = frozenset(face for face in candidates if fits(selector, self.members[face][0].labels))
         return self._known[key]
 
@@ -52,7 +57,8 @@ class Faces:
         if peer.namespaces is None:
             return self.selected(peer.pods, namespace) if peer.pods is not None else frozenset()
         pods = peer.pods or Selector()
-        found = (self.selected(pods, one) for one in self.namespaces(peer.namespaces))
+        found = [self.selected(pods, one) for one in self.namespaces(peer.namespaces)]
+        self.budget.spend(len(found) + sum(map(len, found)))
         return frozenset(face for faces in found for face in faces)
 
     def namespaces(self, selector: Selector) -> list[str]:
@@ -62,6 +68,7 @@ class Faces:
         """
         key = selector.model_dump_json()
         if key not in self._namespaces:
+            self.budget.spend(len(self._by_namespace))
             self._namespaces[key] = [one for one in self._by_namespace if self._fits(selector, one)]
         return self._namespaces[key]
 
@@ -96,6 +103,7 @@ class Faces:
         version = addresses.whole.version
         low = bisect_left(self._addresses, (version, first, -1))
         high = bisect_left(self._addresses, (version, last + 1, -1))
+        self.budget.spend((high - low) * (1 + len(addresses.exceptions)))
         yield from (face for _, number, face in self._addresses[low:high] if addresses.holds(number))
 
     @property
@@ -111,9 +119,9 @@ class Faces:
         return list(alike.values())
 
 
-def faces_of(cluster: Cluster, asked: frozenset[str], apart: Callable[[Workload], object]) -> Faces:
+def faces_of(cluster: Cluster, asked: frozenset[str], apart: Callable[[Workload], object], budget: Budget) -> Faces:
     """The different workloads of a cluster. Only the labels `asked` count; `apart` may tell more of them apart."""
-    faces = Faces(cluster)
+    faces = Faces(cluster, budget)
     found: dict[object, Face] = {}
     for workload in cluster.workloads.values():
         labels = tuple(sorted((key, value) for key, value in workload.labels.items() if key in asked))

@@ -211,7 +211,10 @@ class Meaning:
         for one in given:
             peers = frozenset(number[face] for face in one.peers)
             grant = Grant(one.origin, one.services, peers, one.networks)
-            for own in {number[face] for face in one.own}:
+            own_classes = {number[face] for face in one.own}
+            # What follows looks at each of these pairs.
+            self.faces.budget.spend(len(one.peers) + len(one.own) + len(own_classes) * len(peers))
+            for own in own_classes:
                 grants[own].append(grant)
         for index, members in enumerate(classes):
             yield tuple(grants[index]) if members[0] in self.isolated[kind] else None

@@ -64,7 +64,11 @@ class _Maker:
             if prefixes is None:
                 ledger.lose(f"a prefix of {name_of(peer)} falls into too many by those within it: closed for it")
             self._peers.setdefault(peer, []).extend(prefixes or ())
-        self._segments = {peer: self._only_segment(peer) for peer in (*self._peers, *known.missing)}
+        self._by_segment: dict[str, list[Principal]] = {}
+        for peer in (*self._peers, *known.missing):
+            segment_name = self._only_segment(peer)
+            if segment_name is not None:
+                self._by_segment.setdefault(segment_name, []).append(peer)
         self._wanted: dict[str, str] = {}
 
     def _only_segment(self, peer: Principal) -> str | None:
@@ -115,13 +119,14 @@ class _Maker:
 
     def _reached(self, rule: Rule, leaving: bool) -> Iterator[Principal]:
         """The peers with known addresses at the rule's other end; of the others only their segments are kept."""
-        for peer, segment in self._segments.items():
-            if segment is None or not (rule.opens_to(segment) if leaving else rule.opens_from(segment)):
+        for segment, peers in self._by_segment.items():
+            if not (rule.opens_to(segment) if leaving else rule.opens_from(segment)):
                 continue
-            if peer in self._peers:
-                yield peer
-            elif rule.allow:
-                self._wanted[name_of(peer)] = segment
+            for peer in peers:
+                if peer in self._peers:
+                    yield peer
+                elif rule.allow:
+                    self._wanted[name_of(peer)] = segment
 
     def _at(self, peer: Principal, condition: Condition) -> Sequence[Prefix]:
         """The addresses at which the peer fits what is asked of it."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from zethane.convert.imported import Group, Imported, Source, assemble
+from zethane.convert.budget import Budget
+from zethane.convert.imported import Group, Imported, Source, assemble, check_classes
 from zethane.convert.imported import Member as Workload
 from zethane.convert.loss import Ledger
 from zethane.convert.naming import Names
@@ -24,16 +25,17 @@ def import_openstack(texts: Mapping[str, str], audit: bool = False) -> Imported:
     Raises InputError for what is no list of python-openstackclient, and for more than one policy can hold.
     """
     ledger = Ledger()
+    source = Source("OpenStack", ", ".join(texts), audit)
     cloud = Reader(ledger).read(texts)
     if not cloud.members:
         _one_for_each_group(cloud, ledger)
-    meaning = Meaning(cloud, ledger)
+    meaning = Meaning(cloud, ledger, Budget(source.files))
     classes = _classes(cloud, meaning)
+    check_classes(source, len(classes))
     _remark(cloud, ledger)
     egress, ingress = meaning.sides(classes)
     groups = {row.group for row, _ in cloud.rules} | set(cloud.names)
     origins = {cloud.origin(group): f"security group {cloud.origin(group)}" for group in sorted(groups)}
-    source = Source("OpenStack", ", ".join(texts), audit)
     return assemble(source, _groups(cloud, classes), rules(egress, ingress), origins, ledger)
 
 

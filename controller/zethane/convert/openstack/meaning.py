@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
 
+from zethane.convert.budget import Budget
 from zethane.convert.loss import Ledger
 from zethane.convert.openstack.cloud import Cloud, Member
 from zethane.convert.openstack.schema import RuleRow
@@ -60,7 +61,8 @@ class Said:
 class Meaning:
     """Reads the rules one by one; `ledger` learns what none of it can say."""
 
-    def __init__(self, cloud: Cloud, ledger: Ledger) -> None:
+    def __init__(self, cloud: Cloud, ledger: Ledger, budget: Budget) -> None:
+        self._budget = budget
         self._cloud = cloud
         self._ledger = ledger
         self._problems: list[Problem] = []
@@ -146,6 +148,7 @@ class Meaning:
 
     def apart(self, member: Member) -> object:
         """What tells members apart: their groups, and what prefixes of rules hold of their addresses."""
+        self._budget.spend(len(self._narrow) * len(member.addresses))
         held = frozenset(
             (prefix, frozenset(index for index, address in enumerate(member.addresses) if _in(address, prefix)))
             for prefix in self._narrow
@@ -162,7 +165,10 @@ class Meaning:
                 members_of[group].add(number)
         grants: dict[tuple[str, str], list[Grant]] = defaultdict(list)
         for said in self.said:
-            grants[said.row.group, said.row.direction].append(self._grant(said, members_of, classes))
+            grant = self._grant(said, members_of, classes)
+            # What follows looks at each of these pairs.
+            self._budget.spend(len(members_of.get(said.row.group, ())) * (1 + len(grant.classes)))
+            grants[said.row.group, said.row.direction].append(grant)
         if self._narrow and any(not member.addresses for members in classes for member in members):
             self._ledger.lose(
                 "of some workloads no address is given: what is opened to or for prefixes is closed for them"
@@ -182,6 +188,7 @@ class Meaning:
                 message = f"nothing given is in its remote group {quote(name)}: nothing is opened for what comes later"
                 self._ledger.lose(message, said.place)
             return Grant(origin, said.services, frozenset(peers), family=said.version)
+        self._budget.spend(len(classes) * len(said.prefixes))
         inside: set[int] = set()
         for number, members in enumerate(classes):
             if _holds(said.prefixes, said.version, members[0]):

@@ -20,7 +20,7 @@ State = Literal["allow", "condition", "deny", "none"]
 """Something is open; something is, or would be, under a condition; a rule denies and nothing is open; no rule does."""
 
 MAX_HOSTS = 2000
-"""Hosts that a table of hosts may have."""
+"""Hosts, or addresses of hosts outside, that a table of hosts may have: of more the first are in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +70,15 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """Both matrices. Content 0 is that of a pair about which no rule says anything."""
+    """Both matrices. Content 0 is that of a pair about which no rule says anything.
+
+    `left_out` is how many hosts were too many for the table of hosts.
+    """
 
     contents: tuple[Content, ...]
     segments: Table
     hosts: Table
+    left_out: int = 0
 
     def view(self) -> Mapping[str, Any]:
         """JSON-ready, in short: contents are [state, [[service, state, rules, denies], …], denies]."""
@@ -116,7 +120,8 @@ class _Builder:
     def build(self) -> Tables:
         hosts = self._host_table()
         segments = self._segment_table()
-        return Tables(tuple(self._contents), segments, hosts)
+        every = sum(len(each(parties)) for parties in self._hosts.values())
+        return Tables(tuple(self._contents), segments, hosts, every - len(hosts.names))
 
     def _content(self, offers: Sequence[Offer], denies: Sequence[str]) -> int:
         states = {offer.state for offer in offers}

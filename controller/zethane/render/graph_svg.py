@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Literal
 
@@ -9,6 +10,7 @@ from zethane.policy.graph import Edge, Graph, Mark, Node
 from zethane.render.boxes import Box, Line, picture
 from zethane.render.graph_text import MEANING, edge_kind, edge_sign, mark_text
 from zethane.render.grid_svg import grid_svg
+from zethane.render.layers import Wire, lanes, layers_of
 
 LINES = 14
 """Lines of one box; what is more becomes one line."""
@@ -17,24 +19,37 @@ SHOWN = 60
 """Names of the members of a group that are shown on hovering."""
 
 
-DENSE = 24, 4
-"""Nodes from which, and edges for each of them above which, a matrix is more legible than lines."""
+FEW = 24
+"""Nodes up to which a picture is made of lines, however many."""
+
+EDGES, LANES = 4, 6
+"""Edges, and columns that edges pass, for each node, above which a matrix is more legible than lines."""
 
 Style = Literal["auto", "columns", "grid"]
 
 
 def graph_svg(found: Graph, heading: str, style: Style = "auto") -> str:
     """The picture: boxes in columns with lines between them, or a matrix (`grid`); `auto` takes what is legible."""
-    edges = sum(len(edge.targets) for edge in found.edges)
-    if style == "grid" or (style == "auto" and len(found.nodes) >= DENSE[0] and edges > DENSE[1] * len(found.nodes)):
+    if style == "grid" or (style == "auto" and len(found.nodes) > FEW and _is_tangled(found)):
         return grid_svg(found, heading)
     return columns_svg(found, heading)
+
+
+def _is_tangled(found: Graph) -> bool:
+    if sum(len(edge.targets) for edge in found.edges) > EDGES * len(found.nodes):
+        return True
+    number = {node.name: index for index, node in enumerate(found.nodes)}
+    wires = [Wire(number[edge.source], tuple(number[target] for target in edge.targets)) for edge in found.edges]
+    return lanes(wires, layers_of(len(found.nodes), wires)) > LANES * len(found.nodes)
 
 
 def columns_svg(found: Graph, heading: str) -> str:
     """A box for each node, with a line for each of its edges."""
     number = {node.name: index for index, node in enumerate(found.nodes)}
-    boxes = [_box(node, [edge for edge in found.edges if edge.source == node.name], number) for node in found.nodes]
+    leaving: dict[str, list[Edge]] = defaultdict(list)
+    for edge in found.edges:
+        leaving[edge.source].append(edge)
+    boxes = [_box(node, leaving[node.name], number) for node in found.nodes]
     used = {edge_kind(edge) for edge in found.edges}
     edges = sum(len(edge.targets) for edge in found.edges)
     description = f"{len(found.nodes)} nodes and {edges} edges: which segments may open which services to which others."

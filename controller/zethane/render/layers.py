@@ -122,6 +122,12 @@ def _sequence(count: int, ahead: Mapping[int, set[int]]) -> list[int]:
     return [*first, *reversed(last)]
 
 
+def lanes(wires: Sequence[Wire], columns: Sequence[int]) -> int:
+    """How many lanes these wires take."""
+    spans = [[columns[target] - columns[wire.source] for target in wire.targets] for wire in wires]
+    return sum(max(0, max(span, default=0) - 1) + max(0, -min(span, default=0) - 1) for span in spans)
+
+
 def layout(heights: Sequence[float], wires: Sequence[Wire], columns: Sequence[int]) -> Layout:
     """The layout of boxes of these heights in these columns."""
     items = [Item(height, column, box) for box, (height, column) in enumerate(zip(heights, columns, strict=True))]

@@ -29,10 +29,10 @@ LEGEND = (
 )
 
 
-def matrix_page(policy: Policy, tables: Tables, heading: str, graphs: tuple[str, str], moment: str) -> str:
-    """The page. `graphs` are pictures of the policy, without and with its denials; `moment` says of when it is."""
+def matrix_page(policy: Policy, tables: Tables, heading: str, graphs: tuple[str, str], note: str) -> str:
+    """The page. `graphs` are pictures of the policy, without and with its denials; `note` says more of it, in words."""
     legend = "".join(f'<span><b class="{kind}">{sign}</b> {words}</span>' for kind, sign, words in LEGEND)
-    counts = f"{len(policy.segments)} segments, {len(tables.hosts.names)} hosts, {len(policy.rules)} rules, {moment}"
+    counts = f"{len(policy.segments)} segments, {len(policy.rules)} rules, {note}"
     return _PAGE.format(
         policy=_content_policy(),
         heading=text(heading),

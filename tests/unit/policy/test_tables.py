@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -76,3 +77,10 @@ def test_states() -> None:
     assert states == [["none", "allow"], ["condition", "deny"]]
     assert made.contents[0] == Content("none")
     assert made.contents[made.segments.cell(0, 1)].denies == ("c",)
+
+
+def test_too_many_hosts_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zethane.policy.tables.MAX_HOSTS", 2)
+    made = tables(parse_policy('{"version": 1, "segments": {"s": {"labels": {"n": "s"}}}}', "p"), dict.fromkeys("abc"))
+    assert [one.name for one in made.hosts.names] == ["a", "b"]
+    assert made.left_out == 1

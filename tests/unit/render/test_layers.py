@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zethane.render.layers import Item, Wire, crossings, layers_of, layout
+from zethane.render.layers import Item, Wire, crossings, lanes, layers_of, layout
 
 wires = st.lists(
     st.builds(Wire, st.integers(0, 9), st.lists(st.integers(0, 9), min_size=1, max_size=4, unique=True).map(tuple)).map(
@@ -39,6 +39,7 @@ def test_every_wire_arrives(found: list[Wire], beside: bool) -> None:
             assert step == (0 if beside else 1 if route.forward else -1)
             (ends if route.ends else reached).add(route.end)
         assert ends == set(wire.targets)
+    assert lanes(found, columns) == len(drawn.items) - 10
 
 
 @given(wires)

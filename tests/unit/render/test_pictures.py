@@ -74,6 +74,14 @@ def test_many_edges_make_a_matrix() -> None:
     assert "rows open to columns" in texts(root)
 
 
+def test_long_chains_across_one_another_make_a_matrix() -> None:
+    """Few edges, but each would pass many columns: what would take lanes without bound is no picture either."""
+    pairs = [*((n, n + 1) for n in range(199)), *((n, n + 90) for n in range(110))]
+    lines = [{"from": [f"s{one}"], "to": [f"s{other}"], "services": [f"tcp/{one}"]} for one, other in pairs]
+    root = whole(graph_svg(graph(policy_of(*lines, segments=200)), "Long"))
+    assert "rows open to columns" in texts(root)
+
+
 def test_a_policy_that_opens_nothing_has_a_picture() -> None:
     said = texts(whole(graph_svg(graph(policy_of()), "Nothing")))
     assert {"s0", "s1", "s2", "s3"} <= set(said)

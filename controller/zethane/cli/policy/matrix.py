@@ -49,5 +49,7 @@ def _page(found: Topology, now: float) -> str:
     counts = host_counts(found.policy, parties)
     heading = f"Policy of {name}"
     plain, denials = (graph_svg(graph(found.policy, counts, denies=denies), heading) for denies in (False, True))
-    when = datetime.fromtimestamp(now, timezone.utc).strftime("as of %Y-%m-%d %H:%M UTC")
-    return matrix_page(found.policy, tables(found.policy, parties, now), heading, (plain, denials), when)
+    made = tables(found.policy, parties, now)
+    shown = f"the first {len(made.hosts.names)} addresses of {len(parties)}" if made.left_out else str(len(parties))
+    when = datetime.fromtimestamp(now, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    return matrix_page(found.policy, made, heading, (plain, denials), f"{shown} hosts, as of {when}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from zethane.net.prefix import within
 from zethane.policy.implication import implied, possible
@@ -33,6 +34,17 @@ class Piece:
 
     def __str__(self) -> str:
         return "other IP protocols" if self.others else str(self.service)
+
+    def view(self) -> Mapping[str, Any]:
+        """JSON-ready: a service with the rules that allow it and what they ask for."""
+        conditions = [] if self.always else [" and ".join(asks(rule)) for rule in self.rules if rule.is_conditional]
+        return {
+            "service": str(self),
+            "rules": [rule.id for rule in self.rules],
+            "unconditional": self.always,
+            "conditions": conditions,
+            "unless": [f"{rule.id}: {' and '.join(asks(rule))}" for rule in self.denies],
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +88,14 @@ class Access:
 
 def _opening(source: Place, target: Place, piece: Piece) -> Opening:
     return Opening(piece.service, piece.rules, piece.always, piece.denies, piece.others, source, target)
+
+
+def asks(rule: Rule) -> tuple[str, ...]:
+    """What a rule asks for besides places and service, in words."""
+    parts = [str(rule.condition)] if rule.condition else []
+    parts += [f"object: {rule.object_condition}"] if rule.object_condition else []
+    parts += [str(rule.hours)] if rule.hours else []
+    return (*parts, rule.expression) if rule.expression else tuple(parts)
 
 
 def numbers(bits: int) -> Iterator[int]:

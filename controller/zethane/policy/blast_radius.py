@@ -8,8 +8,6 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
-from zethane.policy.access import Piece
-from zethane.policy.model import Rule
 from zethane.policy.reach import Ground, Spread, Step, levels, spread
 from zethane.policy.score import CRITICAL, Estate, Labels
 
@@ -43,7 +41,7 @@ class Reached:
             "hop_now": self.hop_now,
             "hosts": list(self.hosts),
             "hosts_now": dict(self.hosts_now),
-            "via": step_view(self.via),
+            "via": self.via.view(),
         }
 
 
@@ -57,7 +55,7 @@ class Path:
 
     def view(self) -> Mapping[str, Any]:
         """JSON-ready."""
-        return {"to": self.target, "now": self.now, "steps": [step_view(step) for step in self.steps]}
+        return {"to": self.target, "now": self.now, "steps": [step.view() for step in self.steps]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,37 +114,6 @@ class BlastRadius:
             "hosts_reached": sum(len(one.hosts) for one in self.reached),
             "critical_reached": list(self.critical_places),
         }
-
-
-def asks(rule: Rule) -> tuple[str, ...]:
-    """What a rule asks for besides places and service, in words."""
-    parts = [str(rule.condition)] if rule.condition else []
-    parts += [f"object: {rule.object_condition}"] if rule.object_condition else []
-    parts += [str(rule.hours)] if rule.hours else []
-    return (*parts, rule.expression) if rule.expression else tuple(parts)
-
-
-def piece_view(piece: Piece) -> Mapping[str, Any]:
-    """JSON-ready: a service with the rules that allow it and what they ask for."""
-    conditions = [] if piece.always else [" and ".join(asks(rule)) for rule in piece.rules if rule.is_conditional]
-    unless = [f"{rule.id}: {' and '.join(asks(rule))}" for rule in piece.denies]
-    return {
-        "service": str(piece),
-        "rules": [rule.id for rule in piece.rules],
-        "unconditional": piece.always,
-        "conditions": conditions,
-        "unless": unless,
-    }
-
-
-def step_view(step: Step) -> Mapping[str, Any]:
-    """JSON-ready."""
-    return {
-        "from": step.source,
-        "to": step.target,
-        "unconditional": step.always,
-        "openings": [piece_view(piece) for piece in step.pieces],
-    }
 
 
 def blast_radius(ground: Ground, start: str, kind: str | None = None, critical: Labels = CRITICAL) -> BlastRadius:

@@ -11,8 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from zethane.policy.access import Access, Piece, access, numbers
-from zethane.policy.blast_radius import asks
+from zethane.policy.access import Access, Piece, access, asks, numbers
 from zethane.policy.model import ANY, Place, Policy, Rule
 from zethane.policy.service import covered, simplify
 

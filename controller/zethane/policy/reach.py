@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from zethane.policy.access import Access, Piece, access, numbers
 from zethane.policy.decide import each, place_of
@@ -40,6 +41,15 @@ class Step:
     def always(self) -> bool:
         """Whether it needs no condition."""
         return any(piece.always for piece in self.pieces)
+
+    def view(self) -> Mapping[str, Any]:
+        """JSON-ready."""
+        return {
+            "from": self.source,
+            "to": self.target,
+            "unconditional": self.always,
+            "openings": [piece.view() for piece in self.pieces],
+        }
 
 
 @dataclass(frozen=True, slots=True)

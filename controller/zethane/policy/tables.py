@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from zethane.policy.access import Access, Piece, access, numbers
-from zethane.policy.blast_radius import asks
+from zethane.policy.access import Access, Piece, access, asks, numbers
 from zethane.policy.decide import each, place_of
 from zethane.policy.matrix import Hosts
 from zethane.policy.model import Place, Policy, Rule

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from zethane.policy.blast_radius import BlastRadius, Reached, asks, compare
+from zethane.policy.access import asks
+from zethane.policy.blast_radius import BlastRadius, Reached, compare
 from zethane.policy.model import Rule
 from zethane.policy.reach import Step
 from zethane.render.boxes import MARGIN, MOST, Box, Line, document, picture

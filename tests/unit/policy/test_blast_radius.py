@@ -247,3 +247,24 @@ def test_hops_are_the_fewest(reach: list[int], start: int) -> None:
         assert len(path) == hop + 1
         assert path[0] == start
         assert all(reach[one] >> other & 1 for one, other in pairwise(path))
+
+
+def test_what_opens_with_time_and_who_it_is_counts_now() -> None:
+    """Hours at their time, expressions and labels of the other end for the hosts that there are."""
+    policy = policy_of(
+        rule(["staff"], ["web"], when={"hours": "Mon-Fri 07:00-19:00 UTC"}),
+        rule(["web"], ["app"], when={"cel": 'subject.name == "web2"'}),
+        rule(["app"], ["db"], when={"object": {"labels": {"site": "bern"}}}),
+    )
+    hosts = {**HOSTS, "db2": member("db2", "db", site="bern")}
+    noon, night = (1764158400.0 + hours * 3600 for hours in (0, 10))  # 2025-11-26 12:00 and 22:00, a Wednesday
+    found = blast_radius(Ground(policy, hosts, noon), "bob")
+    assert [(one.place, one.hop_always, one.hop_now, one.hosts_now) for one in found.reached] == [
+        ("web", None, 1, (("web1", 1), ("web2", 1))),
+        ("app", None, 2, (("app1", 2),)),
+        ("db", None, 3, (("db2", 3),)),
+    ]
+    assert [path.target for path in found.paths if path.now] == ["db2"]
+    late = blast_radius(Ground(policy, hosts, night), "bob")
+    assert [one.hop_now for one in late.reached] == [None, None, None]
+    assert late.score == found.score > found.score_now > late.score_now == 0

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from zethane.policy.blast_radius import BlastRadius, Change, Reached, asks, compare
+from zethane.policy.access import asks
+from zethane.policy.blast_radius import BlastRadius, Change, Reached, compare
 from zethane.policy.model import Rule
 from zethane.policy.reach import Step
 

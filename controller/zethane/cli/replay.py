@@ -30,6 +30,8 @@ from zethane.replay.view import flow_view, replay_view
 
 MAX_TABLE = 2_000_000
 
+_FIRST_YEAR, _LAST_YEAR = 1971, 9998
+
 
 def _needs_lab(value: bool | str | None) -> None:
     """Say where traffic can be sent, for this command only reads it."""
@@ -104,7 +106,7 @@ def _moment(text: str) -> float:
         moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:
         moment = None
-    if moment is None or moment.tzinfo is None:
+    if moment is None or moment.tzinfo is None or not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
         message = f"expected a time with its offset such as 2026-11-23T22:00:00+01:00, found {quote(text)}"
         raise InputError([Problem("--now", message)])
     return moment.astimezone(timezone.utc).timestamp()

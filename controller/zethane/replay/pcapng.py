@@ -17,6 +17,10 @@ _MAX_HELD = MAX_CAPTURED + (1 << 16)
 """Bytes of a block that is held whole: one packet and its options, or an interface."""
 
 MAX_INTERFACES = 4096
+
+LATEST = 253_370_764_800.0
+"""The beginning of the year 9999: later times, which the format has room for, count as this one, those before 1970 as
+its beginning."""
 _RESOLUTION, _OFFSET, _END = 9, 14, 0
 _DEFAULT_TICKS = 10**6
 
@@ -108,7 +112,10 @@ class Pcapng:
             ):
                 return
             interface = interfaces[number]
-            self._now = when = (high << 32 | low) / interface.ticks + interface.offset
+            when = (high << 32 | low) / interface.ticks + interface.offset
+            if not 0.0 <= when <= LATEST:
+                when = min(max(when, 0.0), LATEST)
+            self._now = when
             window.at = end  # what comes next may be looked at by others
             yield data, at + 28, captured, wire if wire > captured else captured, when, interface.link
             at = end
@@ -173,7 +180,8 @@ class Pcapng:
         if captured > length - 32 or captured > MAX_CAPTURED:
             raise Damage(window.position, f"a packet of {captured} bytes in a block of {length}")
         interface = self._interface(number)
-        self._now = when = (high << 32 | low) / interface.ticks + interface.offset
+        when = min(max((high << 32 | low) / interface.ticks + interface.offset, 0.0), LATEST)
+        self._now = when
         return data, at + 28, captured, max(wire, captured), when, interface.link
 
     def _simple_packet(self, length: int) -> Record:

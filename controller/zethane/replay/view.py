@@ -14,9 +14,6 @@ from zethane.replay.totals import OUTCOMES, Tally, Totals
 from zethane.replay.verdict import Outcome
 from zethane.replay.who import Who
 
-LATEST = 253402300799.0
-"""The last second that RFC 3339 can tell."""
-
 
 def flow_view(flow: Flow) -> Mapping[str, Any]:
     """One flow: who to whom, by which rule or why not, and how much."""
@@ -60,8 +57,8 @@ def _count(count: Count) -> dict[str, int]:
 
 
 def moment(seconds: float) -> str:
-    """A time of a capture, which may be any."""
-    return rfc3339(min(max(seconds, 0.0), LATEST))
+    """A time of a capture as text."""
+    return rfc3339(seconds)
 
 
 def tally_view(tally: Tally) -> dict[str, Any]:

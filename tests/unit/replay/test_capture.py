@@ -16,7 +16,7 @@ from fakes.frames import Host
 from zethane.errors import InputError
 from zethane.replay.capture import Capture
 from zethane.replay.pcap import MAX_CAPTURED
-from zethane.replay.pcapng import MAX_INTERFACES
+from zethane.replay.pcapng import LATEST, MAX_INTERFACES
 from zethane.replay.source import CHUNK, open_source
 
 A = Host(1, "02:00:00:00:00:01", "10.0.0.1")
@@ -52,6 +52,19 @@ def test_every_interface_of_pcapng_has_its_own_link_type_resolution_and_offset()
     )
     found = captures.read(data)
     assert [(when, link) for _, _, when, link in found] == [(1.5, 1), (2.5, 101), (1003.0, 113)]
+
+
+def test_times_beyond_the_calendar_count_as_at_its_ends() -> None:
+    data = captures.section() + b"".join(
+        (
+            captures.interface(options=[(9, bytes([0]))]),
+            captures.interface(options=[(14, struct.pack("<q", -(2**62)))]),
+            captures.packet(2**64 - 1, FRAME),
+            captures.packet(1, FRAME, number=1),
+            captures.old_packet(2**64 - 1, FRAME),
+        )
+    )
+    assert [when for _, _, when, _ in captures.read(data)] == [LATEST, 0.0, LATEST]
 
 
 def test_a_new_section_of_pcapng_may_have_another_byte_order_and_has_interfaces_of_its_own() -> None:

@@ -169,6 +169,7 @@ def test_mistakes_of_a_mapping_file_have_their_line(
         ("--assume", "nobody"),
         ("--now", "yesterday"),
         ("--now", "2026-11-23T22:00:00"),
+        ("--now", "9999-12-31T23:59:59-12:00"),
         ("--policy", "/no/such/policy"),
         ("--map", "/no/such/map"),
         ("--flows", "/no/such/folder/flows"),

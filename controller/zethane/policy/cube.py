@@ -15,6 +15,9 @@ from zethane.errors import CapacityError
 MAX_STEPS = 20_000_000
 """Cubes held against one another for one answer."""
 
+MAX_PARTS = 200_000
+"""Cubes that one may fall into."""
+
 
 class Cube(NamedTuple):
     """A set of questions. Each field is a set of bits; whoever made the cube knows what they stand for.
@@ -85,6 +88,8 @@ def subtract(cubes: Sequence[Cube], others: Iterable[Cube], work: Work) -> list[
         if not left:
             break
         left = [part for one in left for part in minus(one, other)]
+        if len(left) > MAX_PARTS:
+            raise CapacityError("the conditions of rules combine in too many ways; expected fewer or simpler rules")
     return left
 
 

@@ -55,9 +55,10 @@ class Space:
         calendar: Calendar,
         networks: Iterable[Prefix] = (),
         services: Iterable[Service] = (),
+        work: Work | None = None,
     ) -> None:
         self.policies = old, new
-        self.work = Work()
+        self.work = work or Work()
         self.calendar = calendar
         self.places = Places(old, new, networks)
         self.pieces = Pieces([*services, *(one for rule in (*old.rules, *new.rules) for one in rule.services)])
@@ -215,7 +216,9 @@ class Space:
     def moment(self, literals: Literals) -> float | None:
         """The first moment at which the hours among these atoms are as they say; None if there is none."""
         hours = [(atom.value, holds) for atom, holds in literals if atom.kind == "hours"]
-        return self.calendar.moment((one for one, holds in hours if holds), (one for one, holds in hours if not holds))
+        return self.calendar.moment(
+            (one for one, holds in hours if holds), (one for one, holds in hours if not holds), self.work
+        )
 
     def _members(self, places: int, side: Side, literals: Literals) -> int:
         """Those of the places in which somebody can be that is so."""

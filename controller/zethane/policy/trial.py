@@ -10,7 +10,7 @@ from zethane.net.prefix import Prefix, parse_prefix
 from zethane.policy.atom import Atom, Literals, Side, literals_of
 from zethane.policy.calendar import Calendar
 from zethane.policy.condition import Condition
-from zethane.policy.cube import Cube
+from zethane.policy.cube import Cube, Work
 from zethane.policy.decide import Decision, decide, decisions, describe, each
 from zethane.policy.example import Example, example_of
 from zethane.policy.model import ANY, Policy, Test
@@ -71,6 +71,7 @@ class Trials:
         self._now = now
         self._ends = [(end(policy, find, test.source), end(policy, find, test.target)) for test in policy.tests]
         self._hours = {rule.hours for rule in policy.enforced if rule.hours is not None}
+        self._work = Work(MAX_WORK)
         self._spaces: dict[frozenset[object] | None, Space] = {}
 
     def run(self) -> tuple[Outcome, ...]:
@@ -132,7 +133,7 @@ class Trials:
             networks = {network for ends in self._ends for one in ends for network in _networks(one)}
             services = [service for test in self._policy.tests for service in test.services]
             calendar = Calendar(self._now) if at is None else Calendar(at, INSTANT)
-            self._spaces[key] = Space(self._policy, self._policy, calendar, networks, services)
+            self._spaces[key] = Space(self._policy, self._policy, calendar, networks, services, self._work)
         return self._spaces[key]
 
     def _questions(self, space: Space, one: End, side: Side, test: Test) -> Iterator[tuple[int, Literals]]:
@@ -178,6 +179,9 @@ class Trials:
         said = f"rule {name} {'denies' if allow else 'allows'} it" if name else "no rule allows it"
         return Decision(not allow, name, said)
 
+
+MAX_WORK = 10_000_000
+"""Steps of work for all tests of a policy together."""
 
 INSTANT = 0.001
 """Seconds of the calendar where one moment is asked about."""

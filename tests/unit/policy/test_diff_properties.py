@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hypothesis import given
+from hypothesis import strategies as st
 
 from strategies.policy import NOW
 from strategies.rewriting import File, full_files, loaded, questions, rewritten
@@ -49,3 +50,30 @@ def test_each_change_is_one_by_its_own_example(old_file: File, new_file: File) -
         flow = example.subject, example.object, example.ip_proto, example.port, example.moment
         assert decide(new, *flow).allowed == change.gained
         assert decide(old, *flow).allowed != change.gained
+
+
+EXPRESSIONS = ('subject.labels.site == "lab"', "session.aal >= 2", "subject.labels.tier == object.labels.tier")
+
+
+@st.composite
+def with_expressions(draw: st.DrawFn) -> File:
+    """A policy some of whose rules ask for an expression, which may have no answer for those who lack a label."""
+    file = draw(full_files(max_rules=4))
+    for rule in file["rules"]:
+        if draw(st.booleans()):
+            rule["when"] = {**rule["when"], "cel": draw(st.sampled_from(EXPRESSIONS))}
+    return file
+
+
+@given(with_expressions(), with_expressions(), questions())
+def test_expressions_that_are_not_understood_hide_no_difference(
+    old_file: File, new_file: File, question: Question
+) -> None:
+    """They may make one where there is none; and the same policy has none to itself, errors or not."""
+    old, new = loaded(old_file), loaded(new_file)
+    before, after = (decide(policy, *question, NOW).allowed for policy in (old, new))
+    found = diff(old, new, NOW)
+    if before != after:
+        changes = (*found.gained, *found.freed) if after else (*found.lost, *found.caught)
+        assert changes or _is_noted(found, question)
+    assert not diff(old, loaded({**old_file, "rules": old_file["rules"][::-1]}), NOW)

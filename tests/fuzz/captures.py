@@ -61,10 +61,7 @@ def outcome(records: Iterable[Record], kind: type[Meter], room: int = 100) -> tu
     meter.run(records)
     meter.finish()
     table.finish()
-    told = [
-        (flow.key, flow.opening, flow.verdict, flow.first, flow.last, flow.there, flow.back, flow.related, flow.hurdles)
-        for flow in flows
-    ]
+    told = [(flow.key, *flow[3:]) for flow in flows]
     assert not table.signatures, "signatures of flows that have ended are left"
     return told, asides
 
@@ -75,7 +72,7 @@ def agree(records: list[Record]) -> None:
         fast, careful = outcome(records, Meter, room), outcome(records, _CarefulMeter, room)
         assert fast == careful
     flows, asides = outcome(records, Meter)
-    counted = [count for *_, there, back, related, _ in flows for count in (there, back, related)]  # type: ignore[misc]
+    counted = [count for *_, there, back, related, _, _ in flows for count in (there, back, related)]  # type: ignore[misc]
     everything = [*counted, *asides.values()]
     assert sum(count.packets for count in everything) == len(records)
     assert sum(count.octets for count in everything) == sum(record[3] for record in records)

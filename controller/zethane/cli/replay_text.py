@@ -92,7 +92,7 @@ def _some(number: int, what: str) -> str:
 def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in columns:
-        numeric = column in ("flows", "packets", "bytes", "allowed", "denied", "unattributed")
+        numeric = column in ("flows", "answered", "packets", "bytes", *(word for word, _ in _WORDS.values()))
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     return table
 
@@ -126,9 +126,12 @@ def _services(console: Console, totals: Totals, limit: int) -> None:
         if not rows:
             continue
         why = "rule" if outcome == "allow" else "why"
-        table = _table(title, "from", "to", "services", why, "flows", "packets", "bytes")
+        table = _table(title, "from", "to", "services", why, "flows", "answered", "packets", "bytes")
         for row in rows[:limit]:
-            table.add_row(row.source, row.target, row.services, row.why, *_numbers(row.tally))
+            flows, packets, octets = _numbers(row.tally)
+            table.add_row(
+                row.source, row.target, row.services, row.why, flows, f"{row.tally.answered:,}", packets, octets
+            )
         _rest(table, len(rows), limit)
         console.print(table)
 
@@ -164,7 +167,7 @@ def _grouped(totals: Totals, outcome: Outcome) -> list[_Group]:
         key = (row.source, row.target, row.service.partition("/")[0], why)
         group = groups.setdefault(key, _Group(row.source, row.target, why, [], Tally()))
         group.names.append(row.service)
-        group.tally.add(Count(tally.packets, tally.octets), tally.first, tally.last, tally.flows)
+        group.tally.add(Count(tally.packets, tally.octets), tally.first, tally.last, tally.flows, tally.answered)
     return sorted(groups.values(), key=lambda group: (-group.tally.flows, group.source, group.target, group.services))
 
 

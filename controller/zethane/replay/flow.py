@@ -49,6 +49,8 @@ class Flow(NamedTuple):
     back: Count
     related: Count
     hurdles: tuple[tuple[str, Count], ...] = ()
+    is_answered: bool = False
+    """Whether its object sent anything but a refusal (RST)."""
 
     @property
     def whole(self) -> Count:

@@ -132,16 +132,25 @@ def replay(
 
 
 def seen_in(
-    capture: Capture, policy: Policy, attribution: Attribution, *, now: float | None = None, room: int = MAX_FLOWS
+    capture: Capture,
+    policy: Policy,
+    attribution: Attribution,
+    *,
+    now: float | None = None,
+    room: int = MAX_FLOWS,
+    answered: bool = False,
 ) -> Iterator[Seen]:
     """The flows of a capture as traffic that was seen: what a policy is held against, or made from.
 
     Nobody decided when they were seen: `allowed` and `rule` are None. Flows with a part of the network itself, such as
     the portal, are left out: no policy is about them. An end that could not be attributed is None, and `source` or
-    `target` is its address.
+    `target` is its address. With `answered` flows that got no answer, or a refusal, are left out: scans, and what did
+    not work.
     """
     for flow in Observation(capture, policy, attribution, now=now, room=room):
         if flow.subject.standing in ("portal", "dns") or flow.object.standing in ("portal", "dns"):
+            continue
+        if answered and not flow.is_answered:
             continue
         count = flow.whole
         yield Seen(

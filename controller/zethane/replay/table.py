@@ -14,6 +14,9 @@ from zethane.replay.who import Who
 MAX_FLOWS = 100_000
 """Flows that are under way at once."""
 
+TCP_ENDS = TCP_FIN | TCP_RST
+"""What the first packet of a flow can say beside that it begins."""
+
 _SWEEP = 16_384
 """Flows that begin between two looks at what is over."""
 _BOTH = 3
@@ -67,7 +70,7 @@ class Live:
     """A flow that is under way.
 
     `ends` is 1 and 2 for a FIN of the subject, of the object, 3 for both or a RST. `is_over` says that it has been
-    told: nothing counts any more.
+    told: nothing counts any more. `is_refused`: the object's first packet was a RST.
     """
 
     __slots__ = (
@@ -76,6 +79,7 @@ class Live:
         "hurdles",
         "idle",
         "is_over",
+        "is_refused",
         "key",
         "object",
         "opening",
@@ -104,6 +108,7 @@ class Live:
         self.hurdles: dict[str, Count] | None = None
         self.ends = 0
         self.is_over = False
+        self.is_refused = False
         limits, due = tables(key.proto, len(key.src)), min(first + self.idle, verdict.until)
         self.ways: tuple[Way, ...] = Way(self, True, limits, due), Way(self, False, limits, due)
 
@@ -133,6 +138,7 @@ class Live:
             back.count,
             self.related,
             tuple(self.hurdles.items()) if self.hurdles else (),
+            back.packets > 0 and not self.is_refused,
         )
 
 
@@ -161,7 +167,7 @@ class Table:
         """The direction that a packet belongs to, of a new flow if need be. `src` and `dst` are its MAC addresses."""
         way = self._ways.get(key)
         if way is None:
-            return self._open(key, flags, sequence, src, dst, when)
+            return self.look(self._open(key, flags, sequence, src, dst, when), flags & TCP_ENDS, sequence, when)
         if when < way.due and not flags & way.mask:
             return way
         return self.look(way, flags, sequence, when)
@@ -175,6 +181,7 @@ class Table:
                 return self._again(way, sequence, when)
             if flags & TCP_RST:
                 way.flow.ends = _BOTH
+                way.flow.is_refused |= not way.is_forward and not way.packets
             elif flags & TCP_FIN:
                 way.flow.ends |= 1 if way.is_forward else 2
         return way

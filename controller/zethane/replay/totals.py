@@ -25,16 +25,21 @@ OUTCOMES: tuple[Outcome, ...] = ("allow", "deny", "unattributed")
 
 @dataclass(slots=True)
 class Tally:
-    """Flows, their packets and octets, and the times of the first and the last packet (seconds since the epoch)."""
+    """Flows, how many of them were answered, their packets and octets, and when the first and the last packet came.
+
+    Times are seconds since the epoch.
+    """
 
     flows: int = 0
     packets: int = 0
     octets: int = 0
+    answered: int = 0
     first: float = 0.0
     last: float = 0.0
 
-    def add(self, count: Count, first: float, last: float, flows: int = 1) -> None:
+    def add(self, count: Count, first: float, last: float, flows: int = 1, answered: int = 0) -> None:
         """Some more."""
+        self.answered += answered
         if not self.packets:
             self.first, self.last = first, last
         elif first < self.first:
@@ -86,8 +91,9 @@ class Totals:
     def add(self, flow: Flow) -> None:
         """Count a flow."""
         count, first, last, verdict = flow.whole, flow.first, flow.last, flow.verdict
+        answered = int(flow.is_answered)
         for tally in self._tallies(flow):
-            tally.add(count, first, last)
+            tally.add(count, first, last, 1, answered)
         if verdict.outcome == "unattributed":
             self._add_unknown(flow, count)
         if flow.related.packets:

@@ -33,6 +33,7 @@ def flow_view(flow: Flow) -> Mapping[str, Any]:
         "explanation": flow.verdict.text,
         "opening": flow.opening,
         "opening_seen": flow.is_opening_seen,
+        "answered": flow.is_answered,
         "first": moment(flow.first),
         "last": moment(flow.last),
         **_count(flow.whole),
@@ -66,6 +67,7 @@ def tally_view(tally: Tally) -> dict[str, Any]:
     some = tally.packets > 0
     return {
         "flows": tally.flows,
+        "answered": tally.answered,
         "packets": tally.packets,
         "octets": tally.octets,
         "first": moment(tally.first) if some else None,

@@ -82,6 +82,23 @@ def test_every_outcome_and_its_reason() -> None:
     assert totals.rules["staff-web"].flows == 1
 
 
+def test_what_got_no_answer_or_a_refusal_is_told() -> None:
+    packets = [
+        (1.0, ALICE.tcp(WEB, 40000, 443, SYN)),
+        (1.1, WEB.tcp(ALICE, 443, 40000, SYN_ACK)),
+        (2.0, ALICE.tcp(WEB, 40001, 443, SYN)),
+        (2.1, WEB.tcp(ALICE, 443, 40001, RST | ACK)),
+        (3.0, ALICE.tcp(WEB, 40002, 443, SYN)),
+        (4.0, ALICE.udp(WEB, 40003, 53)),
+        (4.1, WEB.udp(ALICE, 53, 40003)),
+        (5.0, WEB.tcp(ALICE, 22, 40004, RST)),
+    ]
+    done, flows = decided(packets)
+    by_time = sorted(flows, key=lambda flow: flow.first)
+    assert [flow.is_answered for flow in by_time] == [True, False, False, True, False]
+    assert done.totals.all.answered == 2
+
+
 def test_the_same_ports_again_are_another_flow_if_the_syn_is_another() -> None:
     again = bytearray(ALICE.tcp(WEB, 40000, 443, SYN))
     again[38:42] = b"\x00\x00\x10\x00"

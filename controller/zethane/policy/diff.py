@@ -26,7 +26,7 @@ def diff(old: Policy, new: Policy, now: float) -> Difference:
     space = Space(old, new, Calendar(now))
     gained = space.only(space.new, space.old)
     lost = space.only(space.old, space.new)
-    several = _several(space)
+    several = space.several
     harmless = _harmless(space, [*gained, *lost], several)
     plain = [_changes(space, _without(found, several), side) for side, found in ((1, gained), (0, lost))]
     double = [
@@ -70,9 +70,13 @@ def _causes(space: Space, rules: Rules, cubes: Iterable[Cube], side: int) -> tup
 
 
 def _names(space: Space, places: int, side: int) -> Iterator[str]:
-    """What one policy calls these places. Where they are only a part of a segment, the other policy says which."""
+    """What one policy calls these places. Where they are only a part of a segment, the other policy says which.
+
+    Those who are in several segments of the other policy are told apart, so that without them a segment is whole.
+    """
+    whole = places if places & space.several else places | space.several
     every = space.segments((ANY,), side)
-    if every and not every & ~places:
+    if every & places and not every & ~whole:
         yield ANY
     else:
         parts: dict[str, list[Place]] = {}
@@ -80,7 +84,7 @@ def _names(space: Space, places: int, side: int) -> Iterator[str]:
             place = space.places.all[bit]
             parts.setdefault((place.old, place.new)[side], []).append(place)
         for name, found in sorted(parts.items()):
-            if not space.segments((name,), side) & ~places:
+            if not space.segments((name,), side) & ~whole:
                 yield name
             else:
                 yield from (f"{name} ({_elsewhere(place, side)})" for place in found)
@@ -128,11 +132,6 @@ def _about(cubes: Iterable[Cube], places: int) -> Iterator[Cube]:
             )
             if part.subjects and part.objects
         )
-
-
-def _several(space: Space) -> int:
-    """The places of those who are in several segments of one of the policies."""
-    return sum(1 << bit for bit, place in enumerate(space.places.all) if SEVERAL in (place.old, place.new))
 
 
 def _harmless(space: Space, found: Iterable[Cube], several: int) -> int:

@@ -67,6 +67,7 @@ class Space:
         self._inside: dict[Prefix, int] = {}
         self._segments = tuple(self._by_name(side) for side in (0, 1))
         self.sessions = sum(1 << bit for bit, place in enumerate(self.places.all) if place.network is None)
+        self.several = sum(1 << bit for bit, place in enumerate(self.places.all) if SEVERAL in (place.old, place.new))
         self.networks = {
             version: sum(1 << bit for bit, place in enumerate(self.places.all) if version_of(place) == version)
             for version in VERSIONS

@@ -115,7 +115,7 @@ class Trials:
         ]
         real = [part for cube in asked if not cube.held & cube.lacking for part in space.possible(cube)]
         if not real and (test.allow or test.when):
-            return _nobody(test)
+            return _nobody(test, next((one.name for one in (source, target) if self._is_out(one)), None))
         otherwise = (part for cube in real for part in _parts(space, cube, terms, test.allow))
         wrong = next(otherwise, None)
         services = ", ".join(map(str, test.services))
@@ -125,6 +125,12 @@ class Trials:
         example = self._example(space, wrong, source, target, test)
         decision = self._decision(space, wrong, example, test.allow)
         return Outcome(test, False, decision, describe(example.ip_proto, example.port), example, self._place(decision))
+
+    def _is_out(self, one: End) -> bool:
+        who = one.parties
+        if not one.is_known or isinstance(who, External | tuple):
+            return False
+        return who is None or len(self._policy.segments_of(who)) != 1
 
     def _space(self, at: float | None) -> Space:
         """What to look for examples in; moments at which the same rules are open have the same."""
@@ -205,8 +211,14 @@ def _parts(space: Space, cube: Cube, terms: Terms, allow: bool) -> Iterator[Cube
     return space.denied(cube, terms) if allow else space.allowed(cube, terms)
 
 
-def _nobody(test: Test) -> Outcome:
-    decision = Decision(False, None, "there can be nobody whom this is about")
+def _nobody(test: Test, out: str | None = None) -> Outcome:
+    """The outcome of a test about nobody; `out` is an end where nobody has logged in, or who is in no one segment."""
+    why = (
+        f"{out} is not authenticated, or not in exactly one segment"
+        if out
+        else "there can be nobody whom this is about"
+    )
+    decision = Decision(False, None, why)
     return Outcome(test, False, decision, ", ".join(map(str, test.services)))
 
 

@@ -170,3 +170,11 @@ def test_staged_rules_are_noted_and_no_difference() -> None:
     found = compare(HTTPS, HTTPS + "- {id: d, from: [any], to: [web], services: [any], action: deny, stage: audit}\n")
     assert not found
     assert found.notes == ("rule d (new:9) is staged: logged, not enforced",)
+
+
+def test_a_segment_more_leaves_the_others_whole() -> None:
+    """That their members may come to be in several segments is told apart."""
+    renewed = SEGMENTS.replace("services:", "  guests: {groups: [guests]}\nservices:")
+    found = compare(HTTPS, HTTPS.replace("[https]", "[https, tcp/80]"), renewed=renewed)
+    assert lines(found) == ["+ staff -> web : tcp/80  whatever the conditions"]
+    assert [change.targets for change in found.caught] == [("web (now in several segments)",), ("web",)]

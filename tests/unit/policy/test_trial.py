@@ -160,6 +160,21 @@ def test_a_failure_shows_somebody_and_the_rule() -> None:
 
 
 @pytest.mark.parametrize(
+    ("test", "reason"),
+    [
+        ("{allow: ghost -> web, service: tcp/80}", "ghost is not authenticated, or not in exactly one segment"),
+        (
+            "{deny: staff -> web, service: tcp/443, when: {mfa: false, subject: {labels: {tier: web}}}}",
+            "there can be nobody whom this is about",
+        ),
+        ("{allow: 198.51.100.1 -> 198.51.100.2, service: any}", "both ends are outside"),
+    ],
+)
+def test_a_test_about_nobody_fails_and_says_so(test: str, reason: str) -> None:
+    assert reason in outcome(test).decision.reason
+
+
+@pytest.mark.parametrize(
     ("test", "wanted"),
     [
         ("{allow: staf -> web, service: tcp/80}", "no host and no segment is named 'staf'; did you mean 'staff'?"),

@@ -163,7 +163,7 @@ class Controller:
             "service": connection(flow.key)["service"],
             "rule": self._state.policy.rule_ids.get(flow.rule),
             "since": flow.started,
-            "lease": min(self._ends(flow.subject), self._ends(flow.object)),
+            "lease": min(self._ends(flow.subject), self._ends(flow.object), flow.ends),
         }
 
     def _ends(self, number: int) -> float:

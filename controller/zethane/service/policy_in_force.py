@@ -120,7 +120,8 @@ class PolicyInForce:
         """Take up what holds at a moment."""
         moments = compiled.boundaries(compiled.hours)
         self.compiled = compiled
-        self.since = max((moment for moment in moments if moment <= now), default=-math.inf)
+        # No further back than was looked: before that there may have been another boundary.
+        self.since = max((moment for moment in moments if moment <= now), default=now if moments else -math.inf)
         self.until = min((moment for moment in moments if moment > now), default=math.inf)
         self.entries = self._open_entries()
         self._verdicts: dict[tuple[int, int, int, int], Verdict] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from contextlib import suppress
 from datetime import datetime
 from itertools import pairwise
 from zoneinfo import ZoneInfo
@@ -210,3 +211,16 @@ def test_away_from_changes_of_the_clock_it_is_open_when_the_clock_says_so(text: 
     else:
         expected = (today and minute >= window.begins) or (yesterday and minute < window.ends)
     assert Hours((window,)).open(moment) is expected
+
+
+@given(
+    st.text(max_size=60)
+    | st.builds(
+        " ".join,
+        st.tuples(st.text("MonTueFri,-", max_size=12), st.text("0123456789:-", max_size=12), st.text(max_size=20)),
+    )
+)
+def test_whatever_the_text_it_is_a_window_or_an_error(text: str) -> None:
+    """Nothing else is raised, and what is read can be asked."""
+    with suppress(ValueError):
+        assert Hours((parse_window(text),)).until(0.0) > 0.0

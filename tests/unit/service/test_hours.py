@@ -6,17 +6,23 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from fakes.frames import ACK, FIN_ACK, Host
+from fakes.records import MemoryStore
 from fakes.site import ALICE, DB, ONE_SWITCH, TWO_SWITCHES, WEB, Site
+from strategies.policy import NOW, policies
 from zethane.audit.reason import SessionEvent
 from zethane.net.flowkey import TCP, UDP
 from zethane.pipeline.change import Add, Change, Remove
 from zethane.pipeline.flow import Flow
 from zethane.pipeline.tables import Priority, Table
 from zethane.pipeline.verified import key_of
+from zethane.policy.model import Policy
 from zethane.service import enforcement
 from zethane.service.accounting import REMOVED_HARD
+from zethane.service.policy_in_force import PolicyInForce
 from zethane.service.wanting import still_wanted
 
 POLICY = """
@@ -402,3 +408,29 @@ async def test_a_session_that_changes_keeps_the_leases_of_its_flows() -> None:
     assert {flow.hard_timeout for flow in per_flow(site)} == {990}
     site.admin.end_session(session.number, SessionEvent.LOGOUT)
     assert per_flow(site) == []
+
+
+# whatever the policy
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@given(policies(4), st.lists(st.sampled_from((0, 13, 21, 3600, 20000, 50000, 86400, 200000)), min_size=1, max_size=4))
+def test_a_policy_that_time_has_passed_for_is_the_one_that_is_read_then(policy: Policy, waits: list[int]) -> None:
+    """Its entries, what is sent of them at each boundary, and its verdicts; for a clock that goes back as well."""
+    store = MemoryStore()
+    moments = [NOW + sum(waits[: index + 1]) for index in range(len(waits))]
+    in_force = PolicyInForce(policy, store, NOW)
+    for moment in (*moments, NOW):
+        before, in_force = in_force, in_force.as_of(moment)
+        fresh = PolicyInForce(policy, store, moment)
+        assert in_force.entries == fresh.entries
+        removed, added = before.difference(in_force)
+        held = {key: flow for key, flow in before.entries.items() if key not in removed}
+        assert len(held) == len(before.entries) - len(removed)
+        assert not held.keys() & {flow.key for flow in added}
+        assert held | {flow.key: flow for flow in added} == in_force.entries
+        assert in_force.since <= moment < in_force.until
+        for one in in_force.peers:
+            for other in in_force.peers[one]:
+                for flow in ((TCP, 443), (UDP, 53)):
+                    assert in_force.verdict(one, other, *flow) == fresh.verdict(one, other, *flow)

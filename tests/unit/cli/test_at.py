@@ -55,3 +55,10 @@ def test_the_matrix_is_about_a_moment_too(office: str) -> None:
             if (cell["from"], cell["to"], cell["service"]) == ("chris", "hr", "tcp/443")
         )
     assert found == {NOON: "allow", NIGHT: "deny"}
+
+
+def test_a_policy_is_tested_at_a_moment(office: str) -> None:
+    file = Path(office) / "policy.yaml"
+    file.write_text(file.read_text() + "tests:\n  - {allow: chris -> hr, service: https}\n", encoding="utf-8")
+    status = {at: CliRunner().invoke(app, ["check", office, "--at", at]).exit_code for at in (NOON, NIGHT)}
+    assert status == {NOON: 0, NIGHT: 1}

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import typer
 
-from zethane.cli.policy.given import EXIT_DONE, EXIT_NO, JsonOption, TopologyArgument, find_topology, problems_exit
+from zethane.cli.policy.given import (
+    EXIT_DONE,
+    EXIT_NO,
+    AtOption,
+    JsonOption,
+    TopologyArgument,
+    find_topology,
+    moment_or_now,
+    problems_exit,
+)
 from zethane.cli.policy.text import print_json, print_report, report_view
 from zethane.errors import InputError
 
 
-def check_command(topology: TopologyArgument, as_json: JsonOption = False) -> None:
+def check_command(topology: TopologyArgument, at: AtOption = None, as_json: JsonOption = False) -> None:
     """Report errors and remarks, and run the policy's own tests."""
     with problems_exit(as_json):
-        report = find_topology(topology).check()
+        report = find_topology(topology).check(now=moment_or_now(at))
         if report.errors:
             raise InputError(report.errors)
     if as_json:

@@ -139,6 +139,10 @@ def test_an_error_denies(text: str) -> None:
         ("time.now - time.now < duration('1 day')", "1:32: expected a length of time such as 90m, found '1 day'"),
         ("x" * 1001, "expected at most 1000 characters"),
         ("['x']" + ".map(a, a + a)" * 25 + " == []", "at most 1 of all, exists, exists_one, filter and map beside a +"),
+        (
+            "subject.groups.exists(g, g.matches('(x?){60}y'))",
+            "at most 0 of all, exists, exists_one, filter and map beside ma",
+        ),
         ("['x']" + ".map(a, [a, a])" * 4 + " == []", "at most 3 of all, exists, exists_one, filter and map"),
         (
             r"""r'\' != 'x' && [1].map(a, a + a).map //'

@@ -141,7 +141,10 @@ def told_by(topology: Topology) -> Told:
     for name, interfaces in topology.external_hosts.items():
         prefixes.update(_addresses(interfaces, Entity(name, f"{name} of {file}", is_outside=True)))
     for server in network.infrastructure.values():
-        prefixes.update(_addresses(server.interfaces, Entity(f"server:{server.name}", file, standing="dns")))
+        standing: Standing = "dns" if "dns" in server.serves else "known"
+        prefixes.update(_addresses(server.interfaces, Entity(f"server:{server.name}", file, standing=standing)))
+    for uplink in network.uplinks.values():
+        prefixes.update(_addresses(uplink.interfaces, Entity(f"router {uplink.name}", file)))
     if network.portal is not None:
         prefixes.update(_addresses(network.portal.interfaces, Entity("the portal", file, standing="portal")))
     return Told(prefixes, macs)

@@ -105,7 +105,7 @@ class Judge:
 
 def _own(subject: Who, target: Who, proto: int, port: int) -> Verdict | None:
     """The verdict for a flow from or to a part of the network itself, about which no policy speaks."""
-    if target.standing == "portal":
+    if target.standing == "portal" and proto == TCP:
         return Verdict("allow", None, "", "the portal is there for every host")
     if target.standing == "dns" and proto in (UDP, TCP) and port == _DNS_PORT and isinstance(subject.party, Principal):
         return Verdict("allow", None, "", "DNS servers of the infrastructure answer every live session")

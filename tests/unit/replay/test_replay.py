@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
+from pathlib import Path
 
 from fakes import captures
 from fakes.frames import ACK, SYN, Host, tcp_segment
 from fuzz.captures import records_of
 from unit.replay.site import ALICE, DB, MIRROR, STRANGER, WEB, attribution, decided, policy
+from zethane.app.topology import load_topology
 from zethane.policy.principal import External, Principal
 from zethane.replay.attribution import NETWORK_ITSELF, Attribution, Entity, Told
 from zethane.replay.flow import Flow
+from zethane.replay.given import attribution_of
 from zethane.replay.meter import MAX_DATAGRAMS, Meter
 from zethane.replay.packet import Aside
 from zethane.replay.replay import seen_in
@@ -119,6 +122,7 @@ def test_parts_of_the_network_itself_are_no_matter_of_policy() -> None:
         (alice, dns, 22),
         (dns, alice, 22),
     ]
+    assert judge.verdict(alice, there, 17, 53, 0.0).reason == "no-rule"
     assert [judge.verdict(one, other, 6, port, 0.0).outcome for one, other, port in asked] == [
         "allow",
         "allow",
@@ -127,6 +131,31 @@ def test_parts_of_the_network_itself_are_no_matter_of_policy() -> None:
     ]
     capture = captures.capture(captures.pcap([(1.0, ALICE.tcp(portal, 1, 8080, SYN))]))
     assert list(seen_in(capture, wanted, who)) == []
+
+
+BRANCH = Path(__file__).parents[3] / "topologies" / "branch"
+
+
+def test_a_topologys_files_say_who_has_which_address() -> None:
+    topology = load_topology(BRANCH)
+    who = attribution_of(topology)
+    expected = {
+        "10.20.0.21": ("user:alice", "staff", "known"),
+        "2001:db8:20::11": ("workload:files", "files", "known"),
+        "10.20.0.66": ("ghost", "not logged in", "known"),
+        "198.51.100.80": ("www", "198.51.100.80/32", "known"),
+        "203.0.113.99": ("203.0.113.99", "0.0.0.0/0", "known"),
+        "10.20.0.1": ("router wan", "not logged in", "known"),
+        "10.20.0.2": ("server:services", "the network itself", "dns"),
+        "192.0.2.1": ("192.0.2.1", "unattributed", "unattributed"),
+    }
+    found = {}
+    for address in expected:
+        one = who.who(ip_address(address).packed, bytes(6))
+        found[address] = (one.text, one.place, one.standing)
+    assert found == expected
+    mac = topology.hosts["laptop"].mac.to_bytes(6, "big")
+    assert who.who(ip_address("fe80::1").packed, mac).text == "user:alice"
 
 
 def test_a_segment_with_the_header_of_another_packet_behind_it_is_one_packet() -> None:

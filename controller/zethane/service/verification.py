@@ -7,6 +7,8 @@ again and nothing else happens.
 
 from __future__ import annotations
 
+import math
+
 from zethane.audit.reason import DenyReason
 from zethane.audit.refused import why_refused
 from zethane.identity.session import Session
@@ -116,7 +118,7 @@ class Verifier:
         )
         state.flows.add(flow)
         subject.opens(key.src)
-        self._install(flow, subject, obj, flow.lease(verdict.until, now))
+        self._install(flow, subject, obj, 0 if verdict.until == math.inf else flow.lease(verdict.until, now))
         self._deliver(subject, obj, event.frame)
         flow.count(FORWARD, 1, len(event.frame))
         state.counters["allowed"] += 1

@@ -107,13 +107,13 @@ def records(draw: st.DrawFn) -> list[Record]:
     return made
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(records())
 def test_the_fast_path_counts_as_the_careful_one_does(taken: list[Record]) -> None:
     agree(taken)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(frames())
 def test_what_is_read_is_what_scapy_dissects(frame: bytes) -> None:
     framed = unframe(ETHERNET, frame, 0, len(frame))

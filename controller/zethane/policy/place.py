@@ -66,6 +66,7 @@ class Places:
         )
         self.is_partial = len(self._changed[0]) * len(self._changed[1]) > MAX_PAIRS
         """Whether selectors have changed of so many segments that not every two of them are looked at together."""
+        self._named_by = _named_by(old, new)
         self.all: list[Place] = []
         for place in self._candidates():
             if self.member(place) is not None:
@@ -122,12 +123,23 @@ class Places:
                 continue
             sets = [*groups, *(one.groups for one in asked if one.groups)]
             closed = frozenset[str]().union(*without[1])
-            for tries, chosen in enumerate(_choices([one - closed for one in sets])):
+            for tries, chosen in enumerate(_choices(self._distinct([one - closed for one in sets]))):
                 if tries >= MAX_PLACES:
                     raise CapacityError("segments and conditions name too many groups to be compared")
                 if self._is_in(place, have, chosen):
                     return Member(frozenset(have), chosen)
         return None
+
+    def _distinct(self, sets: Sequence[frozenset[str]]) -> list[frozenset[str]]:
+        """The sets without groups that make no difference: in the sets of another, and named by the same segments."""
+        found = []
+        for groups in sets:
+            kinds: dict[object, str] = {}
+            for group in sorted(groups):
+                key = self._named_by.get(group, ()), tuple(group in other for other in sets)
+                kinds.setdefault(key, group)
+            found.append(frozenset(kinds.values()))
+        return found
 
     def _parts(self, place: Place) -> list[Segment]:
         names = (place.old, place.new)
@@ -176,6 +188,16 @@ class Places:
             elif found != ((name,) if name else ()):
                 return False
         return True
+
+
+def _named_by(*policies: Policy) -> dict[str, tuple[tuple[int, str], ...]]:
+    """The segments that ask for each group, with the number of their policy."""
+    found: dict[str, tuple[tuple[int, str], ...]] = {}
+    for number, policy in enumerate(policies):
+        for segment in policy.segments.values():
+            for group in segment.groups:
+                found[group] = (*found.get(group, ()), (number, segment.name))
+    return found
 
 
 def _key(segment: Segment) -> tuple[tuple[tuple[str, str], ...], frozenset[str]]:

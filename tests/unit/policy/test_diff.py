@@ -83,6 +83,17 @@ def lines(found: Difference) -> list[str]:
             "- {id: s, from: [staff], to: [web], services: [https], when: {object: {labels: {site: x}}}}\n",
             ["- staff -> web : tcp/443  when the object has not site=x"],
         ),
+        # Where an expression has no answer, an allow does not hold and a deny does.
+        (
+            NONE,
+            HTTPS + "- {id: d, from: [staff], to: [web], services: [tcp], when: {cel: session.mfa}, action: deny}\n",
+            ["+ staff -> web : tcp/443  when the expression session.mfa is false"],
+        ),
+        (
+            HTTPS,
+            "- {id: s, from: [staff], to: [web], services: [https], when: {cel: session.mfa}}\n",
+            ["- staff -> web : tcp/443  when the expression session.mfa is not true"],
+        ),
         # A principal with this label is in two segments, and has no access anyway.
         (NONE, "- {id: s, from: [staff], to: [web], services: [tcp], when: {subject: {labels: {tier: web}}}}\n", []),
         # No flow has ends of both IP versions.

@@ -6,43 +6,38 @@ session is four flow-mods per switch, whatever it has open.
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Awaitable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from zethane.errors import ChannelError
 from zethane.identity.session import Session
-from zethane.net.flowkey import ETH_IPV4, ETH_IPV6, SCTP, TCP, UDP
 from zethane.pipeline.addresses import destination_fields, source_fields
 from zethane.pipeline.bindings import MAX_LEASE, flow_lease
 from zethane.pipeline.change import Add, Change, Remove, RemoveMatching
 from zethane.pipeline.dns import dns_bindings
 from zethane.pipeline.external import external_destinations, external_sources
 from zethane.pipeline.fabric import forward_entries
-from zethane.pipeline.fields import DNS_CLASS, OBJECT_CLASS, OBJECT_MASK, RULE_MASK, SUBJECT_CLASS, SUBJECT_MASK, cookie
+from zethane.pipeline.fields import DNS_CLASS, OBJECT_MASK, SUBJECT_MASK, cookie
 from zethane.pipeline.flow import EntryKey, Flow, match
 from zethane.pipeline.tables import Table
 from zethane.pipeline.verified import both_directions, verified_flow
 from zethane.service.adoption import Adoption
 from zethane.service.comparison import reconciliation
-from zethane.service.flow_review import MAX_CARRIED, Reviewed, go_on
+from zethane.service.flow_review import Reviewed
 from zethane.service.flows import LiveFlow
 from zethane.service.outside import Outside
 from zethane.service.points import Point, binding_entries, difference, standing_entries
-from zethane.service.policy_in_force import PolicyInForce, Standing, Verdict
+from zethane.service.policy_in_force import PolicyInForce, Standing
+from zethane.service.policy_review import PolicyReview
 from zethane.service.portal_access import PortalAccess
-from zethane.service.relations import verdict_on
 from zethane.service.sessions import Live
 from zethane.service.state import State
 from zethane.service.switch import MeterState, SwitchChannel
 
 Entries = dict[EntryKey, Flow]
-Group = tuple[int, int, int, int]
 Pending = tuple[Point, SwitchChannel, Awaitable[None]]
 """A bundle that is written, on its way to a switch."""
-
-_PORT_NAMES = {TCP: "tcp", UDP: "udp", SCTP: "sctp"}
 
 
 class Enforcement:
@@ -51,6 +46,7 @@ class Enforcement:
     def __init__(self, state: State, portal_access: PortalAccess) -> None:
         self._state = state
         self._portal_access = portal_access
+        self._review = PolicyReview(state)
         self._members: dict[int, set[int]] = defaultdict(set)
         self._count_outside()
         for point in state.fabric.points.values():
@@ -278,7 +274,7 @@ class Enforcement:
         # Where a deny opens any flow may be meant; where the clock was put back, leases may be too long.
         all_flows = any(map(new.denies, new.numbered(opened))) or new.since < before.since
         going_on: list[LiveFlow] = []
-        taken_back = self._no_longer_allowed(None if all_flows else new.numbered(closed), going_on)
+        taken_back = self._review.no_longer_allowed(None if all_flows else new.numbered(closed), going_on)
         changes = [*(Remove(*key) for key in removed), *taken_back, *map(Add, added)]
         rules: dict[int, list[Change]] = defaultdict(list)
         for flow in going_on:
@@ -308,7 +304,7 @@ class Enforcement:
             point.wanted = frozenset().union(*(new.peers.get(c, frozenset()) for c in point.classes))
             for session_class in point.wanted:
                 point.remote |= self._members[session_class] - point.local
-        return self._no_longer_allowed()
+        return self._review.no_longer_allowed()
 
     def _count_outside(self) -> None:
         """Sessions that may have flows with a network outside, or a server, are bound at the switch where it is."""
@@ -316,72 +312,6 @@ class Enforcement:
             self._state.point_of(serving).classes[DNS_CLASS] += 1
         for outside in self._state.outside.values():
             self._state.point_of(outside).classes.update(outside.classes)
-
-    def _no_longer_allowed(
-        self, rules: frozenset[int] | None = None, going_on: list[LiveFlow] | None = None
-    ) -> list[Change]:
-        """The removals for flows that the rule which opened them does not allow any more, or not for as long as their
-        leases say; of all flows, or of those of some rules.
-
-        All flows with the same classes, protocol, port and rule share their decision: one removal per direction
-        takes them all, and where a rule has lost every one of its flows, a single removal does. A flow that some
-        other rule allows comes back with its next packet; or goes on at once, and is added to `going_on`.
-        """
-        state = self._state
-        stands: dict[int, dict[Group, float]] = defaultdict(dict)
-        alone: list[Change] = []
-        concerned = [flow for flow in state.flows.by_key.values() if rules is None or flow.rule in rules]
-        for flow in concerned:
-            group, decided = flow.group, stands[flow.rule]
-            if group not in decided:
-                shared = state.policy.verdict(*group)
-                decided[group] = shared.until if state.policy.stands(shared, group, flow.rule) else -math.inf
-                if shared.relations:
-                    decided[group] = math.nan  # each flow has its own answer
-            if flow.ends > decided[group] + 1.0:  # a lease is never shorter than a second
-                decided[group] = -math.inf
-        for flow in concerned:
-            until = stands[flow.rule][flow.group]
-            verdict = self._verdict_now(flow) if until == -math.inf or math.isnan(until) else None
-            if verdict is not None and until == -math.inf:
-                self._end(flow, verdict, going_on)
-            elif verdict is not None and not self._goes_on(flow, verdict):
-                alone += (Remove(*rule.key) for _, rule in self._rules_of(flow))
-                self._end(flow, verdict, going_on)
-        return [*alone, *(change for rule, decided in stands.items() for change in _removals(rule, decided))]
-
-    def _goes_on(self, flow: LiveFlow, verdict: Verdict) -> bool:
-        """Whether nothing has to be done about a flow, with what is decided about it now."""
-        return self._state.policy.stands(verdict, flow.group, flow.rule) and flow.ends <= verdict.until + 1.0
-
-    def _verdict_now(self, flow: LiveFlow) -> Verdict:
-        """What the policy says of a flow between its ends as they are now: an address outside may be in another
-        network of the policy than when the flow was opened."""
-        state = self._state
-        subject, obj = state.party(flow.subject), state.party(flow.object)
-        if subject is None or obj is None:
-            return Verdict(False, 0, None, "")
-        return verdict_on(state, flow.key, subject, obj)
-
-    def _end(self, flow: LiveFlow, verdict: Verdict, going_on: list[LiveFlow] | None) -> None:
-        """Close a flow whose rules go; or let it go on under another rule of the policy."""
-        now = self._state.clock()
-        allowed = verdict.allowed and verdict.until > now
-        if going_on is not None and len(going_on) < MAX_CARRIED and allowed and verdict.rule != flow.rule:
-            flow.replace_rules()
-            go_on(flow, verdict, now)
-            going_on.append(flow)
-        else:
-            self._close(flow, remember=allowed)
-
-    def _close(self, flow: LiveFlow, *, remember: bool) -> None:
-        state = self._state
-        subject = state.party(flow.subject)
-        if subject is not None:
-            subject.closes(flow.key.src)
-        state.flows.close(flow, "policy-changed", state.clock())
-        if remember:
-            state.flows.remember(flow.afresh())
 
     # links
 
@@ -516,32 +446,4 @@ def _all_with(number: int, address: bytes) -> list[Change]:
     for wanted in (sent, received):
         found.append(RemoveMatching(Table.FLOW, wanted, as_subject, SUBJECT_MASK))
         found.append(RemoveMatching(Table.FLOW, wanted, as_object, OBJECT_MASK))
-    return found
-
-
-def _removals(rule: int, decided: dict[Group, float]) -> list[Change]:
-    """The removals of those groups of a rule's flows that are not allowed until any moment."""
-    gone = [group for group, until in decided.items() if until == -math.inf]
-    if len(gone) == len(decided):
-        return [RemoveMatching(Table.FLOW, (), rule, RULE_MASK)]
-    return [change for group in gone for change in _group_removals(rule, *group)]
-
-
-def _group_removals(rule: int, subject_class: int, object_class: int, proto: int, port: int) -> list[Change]:
-    """The removals of one group of flows, both directions and address families."""
-    found: list[Change] = []
-    for eth_type in (ETH_IPV4, ETH_IPV6):
-        for sender, receiver, side in (
-            (subject_class, object_class, "dst"),
-            (object_class, subject_class, "src"),
-        ):
-            fields: dict[str, int] = {
-                SUBJECT_CLASS: sender,
-                OBJECT_CLASS: receiver,
-                "eth_type": eth_type,
-                "ip_proto": proto,
-            }
-            if name := _PORT_NAMES.get(proto):
-                fields[f"{name}_{side}"] = port
-            found.append(RemoveMatching(Table.FLOW, match(**fields), rule, RULE_MASK))
     return found

@@ -20,7 +20,7 @@ from zethane.pipeline.flow import Flow
 from zethane.pipeline.tables import Priority, Table
 from zethane.pipeline.verified import key_of
 from zethane.policy.model import Policy
-from zethane.service import enforcement
+from zethane.service import policy_review
 from zethane.service.accounting import REMOVED_HARD
 from zethane.service.policy_in_force import PolicyInForce
 from zethane.service.wanting import still_wanted
@@ -192,7 +192,7 @@ async def test_a_flow_that_another_open_rule_allows_goes_on_without_a_packet_to_
 async def test_more_flows_than_can_be_written_at_once_come_back_with_their_next_packets(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(enforcement, "MAX_CARRIED", 1)
+    monkeypatch.setattr(policy_review, "MAX_CARRIED", 1)
     site = await site_at(OPENS, POLICY)
     for sport in (40000, 40001):
         site.s1.send(4, LAPTOP.tcp(WEB1, sport, 443))

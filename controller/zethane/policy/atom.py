@@ -97,7 +97,15 @@ def _text(kind: Kind, value: Any) -> str:
         return f"group {_either(sorted(value))}"
     if kind == "address":
         return f"address in {_either(value)}"
+    if kind in ("expression-true", "expression-false"):
+        return _on_one_line(value)
     return kind if value is None else str(value)
+
+
+def _on_one_line(expression: str) -> str:
+    """An expression as it may be shown on a terminal."""
+    text = " ".join(expression.split())
+    return text if text.isprintable() else ascii(text)
 
 
 def _either(words: Iterable[object]) -> str:

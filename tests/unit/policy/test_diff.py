@@ -189,3 +189,11 @@ def test_a_segment_more_leaves_the_others_whole() -> None:
     found = compare(HTTPS, HTTPS.replace("[https]", "[https, tcp/80]"), renewed=renewed)
     assert lines(found) == ["+ staff -> web : tcp/80  whatever the conditions"]
     assert [change.targets for change in found.caught] == [("web (now in several segments)",), ("web",)]
+
+
+def test_an_expression_is_told_on_one_line_and_drives_no_terminal() -> None:
+    expression = "session.mfa &&\\n  subject.name != '\\u009b2J'"
+    rule = f'- {{id: s, from: [staff], to: [web], services: [tcp], when: {{cel: "{expression}"}}}}\n'
+    (line,) = lines(compare(NONE, rule))
+    assert line.isprintable()
+    assert "session.mfa && subject.name != " in line

@@ -134,7 +134,7 @@ def service_of(ip_proto: int, port: int) -> str | None:
 
 
 @given(
-    policy_files(),
+    policy_files(expressions=True),
     st.lists(st.tuples(parties(), parties(), flows), max_size=12),
     st.lists(st.tuples(parties(), members(), flows), max_size=12),
 )
@@ -146,9 +146,7 @@ def test_what_was_seen_is_allowed_and_nothing_else(file: dict[str, Any], traffic
     allowed = set()
     for source, target, flow in traffic:
         one = seen(source, target, *flow)
-        service = {1: "icmp", 58: "icmp", 6: f"tcp/{flow[1]}", 17: f"udp/{flow[1]}", 132: f"sctp/{flow[1]}"}.get(
-            flow[0]
-        )
+        service = service_of(*flow)
         decision = decide(new, source, target, *flow, NOW)
         if (one.source, one.target, service or f"IP protocol {flow[0]}") not in left_out:
             assert decision.allowed
@@ -156,8 +154,6 @@ def test_what_was_seen_is_allowed_and_nothing_else(file: dict[str, Any], traffic
     for source, target, flow in others:
         decision = decide(new, source, target, *flow, NOW)
         if decision.allowed:
-            service = {1: "icmp", 58: "icmp", 6: f"tcp/{flow[1]}", 17: f"udp/{flow[1]}", 132: f"sctp/{flow[1]}"}.get(
-                flow[0]
-            )
+            service = service_of(*flow)
             assert (decision.subject_segment, decision.object_segment, service) in allowed
             assert place_of(policy, target, "object")[0] is not None

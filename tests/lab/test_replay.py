@@ -90,7 +90,7 @@ def conversation(source: str, target: str, sport: int, dport: int, begins: float
         packets.append(IP(**there) / TCP(**ports, flags="PA", seq=number) / Raw(b"question"))
         packets.append(IP(**back) / TCP(**answers, flags="PA", seq=number) / Raw(b"answer" * 100))
     packets += [IP(**there) / TCP(**ports, flags="FA"), IP(**back) / TCP(**answers, flags="FA")]
-    frames = [Ether() / packet for packet in packets]
+    frames = [Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02") / packet for packet in packets]
     for number, frame in enumerate(frames):
         frame.time = begins + number / 1000
     return frames
@@ -103,9 +103,22 @@ def capture(tmp_path: Path, port: int = 4000) -> Path:
     packets += conversation(web, db, port + 1, 5432, 10.1)
     packets += conversation(app, db, port + 2, 5432, 10.2)
     packets += conversation(app, db, port + 3, 5432, 10.3, opening=False)
-    packets += [Ether() / IP(src=web, dst=app) / UDP(sport=port + 10 + n, dport=53) / Raw(b"x" * n) for n in range(4)]
-    packets += [Ether() / IP(src=stranger, dst=web) / ICMP(id=1, seq=n) for n in range(2)]
-    packets += [Ether() / IP(src=web, dst=db, frag=4, proto=6, id=3) / Raw(b"x" * 40)]
+    packets += [
+        Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
+        / IP(src=web, dst=app)
+        / UDP(sport=port + 10 + n, dport=53)
+        / Raw(b"x" * n)
+        for n in range(4)
+    ]
+    packets += [
+        Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02") / IP(src=stranger, dst=web) / ICMP(id=1, seq=n)
+        for n in range(2)
+    ]
+    packets += [
+        Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
+        / IP(src=web, dst=db, frag=4, proto=6, id=3)
+        / Raw(b"x" * 40)
+    ]
     for number, packet in enumerate(packets[-7:]):
         packet.time = 10.5 + number / 1000
     file = tmp_path / "elsewhere.pcap"

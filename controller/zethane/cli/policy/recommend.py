@@ -43,6 +43,9 @@ def recommend_command(
         Path | None, typer.Option("--map", help="Who addresses of a capture are, as for replay.")
     ] = None,
     assume: Annotated[list[str] | None, typer.Option(help="The same for those nothing else knows.")] = None,
+    answered: Annotated[
+        bool, typer.Option("--answered", help="Of captures, only the flows that the other end took up.")
+    ] = False,
     services: Annotated[
         str, typer.Option(metavar="GRAIN", help="port: as seen; named: the policy's services; protocol: all ports.")
     ] = "port",
@@ -62,7 +65,9 @@ def recommend_command(
         first = moment(since, "--since") if since else -math.inf
         last = moment(until, "--until") if until else math.inf
         records = DecisionLog(log, known_by(found.directory), first, last) if log else None
-        seen = records or _captured(found, pcap or (), attribution_of(found, found.policy, map_file, assume or ()))
+        seen = records or _captured(
+            found, pcap or (), attribution_of(found, found.policy, map_file, assume or ()), answered=answered
+        )
         file = parse(read_text(Path(found.policy.file)), found.policy.file, PolicyFile).value
         made = _recommended(
             found, file, summarise(one for one in seen if one.first < last and one.last >= first), grain
@@ -81,11 +86,11 @@ def recommend_command(
         typer.echo(line, err=True)
 
 
-def _captured(found: Topology, files: Sequence[str], attribution: Attribution) -> Iterator[Seen]:
+def _captured(found: Topology, files: Sequence[str], attribution: Attribution, *, answered: bool) -> Iterator[Seen]:
     for file in files:
         with open_source(file) as source:
             capture = Capture(source)
-            yield from seen_in(capture, found.policy, attribution)
+            yield from seen_in(capture, found.policy, attribution, answered=answered)
             if capture.broken is not None:
                 typer.echo(f"{file}: {capture.broken}", err=True)
 

@@ -10,13 +10,13 @@ from zethane.errors import CapacityError, Problem
 from zethane.net.prefix import Prefix, within
 from zethane.policy.compile import compile_policy
 from zethane.policy.condition import Condition
-from zethane.policy.decide import segment_of
+from zethane.policy.decide import each, place_of, segment_of
 from zethane.policy.lint import Finding, lint
 from zethane.policy.matrix import Hosts
-from zethane.policy.model import Policy
+from zethane.policy.model import Policy, Rule, Test
 from zethane.policy.outcome import Outcome
 from zethane.policy.principal import DeviceFacts, Principal
-from zethane.policy.trial import Find, Trials, end
+from zethane.policy.trial import End, Find, Trials, end
 
 Population = Iterable[tuple[Principal, Place]]
 """Everybody who can have a session, and where the file of identities says so."""
@@ -62,6 +62,7 @@ def check(
     findings = lint(policy, compiled, (principal for principal, _ in people), outside, devices)
     if errors:
         return Report(tuple(errors), findings, ())
+    findings = (*findings, *timed_tests(policy, find))
     try:
         return Report((), findings, run_tests(policy, find, now))
     except CapacityError as error:
@@ -105,6 +106,30 @@ def _unable(policy: Policy, find: Find, name: str, condition: Condition) -> str 
     one = end(policy, find, name)
     logs_in = one.segment is not None or isinstance(one.parties, Principal)
     return None if logs_in or not condition else f"expected no condition: nobody at {quote(name)} logs in"
+
+
+def timed_tests(policy: Policy, find: Find) -> Iterator[Finding]:
+    """Remarks on tests about hosts that rules with hours decide, and that do not say when: at another time of day they
+    may fail, and then the policy is not put in force."""
+    for test in policy.tests:
+        ends = end(policy, find, test.source), end(policy, find, test.target)
+        if test.at is not None or not all(one.is_known for one in ends):
+            continue
+        rule = next((rule for rule in policy.enforced if rule.hours and _is_about(policy, rule, ends, test)), None)
+        if rule is not None:
+            message = f"depends on the time, by the hours of rule {rule.id}; expected at: TIME"
+            yield Finding("timed-test", Problem(policy.file, message, test.line, test.column, "tests"))
+
+
+def _is_about(policy: Policy, rule: Rule, ends: tuple[End, End], test: Test) -> bool:
+    """Whether a rule is about a test between hosts, or addresses."""
+    sources = (place_of(policy, one, "subject")[0] for one in each(ends[0].parties))
+    targets = [place_of(policy, one, "object")[0] for one in each(ends[1].parties)]
+    return any(
+        source is not None and target is not None and rule.opens_from(source) and rule.opens_to(target)
+        for source in sources
+        for target in targets
+    ) and any(one.overlaps(other) for one in rule.services for other in test.services)
 
 
 def run_tests(policy: Policy, find: Find, now: float = 0.0) -> tuple[Outcome, ...]:

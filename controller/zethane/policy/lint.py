@@ -29,7 +29,7 @@ class Finding:
     """One remark.
 
     `code` names its kind: dead-rule, covered-rule, repeated-service, empty-segment, shared-vlan, open-rule,
-    lapsing-deny, staged-rule, staged-policy or unreachable-network.
+    lapsing-deny, staged-rule, staged-policy, unreachable-network or timed-test.
     """
 
     code: str

@@ -456,3 +456,22 @@ def test_an_explanation_names_the_hours_and_what_the_object_lacks() -> None:
     ]
     there = replace(B, labels=(("rack", "7"),), address=ip_address("10.1.2.3"))
     assert explain(policy, A, there, service, night).view()["rule"] == "y"
+
+
+@pytest.mark.parametrize(
+    ("test", "is_remarked"),
+    [
+        ("{allow: ann -> box, service: tcp/443}", True),
+        ("{allow: ann -> box, service: tcp/443, at: 2026-11-23T12:00Z}", False),
+        ("{deny: ann -> box, service: tcp/22}", False),
+        ("{deny: box -> ann, service: tcp/443}", False),
+        ("{deny: ghost -> box, service: tcp/443}", False),
+        ("{deny: b -> a, service: tcp/443}", False),
+    ],
+)
+def test_a_test_that_the_time_of_day_decides_is_remarked(test: str, is_remarked: bool) -> None:
+    """It would pass by day, and keep the policy from being put in force by night."""
+    rules = 'rules:\n  - {id: x, from: [a], to: [b], services: [tcp/443], when: {hours: "Mon-Fri 07:00-19:00 UTC"}}\n'
+    found = report(f"{rules}tests:\n  - {test}\n", A, B).findings
+    remark = "p:6:5: tests: depends on the time, by the hours of rule x; expected at: TIME [timed-test]"
+    assert (remark in map(str, found)) is is_remarked

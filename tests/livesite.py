@@ -105,7 +105,7 @@ class LiveSite(Site):
 
     async def reconcile(self) -> int:
         """Reconcile once more; the number of changes."""
-        return await self.admin.enforcement.reconcile(self.point)
+        return await self.admin.reconciliation.reconcile(self.point)
 
     def comes_up(self, host: Host, frame: bytes, subject: int, obj: int, rule: int) -> None:
         """A packet as the bridge would send it up, with its parties and rule."""

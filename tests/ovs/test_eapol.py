@@ -18,6 +18,7 @@ from zethane.net.eapol import Eap, parse_frame
 from zethane.net.vlan import tagged, untagged
 from zethane.pipeline.simulate import Simulator
 from zethane.pipeline.tables import VLAN_PRESENT
+from zethane.service.intent import intended
 
 pytestmark = pytest.mark.ovs
 
@@ -84,7 +85,7 @@ GROUP, OWN = 0x0180C2000003, 0x027A65746803
 
 @pytest.mark.parametrize("destination", [GROUP, OWN, 0x0180C2000000, 0xFFFFFFFFFFFF, 0x020000000016])
 async def test_the_bridge_and_the_simulator_agree(site: LiveSite, destination: int) -> None:
-    table = Simulator(site.admin.enforcement.intended(site.point).values())
+    table = Simulator(intended(site.state, site.point).values())
     for port, vlan in [(port, vlan) for port in (1, 2, 3, 4) for vlan in (0, 20, 21)]:
         fields = {"in_port": port, "eth_dst": destination, "eth_src": 0x020000000015, "eth_type": 0x888E}
         simulated = table.run({**fields, "vlan_vid": VLAN_PRESENT | vlan if vlan else 0})

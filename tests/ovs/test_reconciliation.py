@@ -19,6 +19,7 @@ from zethane.pipeline.fields import PARTIES_MASK, Reason, parties
 from zethane.pipeline.flow import EntryKey
 from zethane.pipeline.tables import Priority, Table
 from zethane.pipeline.verified import Verified, both_directions
+from zethane.service.intent import intended
 
 pytestmark = pytest.mark.ovs
 
@@ -116,10 +117,10 @@ async def test_what_is_written_reads_back_as_right(controllers: Controllers) -> 
     """Standing entries, bindings of both families and per-flow rules: nothing is written a second time."""
     site = await (await controllers.start()).log_in()
     await site.open_flows()
-    intended = site.admin.enforcement.intended(site.point)
+    wanted = intended(site.state, site.point)
     found = await site.bodies()
-    assert {key: flow.body for key, flow in intended.items()}.items() <= found.items()
-    assert len(found) == len(intended) + 2 * len(site.state.flows)
+    assert {key: flow.body for key, flow in wanted.items()}.items() <= found.items()
+    assert len(found) == len(wanted) + 2 * len(site.state.flows)
     assert await site.reconcile() == 0
     assert await site.bodies() == found
 
@@ -421,16 +422,16 @@ async def test_meters_are_as_intended_whatever_was_there_and_those_of_others_sta
     bridge: Bridge, controllers: Controllers
 ) -> None:
     site = await controllers.start()
-    intended = site.point.meters(site.state.limits.meters)
-    assert meters(bridge) == intended
-    assert len(intended) == 1 + 4 * 6
+    wanted = site.point.meters(site.state.limits.meters)
+    assert meters(bridge) == wanted
+    assert len(wanted) == 1 + 4 * 6
     bridge.ofctl("add-meter", "meter=99,pktps,burst,bands=type=drop,rate=7,burst_size=7")
     bridge.ofctl("mod-meter", "meter=8,kbps,burst,bands=type=drop,rate=5000,burst_size=5000")
     bridge.ofctl("mod-meter", "meter=1,pktps,burst,bands=type=drop,rate=100000,burst_size=100000")
     bridge.ofctl("add-meter", "meter=77,kbps,burst,bands=type=drop,rate=5,burst_size=6")
     bridge.ofctl("del-meter", "meter=4")
     await site.reconcile()
-    assert meters(bridge) == intended | {77: (5, 6), 99: (7, 7)}
+    assert meters(bridge) == wanted | {77: (5, 6), 99: (7, 7)}
     assert "meter=8 pktps" in bridge.ofctl("dump-meters")
     assert await site.reconcile() == 0
 

@@ -24,6 +24,7 @@ from zethane.policy.compile import Class, CompiledPolicy, Entry, NetworkClass, c
 from zethane.policy.decide import Decision, decide
 from zethane.policy.model import Policy
 from zethane.policy.principal import External, Party, Principal
+from zethane.service.intent import intended
 from zethane.service.relations import verdict_on
 from zethane.service.state import State
 
@@ -159,7 +160,7 @@ def lab(switches: None) -> Iterator[Lab]:  # noqa: ARG001  # a fixture cannot us
 def check(lab: Lab, policy: Policy, principals: list[Principal], sent: list[Attempt]) -> None:
     """The three verdicts, and the way through the tables, agree on every packet."""
     lab.put_in_force(policy, principals)
-    tables = Simulator(lab.site.admin.enforcement.intended(lab.site.point).values())
+    tables = Simulator(intended(lab.site.state, lab.site.point).values())
     for attempt in sent:
         lab.keep_up()
         trace = lab.bridge.trace(attempt.fields())

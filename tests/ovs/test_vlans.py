@@ -15,6 +15,7 @@ from wires import Wires
 from zethane.net.vlan import tagged
 from zethane.pipeline.simulate import Simulator
 from zethane.policy.principal import Principal
+from zethane.service.intent import intended
 
 pytestmark = pytest.mark.ovs
 
@@ -186,7 +187,7 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 async def test_the_tables_and_the_switch_agree_on_tags(site: LiveSite, kind: str) -> None:
     """The way through the tables, for every port and every kind of tag."""
-    tables = Simulator(site.admin.enforcement.intended(site.point).values())
+    tables = Simulator(intended(site.state, site.point).values())
     for port in range(1, 7):
         for tag in (0, 0x1000, 0x1014, 0x101E, 0x1015, 0x1FFF):
             packet = {"in_port": port, "vlan_vid": tag, **KINDS[kind]}

@@ -19,6 +19,7 @@ from zethane.service.accounting import Accounting
 from zethane.service.address_binding import AddressBinding
 from zethane.service.attestation import Attestation
 from zethane.service.blocking import Blocking
+from zethane.service.delivery import settle
 from zethane.service.denials import SAMPLED, denied
 from zethane.service.dhcp_relay import DhcpRelay
 from zethane.service.directory_change import use_directory
@@ -31,8 +32,10 @@ from zethane.service.leases import Lease
 from zethane.service.leasing import Leasing
 from zethane.service.neighbours import Neighbours
 from zethane.service.points import Point
+from zethane.service.policy_change import PolicyChange
 from zethane.service.policy_in_force import Numbers, PolicyInForce
 from zethane.service.portal_access import PortalAccess
+from zethane.service.reconciliation import Reconciliation
 from zethane.service.relations import place
 from zethane.service.routers import Routers
 from zethane.service.session_life import SessionLife, Spawn
@@ -56,8 +59,10 @@ class Administrator:
     def __init__(self, state: State, store: Store, numbers: Numbers, spawn: Spawn) -> None:
         self.state = state
         self.portal_access = PortalAccess(state)
-        self.enforcement = Enforcement(state, self.portal_access)
-        self.attestation = Attestation(state, self.enforcement, self.portal_access)
+        self.enforcement = Enforcement(state)
+        self._policy_change = PolicyChange(state, self.enforcement.presence)
+        self.reconciliation = Reconciliation(state, self.portal_access)
+        self.attestation = Attestation(state, self.reconciliation, self.portal_access)
         self.discovery = Discovery(state, self.enforcement.links_changed)
         self._verifier = Verifier(state)
         self.accounting = Accounting(state, self._verifier.renew)
@@ -148,7 +153,7 @@ class Administrator:
         for live, why in homeless:
             self.life.end(live, why)
         state.stage(staged)
-        await self.enforcement.policy_changed(new, moved)
+        await self._policy_change.replaced(new, moved)
         state.journal.policy("loaded", (staged or policy).digest, Staging(policy, staged).detail, now)
         return [live.session for live, _ in homeless]
 
@@ -159,9 +164,9 @@ class Administrator:
         policy = before.as_of(now)
         if policy is before:
             return
-        pending = self.enforcement.hours_changed(policy)
+        pending = self._policy_change.hours_changed(policy)
         if pending:
-            self._spawn(self.enforcement.settle(pending))
+            self._spawn(settle(state, pending))
         opened, closed = before.turns_to(policy)
         for event, rules in (("opened", opened), ("closed", closed)):
             if rules:
@@ -223,7 +228,7 @@ class Administrator:
 
     async def _reconcile_once(self, point: Point, channel: SwitchChannel) -> None:
         try:
-            work = self.enforcement.ports_changed if point.ready else self.enforcement.reconcile
+            work = self.reconciliation.ports_changed if point.ready else self.reconciliation.reconcile
             changes = await work(point)
         except Exception as error:  # noqa: BLE001  # whatever it is, this switch is not right: start over with it
             channel.close(f"could not be reconciled: {type(error).__name__}: {error}")

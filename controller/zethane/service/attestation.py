@@ -20,13 +20,15 @@ from zethane.pipeline.fields import split_cookie, split_meter
 from zethane.pipeline.flow import EntryKey, Flow
 from zethane.pipeline.portal import PORTAL_COOKIE, portal_flow
 from zethane.pipeline.tables import Priority, Table
-from zethane.pipeline.verified import both_directions, idle_timeout, key_of, verified_flow
+from zethane.pipeline.verified import idle_timeout, key_of, verified_flow
 from zethane.service.adoption import plausible
 from zethane.service.comparison import Comparison, Finding, Leases, altered, ends_soon, is_same_rule
-from zethane.service.enforcement import Enforcement
+from zethane.service.flow_rules import directions
 from zethane.service.flows import FORWARD, RETURN, LiveFlow
+from zethane.service.intent import intended_entries
 from zethane.service.points import Point
 from zethane.service.portal_access import PortalAccess
+from zethane.service.reconciliation import Reconciliation
 from zethane.service.state import State
 from zethane.service.switch import SwitchChannel
 from zethane.service.written import Written
@@ -54,9 +56,9 @@ async def in_slices(items: Iterable[T]) -> AsyncIterator[T]:
 class Attestation:
     """Goes through one switch at a time."""
 
-    def __init__(self, state: State, enforcement: Enforcement, portal_access: PortalAccess) -> None:
+    def __init__(self, state: State, reconciliation: Reconciliation, portal_access: PortalAccess) -> None:
         self._state = state
-        self._enforcement = enforcement
+        self._reconciliation = reconciliation
         self._portal_access = portal_access
         self._policy = state.policy
         self._policy_since = float("-inf")
@@ -76,7 +78,7 @@ class Attestation:
         return found
 
     async def _meters(self, point: Point, channel: SwitchChannel) -> int:
-        wrong = await self._enforcement.set_meters(point, channel, point.standing)
+        wrong = await self._reconciliation.set_meters(point, channel, point.standing)
         for meter, state in wrong.items():
             if state != "stale":
                 kind, port = split_meter(meter)
@@ -97,7 +99,7 @@ class Attestation:
             else:
                 comparison.add(entry)
         findings: list[Finding] = []
-        async for flow in in_slices(self._enforcement.intended_entries(point, asked)):
+        async for flow in in_slices(intended_entries(self._state, point, asked)):
             elapsed = self._state.clock() - asked
             finding = comparison.hold(flow, Leases(elapsed, renewed=True))
             # A lease that is as good as over may be so in the switch already.
@@ -203,9 +205,8 @@ class Attestation:
 
     def _rule(self, flow: LiveFlow, direction: int, *, own: bool) -> Flow:
         """One direction's rule of a live flow, as it was written, with what is left of its lease."""
-        pair = both_directions(flow.key, flow.subject, flow.object, flow.subject_class, flow.object_class, flow.rule)
         lease = flow_lease(flow.ends, self._state.clock())
-        return verified_flow(pair[direction - 1], notify=own, lease=lease)
+        return verified_flow(directions(flow)[direction - 1], notify=own, lease=lease)
 
     # repair
 

@@ -11,8 +11,9 @@ from zethane.pipeline.change import Change, Remove, RemoveMatching
 from zethane.pipeline.fields import OBJECT_CLASS, RULE_MASK, SUBJECT_CLASS
 from zethane.pipeline.flow import match
 from zethane.pipeline.tables import Table
-from zethane.pipeline.verified import both_directions, verified_flow
+from zethane.pipeline.verified import verified_flow
 from zethane.service.flow_review import MAX_CARRIED, go_on
+from zethane.service.flow_rules import directions
 from zethane.service.flows import LiveFlow
 from zethane.service.policy_in_force import Group, Verdict
 from zethane.service.relations import verdict_on
@@ -96,8 +97,7 @@ class PolicyReview:
 
 def _rules_of(flow: LiveFlow) -> Iterator[Change]:
     """The removals of one flow's own rules, whichever switch has them."""
-    ends = flow.subject, flow.object, flow.subject_class, flow.object_class
-    for direction in both_directions(flow.key, *ends, flow.rule):
+    for direction in directions(flow):
         yield Remove(*verified_flow(direction, notify=True).key)
 
 

@@ -12,6 +12,7 @@ from zethane.identity.proof import Proof
 from zethane.identity.session import Session
 from zethane.identity.sources.times import Lengths
 from zethane.pipeline.bindings import MAX_LEASE
+from zethane.service.delivery import settle
 from zethane.service.enforcement import Enforcement
 from zethane.service.flow_review import carry, close_flows, review
 from zethane.service.flows import LiveFlow
@@ -100,7 +101,7 @@ class SessionLife:
         if live.stand(standing.session_class, self._classes_at(session, standing, moment), moment):
             pending = self._enforcement.session_moved(live, carry(self._state, live, f"session-{why}"))
             if pending:
-                self._spawn(self._enforcement.settle(pending))
+                self._spawn(settle(self._state, pending))
         else:
             if is_other and self._state.policy.has_relations:
                 self._review(self._state.flows.of_session(session.number), f"session-{why}")
@@ -113,7 +114,7 @@ class SessionLife:
         """Who is at one end of these flows is another one now, in the same class: relations may not hold any more."""
         pending = self._enforcement.flows_reviewed(review(self._state, flows, why))
         if pending:
-            self._spawn(self._enforcement.settle(pending))
+            self._spawn(settle(self._state, pending))
 
     def renew(self, live: Live, address: bytes | None, proofs: tuple[Proof, ...], event: SessionEvent) -> Session:
         """A principal has proved itself at the session's place, again or as well: it goes on, with a new lease.

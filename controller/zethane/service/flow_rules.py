@@ -1,0 +1,30 @@
+"""Flow rules: the entries of live flows on the switches at their ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from zethane.pipeline.bindings import flow_lease
+from zethane.pipeline.flow import Flow
+from zethane.pipeline.verified import Verified, both_directions, verified_flow
+from zethane.service.flows import LiveFlow
+from zethane.service.points import Point
+from zethane.service.state import State
+
+
+def directions(flow: LiveFlow) -> tuple[Verified, Verified]:
+    """Both directions of a live flow, as it is now."""
+    return both_directions(flow.key, flow.subject, flow.object, flow.subject_class, flow.object_class, flow.rule)
+
+
+def flow_rules(state: State, flow: LiveFlow) -> Iterator[tuple[Point, Flow]]:
+    """A live flow's rules, with the switch that each is for; none if one of its ends is gone."""
+    subject, obj = state.party(flow.subject), state.party(flow.object)
+    if subject is None or obj is None:
+        return
+    own, far = state.point_of(subject), state.point_of(obj)
+    lease = flow_lease(flow.ends, state.clock())
+    for direction in directions(flow):
+        yield own, verified_flow(direction, notify=True, lease=lease)
+        if far is not own:
+            yield far, verified_flow(direction, notify=False, lease=lease)

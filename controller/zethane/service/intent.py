@@ -1,0 +1,49 @@
+"""Intent: what a switch should hold as the state is, apart from per-flow rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from zethane.pipeline.dns import dns_bindings
+from zethane.pipeline.external import external_destinations, external_sources
+from zethane.pipeline.flow import EntryKey, Flow
+from zethane.service.outside import Outside
+from zethane.service.points import Fabric, Point, binding_entries, standing_entries
+from zethane.service.sessions import Live
+from zethane.service.state import State
+
+Entries = dict[EntryKey, Flow]
+
+
+def intended(state: State, point: Point) -> Entries:
+    """Everything that a switch should hold now."""
+    return {flow.key: flow for flow in intended_entries(state, point, state.clock())}
+
+
+def intended_entries(state: State, point: Point, now: float) -> Iterator[Flow]:
+    """The same one by one, with the leases that are right at `now`. What changes meanwhile does no harm."""
+    yield from standing_entries(state.fabric, point, state.policy.entries.values())
+    for outside in tuple(state.outside.values()):
+        yield from _external(state.fabric, point, outside)
+    for serving in state.serving.values():
+        yield from dns_bindings(serving.server, point.number)
+    for number in sorted(point.local | point.remote):
+        live = state.sessions.by_number.get(number)
+        if live is not None:
+            yield from session_bindings(state, point, live, now)
+
+
+def session_bindings(state: State, point: Point, live: Live, now: float) -> Iterator[Flow]:
+    """A session's bindings. An address that DHCP has leased ends with that lease, controller or not."""
+    session, binding, leases = live.session, live.binding, state.leases
+    for address in session.addresses:
+        until = leases.until(address, session.attachment)
+        ends = live.ends if until is None else min(live.ends, until)
+        one = replace(binding, addresses=(address,), session_class=live.class_at(address))
+        yield from binding_entries(one, point, ends, now)
+
+
+def _external(fabric: Fabric, point: Point, outside: Outside) -> Iterator[Flow]:
+    yield from external_sources(outside.gateway, outside.regions, fabric.own_prefixes, point.number)
+    yield from external_destinations(outside.gateway, outside.regions, fabric.own_prefixes)

@@ -1,0 +1,77 @@
+"""A change of the policy in force: another one, or the same at another hour, as one bundle per switch."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from zethane.identity.session import Session
+from zethane.pipeline.bindings import MAX_LEASE
+from zethane.pipeline.change import Add, Change, Remove
+from zethane.service.delivery import Changes, Pending, commit, commit_each, settle
+from zethane.service.flow_rules import flow_rules
+from zethane.service.flows import LiveFlow
+from zethane.service.intent import intended
+from zethane.service.points import difference
+from zethane.service.policy_in_force import PolicyInForce, Standing
+from zethane.service.policy_review import PolicyReview
+from zethane.service.presence import Presence
+from zethane.service.sessions import Live
+from zethane.service.state import State
+
+
+class PolicyChange:
+    """Puts a policy in force on the switches."""
+
+    def __init__(self, state: State, presence: Presence) -> None:
+        self._state = state
+        self._presence = presence
+        self._review = PolicyReview(state)
+
+    async def replaced(self, new: PolicyInForce, moved: Iterable[tuple[Live, Session, Standing]]) -> None:
+        """Put another policy in force; `moved` are sessions as they are then, with where they stand.
+
+        Everything is computed and written before the first suspension, one bundle per switch. Raises nothing for
+        a switch that refuses: its connection is closed, and reconciled when it is back.
+        """
+        state = self._state
+        points = list(state.fabric.points.values())
+        before = {point.number: intended(state, point) for point in points}
+        taken_back = self._swap(new, moved)
+        waiting: list[Pending] = []
+        for point in points:
+            waiting += commit(point, difference(before[point.number], intended(state, point)) + taken_back)
+        await settle(state, waiting)
+
+    def hours_changed(self, new: PolicyInForce) -> list[Pending]:
+        """Put the same policy in force as it is at another hour: what rules open and close, one bundle per switch.
+
+        No binding is touched. Flows of rules that have closed go on under another one if there is one, without a gap;
+        the others stop. The bundles are written when this returns; they have to be settled.
+        """
+        state = self._state
+        before, state.policy = state.policy, new
+        removed, added = before.difference(new)
+        opened, closed = before.turns_to(new)
+        # Where a deny opens any flow may be meant; where the clock was put back, leases may be too long.
+        all_flows = any(map(new.denies, new.numbered(opened))) or new.since < before.since
+        going_on: list[LiveFlow] = []
+        taken_back = self._review.no_longer_allowed(None if all_flows else new.numbered(closed), going_on)
+        changes = [*(Remove(*key) for key in removed), *taken_back, *map(Add, added)]
+        rules: Changes = defaultdict(list)
+        for flow in going_on:
+            for point, rule in flow_rules(state, flow):
+                rules[point.number].append(Add(rule))
+        return commit_each(state.fabric, {number: [*changes, *rules[number]] for number in state.fabric.by_number})
+
+    def _swap(self, new: PolicyInForce, moved: Iterable[tuple[Live, Session, Standing]]) -> list[Change]:
+        state = self._state
+        state.policy = new
+        for live, session, standing in moved:
+            state.sessions.change(live, session, standing.until)
+            now = state.clock()
+            by_address = new.classes_at(standing.segment, session.principal, session.addresses, now)
+            if live.stand(standing.session_class, by_address, now):
+                live.leased = min(live.ends, now + MAX_LEASE)
+        self._presence.recount_all()
+        return self._review.no_longer_allowed()

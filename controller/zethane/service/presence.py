@@ -1,0 +1,140 @@
+"""Presence: at which switches sessions are bound.
+
+A session is bound at its own switch, and wherever a session is that its classes may talk with, either way.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from zethane.pipeline.change import Add, Change
+from zethane.pipeline.fields import DNS_CLASS
+from zethane.service.delivery import Changes
+from zethane.service.intent import session_bindings
+from zethane.service.points import Point
+from zethane.service.removals import all_of
+from zethane.service.sessions import Live
+from zethane.service.state import State
+
+
+class Presence:
+    """Counts sessions by class and switch, and works out what follows for their bindings."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._members: dict[int, set[int]] = defaultdict(set)
+        self._count_outside()
+
+    def holding(self, live: Live) -> list[Point]:
+        """The switches that a session is bound at."""
+        number = live.session.number
+        points = self._state.fabric.points.values()
+        return [point for point in points if number in point.local or number in point.remote]
+
+    def bindings(self, point: Point, live: Live) -> list[Change]:
+        """A session's bindings at a switch, to be written now."""
+        return [Add(flow) for flow in session_bindings(self._state, point, live, self._state.clock())]
+
+    def enter(self, live: Live) -> Changes:
+        """A session is there: its bindings, and those of everybody that it may talk with at its switch."""
+        number, home = live.session.number, self._state.point_of(live)
+        home.local.add(number)
+        self._count(home, live)
+        changes = {home.number: self.bindings(home, live) + self.wanted(home)}
+        for point in self._state.fabric.points.values():
+            if point is not home and not live.classed.isdisjoint(point.wanted):
+                point.remote.add(number)
+                changes[point.number] = self.bindings(point, live)
+        return changes
+
+    def leave(self, live: Live) -> Changes:
+        """A session is there no more: its bindings and flows go, and the bindings that only it needed."""
+        number, home = live.session.number, self._state.point_of(live)
+        changes: Changes = defaultdict(list)
+        for point in self.holding(live):
+            changes[point.number] += all_of(number)
+            point.remote.discard(number)
+        home.local.discard(number)
+        if self._uncount(home, live):
+            changes[home.number] += self.wanted(home)
+        return changes
+
+    def recount(self, live: Live) -> Changes:
+        """Count a session under the classes that it has now; what follows for bindings."""
+        number, home = live.session.number, self._state.point_of(live)
+        changes: Changes = {point.number: [] for point in self._state.fabric.points.values()}
+        if live.classed == live.held:
+            return changes
+        self._uncount(home, live)
+        self._count(home, live)
+        for point in self._state.fabric.points.values():
+            belongs = not live.classed.isdisjoint(point.wanted)
+            if point is not home and number in point.remote and not belongs:
+                point.remote.discard(number)
+                changes[point.number] += all_of(number)
+            elif point is not home and belongs:
+                point.remote.add(number)
+        changes[home.number] += self.wanted(home)
+        return changes
+
+    def recount_all(self) -> None:
+        """Count everybody under the policy that is in force now."""
+        state, points = self._state, self._state.fabric.points.values()
+        self._members.clear()
+        for point in points:
+            point.classes.clear()
+            point.remote.clear()
+        for live in state.sessions:
+            self._count(state.point_of(live), live)
+        state.use_networks()
+        self._count_outside()
+        for point in points:
+            point.wanted = self._peers(point.classes)
+            for session_class in point.wanted:
+                point.remote |= self._members[session_class] - point.local
+
+    def wanted(self, point: Point) -> list[Change]:
+        """Work out which classes the switch's own sessions may talk with, and what follows for bindings there."""
+        changes: list[Change] = []
+        wanted = self._peers(point.classes)
+        sessions = self._state.sessions.by_number
+        for session_class in wanted - point.wanted:
+            for number in self._members[session_class] - point.local - point.remote:
+                point.remote.add(number)
+                changes += self.bindings(point, sessions[number])
+        for session_class in point.wanted - wanted:
+            for number in self._members[session_class] & point.remote:
+                if sessions[number].classed.isdisjoint(wanted):
+                    point.remote.discard(number)
+                    changes += all_of(number)
+        point.wanted = wanted
+        return changes
+
+    def _peers(self, classes: Iterable[int]) -> frozenset[int]:
+        peers = self._state.policy.peers
+        return frozenset().union(*(peers.get(session_class, frozenset()) for session_class in classes))
+
+    def _count(self, home: Point, live: Live) -> None:
+        """Count a session under the classes that it has, where it is."""
+        live.classed = live.held
+        for session_class in live.classed:
+            self._members[session_class].add(live.session.number)
+            home.classes[session_class] += 1
+
+    def _uncount(self, home: Point, live: Live) -> bool:
+        """Count it no more; whether a class has nobody left there."""
+        for session_class in live.classed:
+            self._members[session_class].discard(live.session.number)
+            home.classes[session_class] -= 1
+        gone = [session_class for session_class in live.classed if home.classes[session_class] <= 0]
+        for session_class in gone:
+            del home.classes[session_class]
+        return bool(gone)
+
+    def _count_outside(self) -> None:
+        """Sessions that may have flows with a network outside, or a server, are bound at the switch where it is."""
+        for serving in self._state.serving.values():
+            self._state.point_of(serving).classes[DNS_CLASS] += 1
+        for outside in self._state.outside.values():
+            self._state.point_of(outside).classes.update(outside.classes)

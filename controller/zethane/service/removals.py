@@ -1,0 +1,44 @@
+"""Removals: what takes back everything that names a session, in the tables that know sessions.
+
+One message for all tables would reach those of other owners, whose cookies may mean anything.
+"""
+
+from __future__ import annotations
+
+from zethane.pipeline.addresses import destination_fields, source_fields
+from zethane.pipeline.change import Change, RemoveMatching
+from zethane.pipeline.fields import OBJECT_MASK, SUBJECT_MASK, cookie
+from zethane.pipeline.flow import match
+from zethane.pipeline.tables import Table
+
+
+def all_of(number: int) -> list[Change]:
+    """Everything that names a session as subject or as object."""
+    as_subject, as_object = cookie(number, 0, 0), cookie(0, number, 0)
+    return [
+        RemoveMatching(Table.SOURCE, (), as_subject, SUBJECT_MASK),
+        RemoveMatching(Table.DESTINATION, (), as_object, OBJECT_MASK),
+        *flows_of(number),
+    ]
+
+
+def flows_of(number: int) -> list[Change]:
+    """Every per-flow rule that names a session as subject or as object."""
+    return [
+        RemoveMatching(Table.FLOW, (), cookie(number, 0, 0), SUBJECT_MASK),
+        RemoveMatching(Table.FLOW, (), cookie(0, number, 0), OBJECT_MASK),
+    ]
+
+
+def all_with(number: int, address: bytes) -> list[Change]:
+    """Everything that names a session and one of its addresses."""
+    as_subject, as_object = cookie(number, 0, 0), cookie(0, number, 0)
+    sent, received = match(**source_fields(address)), match(**destination_fields(address))
+    found: list[Change] = [
+        RemoveMatching(Table.SOURCE, sent, as_subject, SUBJECT_MASK),
+        RemoveMatching(Table.DESTINATION, received, as_object, OBJECT_MASK),
+    ]
+    for wanted in (sent, received):
+        found.append(RemoveMatching(Table.FLOW, wanted, as_subject, SUBJECT_MASK))
+        found.append(RemoveMatching(Table.FLOW, wanted, as_object, OBJECT_MASK))
+    return found

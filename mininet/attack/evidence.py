@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from zethane.document import count
+
 
 @dataclass(frozen=True, slots=True)
 class Mark:
@@ -56,7 +58,7 @@ def _where(evidence: Evidence, mark: Mark) -> str:
 
 def frames_text(number: int) -> str:
     """`1 frame`, `2 frames`."""
-    return f"{number} frame{'' if number == 1 else 's'}"
+    return count(number, "frame")
 
 
 def observations(evidence: Evidence) -> Passed:

@@ -26,10 +26,11 @@ from lab.network import PORTAL, LabNetwork
 from lab.prober import Prober
 from lab.processes import tail
 from lab.prompt import LabPrompt
-from lab.tables import count, logins_table, table
+from lab.tables import logins_table, table
 from lab.verdicts import Address, Verdict, report
 from lab.view import OUTSIDE, matrix_view, mismatch_line, mismatch_text, print_summary
 from zethane.app.topology import Topology, load_topology
+from zethane.document import count
 from zethane.errors import InputError, Problem
 from zethane.policy.decide import decide_service
 from zethane.policy.explain import explain

@@ -15,12 +15,6 @@ Names = Mapping[str, str]
 """An address, as text, and the host that has it."""
 
 
-def count(number: int, noun: str) -> str:
-    """`1 switch`, `2 switches`."""
-    plural = "es" if noun.endswith("ch") else "s"
-    return f"{number} {noun}{'' if number == 1 else plural}"
-
-
 def moment(rfc3339: str) -> str:
     """A moment to the minute: `2026-11-24 13:05 UTC` (RFC 3339 §5.6, in UTC, as the controller writes it)."""
     return f"{rfc3339[:10]} {rfc3339[11:16]} UTC"

@@ -9,6 +9,7 @@ from typing import Any
 from replay.act import Outcome, StepResult
 from replay.evidence import History, Reach
 from replay.scenario import Answer, Containment, Scenario
+from zethane.document import count
 
 SHOWN = 20
 """Faults of one step that are told one by one."""
@@ -126,7 +127,7 @@ def arrivals_text(arrived: Mapping[str, int]) -> str:
 
 def reach_text(reach: Reach) -> str:
     """`web1 reached db1 with 3 packets, the first: …`."""
-    packets = f"{reach.packets} packet{'' if reach.packets == 1 else 's'}"
+    packets = count(reach.packets, "packet")
     return f"{reach.source} reached {reach.target} with {packets}, the first {reach.example}"
 
 

@@ -6,9 +6,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lab.tables import count
 from replay.compare import FlowResult, LiveResult
 from zethane.audit.record import connection
+from zethane.document import count
 
 SHOWN = 20
 """Flows, parts and reasons that are listed one by one."""

@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lab.tables import count
 from replay.judge import ContainmentVerdict, StepVerdict, Verdict, reach_text
 from replay.scenario import Answer
 from replay.schema import SENDING
+from zethane.document import count
 
 SHOWN = 6
 """Who was reached against a statement, one by one."""

@@ -188,11 +188,12 @@ def test_files_that_cannot_be_read_are_input_errors(tmp_path: Path, monkeypatch:
 def test_check_ends_with_0_1_or_2(tmp_path: Path) -> None:
     """Passed, a test failed, wrong input."""
     folder = write(tmp_path)
-    assert run("check", str(folder)) == (0, "1 of 1 tests passed, 0 remarks\n")
+    assert run("check", str(folder)) == (0, "1 of 1 test passed, 0 remarks\n")
     write(tmp_path, policy=POLICY.replace("allow:", "deny:"))
     code, text = run("check", str(folder))
     assert code == 1
-    assert "failed  line 7: deny laptop -> web1 tcp/80: rule page allows tcp/80 from staff to web" in text
+    place = f"{folder}/policy.yaml:7"
+    assert f"failed  {place}: deny laptop -> web1 tcp/80: rule page allows tcp/80 from staff to web" in text
     write(tmp_path, policy=POLICY.replace("[page]", "[pag]"))
     code, text = run("check", str(folder), "--json")
     assert code == 2

@@ -18,7 +18,7 @@ _COMMANDS = {
     "portal": ("zethane.cli.portal", "portal", "The login page's process."),
     "login": ("zethane.cli.login", "login", "Log this host in."),
     "logout": ("zethane.cli.login", "logout", "Log this host out."),
-    "policy": ("zethane.cli.policy", "app", "Check, explain and print a policy."),
+    "policy": ("zethane.cli.policy", "app", "Check, explain, compare, try and draw policies."),
     "replay": ("zethane.cli.replay", "replay_command", "Recorded traffic held against a policy."),
     "identity": ("zethane.cli.identity", "app", "Hashes and second factors; sources of identities; blocked accounts."),
     "device": ("zethane.cli.device", "app", "Devices, and what is known of them."),

@@ -6,7 +6,6 @@ import gc
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO, Annotated
 
@@ -14,11 +13,18 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from zethane.cli.policy.given import EXIT_DONE, EXIT_NO, JsonOption, TopologyArgument, find_policy, find_topology
-from zethane.cli.policy.given import problems_exit as ends_with_problems
+from zethane.cli.policy.given import (
+    EXIT_DONE,
+    EXIT_NO,
+    JsonOption,
+    TopologyArgument,
+    find_policy,
+    find_topology,
+    moment,
+    problems_exit,
+)
 from zethane.cli.policy.text import print_json
 from zethane.cli.replay_text import print_replay
-from zethane.document import quote
 from zethane.errors import InputError, Problem
 from zethane.replay.capture import Capture
 from zethane.replay.flow import Flow
@@ -29,8 +35,6 @@ from zethane.replay.table import MAX_FLOWS
 from zethane.replay.view import flow_view, replay_view
 
 MAX_TABLE = 2_000_000
-
-_FIRST_YEAR, _LAST_YEAR = 1971, 9998
 
 
 def _needs_lab(value: bool | str | None) -> None:
@@ -50,8 +54,15 @@ def replay_command(
         list[str] | None,
         typer.Option(help="For addresses that nothing else knows: 10.0.0.0/8=segment:office, outside. Repeatable."),
     ] = None,
-    staged: Annotated[bool, typer.Option("--as-if-enforced", help="Rules of the stage audit count as well.")] = False,
-    now: Annotated[str | None, typer.Option(help="Decide as at this time (RFC 3339), not at the packets'.")] = None,
+    staged: Annotated[bool, typer.Option("--staged", help="With everything in force that is staged.")] = False,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            "--at",
+            metavar="TIME",
+            help="When, as 2026-11-23T22:00+01:00 (RFC 3339); when it was captured if not given.",
+        ),
+    ] = None,
     flows_file: Annotated[Path | None, typer.Option("--flows", help="Write every flow here, as JSON lines.")] = None,
     limit: Annotated[int, typer.Option(min=0, max=10_000, help="How many flows and rows to show.")] = MAX_LISTED,
     table: Annotated[
@@ -70,17 +81,17 @@ def replay_command(
     ] = None,
 ) -> None:
     """Decide recorded traffic: which flows the policy lets pass, which not, and why."""
-    with ends_with_problems(as_json), _uncollected():
+    with problems_exit(as_json), _uncollected():
         found = find_topology(topology)
         wanted = find_policy(policy) if policy is not None else found.policy
         if staged:
             wanted = wanted.as_if_enforced()
         attribution = attribution_of(found, wanted, map_file, assume or ())
-        moment = None if now is None else _moment(now)
+        now = None if at is None else moment(at)
         with open_source(capture) as source, _progress(source) as advance:
             opened = Capture(source, advance)
             with _written(flows_file) as tell:
-                result = replay(opened, wanted, attribution, now=moment, room=table, listed=limit, tell=tell)
+                result = replay(opened, wanted, attribution, now=now, room=table, listed=limit, tell=tell)
     if as_json:
         print_json(replay_view(result, capture))
     else:
@@ -98,18 +109,6 @@ def _uncollected() -> Iterator[None]:
         yield
     finally:
         gc.enable()
-
-
-def _moment(text: str) -> float:
-    """Seconds since the epoch. Raises InputError."""
-    try:
-        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None or not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
-        message = f"expected a time with its offset such as 2026-11-23T22:00:00+01:00, found {quote(text)}"
-        raise InputError([Problem("--now", message)])
-    return moment.astimezone(timezone.utc).timestamp()
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from zethane.document import count
 from zethane.policy.decide import describe
 from zethane.replay.flow import Count, Flow
 from zethane.replay.packet import Fate
@@ -56,13 +57,15 @@ def print_replay(replay: Replay, name: str, limit: int) -> None:
 def _summary(console: Console, replay: Replay, name: str) -> None:
     totals = replay.totals
     both = totals.all
-    links = ", ".join(f"{count} of {link}" if count > 1 else link for link, count in replay.links.items()) or "no link"
+    links = (
+        ", ".join(f"{number} of {link}" if number > 1 else link for link, number in replay.links.items()) or "no link"
+    )
     times = f"; {moment(both.first)} to {moment(both.last)}" if both.packets else ""
-    console.print(Text(f"{name}: {replay.format}, {links}{times}"))
+    console.print(Text(f"{name}: {replay.format}, {', '.join(links) or 'no link'}{times}"))
     if replay.broken is not None:
         how = "cut off" if replay.broken.cut else "damaged"
         console.print(Text(f"The capture is {how} at {replay.broken}. What is in front of that was read.", style="red"))
-    line = Text(f"{_some(both.packets, 'packet')}, {both.octets:,} bytes, {_some(both.flows, 'flow')}: ")
+    line = Text(f"{count(both.packets, 'packet')}, {count(both.octets, 'byte')}, {count(both.flows, 'flow')}: ")
     parts = []
     for outcome, (word, style) in _WORDS.items():
         parts.append(Text(f"{totals.outcomes[outcome].flows:,} {word}", style=style))
@@ -75,18 +78,13 @@ def _remarks(replay: Replay) -> Iterable[str]:
     """What one has to know to read the figures."""
     uncertain = replay.totals.uncertain.flows
     if uncertain:
-        yield f"{_some(uncertain, 'flow')} without an opening packet: who opened it is a guess (ports, first packet)"
+        yield f"{count(uncertain, 'flow')} without an opening packet: who opened it is a guess (ports, first packet)"
     if replay.evicted:
-        yield f"{_some(replay.evicted, 'flow')} ended early for want of room (--table): what came after counts again"
+        yield f"{count(replay.evicted, 'flow')} ended early for want of room (--table): what came after counts again"
     if replay.untimed:
-        yield f"{_some(replay.untimed, 'packet')} without a time: counted as at that of the packet before"
+        yield f"{count(replay.untimed, 'packet')} without a time: counted as at that of the packet before"
     if replay.tagged_twice:
-        yield f"{_some(replay.tagged_twice, 'packet')} with two VLAN tags: no port of a switch would take them"
-
-
-def _some(number: int, what: str) -> str:
-    """`1 flow`, `2 flows`."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+        yield f"{count(replay.tagged_twice, 'packet')} with two VLAN tags: no port of a switch would take them"
 
 
 def _table(title: str, *columns: str) -> Table:

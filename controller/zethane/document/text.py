@@ -1,4 +1,4 @@
-"""How words from a file appear in a message: quoted, bounded, and with the nearest known word beside them."""
+"""How words appear in a message: those of a file quoted, bounded, and with the nearest known beside them; counts."""
 
 from __future__ import annotations
 
@@ -7,12 +7,20 @@ from collections.abc import Iterable
 
 MAX_QUOTED = 64
 """Characters of a foreign word that a message repeats."""
+_HISSING = ("s", "x", "ch", "sh")
 
 
 def quote(word: str) -> str:
     """The word in quotes, shortened, with control characters escaped: messages end up on terminals."""
     short = word if len(word) <= MAX_QUOTED else word[: MAX_QUOTED - 1] + "…"
     return ascii(short) if not short.isprintable() else repr(short)
+
+
+def count(number: int, noun: str, plural: str = "") -> str:
+    """`1 rule`, `2 rules`, `1,024 switches`: the plural has `s` or `es` unless it is given."""
+    if number == 1:
+        return f"1 {noun}"
+    return f"{number:,} {plural or noun + ('es' if noun.endswith(_HISSING) else 's')}"
 
 
 def closest(word: str, known: Iterable[str]) -> str:

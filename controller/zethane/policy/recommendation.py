@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
+from zethane.document import count
 from zethane.policy.model import Place, Policy, Rule
 from zethane.policy.schema import PolicyFile
 from zethane.policy.seen import Seen
@@ -87,8 +88,8 @@ class Proposal:
     def comments(self) -> tuple[str, ...]:
         """The evidence, in words."""
         seen = self.evidence
-        size = f", {seen.octets:,} bytes" if seen.octets else ""
-        what = f"{seen.flows:,} flows{size}, {_period(seen.first, seen.last)}"
+        size = f", {count(seen.octets, 'byte')}" if seen.octets else ""
+        what = f"{count(seen.flows, 'flow')}{size}, {_period(seen.first, seen.last)}"
         who = f"from {_hosts(seen.sources)} to {_hosts(seen.targets)}"
         return (what, who, STRANGE) if self.is_strange else (what, who)
 
@@ -150,8 +151,9 @@ class Recommendation:
         denies = [Written(rule) for rule in given.get("rules", ()) if rule.get("action") == "deny"]
         proposed = [Written(one.values(), one.comments()) for one in self.proposals]
         kept = [Written(given["tests"][number]) for number in tests]
+        seen = f"{count(self.flows, 'flow')}, {_period(self.first, self.last)}"
         head = (
-            f"The least policy that allows what was seen, {self.flows:,} flows, {_period(self.first, self.last)}.",
+            f"The least policy that allows what was seen, {seen}.",
             f"Segments, services and denies are those of {name}.",
         )
         return policy_text(head, given["segments"], given.get("services", {}), [*proposed, *denies], kept)

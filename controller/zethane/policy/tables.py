@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from zethane.document import count
 from zethane.policy.access import Access, Piece, access, asks, numbers
 from zethane.policy.decide import each, place_of
 from zethane.policy.matrix import Hosts
@@ -135,8 +136,8 @@ class _Builder:
                     counts[place] = counts.get(place, 0) + 1
         names = []
         for place in self._access.places:
-            count = f"{counts.get(place, 0)} host{'' if counts.get(place, 0) == 1 else 's'}"
-            about = f"{self._policy.segments[place]}; {count}" if isinstance(place, str) else f"outside; {count}"
+            hosts = count(counts.get(place, 0), "host")
+            about = f"{self._policy.segments[place]}; {hosts}" if isinstance(place, str) else f"outside; {hosts}"
             names.append(Name(str(place), about))
         return _table(names, [self._segment_row(number) for number in range(len(names))])
 

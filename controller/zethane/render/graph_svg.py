@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Literal
 
+from zethane.document import count
 from zethane.policy.graph import Edge, Graph, Mark, Node
 from zethane.render.boxes import Box, Line, picture
 from zethane.render.graph_text import MEANING, edge_kind, edge_sign, mark_text
@@ -52,7 +53,8 @@ def columns_svg(found: Graph, heading: str) -> str:
     boxes = [_box(node, leaving[node.name], number) for node in found.nodes]
     used = {edge_kind(edge) for edge in found.edges}
     edges = sum(len(edge.targets) for edge in found.edges)
-    description = f"{len(found.nodes)} nodes and {edges} edges: which segments may open which services to which others."
+    sizes = f"{count(len(found.nodes), 'node')}, {count(edges, 'edge')}"
+    description = f"{sizes}: which segments may open which services to which others."
     return picture(boxes, heading, description, {kind: text for kind, text in MEANING.items() if kind in used})
 
 
@@ -60,7 +62,7 @@ def _box(node: Node, edges: Sequence[Edge], number: dict[str, int]) -> Box:
     lines = [_line(edge, mark, number) for edge in edges for mark in edge.marks]
     if len(lines) > LINES:
         lines = [*lines[: LINES - 1], _rest(lines[LINES - 1 :])]
-    hosts = f"{node.hosts} host{'' if node.hosts == 1 else 's'}"
+    hosts = count(node.hosts, "host")
     note = {"any": "every segment", "network": "outside"}.get(node.kind, hosts)
     if node.kind == "group":
         note = f"{len(node.places)} segments, {hosts}"

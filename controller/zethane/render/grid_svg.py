@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from zethane.document import count
 from zethane.policy.graph import Edge, Graph
 from zethane.render.boxes import MARGIN, MOST, document
 from zethane.render.graph_text import MEANING, edge_kind, edge_text
@@ -45,7 +46,9 @@ def grid_svg(found: Graph, heading: str) -> str:
             body.append(sign + element("text", text(meaning), x=x + CELL + 6, y=bottom))
             x += width(meaning, SIZE) + CELL + 28
     across = max(left + side + MARGIN, x, width(heading, 15) + 2 * MARGIN)
-    description = f"{len(names)} places and {cells} openings between them, as a matrix: rows open to columns."
+    description = (
+        f"{count(len(names), 'place')} and {count(cells, 'opening')} between them, as a matrix: rows open to columns."
+    )
     return document("".join(body), across, bottom + MARGIN, heading, description)
 
 

@@ -13,6 +13,7 @@ from hashlib import sha256
 from importlib.resources import files
 from typing import Any
 
+from zethane.document import count
 from zethane.policy.model import Policy
 from zethane.policy.tables import Tables, rule_view
 from zethane.render.svg import text
@@ -32,7 +33,7 @@ LEGEND = (
 def matrix_page(policy: Policy, tables: Tables, heading: str, graphs: tuple[str, str], note: str) -> str:
     """The page. `graphs` are pictures of the policy, without and with its denials; `note` says more of it, in words."""
     legend = "".join(f'<span><b class="{kind}">{sign}</b> {words}</span>' for kind, sign, words in LEGEND)
-    counts = f"{len(policy.segments)} segments, {len(policy.rules)} rules, {note}"
+    counts = f"{count(len(policy.segments), 'segment')}, {count(len(policy.rules), 'rule')}, {note}"
     return _PAGE.format(
         policy=_content_policy(),
         heading=text(heading),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
+from zethane.document import count
 from zethane.policy.access import asks
 from zethane.policy.blast_radius import BlastRadius, Reached, compare
 from zethane.policy.model import Rule
@@ -69,7 +70,9 @@ class _Radius:
         legend = {kind: meaning for kind, meaning in MEANING.items() if kind in used}
         hops = max(columns)
         captions = ["the intruder", *(f"hop {hop}" for hop in range(1, hops + 1))]
-        description = f"{len(found.reached)} places can be reached from {found.start}, in at most {hops} hops."
+        description = (
+            f"{count(len(found.reached), 'place')} within reach of {found.start}, in at most {count(hops, 'hop')}."
+        )
         return picture(boxes, f"Blast radius of {found.start}", description, legend, columns, captions)
 
     def _groups(self) -> list[list[Reached]]:
@@ -93,7 +96,7 @@ class _Radius:
     def _box(self, group: Sequence[Reached], lines: Sequence[Line]) -> Box:
         first = group[0]
         hosts = sum(len(one.hosts) for one in group)
-        note = "outside" if first.outside else f"{hosts} host{'' if hosts == 1 else 's'}"
+        note = "outside" if first.outside else count(hosts, "host")
         if first.hop_now is None and self._kind(first) != "lost":
             note += ", not now"
         name = first.place if len(group) == 1 else f"{first.place} + {len(group) - 1}"

@@ -57,8 +57,9 @@ def test_the_matrix_is_about_a_moment_too(office: str) -> None:
     assert found == {NOON: "allow", NIGHT: "deny"}
 
 
-def test_a_policy_is_tested_at_a_moment(office: str) -> None:
+@pytest.mark.parametrize("command", ["check", "test"])
+def test_a_policy_is_tested_at_a_moment(office: str, command: str) -> None:
     file = Path(office) / "policy.yaml"
     file.write_text(file.read_text() + "tests:\n  - {allow: chris -> hr, service: https}\n", encoding="utf-8")
-    status = {at: CliRunner().invoke(app, ["check", office, "--at", at]).exit_code for at in (NOON, NIGHT)}
+    status = {at: CliRunner().invoke(app, [command, office, "--at", at]).exit_code for at in (NOON, NIGHT)}
     assert status == {NOON: 0, NIGHT: 1}

@@ -100,6 +100,6 @@ def test_a_capture_is_read_as_well(tmp_path: Path) -> None:
     done = run(THREE_TIER, "--pcap", str(file), "--assume", "10.9.0.0/16=segment:db")
     assert done.exit_code == 0, done.output
     assert "{id: web-db-tcp-80-81, from: [web], to: [db], services: [tcp/80-81]}" in done.stdout
-    assert "3 flows: 1 rules" in done.stderr
+    assert "3 flows: 1 rule," in done.stderr
     scan = run(THREE_TIER, "--pcap", str(file), "--assume", "10.9.0.0/16=segment:db", "--answered")
     assert "0 flows: 0 rules" in scan.stderr, "nobody answered"

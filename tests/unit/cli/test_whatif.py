@@ -44,9 +44,9 @@ def test_a_policy_that_changes_nothing_is_fine(folder: Path) -> None:
     said = done.stdout.decode()
     assert done.returncode == 0, done.stderr
     assert "0 flows would end, 0 denials would pass; 1 stay allowed, 1 stay denied" in said
-    assert "1 lines could not be read: 1 no-json" in said
+    assert "1 line could not be read: 1 no-json" in said
     assert "the log itself left out 7 records: 7 no-rule" in said
-    assert "1 ends of flows are known by name only" in said
+    assert "1 end of a flow is known by name only" in said
 
 
 def test_what_changes_is_said_with_who_and_why(folder: Path) -> None:

@@ -17,7 +17,7 @@ from zethane.cli.policy.schema import schema_command
 from zethane.cli.policy.trial import run_tests_command
 from zethane.cli.policy.whatif import whatif_command
 
-app = typer.Typer(no_args_is_help=True, help="Check, explain and print a policy.")
+app = typer.Typer(no_args_is_help=True, help="Check, explain, compare, try and draw policies.")
 app.command("blast-radius")(blast_radius_command)
 app.command("check")(check_command)
 app.command("diff")(diff_command)

@@ -9,6 +9,7 @@ from typing import Any
 
 from zethane.audit.observed import Account
 from zethane.audit.record import rfc3339
+from zethane.document import count
 
 MAX_NAMES = 10
 """Names that nobody knows, of which people are told."""
@@ -34,23 +35,24 @@ def account_view(account: Account) -> Mapping[str, Any]:
 def account_lines(account: Account) -> Iterator[str]:
     """What was read, and what was not, or not as it should be."""
     period = f", {_moment(account.first)} to {_moment(account.last)}" if account.records else ""
-    yield f"{account.records:,} records{period}: {account.decisions:,} decisions, {account.flow_ends:,} ends of flows"
+    what = f"{count(account.decisions, 'decision')}, {count(account.flow_ends, 'flow that ended', 'flows that ended')}"
+    yield f"{count(account.records, 'record')}{period}: {what}"
     if account.damaged:
-        yield f"{account.damaged.total():,} lines could not be read: {_counts(account.damaged)}"
+        yield f"{count(account.damaged.total(), 'line')} could not be read: {_counts(account.damaged)}"
     if account.missing:
-        yield f"the log itself left out {account.missing.total():,} records: {_counts(account.missing)}"
+        yield f"the log itself left out {count(account.missing.total(), 'record')}: {_counts(account.missing)}"
     if account.ends["identities"]:
-        yield (
-            f"{account.ends['identities']:,} ends of flows are known by name only: taken as having proved all they can"
-        )
+        ends = count(account.ends["identities"], "end of a flow is", "ends of flows are")
+        yield f"{ends} known by name only: taken as having proved all they can"
     if account.unknown:
         names = ", ".join(name for name, _ in account.unknown.most_common(MAX_NAMES))
         more = ", …" if len(account.unknown) > MAX_NAMES else ""
-        yield f"{account.ends['unknown']:,} ends of flows are of nobody that is known: {names}{more}"
+        ends = count(account.ends["unknown"], "end of a flow is", "ends of flows are")
+        yield f"{ends} of nobody that is known: {names}{more}"
 
 
 def _counts(counter: Counter[str]) -> str:
-    return ", ".join(f"{count:,} {name}" for name, count in counter.most_common())
+    return ", ".join(f"{number:,} {name}" for name, number in counter.most_common())
 
 
 def _moment(seconds: float) -> str | None:

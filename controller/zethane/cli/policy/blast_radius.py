@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
 from typing import Annotated, Any
 
 import typer
 
 from zethane.app.topology import Topology
+from zethane.audit.record import rfc3339
 from zethane.cli.policy.blast_text import print_radius, print_table
 from zethane.cli.policy.given import (
     EXIT_DONE,
     EXIT_NO,
+    AtOption,
     JsonOption,
     TopologyArgument,
     find_policy,
     find_service,
     find_topology,
-    moment,
+    moment_or_now,
     problems_exit,
 )
 from zethane.cli.policy.output import write
@@ -52,7 +52,7 @@ def blast_radius_command(
         list[str] | None,
         typer.Option(metavar="SERVICE", help="A service by which nobody gets on, such as icmp; may be given again."),
     ] = None,
-    at: Annotated[str | None, typer.Option(metavar="TIME", help="The moment, in ISO 8601; now if not given.")] = None,
+    at: AtOption = None,
     fail_over: Annotated[
         float | None, typer.Option(metavar="SCORE", min=0, max=100, help="Exit with 1 if a score is higher.")
     ] = None,
@@ -65,7 +65,7 @@ def blast_radius_command(
     """Show what an intruder at a host or in a segment reaches, hop by hop, and how much that puts at risk."""
     with problems_exit(as_json):
         found = find_topology(topology)
-        now = moment(at) if at else time.time()
+        now = moment_or_now(at)
         labels = [_label(text) for text in critical or ()] or list(CRITICAL)
         ignored = frozenset(service for text in without or () for service in find_service(found, text, "--without"))
         ground = Ground(found.policy, found.parties(now), now, ignored)
@@ -123,7 +123,7 @@ def _print(
     before: Sequence[BlastRadius], after: Sequence[BlastRadius] | None, now: float, *, one: bool, as_json: bool
 ) -> None:
     if as_json:
-        print_json({"at": datetime.fromtimestamp(now, timezone.utc).isoformat(), **_view(before, after, one)})
+        print_json({"at": rfc3339(now), **_view(before, after, one)})
     elif one:
         print_radius(before[0], after[0] if after else None)
     else:

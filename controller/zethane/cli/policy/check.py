@@ -21,11 +21,12 @@ from zethane.errors import InputError
 def check_command(topology: TopologyArgument, at: AtOption = None, as_json: JsonOption = False) -> None:
     """Report errors and remarks, and run the policy's own tests."""
     with problems_exit(as_json):
-        report = find_topology(topology).check(now=moment_or_now(at))
+        found = find_topology(topology)
+        report = found.check(now=moment_or_now(at))
         if report.errors:
             raise InputError(report.errors)
     if as_json:
         print_json(report_view(report))
     else:
-        print_report(report)
+        print_report(found.policy.file, report)
     raise typer.Exit(EXIT_DONE if report.passed else EXIT_NO)

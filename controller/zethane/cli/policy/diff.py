@@ -14,6 +14,7 @@ from rich.text import Text
 from zethane.app.topology import IDENTITIES_FILE, load_directory
 from zethane.cli.policy.given import EXIT_DONE, EXIT_NO, JsonOption, find_policy, problems_exit
 from zethane.cli.policy.text import print_json
+from zethane.document import count
 from zethane.errors import CapacityError, InputError, Problem
 from zethane.policy.diff import diff
 from zethane.policy.difference import Cause, Change, Concerned, Difference, concerned, example_text
@@ -87,7 +88,7 @@ def print_difference(found: Difference, who: Who) -> None:
             console.print(Text(f"    example: {example_text(changes[0].example)}", style="dim"))
     for note in found.notes:
         console.print(Text(f"note  {note}", style="yellow"))
-    counts = _count(len(found.gained), "gain"), _count(len(found.lost), "loss", "losses")
+    counts = count(len(found.gained), "gain"), count(len(found.lost), "loss")
     console.print(Text(", ".join(counts) if found else "no difference in who may open what"))
     if who is not None and found:
         gaining, losing = (
@@ -122,7 +123,3 @@ def _reason(change: Change) -> str:
 
 def _causes(causes: Iterable[Cause]) -> str:
     return _some([f"{cause.rule.id} ({cause.place})" for cause in causes])
-
-
-def _count(number: int, one: str, many: str = "") -> str:
-    return f"{number} {one if number == 1 else many or one + 's'}"

@@ -20,6 +20,8 @@ from zethane.policy.model import Policy
 from zethane.policy.service import Service
 
 EXIT_DONE, EXIT_NO, EXIT_INPUT = 0, 1, 2
+_FIRST_YEAR, _LAST_YEAR = 1971, 9998
+"""Of moments that can be asked about, with room for every zone."""
 
 TopologyArgument = Annotated[str, typer.Argument(help="A topology's folder, or the name of one in ./topologies.")]
 AtOption = Annotated[
@@ -58,7 +60,7 @@ def moment(text: str, option: str = "--at") -> float:
         found = datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:
         found = None
-    if found is None or found.tzinfo is None:
+    if found is None or found.tzinfo is None or not _FIRST_YEAR <= found.year <= _LAST_YEAR:
         message = f"expected a moment with its zone such as 2026-11-23T22:00+01:00, found {quote(text)}"
         raise InputError([Problem(option, message)])
     return found.timestamp()
@@ -71,16 +73,16 @@ def find_policy(name: str) -> Policy:
     """
     if Path(name).exists():
         return load_policy(name)
-    return load_policy(shipped(name))
+    return load_policy(shipped(name, "no file, no folder"))
 
 
-def shipped(name: str) -> Path:
+def shipped(name: str, missing: str = "no folder") -> Path:
     """The folder of a topology that comes with Zethane."""
     shipped = Path("topologies")
     if (shipped / name).is_dir():
         return shipped / name
     known = sorted(folder.name for folder in shipped.iterdir() if folder.is_dir()) if shipped.is_dir() else []
-    message = f"no folder, and no topology in ./topologies{closest(name, known)}"
+    message = f"{missing}, and no topology in ./topologies{closest(name, known)}"
     raise InputError([Problem(quote(name), message)])
 
 

@@ -14,6 +14,7 @@ from zethane.cli.policy.given import EXIT_DONE, EXIT_NO, JsonOption, problems_ex
 from zethane.cli.policy.text import print_json
 from zethane.convert import Imported, import_kubernetes, import_openstack
 from zethane.convert.objects import MAX_BYTES
+from zethane.document import count
 from zethane.errors import InputError, Problem
 
 app = typer.Typer(no_args_is_help=True, help="Make a policy of what another system says.")
@@ -116,8 +117,13 @@ def _finish(imported: Imported, written: list[str], output: Path | None, accept_
         for note in imported.notes:
             typer.echo(f"note    {note}", err=True)
         policy = imported.policy
-        made = f"{len(policy.segments)} segments, {len(policy.rules)} rules, {len(imported.workloads)} workloads"
-        typer.echo(f"{made}; {len(imported.losses)} things are not expressed", err=True)
+        counts = (
+            count(len(policy.segments), "segment"),
+            count(len(policy.rules), "rule"),
+            count(len(imported.workloads), "workload"),
+        )
+        lost = count(len(imported.losses), "thing is not expressed", "things are not expressed")
+        typer.echo(f"{', '.join(counts)}; {lost}", err=True)
         if refused:
             message = "nothing is written: it may allow more than the original; --accept-losses writes it all the same"
             typer.echo(message, err=True)

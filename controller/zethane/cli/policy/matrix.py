@@ -12,6 +12,7 @@ from zethane.cli.policy.given import AtOption, JsonOption, TopologyArgument, fin
 from zethane.cli.policy.graph import host_counts
 from zethane.cli.policy.output import write
 from zethane.cli.policy.text import print_json, print_matrix
+from zethane.document import count
 from zethane.policy.graph import graph
 from zethane.policy.matrix import matrix as build_matrix
 from zethane.policy.tables import tables
@@ -50,6 +51,7 @@ def _page(found: Topology, now: float) -> str:
     heading = f"Policy of {name}"
     plain, denials = (graph_svg(graph(found.policy, counts, denies=denies), heading) for denies in (False, True))
     made = tables(found.policy, parties, now)
-    shown = f"the first {len(made.hosts.names)} addresses of {len(parties)}" if made.left_out else str(len(parties))
+    hosts = count(len(parties), "host")
+    shown = f"the first {count(len(made.hosts.names), 'address')} of {hosts}" if made.left_out else hosts
     when = datetime.fromtimestamp(now, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-    return matrix_page(found.policy, made, heading, (plain, denials), f"{shown} hosts, as of {when}")
+    return matrix_page(found.policy, made, heading, (plain, denials), f"{shown}, as of {when}")

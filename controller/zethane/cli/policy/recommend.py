@@ -16,7 +16,7 @@ from zethane.app.topology import Topology
 from zethane.cli.policy.account import account_lines, account_view
 from zethane.cli.policy.given import JsonOption, TopologyArgument, find_topology, moment, problems_exit
 from zethane.cli.policy.text import print_json
-from zethane.document import parse, quote
+from zethane.document import count, parse, quote
 from zethane.errors import CapacityError, InputError, Problem
 from zethane.policy.load import parse_policy
 from zethane.policy.recommend import Grain, ServiceGrain, recommend
@@ -131,7 +131,8 @@ def _write(file: Path, text: str) -> None:
 def _told(found: Topology, made: Recommendation, output: Path | None) -> Iterable[str]:
     """What was made of it, for people."""
     where = f" in {output}" if output else ""
-    yield f"{made.flows:,} flows: {len(made.proposals)} rules{where}, and {len(made.kept)} deny rules kept"
+    rules = count(len(made.proposals), "rule")
+    yield f"{count(made.flows, 'flow')}: {rules}{where}, and {count(len(made.kept), 'deny rule')} kept"
     unused = [f"{rule.id} ({found.policy.file}:{rule.line}, {rule.action})" for rule in made.unused]
     yield from _listed(
         "Look at these before you allow them: many services", [one.id for one in made.proposals if one.is_strange]

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from zethane.document import count
 from zethane.errors import Problem
 from zethane.policy.check import Report
 from zethane.policy.explain import Explanation
@@ -47,17 +48,22 @@ def report_view(report: Report) -> Mapping[str, Any]:
     }
 
 
-def print_report(report: Report) -> None:
+def print_report(file: str, report: Report) -> None:
     """Remarks, the tests that failed, and a last line that sums up."""
     console = Console(soft_wrap=True, highlight=False)
     for finding in report.findings:
         console.print(Text(f"remark  {finding}", style="yellow"))
     failed = [outcome for outcome in report.outcomes if not outcome.passed]
     for outcome in failed:
-        console.print(Text(f"failed  line {outcome.test.line}: {outcome.text}", style="red"))
+        console.print(Text(f"failed  {file}:{outcome.test.line}: {outcome.text}", style="red"))
     passed = len(report.outcomes) - len(failed)
-    total = f"{passed} of {len(report.outcomes)} tests passed, {len(report.findings)} remarks"
+    total = f"{passed_of(passed, len(report.outcomes))}, {count(len(report.findings), 'remark')}"
     console.print(Text(total, style="red" if failed else "green"))
+
+
+def passed_of(passed: int, tests: int) -> str:
+    """`3 of 4 tests passed`; `no tests`."""
+    return f"{passed:,} of {count(tests, 'test')} passed" if tests else "no tests"
 
 
 def print_explanation(explanation: Explanation, source: str, target: str) -> None:

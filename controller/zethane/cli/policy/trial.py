@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
-from zethane.cli.policy.given import EXIT_DONE, EXIT_NO, JsonOption, TopologyArgument, find_topology, problems_exit
-from zethane.cli.policy.text import print_json
+from zethane.cli.policy.given import (
+    EXIT_DONE,
+    EXIT_NO,
+    AtOption,
+    JsonOption,
+    TopologyArgument,
+    find_topology,
+    moment_or_now,
+    problems_exit,
+)
+from zethane.cli.policy.text import passed_of, print_json
 from zethane.errors import InputError
 from zethane.policy.outcome import Outcome
 
 
-def run_tests_command(topology: TopologyArgument, as_json: JsonOption = False) -> None:
+def run_tests_command(topology: TopologyArgument, at: AtOption = None, as_json: JsonOption = False) -> None:
     """Run the policy's own tests, and show for each that fails somebody for whom it does."""
     with problems_exit(as_json):
         found = find_topology(topology)
-        report = found.check(now=time.time())
+        report = found.check(now=moment_or_now(at))
         if report.errors:
             raise InputError(report.errors)
     if as_json:
@@ -36,5 +44,5 @@ def print_outcomes(file: str, outcomes: Sequence[Outcome]) -> None:
         word, style = ("passed", "green") if outcome.passed else ("failed", "red")
         console.print(Text(f"{word}  {file}:{outcome.test.line}: {outcome.text}", style=style))
     passed = sum(outcome.passed for outcome in outcomes)
-    total = f"{passed} of {len(outcomes)} tests passed"
+    total = passed_of(passed, len(outcomes))
     console.print(Text(total, style="green" if passed == len(outcomes) else "red"))

@@ -26,6 +26,7 @@ from zethane.cli.policy.given import (
     shipped,
 )
 from zethane.cli.policy.text import print_json
+from zethane.document import count
 from zethane.errors import InputError, Problem
 from zethane.identity.directory import Directory
 from zethane.policy.whatif import Between, Change, Effect, WhatIf, whatif
@@ -94,7 +95,7 @@ def _print(answer: WhatIf, changes: tuple[Change, ...]) -> None:
         for line in _lines(change):
             console.print(Text(f"  {line}"))
     if len(changes) < len(answer.changes):
-        console.print(Text(f"and {len(answer.changes) - len(changes):,} changes more"))
+        console.print(Text(f"and {count(len(answer.changes) - len(changes), 'more change')}"))
     console.print(Text(_total(answer), style="yellow" if answer.changed else "green"))
 
 
@@ -104,20 +105,21 @@ def _lines(change: Change) -> Iterator[str]:
     for one in change.between[:PAIRS]:
         yield f"  {one.source} -> {one.target}  {_amount(one)}; was {one.rule or 'no rule'}, then: {one.why}"
     if len(change.between) > PAIRS:
-        yield f"  and {len(change.between) - PAIRS:,} more pairs"
+        yield f"  and {count(len(change.between) - PAIRS, 'more pair')}"
 
 
 def _amount(one: Change | Between) -> str:
     view = one.view()
-    carried = f", {one.packets:,} packets, {one.octets:,} bytes" if one.packets else ""
+    carried = f", {count(one.packets, 'packet')}, {count(one.octets, 'byte')}" if one.packets else ""
     period = view["first"] if view["first"] == view["last"] else f"{view['first']} to {view['last']}"
-    return f"{one.flows:,} flow{'' if one.flows == 1 else 's'}{carried}, {period}"
+    return f"{count(one.flows, 'flow')}{carried}, {period}"
 
 
 def _total(answer: WhatIf) -> str:
     cut = f", {answer.flows('cut'):,} would be cut" if answer.flows("cut") else ""
-    more = f", and {answer.left_out:,} flows of further kinds would change" if answer.left_out else ""
+    more = f", and {count(answer.left_out, 'flow')} of further kinds would change" if answer.left_out else ""
+    ends, passes = count(answer.flows("ends"), "flow"), count(answer.flows("passes"), "denial")
     return (
-        f"{answer.flows('ends'):,} flows would end{cut}, {answer.flows('passes'):,} denials would pass{more}; "
+        f"{ends} would end{cut}, {passes} would pass{more}; "
         f"{answer.allowed:,} stay allowed, {answer.denied:,} stay denied"
     )

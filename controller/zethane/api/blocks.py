@@ -10,7 +10,7 @@ from fastapi import APIRouter, Path
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
-from zethane.audit.record import rfc3339
+from zethane.audit.record import rfc3339, rfc3339_or_none
 from zethane.service.accounts import Block
 from zethane.service.facade import ControllerFacade
 
@@ -38,7 +38,7 @@ def block_view(block: Block) -> dict[str, Any]:
         "account": block.account,
         "reason": block.why,
         "since": rfc3339(block.since),
-        "until": None if block.until == math.inf else rfc3339(block.until),
+        "until": rfc3339_or_none(block.until),
         "by": block.by,
     }
 

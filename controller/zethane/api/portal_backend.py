@@ -9,7 +9,6 @@ from __future__ import annotations
 import ipaddress
 import time
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timezone
 from typing import Any
 
 import structlog
@@ -24,6 +23,7 @@ from zethane.api.portal_factors import add_factors
 from zethane.api.portal_oidc import sign_on_router
 from zethane.api.portal_schema import MAX_BODY, Connection, PortalClaim, PortalLogin, PortalRequest
 from zethane.api.problem_details import problem, validation_problem
+from zethane.audit.record import rfc3339, rfc3339_or_none
 from zethane.errors import AuthenticationError, CapacityError, InputError, SessionError, ZethaneError
 from zethane.identity.proof import Proof
 from zethane.identity.session import Endpoint, Session
@@ -125,13 +125,13 @@ def session_view(session: Session) -> dict[str, Any]:
         "mfa": session.principal.mfa,
         "aal": session.aal,
         "proofs": [_proof_view(proof) for proof in session.proofs],
-        "mfa_at": _rfc3339(session.principal.mfa_at) if session.principal.mfa_at is not None else None,
+        "mfa_at": rfc3339_or_none(session.principal.mfa_at),
         "addresses": [str(ipaddress.ip_address(address)) for address in session.addresses],
         "device": session.device,
-        "started": _rfc3339(session.started),
-        "expires": _rfc3339(session.expires),
-        "reauthenticate": _rfc3339(session.reauthenticate),
-        "ends": _rfc3339(session.ends),
+        "started": rfc3339(session.started),
+        "expires": rfc3339(session.expires),
+        "reauthenticate": rfc3339(session.reauthenticate),
+        "ends": rfc3339(session.ends),
     }
 
 
@@ -140,13 +140,9 @@ def _proof_view(proof: Proof) -> dict[str, Any]:
     return {
         "account": proof.account,
         "method": proof.method,
-        "authenticated": _rfc3339(proof.at),
-        "ends": _rfc3339(proof.ends),
+        "authenticated": rfc3339(proof.at),
+        "ends": rfc3339(proof.ends),
     }
-
-
-def _rfc3339(moment: float) -> str:
-    return datetime.fromtimestamp(moment, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _locate(facade: ControllerFacade, connection: Connection) -> Endpoint:

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from pydantic import Field, StringConstraints, model_validator
 
 from zethane.api.portal_schema import Code, Connection, PortalModel, PortalRequest
-from zethane.audit.record import rfc3339
+from zethane.audit.record import rfc3339, rfc3339_or_none
 from zethane.errors import InputError, Problem
 from zethane.identity.credential import CODE_DIGITS, is_code
 from zethane.identity.factor import Factor, Passkey, RecoveryCode, plain_code, reference
@@ -230,6 +230,6 @@ def factor_view(factor: Factor) -> dict[str, Any]:
     """One factor, JSON-ready."""
     view: dict[str, Any] = {"factor": reference(factor), "kind": factor.kind, "created": rfc3339(factor.created)}
     if isinstance(factor, Passkey):
-        used = rfc3339(factor.used) if factor.used is not None else None
+        used = rfc3339_or_none(factor.used)
         view |= {"name": factor.name, "used": used, "synced": factor.synced, "alone": factor.verifies}
     return view

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from zethane.audit.record import rfc3339
+from zethane.audit.record import rfc3339, rfc3339_or_none
 from zethane.identity.proof import Proof
 from zethane.identity.session import Session
 from zethane.net.mac import format_mac
@@ -35,8 +35,8 @@ def session_view(session: Session) -> dict[str, Any]:
         "mac": format_mac(attachment.mac),
         "addresses": [str(ipaddress.ip_address(address)) for address in session.addresses],
         "started": rfc3339(session.started),
-        "authenticated": _when(session.proofs[0].at if session.proofs else math.inf),
-        "expires": _when(session.ends),
+        "authenticated": rfc3339_or_none(session.proofs[0].at if session.proofs else math.inf),
+        "expires": rfc3339_or_none(session.ends),
     }
 
 
@@ -49,16 +49,12 @@ def proof_view(proof: Proof) -> dict[str, Any]:
         "aal": proof.aal,
         "issuer": proof.issuer or None,
         "at": rfc3339(proof.at),
-        "mfa_at": None if proof.mfa_at is None else rfc3339(proof.mfa_at),
-        "expires": _when(proof.expires),
-        "reauthenticate": _when(proof.reauthenticate),
-        "ends": _when(proof.ends),
+        "mfa_at": rfc3339_or_none(proof.mfa_at),
+        "expires": rfc3339_or_none(proof.expires),
+        "reauthenticate": rfc3339_or_none(proof.reauthenticate),
+        "ends": rfc3339_or_none(proof.ends),
         "idle": None if proof.idle == math.inf else proof.idle,
     }
-
-
-def _when(moment: float) -> str | None:
-    return None if moment == math.inf else rfc3339(moment)
 
 
 def with_times(view: Mapping[str, Any]) -> dict[str, Any]:

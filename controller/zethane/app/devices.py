@@ -9,7 +9,7 @@ import structlog
 
 from zethane.app.journal import LogJournal
 from zethane.audit.reason import SessionEvent
-from zethane.audit.record import rfc3339
+from zethane.audit.record import rfc3339, rfc3339_or_none
 from zethane.errors import CapacityError
 from zethane.identity.directory import Device
 from zethane.identity.posture import Posture, Report
@@ -101,7 +101,7 @@ class Devices:
             "groups": list(entry.groups) if entry is not None else [],
             "labels": dict(entry.labels) if entry is not None else {},
             "sessions": sorted(self._on_device(name)),
-            "measured": rfc3339(facts.measured) if facts is not None and facts.measured is not None else None,
+            "measured": rfc3339_or_none(facts.measured) if facts is not None else None,
             "posture": {
                 attribute: {"value": value, "measured": rfc3339(times[attribute])}
                 for attribute, value in (facts.posture if facts is not None else ())

@@ -25,6 +25,11 @@ def rfc3339(moment: float) -> str:
     return datetime.fromtimestamp(moment, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def rfc3339_or_none(moment: float | None) -> str | None:
+    """The same; None where there is no such moment, as of what never was or has no end."""
+    return rfc3339(moment) if moment is not None and math.isfinite(moment) else None
+
+
 def head(event: str, now: float) -> dict[str, Any]:
     """What every record begins with."""
     return {"time": rfc3339(now), "event": event}
@@ -80,7 +85,7 @@ def session_event(what: SessionEvent, session: Session, switch: str, detail: str
         "proofs": [_proof(proof) for proof in session.proofs],
         "device": session.device,
         "facts": facts(session.principal),
-        "ends": _end(session.ends),
+        "ends": rfc3339_or_none(session.ends),
     }
 
 
@@ -90,7 +95,7 @@ def facts(principal: Principal) -> dict[str, Any]:
         "groups": sorted(principal.groups),
         "labels": dict(principal.labels),
         "mfa": principal.mfa,
-        "mfa_at": _moment(principal.mfa_at),
+        "mfa_at": rfc3339_or_none(principal.mfa_at),
         "aal": principal.aal,
         "device": None if principal.device is None else _device(principal.device),
     }
@@ -102,18 +107,9 @@ def _device(device: DeviceFacts) -> dict[str, Any]:
         "groups": sorted(device.groups),
         "labels": dict(device.labels),
         "posture": dict(device.posture),
-        "measured": _moment(device.measured),
+        "measured": rfc3339_or_none(device.measured),
         "times": {name: rfc3339(moment) for name, moment in device.times},
     }
-
-
-def _moment(moment: float | None) -> str | None:
-    return None if moment is None else rfc3339(moment)
-
-
-def _end(moment: float) -> str | None:
-    """A moment; None where there is no limit."""
-    return None if moment == math.inf else rfc3339(moment)
 
 
 def _proof(proof: Proof) -> dict[str, Any]:
@@ -124,5 +120,5 @@ def _proof(proof: Proof) -> dict[str, Any]:
         "aal": proof.aal,
         "issuer": proof.issuer or None,
         "at": rfc3339(proof.at),
-        "ends": _end(proof.ends),
+        "ends": rfc3339_or_none(proof.ends),
     }

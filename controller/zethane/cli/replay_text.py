@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from zethane.audit.record import rfc3339
 from zethane.document import count
 from zethane.policy.decide import describe
 from zethane.replay.flow import Count, Flow
@@ -17,7 +18,7 @@ from zethane.replay.packet import Fate
 from zethane.replay.replay import Replay
 from zethane.replay.totals import Tally, Totals
 from zethane.replay.verdict import Outcome
-from zethane.replay.view import by_size, moment
+from zethane.replay.view import by_size
 
 WIDTH = 160
 """Columns where the output is no terminal: nothing is cut in a file or a pipe."""
@@ -60,7 +61,7 @@ def _summary(console: Console, replay: Replay, name: str) -> None:
     links = (
         ", ".join(f"{number} of {link}" if number > 1 else link for link, number in replay.links.items()) or "no link"
     )
-    times = f"; {moment(both.first)} to {moment(both.last)}" if both.packets else ""
+    times = f"; {rfc3339(both.first)} to {rfc3339(both.last)}" if both.packets else ""
     console.print(Text(f"{name}: {replay.format}, {', '.join(links) or 'no link'}{times}"))
     if replay.broken is not None:
         how = "cut off" if replay.broken.cut else "damaged"

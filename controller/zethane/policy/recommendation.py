@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from typing import Any
 
 from zethane.document import count
 from zethane.policy.model import Place, Policy, Rule
+from zethane.policy.moment import moment_or_none, moment_text
 from zethane.policy.schema import PolicyFile
 from zethane.policy.seen import Seen
 from zethane.policy.write import Written, policy_text
@@ -60,8 +60,8 @@ class Evidence:
             "flows": self.flows,
             "packets": self.packets,
             "bytes": self.octets,
-            "first": moment(self.first),
-            "last": moment(self.last),
+            "first": moment_or_none(self.first),
+            "last": moment_or_none(self.last),
             "sources": {"count": len(self.sources), "names": sorted(self.sources)[:MAX_NAMES]},
             "targets": {"count": len(self.targets), "names": sorted(self.targets)[:MAX_NAMES]},
         }
@@ -126,8 +126,8 @@ class Recommendation:
         """JSON-ready."""
         return {
             "flows": self.flows,
-            "first": moment(self.first),
-            "last": moment(self.last),
+            "first": moment_or_none(self.first),
+            "last": moment_or_none(self.last),
             "rules": [
                 {**one.values(), "narrows": one.narrows, "strange": one.is_strange, "evidence": one.evidence.view()}
                 for one in self.proposals
@@ -168,15 +168,8 @@ def ends_file(places: Sequence[Place]) -> Any:
     return {"segments": segments, "networks": networks} if segments else {"networks": networks}
 
 
-def moment(seconds: float) -> str | None:
-    """RFC 3339, UTC, whole seconds; None for never."""
-    if math.isinf(seconds):
-        return None
-    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def _period(first: float, last: float) -> str:
-    return f"{moment(first)} to {moment(last)}" if first <= last else "never"
+    return f"{moment_text(first)} to {moment_text(last)}" if first <= last else "never"
 
 
 def _hosts(names: set[str]) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from typing import Any, Literal
 
 from zethane.policy.decide import Decision, describe
 from zethane.policy.decider import Decider
 from zethane.policy.model import Policy
+from zethane.policy.moment import moment_text
 from zethane.policy.seen import Seen
 
 MAX_ROWS = 200_000
@@ -258,12 +258,6 @@ def _totals(one: Change | Between) -> Mapping[str, Any]:
         "flows": one.flows,
         "packets": one.packets,
         "bytes": one.octets,
-        "first": _time(one.first),
-        "last": _time(one.last),
+        "first": moment_text(one.first),
+        "last": moment_text(one.last),
     }
-
-
-def _time(moment: float) -> str:
-    """A moment in RFC 3339, to the second below."""
-    text = datetime.fromtimestamp(int(moment), timezone.utc).isoformat()
-    return text.replace("+00:00", "Z")

@@ -34,8 +34,8 @@ def flow_view(flow: Flow) -> Mapping[str, Any]:
         "opening": flow.opening,
         "opening_seen": flow.is_opening_seen,
         "answered": flow.is_answered,
-        "first": moment(flow.first),
-        "last": moment(flow.last),
+        "first": rfc3339(flow.first),
+        "last": rfc3339(flow.last),
         **_count(flow.whole),
         "there": _count(flow.there),
         "back": _count(flow.back),
@@ -57,11 +57,6 @@ def _count(count: Count) -> dict[str, int]:
     return {"packets": count.packets, "octets": count.octets}
 
 
-def moment(seconds: float) -> str:
-    """A time of a capture as text."""
-    return rfc3339(seconds)
-
-
 def tally_view(tally: Tally) -> dict[str, Any]:
     """JSON-ready."""
     some = tally.packets > 0
@@ -70,8 +65,8 @@ def tally_view(tally: Tally) -> dict[str, Any]:
         "answered": tally.answered,
         "packets": tally.packets,
         "octets": tally.octets,
-        "first": moment(tally.first) if some else None,
-        "last": moment(tally.last) if some else None,
+        "first": rfc3339(tally.first) if some else None,
+        "last": rfc3339(tally.last) if some else None,
     }
 
 

@@ -41,7 +41,7 @@ def test_an_explanation_is_about_the_moment_that_is_asked_for(office: str) -> No
 def test_a_moment_without_a_zone_is_none(office: str, at: str) -> None:
     status, said = explain(office, at)
     assert status == 2
-    assert "--at: expected a moment with its zone such as 2026-11-23T22:00+01:00" in said
+    assert "--at: expected a time with its zone (RFC 3339), such as 2026-11-23T22:00:00+01:00" in said
 
 
 def test_the_matrix_is_about_a_moment_too(office: str) -> None:

@@ -78,7 +78,7 @@ def test_json_has_all_of_it(log: str) -> None:
         ((THREE_TIER,), "--log: expected decision logs"),
         ((THREE_TIER, "--log", "/nowhere"), "/nowhere: cannot be read"),
         ((THREE_TIER, "--log", "x", "--services", "ports"), "expected port, named or protocol"),
-        ((THREE_TIER, "--log", "x", "--since", "yesterday"), "--since: expected a moment"),
+        ((THREE_TIER, "--log", "x", "--since", "yesterday"), "--since: expected a time with its zone"),
     ],
 )
 def test_what_is_wrong_is_said(arguments: tuple[str, ...], message: str) -> None:

@@ -91,7 +91,7 @@ def _lines(folder: Path) -> list[bytes]:
         ([], "expected a decision log"),
         (["--log", "{folder}/none"], "cannot be read"),
         (["--log", "{folder}/policy.yaml"], "no line is a record"),
-        (["--log", "{folder}/decisions.jsonl", "--since", "yesterday"], "expected a moment"),
+        (["--log", "{folder}/decisions.jsonl", "--since", "yesterday"], "expected a time with its zone"),
     ],
 )
 def test_wrong_input_is_named(folder: Path, arguments: list[str], said: str) -> None:

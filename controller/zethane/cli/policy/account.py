@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from zethane.audit.observed import Account
-from zethane.audit.record import rfc3339
+from zethane.audit.record import rfc3339_or_none
 from zethane.document import count
 
 MAX_NAMES = 10
@@ -20,8 +19,8 @@ def account_view(account: Account) -> Mapping[str, Any]:
     return {
         "lines": account.lines,
         "records": account.records,
-        "first": _moment(account.first),
-        "last": _moment(account.last),
+        "first": rfc3339_or_none(account.first),
+        "last": rfc3339_or_none(account.last),
         "decisions": account.decisions,
         "flow_ends": account.flow_ends,
         "damaged": dict(account.damaged),
@@ -34,7 +33,7 @@ def account_view(account: Account) -> Mapping[str, Any]:
 
 def account_lines(account: Account) -> Iterator[str]:
     """What was read, and what was not, or not as it should be."""
-    period = f", {_moment(account.first)} to {_moment(account.last)}" if account.records else ""
+    period = f", {rfc3339_or_none(account.first)} to {rfc3339_or_none(account.last)}" if account.records else ""
     what = f"{count(account.decisions, 'decision')}, {count(account.flow_ends, 'flow that ended', 'flows that ended')}"
     yield f"{count(account.records, 'record')}{period}: {what}"
     if account.damaged:
@@ -53,7 +52,3 @@ def account_lines(account: Account) -> Iterator[str]:
 
 def _counts(counter: Counter[str]) -> str:
     return ", ".join(f"{number:,} {name}" for name, number in counter.most_common())
-
-
-def _moment(seconds: float) -> str | None:
-    return rfc3339(seconds) if math.isfinite(seconds) else None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -17,11 +16,10 @@ from zethane.document import closest, quote
 from zethane.errors import InputError, Problem
 from zethane.policy.load import or_a_name
 from zethane.policy.model import Policy
+from zethane.policy.moment import parse_moment
 from zethane.policy.service import Service
 
 EXIT_DONE, EXIT_NO, EXIT_INPUT = 0, 1, 2
-_FIRST_YEAR, _LAST_YEAR = 1971, 9998
-"""Of moments that can be asked about, with room for every zone."""
 
 TopologyArgument = Annotated[str, typer.Argument(help="A topology's folder, or the name of one in ./topologies.")]
 AtOption = Annotated[
@@ -57,13 +55,9 @@ def moment_or_now(text: str | None) -> float:
 def moment(text: str, option: str = "--at") -> float:
     """Seconds since the epoch of a moment such as 2026-11-23T22:00+01:00. Raises InputError."""
     try:
-        found = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    except ValueError:
-        found = None
-    if found is None or found.tzinfo is None or not _FIRST_YEAR <= found.year <= _LAST_YEAR:
-        message = f"expected a moment with its zone such as 2026-11-23T22:00+01:00, found {quote(text)}"
-        raise InputError([Problem(option, message)])
-    return found.timestamp()
+        return parse_moment(text)
+    except ValueError as error:
+        raise InputError([Problem(option, f"{error}, found {quote(text)}")]) from None
 
 
 def find_policy(name: str) -> Policy:

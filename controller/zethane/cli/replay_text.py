@@ -58,9 +58,7 @@ def print_replay(replay: Replay, name: str, limit: int) -> None:
 def _summary(console: Console, replay: Replay, name: str) -> None:
     totals = replay.totals
     both = totals.all
-    links = (
-        ", ".join(f"{number} of {link}" if number > 1 else link for link, number in replay.links.items()) or "no link"
-    )
+    links = [f"{number} of {link}" if number > 1 else link for link, number in replay.links.items()]
     times = f"; {rfc3339(both.first)} to {rfc3339(both.last)}" if both.packets else ""
     console.print(Text(f"{name}: {replay.format}, {', '.join(links) or 'no link'}{times}"))
     if replay.broken is not None:

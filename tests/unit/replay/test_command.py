@@ -52,6 +52,7 @@ def test_what_people_see(capture: str, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert run(monkeypatch, capture, TOPOLOGY) == 0
     out, err = capsys.readouterr()
     assert not err
+    assert out.startswith(f"{capture}: pcap, Ethernet; 2023-11-14T22:13:20.000Z to ")
     assert "8 packets, 1,374 bytes, 5 flows: 2 allowed, 2 denied, 1 unattributed" in out
     for line in ("condition-not-met", "deny-rule no-ssh-db", "172.16.5.5", "ARP, answered by the controller"):
         assert line in out

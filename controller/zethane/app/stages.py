@@ -22,17 +22,25 @@ class Stages:
     def __init__(self, file: Path, *, was_enforced: bool = False) -> None:
         """`file` is where its text is kept; `was_enforced` tells whether rules were ever in force, by another source.
 
-        Raises InputError for a file that cannot be read as a policy.
+        A file that cannot be read as a policy matters only where one is staged: `compose` says what is wrong.
         """
         self._file = file
         self._was_enforced = was_enforced
-        self._before = _read(file) if file.exists() else None
+        self._before: Policy | None = None
+        self._wrong: InputError | None = None
+        try:
+            self._before = _read(file) if file.exists() else None
+        except InputError as error:
+            self._wrong = error
 
     def compose(self, policy: Policy) -> Staging:
         """What becomes of a policy that is to be put in force.
 
-        Raises InputError where it is staged and what was in force before it is lost: that must not open everything.
+        Raises InputError where it is staged and what was in force before it is lost, or cannot be read as a policy:
+        that must not open everything. Where nothing rests on what was in force before, it does not matter.
         """
+        if policy.stage == "audit" and self._wrong is not None:
+            raise self._wrong
         if policy.stage == "audit" and self._before is None and self._was_enforced:
             message = "missing: a policy was in force before the one that is staged; put here what is to stay in force"
             raise InputError([Problem(str(self._file), message)])
@@ -46,7 +54,7 @@ class Stages:
         """
         if policy.stage == "audit":
             return
-        self._before = policy
+        self._before, self._wrong = policy, None
         fresh = self._file.with_suffix(".new")
         try:
             with open(fresh, "w", encoding="utf-8", opener=_private) as stream:

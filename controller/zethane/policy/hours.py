@@ -11,8 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
-from functools import cache
+from datetime import date, datetime, time, timedelta, timezone
+from functools import cache, lru_cache
+from itertools import chain
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -46,8 +47,11 @@ class Window:
 
     def spans(self, now: float) -> Iterator[tuple[float, float]]:
         """Its times around a moment, in order: seconds since the epoch, the ends excluded. Some may be empty."""
-        zone = _zone(self.zone)
-        today = datetime.fromtimestamp(now, zone).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
+        yield from _around(self, datetime.fromtimestamp(now, _zone(self.zone)).date())
+
+    def around(self, day: date) -> Iterator[tuple[float, float]]:
+        """The same around a day of its zone."""
+        zone, today = _zone(self.zone), datetime.combine(day, time())
         length = self.ends - self.begins if self.ends > self.begins else self.ends - self.begins + _DAY_MINUTES
         for offset in range(-2, _HORIZON):
             day = today + timedelta(days=offset)
@@ -71,13 +75,7 @@ class Hours:
 
     def spans(self, now: float) -> Spans:
         """When it is open, from days before a moment to two weeks after."""
-        found: list[tuple[float, float]] = []
-        for begins, ends in sorted(span for window in self.windows for span in window.spans(now)):
-            if found and begins <= found[-1][1]:
-                found[-1] = found[-1][0], max(found[-1][1], ends)
-            elif begins < ends:
-                found.append((begins, ends))
-        return tuple(found)
+        return _merged(tuple(tuple(window.spans(now)) for window in self.windows))
 
     def open(self, now: float) -> bool:
         """Whether a moment, in seconds since the epoch, is in one of the windows."""
@@ -90,6 +88,24 @@ class Hours:
 
     def __str__(self) -> str:
         return " or ".join(map(str, self.windows))
+
+
+@lru_cache(maxsize=4 * MAX_WINDOWS)
+def _around(window: Window, day: date) -> tuple[tuple[float, float], ...]:
+    """A window's times around a day: it takes long to say which moments the clock of a zone means."""
+    return tuple(window.around(day))
+
+
+@lru_cache(maxsize=4 * MAX_WINDOWS)
+def _merged(spans: tuple[tuple[tuple[float, float], ...], ...]) -> Spans:
+    """The times of several windows together."""
+    found: list[tuple[float, float]] = []
+    for begins, ends in sorted(chain.from_iterable(spans)):
+        if found and begins <= found[-1][1]:
+            found[-1] = found[-1][0], max(found[-1][1], ends)
+        elif begins < ends:
+            found.append((begins, ends))
+    return tuple(found)
 
 
 def in_spans(spans: Spans, moment: float) -> bool:

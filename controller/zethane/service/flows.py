@@ -78,7 +78,9 @@ class LiveFlow:
     def afresh(self) -> LiveFlow:
         """The same flow without rules and counters, to be remembered: what this one has carried, its record tells."""
         nothing = (0, 0, 0, 0)
-        return replace(self, alive=0, packets=0, octets=0, return_packets=0, return_octets=0, told=nothing)
+        return replace(
+            self, alive=0, packets=0, octets=0, return_packets=0, return_octets=0, told=nothing, replaced=(0, 0)
+        )
 
     @property
     def switches(self) -> set[int]:

@@ -43,18 +43,22 @@ class PolicyChange:
             waiting += commit(point, difference(before[point.number], intended(state, point)) + taken_back)
         await settle(state, waiting)
 
-    def hours_changed(self, new: PolicyInForce) -> list[Pending]:
+    def hours_changed(self, new: PolicyInForce, jump: float = 0.0) -> list[Pending]:
         """Put the same policy in force as it is at another hour: what rules open and close, one bundle per switch.
 
         No binding is touched. Flows of rules that have closed go on under another one if there is one, without a gap;
-        the others stop. The bundles are written when this returns; they have to be settled.
+        the others stop. The bundles are written when this returns; they have to be settled. `jump` are the seconds by
+        which the clock was set meanwhile: where relations may look at it all flows are held against them.
         """
         state = self._state
         before, state.policy = state.policy, new
         removed, added = before.difference(new)
         opened, closed = before.turns_to(new)
+        jumped = jump != 0.0 and new.has_relations
+        for flow in state.flows.by_key.values() if jumped else ():
+            flow.ends += jump  # switches count leases by clocks of their own
         # Where a deny opens any flow may be meant; where the clock was put back, leases may be too long.
-        all_flows = any(map(new.denies, new.numbered(opened))) or new.since < before.since
+        all_flows = new.has_denies(opened) or new.since < before.since or jumped
         going_on: list[LiveFlow] = []
         taken_back = self._review.no_longer_allowed(None if all_flows else new.numbered(closed), going_on)
         changes = [*(Remove(*key) for key in removed), *taken_back, *map(Add, added)]

@@ -162,6 +162,10 @@ class PolicyInForce:
         """The numbers of rules."""
         return frozenset(self.rule_numbers[rule] for rule in rules)
 
+    def has_denies(self, rules: Iterable[str]) -> bool:
+        """Whether one of these rules denies, whoever has to be asked for that."""
+        return any(not self._rules[rule].allow for rule in rules)
+
     def denies(self, rule: int) -> bool:
         """Whether the number is that of a deny rule whose entry denies, and leaves no question to answer."""
         return rule in self._denying

@@ -75,10 +75,10 @@ class PolicyReview:
         return verdict_on(state, flow.key, subject, obj)
 
     def _end(self, flow: LiveFlow, verdict: Verdict, going_on: list[LiveFlow] | None) -> None:
-        """Close a flow whose rules go; or let it go on under another rule of the policy."""
+        """Close a flow whose rules go; or let it go on under the rule that allows it now, for as long as that does."""
         now = self._state.clock()
         allowed = verdict.allowed and verdict.until > now
-        if going_on is not None and len(going_on) < MAX_CARRIED and allowed and verdict.rule != flow.rule:
+        if going_on is not None and len(going_on) < MAX_CARRIED and allowed:
             flow.replace_rules()
             go_on(flow, verdict, now)
             going_on.append(flow)

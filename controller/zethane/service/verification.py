@@ -141,6 +141,10 @@ class Verifier:
         now = state.clock()
         if not verdict.allowed or verdict.until <= now:
             self._deny(point, event, DenyReason.NO_LONGER_ALLOWED, packet, sender, receiver, verdict.rule_id)
+            if not flow.alive:  # recalled a moment ago: it has no rules that would end it
+                state.flows.remove(flow)
+                state.flows.remember(flow)
+                subject.closes(flow.key.src)
             return
         stale = flow.alive & direction == 0 or (now - flow.installed > REINSTALL_AFTER and not packet.flags & TCP_SYN)
         classes = subject.class_at(flow.key.src), obj.class_at(flow.key.dst)

@@ -88,7 +88,7 @@ def still_wanted(state: State, live: Live) -> list[Wanted]:
         rule, subject = state.policy.policy.rule(name), live.principal_at(source)
         if rule is None or not isinstance(subject, Principal) or rule.id in state.policy.compiled.closed:
             continue
-        if not rule.condition.can_be_proved(subject, now):
+        if rule.stage != "enforce" or not rule.condition.can_be_proved(subject, now):
             continue
         needs = tuple(rule.condition.unmet(subject, now))
         if needs:

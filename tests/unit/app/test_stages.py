@@ -55,7 +55,17 @@ def test_what_is_kept_is_for_the_controller_alone(file: Path) -> None:
 def test_a_kept_policy_that_is_damaged_opens_nothing(file: Path, text: str) -> None:
     file.write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match="put here what is to stay in force"):
-        Stages(file)
+        Stages(file).compose(policy(SECOND))
+
+
+def test_a_kept_policy_that_is_damaged_stops_no_policy_that_is_enforced(file: Path) -> None:
+    """Nothing rests on it then, and it is written anew."""
+    file.write_text("version: 2\n", encoding="utf-8")
+    stages = Stages(file)
+    assert stages.compose(policy(FIRST)).enforced.digest == policy(FIRST).digest
+    stages.took_effect(policy(FIRST))
+    for after in (stages, Stages(file)):
+        assert after.compose(policy(SECOND)).enforced.digest == policy(FIRST).digest
 
 
 def test_a_policy_that_was_in_force_and_is_lost_opens_nothing(file: Path) -> None:

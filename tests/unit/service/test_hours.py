@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Any
 
@@ -216,6 +217,42 @@ async def test_a_deny_that_opens_stops_flows_of_other_rules_and_lets_them_in_aga
     at(site, ends)
     site.s1.send(2, WEB1.tcp(DB1, 41002, 5432))
     assert len(site.state.flows) == 1
+
+
+async def test_a_deny_with_an_expression_that_opens_after_a_jump_of_the_clock_ends_flows_of_other_rules() -> None:
+    """Its entry only asks the controller: what is there already has to be held against it all the same."""
+    barred = '  action: deny\n    when: {cel: "subject.kind == object.kind", hours: "Mon-Sun 02:00-04:00 UTC"}\n'
+    policy = re.sub(r"  action: deny\n    when: .*UTC\"}\n", barred, ONLY_DAY)
+    begins = moment("2026-11-26T02:00+00:00")
+    site = await site_at(begins - 3600, policy)
+    site.s1.send(2, WEB1.tcp(DB1, 41000, 5432))
+    assert {flow.hard_timeout for flow in per_flow(site)} == {3600}
+    at(site, begins + 60)  # the switch has counted a moment of it
+    assert site.s1.send(2, WEB1.tcp(DB1, 41000, 5432, ACK)).ports == []
+    assert len(site.state.flows) == 0
+
+
+async def test_what_looks_at_the_clock_is_asked_again_when_the_clock_has_jumped() -> None:
+    """The switches count leases from when they were written, whatever the controller's clock shows since."""
+    policy = ONLY_DAY.replace(
+        'when: {hours: "Mon-Fri 07:00-19:00 Europe/Berlin"}', "when: {cel: \"time.now.getHours('Europe/Berlin') < 19\"}"
+    )
+    site = await site_at(CLOSES - 7200, policy)
+    site.s1.send(4, LAPTOP.tcp(WEB1, 40000, 443))
+    site.s1.send(2, WEB1.tcp(DB1, 41000, 5432))
+    before = list(site.state.flows.by_key.values())
+    at(site, CLOSES - 7199.9)
+    assert list(site.state.flows.by_key.values()) == before
+    at(site, CLOSES + 60)
+    assert not passes(site)
+    assert list(site.state.flows.by_key.values()) == before[1:]
+    (closes,) = {flow.hard_timeout for flow in per_flow(site)}
+    assert site.now + closes == pytest.approx(moment("2026-11-26T02:00+00:00"), abs=1)
+    at(site, CLOSES - 7200)
+    site.s1.send(4, LAPTOP.tcp(WEB1, 40001, 443))
+    assert passes(site, 40001)
+    at(site, moment("2026-11-24T23:30+01:00"))
+    assert not passes(site, 40001)
 
 
 # leases: what holds with the controller away

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from fakes.frames import Host, packed
+from fakes.frames import ACK, Host, packed
 from fakes.site import ONE_SWITCH, TWO_SWITCHES, Site, proof_of
 from zethane.pipeline.flow import Flow
 from zethane.pipeline.tables import Priority, Table
@@ -197,6 +197,24 @@ async def test_after_a_restart_flows_of_relations_are_taken_up_as_they_hold(site
     assert rules_in(site) == 0
 
 
+async def test_a_flow_that_was_idle_and_is_denied_when_it_goes_on_is_not_live(site: Site) -> None:
+    """It takes nobody's room, and no error that quotes it passes."""
+    assert opened(site, WEB1, 443) is not None
+    for flow in rules_of(site):
+        site.s1.expire(flow)
+    change(site, LAPTOP, replace(ALICE, labels=(("site", "geneva"),)))
+    site.s1.take()
+    for _ in range(3):
+        site.s1.send(4, LAPTOP.tcp(WEB1, 40000, 443, ACK))
+    assert denied(site)[-1][0] == "no-longer-allowed"
+    assert len(site.state.flows) == 0
+    assert {live.opened for live in site.state.sessions} == {0}
+    assert site.state.flows.at(site.s1.dpid) == 0
+    error = WEB1.unreachable(LAPTOP, LAPTOP.tcp(WEB1, 40000, 443))
+    site.switches[_switch_of(site, WEB1)].send(2, error)
+    assert site.s1.take() == []
+
+
 async def test_an_address_outside_is_an_object() -> None:
     """All that an expression can know of it is the address."""
     uplink = """
@@ -274,9 +292,10 @@ rules:
     site.login(LAPTOP, ALICE)
     assert rule_of(site, opened(site, WEB1, 443)) == "r"
     assert {live.until for live in site.state.sessions} == {math.inf}
-    site.now = 1200.0
     written = site.s1.flow_mods
-    site.admin.tick(site.now)
+    while site.now < 1200.0:
+        site.now += 4.0
+        site.admin.tick(site.now)
     await site.settle()
     assert site.s1.flow_mods == written
     for rule in rules_of(site):

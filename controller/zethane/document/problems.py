@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from collections.abc import Mapping
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -10,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from zethane.document.compose import MAX_PROBLEMS
 from zethane.document.node import Node, dotted
-from zethane.document.text import closest, quote
+from zethane.document.text import closest, count, quote
 from zethane.errors import Problem
 
 Path = tuple[str | int, ...]
@@ -33,10 +34,10 @@ _EXPECTED = {
 _TEMPLATES = {
     "literal_error": "expected {expected}",
     "enum": "expected {expected}",
-    "string_too_long": "expected at most {max_length} characters",
-    "string_too_short": "expected at least {min_length} characters",
-    "too_short": "expected at least {min_length} entries",
-    "too_long": "expected at most {max_length} entries",
+    "string_too_long": "expected at most {characters}",
+    "string_too_short": "expected at least {characters}",
+    "too_short": "expected at least {entries}",
+    "too_long": "expected at most {entries}",
     "greater_than_equal": "expected at least {ge}",
     "less_than_equal": "expected at most {le}",
     "greater_than": "expected more than {gt}",
@@ -90,8 +91,16 @@ def _message(detail: ErrorDetails, path: Path, model: type[BaseModel]) -> str:
     if kind in _EXPECTED:
         return _EXPECTED[kind]
     if kind in _TEMPLATES:
-        return _TEMPLATES[kind].format(**detail.get("ctx", {}))
+        return _TEMPLATES[kind].format(**_bounds(detail.get("ctx", {})))
     return detail["msg"].replace("Input should be", "expected")
+
+
+def _bounds(context: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a message may say of them, lengths in words."""
+    length = context.get("min_length", context.get("max_length"))
+    if not isinstance(length, int):
+        return context
+    return {**context, "characters": count(length, "character"), "entries": count(length, "entry", "entries")}
 
 
 def _unknown_key(word: str, known: list[str]) -> str:

@@ -153,7 +153,7 @@ class Recommendation:
         kept = [Written(given["tests"][number]) for number in tests]
         seen = f"{count(self.flows, 'flow')}, {_period(self.first, self.last)}"
         head = (
-            f"The least policy that allows what was seen, {seen}.",
+            f"The least policy that allows what was seen, {seen}." if self.flows else "Nothing was seen.",
             f"Segments, services and denies are those of {name}.",
         )
         return policy_text(head, given["segments"], given.get("services", {}), [*proposed, *denies], kept)

@@ -49,6 +49,12 @@ def test_a_policy_that_changes_nothing_is_fine(folder: Path) -> None:
     assert "1 end of a flow is known by name only" in said
 
 
+def test_an_empty_log_says_nothing_about_a_policy(folder: Path) -> None:
+    done = whatif(folder, "--log", "-")
+    assert done.returncode == 0, done.stderr
+    assert "nothing was seen, so this says nothing about the policy" in done.stdout.decode()
+
+
 def test_what_changes_is_said_with_who_and_why(folder: Path) -> None:
     (folder / "new.yaml").write_text(POLICY.replace(", when: {mfa: true}", "") + STAGED)
     done = whatif(folder / "new.yaml", "--log", folder / "decisions.jsonl.1", "--log", folder / "decisions.jsonl")

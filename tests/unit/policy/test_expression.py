@@ -121,7 +121,7 @@ def test_an_error_denies(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "expected at least 1 characters"),
+        ("", "expected at least 1 character"),
         ("subject.", "1:9: Syntax error: no viable alternative at input '.'"),
         ("subject.grups == []", "1:8: there is no subject.grups; did you mean 'subject.groups'?"),
         ("true &&\n  who.name == 'x'", "2:6: there is no who.name"),
@@ -137,7 +137,7 @@ def test_an_error_denies(text: str) -> None:
         ("true ||\n cidr('10.0.0.1/8').containsIP('x')", "2:7: expected a prefix such as 198.51.100.0/24"),
         ("time.now < timestamp('tomorrow')", "1:22: expected a time as RFC 3339 has it, found 'tomorrow'"),
         ("time.now - time.now < duration('1 day')", "1:32: expected a length of time such as 90m, found '1 day'"),
-        ("x" * 1001, "expected at most 1000 characters"),
+        ("x" * 1001, "expected at most 1,000 characters"),
         ("['x']" + ".map(a, a + a)" * 25 + " == []", "at most 1 of all, exists, exists_one, filter and map beside a +"),
         (
             "subject.groups.exists(g, g.matches('(x?){60}y'))",

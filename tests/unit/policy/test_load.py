@@ -122,7 +122,7 @@ def test_networks_are_checked_like_everything_else() -> None:
     ("ends", "message"),
     [
         ("{segments: [web]}", "rules[0].to.networks: this key is required and missing"),
-        ("{networks: []}", "rules[0].to.networks: expected at least 1 entries"),
+        ("{networks: []}", "rules[0].to.networks: expected at least 1 entry"),
         ("{network: [0.0.0.0/0]}", "unknown key 'network'; did you mean 'networks'?"),
         ("{networks: [0.0.0.0/0], segments: [1]}", "rules[0].to.segments[0]: expected text"),
         ("[0.0.0.0/0]", "rules[0].to[0]: expected text that matches"),

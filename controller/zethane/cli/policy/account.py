@@ -33,6 +33,8 @@ def account_view(account: Account) -> Mapping[str, Any]:
 
 def account_lines(account: Account) -> Iterator[str]:
     """What was read, and what was not, or not as it should be."""
+    if not account.decisions and not account.flow_ends:
+        yield "nothing was seen, so this says nothing about the policy: look at the log, --since and --until"
     period = f", {rfc3339_or_none(account.first)} to {rfc3339_or_none(account.last)}" if account.records else ""
     what = f"{count(account.decisions, 'decision')}, {count(account.flow_ends, 'flow that ended', 'flows that ended')}"
     yield f"{count(account.records, 'record')}{period}: {what}"

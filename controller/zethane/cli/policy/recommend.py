@@ -138,7 +138,9 @@ def _told(found: Topology, made: Recommendation, output: Path | None) -> Iterabl
         "Look at these before you allow them: many services", [one.id for one in made.proposals if one.is_strange]
     )
     yield from _listed("Never used", unused)
-    left = [f"{one.flows:,} of {one.source} to {one.target}, {one.service}: {one.why}" for one in made.left_out]
+    left = [
+        f"{count(one.flows, 'flow')} of {one.source} to {one.target}, {one.service}: {one.why}" for one in made.left_out
+    ]
     yield from _listed("Not allowed by the recommended policy", left)
 
 

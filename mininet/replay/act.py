@@ -30,10 +30,14 @@ from zethane.policy.service import PROTOCOLS
 
 PATIENCE = 1.5
 """Seconds that a connection gets: a lost SYN is sent again after one."""
-TOLD = 2.0
+LONG_PATIENCE = 8.0
+"""The same for one that is expected to be answered: a busy machine takes its time, and nothing is proved by haste."""
+TOLD = 5.0
 """Seconds within which the decision log has what a step is expected to have caused."""
 GAP = 0.002
 """Seconds between crafted packets: 500 a second are no flood to a switch that meters its ports."""
+TURN = 0.1
+"""Seconds before a packet from another cable than the last: an answer comes when what it answers has arrived."""
 PARALLEL = 16
 _CHUNK = 1400
 
@@ -159,7 +163,7 @@ class Player:
             # Who has broken in needs nobody to tell them a card's address: ARP alone must not be what holds.
             for source, targets in self._peers(step.attempts).items():
                 stack.enter_context(self._ground.knowing(source, *targets))
-            answers = self._try(step.attempts, found, payload, file.version)
+            answers = self._try(step, found, payload, file.version)
         for attempt, (answered, detail) in answers.items():
             found[attempt].answered, found[attempt].detail = answered, detail
         return found
@@ -174,15 +178,19 @@ class Player:
         return {source: sorted(targets) for source, targets in found.items()}
 
     def _try(
-        self, attempts: Sequence[Attempt], found: Mapping[Attempt, _Sent], payload: bytes, version: int
+        self, step: Step, found: Mapping[Attempt, _Sent], payload: bytes, version: int
     ) -> dict[Attempt, tuple[bool, str]]:
         """Connect all at once; whether each was answered, and in a word how it went."""
+        times = {one: LONG_PATIENCE if step.expected[one] == "allow" else PATIENCE for one in step.attempts}
         if payload:
             with ThreadPoolExecutor(PARALLEL) as pool:
-                made = {one: pool.submit(self._carry, one, found[one], payload, version) for one in attempts}
+                made = {
+                    one: pool.submit(self._carry, one, found[one], payload, version, limit)
+                    for one, limit in times.items()
+                }
             return {one: future.result() for one, future in made.items()}
-        asked = {one: self._probe(one, version) for one in attempts}
-        told = {one: answer.result(PATIENCE + 30) for one, answer in asked.items()}
+        asked = {one: self._probe(one, version, limit) for one, limit in times.items()}
+        told = {one: answer.result(times[one] + 30) for one, answer in asked.items()}
         return {one: (bool(answer["answered"]), str(answer["detail"])) for one, answer in told.items()}
 
     def _flow(self, attempt: Attempt, version: int) -> _Sent:
@@ -195,14 +203,14 @@ class Player:
         wanted = matching([key]) if service.proto != "icmp" else _echo(key)
         return _Sent(wanted, key)
 
-    def _probe(self, attempt: Attempt, version: int) -> Any:
+    def _probe(self, attempt: Attempt, version: int, limit: float) -> Any:
         service = attempt.service
         assert service is not None  # noqa: S101 - a flow's attempts have one
         source, target = (self._ground.address(name, version) for name in (attempt.source, attempt.target))
         asked = {"proto": service.proto, "source": source, "target": target, "port": service.low}
-        return self._ground.ask(attempt.source, **asked, timeout=PATIENCE)
+        return self._ground.ask(attempt.source, **asked, timeout=limit)
 
-    def _carry(self, attempt: Attempt, sent: _Sent, payload: bytes, version: int) -> tuple[bool, str]:
+    def _carry(self, attempt: Attempt, sent: _Sent, payload: bytes, version: int, limit: float) -> tuple[bool, str]:
         """A connection that carries something: it has, if the service has answered first."""
         service, key = attempt.service, sent.key
         assert service is not None  # noqa: S101 - a flow's attempts have one
@@ -212,7 +220,7 @@ class Player:
 
         def carry() -> tuple[bool, str]:
             with socket.socket(_family(version), kind) as made:
-                made.settimeout(PATIENCE)
+                made.settimeout(limit)
                 made.bind((source, 0))
                 try:
                     made.connect((target, service.low))
@@ -233,7 +241,7 @@ class Player:
     def _packets(self, step: Step) -> dict[Attempt, _Sent]:
         """Frames on the cables of their senders, in the order of the file."""
         found: dict[Attempt, _Sent] = {}
-        scan = step.file.scan
+        scan, last = step.file.scan, None
         for number, attempt in enumerate(step.attempts):
             packet = attempt.packet or (scan_packet(scan, attempt, number) if scan else None)
             assert packet is not None  # noqa: S101 - either it is a packet's or a scan's
@@ -244,7 +252,10 @@ class Player:
                     same(()), parsed.key if parsed else None, format_mac(int.from_bytes(made[6:12], "big"))
                 )
             found[attempt].bodies.append(body(made))
-            tap = self._ground.tap(self._ground.cable(attempt.source))
+            cable = self._ground.cable(attempt.source)
+            if last not in (None, cable):
+                time.sleep(TURN)
+            tap, last = self._ground.tap(cable), cable
             for _ in range(packet.count):
                 tap.send([made])
                 time.sleep(GAP)

@@ -19,7 +19,7 @@ from lab.shell import run
 from labsite import PORTAL_ONLY, TOPOLOGIES
 from replay.compare import LiveResult, live_view
 from replay.ground import Ground, ground_on
-from replay.judge import report
+from replay.judge import Verdict, reach_text
 from replay.live import Order, live_on
 from replay.play import play, play_on
 from replay.scenario import load_scenario
@@ -177,12 +177,19 @@ def test_a_capture_without_parts_sends_nothing_and_proves_nothing(tmp_path: Path
     assert "--speed: expected max, or a number" in done.stderr
 
 
+def wrong_in(verdict: Verdict) -> str:
+    """What of a scenario did not go as its file says: no more, or pytest cuts it off."""
+    steps = [f"step {step.result.step.number}: {fault}" for step in verdict.steps for fault in step.faults]
+    broken = [f"{one.statement.text}: {reach_text(reach)}" for one in verdict.contained for reach in one.reached]
+    return "\n".join((*steps, *broken)) or "nothing got through where nobody stops it"
+
+
 def test_a_scenario_goes_as_its_file_says(ground: Ground, tmp_path: Path) -> None:
     file = tmp_path / "answered.yaml"
     file.write_text(ANSWERED, encoding="utf-8")
     ground.log_in(*LOGINS)
     verdict = play_on(ground, load_scenario(file), tmp_path, 0.0, lambda _: None)
-    assert verdict.ok, report(verdict)
+    assert verdict.ok, wrong_in(verdict)
     assert all(step.ok for step in verdict.steps)
 
 
@@ -210,4 +217,4 @@ def test_wrong_expectations_and_broken_statements_end_with_status_1(tmp_path: Pa
 @pytest.mark.parametrize("file", LIBRARY, ids=lambda file: f"{file.parents[1].name}-{file.stem}")
 def test_the_library_is(file: Path, unprotected: bool) -> None:
     verdict = play(load_scenario(file), unprotected=unprotected)
-    assert verdict.ok, report(verdict)
+    assert verdict.ok, wrong_in(verdict)

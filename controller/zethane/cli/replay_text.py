@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from zethane.audit.record import rfc3339
-from zethane.document import count
+from zethane.document import count, some
 from zethane.policy.decide import describe
 from zethane.replay.flow import Count, Flow
 from zethane.replay.packet import Fate
@@ -146,8 +146,7 @@ class _Group:
     @property
     def services(self) -> str:
         """The most used of them, and how many more."""
-        more = len(self.names) - _NAMED
-        return ", ".join(self.names[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+        return some(self.names, _NAMED)
 
 
 def _by_port(service: str) -> tuple[str, int]:

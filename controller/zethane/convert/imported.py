@@ -11,6 +11,7 @@ from zethane.convert.loss import Ledger, Loss
 from zethane.convert.naming import Names, plain, short
 from zethane.convert.reach import OPEN, WHOLE_WORLD, Draft
 from zethane.convert.yaml_text import comment, flow_list, flow_map, item, word
+from zethane.document import some
 from zethane.errors import InputError, Problem
 from zethane.identity.directory import Directory, parse_identities
 from zethane.net.prefix import Prefix
@@ -209,9 +210,7 @@ _MAX_SHOWN = 8
 
 
 def _members_text(group: Group) -> str:
-    shown = ", ".join(member.original for member in group.members[:_MAX_SHOWN])
-    rest = len(group.members) - _MAX_SHOWN
-    return f"{shown} and {rest} more" if rest > 0 else shown
+    return some([member.original for member in group.members], _MAX_SHOWN)
 
 
 def _identities_text(title: str, groups: Sequence[Group], segments: Sequence[str], ledger: Ledger) -> str:

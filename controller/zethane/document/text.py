@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 MAX_QUOTED = 64
 """Characters of a foreign word that a message repeats."""
@@ -21,6 +21,12 @@ def count(number: int, noun: str, plural: str = "") -> str:
     if number == 1:
         return f"1 {noun}"
     return f"{number:,} {plural or noun + ('es' if noun.endswith(_HISSING) else 's')}"
+
+
+def some(words: Sequence[str], most: int, between: str = ", ") -> str:
+    """`a, b and 3 more`: the first words, at most so many, and how many there are besides."""
+    more = len(words) - most
+    return between.join(words[:most]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def closest(word: str, known: Iterable[str]) -> str:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Literal
 
-from zethane.document import count
+from zethane.document import count, some
 from zethane.policy.graph import Edge, Graph, Mark, Node
 from zethane.render.boxes import Box, Line, picture
 from zethane.render.graph_text import MEANING, edge_kind, edge_sign, mark_text
@@ -66,8 +66,7 @@ def _box(node: Node, edges: Sequence[Edge], number: dict[str, int]) -> Box:
     note = {"any": "every segment", "network": "outside"}.get(node.kind, hosts)
     if node.kind == "group":
         note = f"{len(node.places)} segments, {hosts}"
-    more = f" and {len(node.places) - SHOWN} more" if len(node.places) > SHOWN else ""
-    hover = f"{', '.join(node.places[:SHOWN])}{more}\n{note}" if node.places else note
+    hover = f"{some(node.places, SHOWN)}\n{note}" if node.places else note
     classes = ("outside",) if node.kind == "network" else ()
     name = node.name.removeprefix("to ") if node.kind == "any" else node.name
     return Box(name, note, tuple(lines), classes, hover, stacked=node.kind == "group")

@@ -6,9 +6,10 @@ a decision cannot race; what has to wait for a switch is a task that the caller 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from zethane.audit.reason import DenyReason, SessionEvent
+from zethane.document import some
 from zethane.identity.directory import Directory
 from zethane.identity.proof import Proof
 from zethane.identity.session import Attachment, Endpoint, Session
@@ -176,7 +177,7 @@ class Administrator:
         opened, closed = before.turns_to(policy)
         for event, rules in (("opened", opened), ("closed", closed)):
             if rules:
-                state.journal.policy(event, policy.policy.digest, _named(rules), now)
+                state.journal.policy(event, policy.policy.digest, some(sorted(rules), MAX_NAMED), now)
 
     # SwitchEvents
 
@@ -337,9 +338,3 @@ class Administrator:
         if self.state.error_log.wait(channel.dpid, now) <= 0:
             self.state.error_log.take(channel.dpid, now)
             self.state.journal.switch("error", name, what, now)
-
-
-def _named(rules: Collection[str]) -> str:
-    """`a, b and 3 more`."""
-    more = f" and {len(rules) - MAX_NAMED} more" if len(rules) > MAX_NAMED else ""
-    return ", ".join(sorted(rules)[:MAX_NAMED]) + more

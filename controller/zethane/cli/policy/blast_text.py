@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from zethane.document import some
 from zethane.policy.access import asks
 from zethane.policy.blast_radius import BlastRadius, Change, Reached, compare
 from zethane.policy.model import Rule
@@ -33,7 +34,7 @@ def print_table(before: Sequence[BlastRadius], after: Sequence[BlastRadius] | No
             row.append(_score_change(was.score if was else 0.0, will.score) if will else "gone")
         near = sum(place.hop == 1 for place in later.reached)
         row += [f"{later.score_now:.1f}", str(near), str(len(later.reached))]
-        table.add_row(*row, Text(_some(later.critical_places), style="red"))
+        table.add_row(*row, Text(some(later.critical_places, SHOWN, " "), style="red"))
     console.print(table)
     console.print(Text("score: share of the other endpoints within reach, 0 to 100; * critical itself", style="dim"))
 
@@ -80,7 +81,9 @@ def _reached_table(found: BlastRadius) -> Table:
         table.add_column(column, no_wrap=column != "by")
     for one in found.reached:
         name = Text(f"{one.place} *", style="red") if one.critical else Text(one.place)
-        table.add_row(str(one.hop), name, _now(one), Text(_some(one.hosts)), Text(one.via.source), Text(_step(one.via)))
+        table.add_row(
+            str(one.hop), name, _now(one), Text(some(one.hosts, SHOWN, " ")), Text(one.via.source), Text(_step(one.via))
+        )
     return table
 
 
@@ -97,17 +100,11 @@ def _step(step: Step) -> str:
         rules = " or ".join(map(_rule, piece.rules))
         unless = "".join(f" unless {_rule(rule)}" for rule in piece.denies)
         parts.append(f"{piece} ({rules}{unless})")
-    return _some(parts, ", ")
+    return some(parts, SHOWN)
 
 
 def _rule(rule: Rule) -> str:
     return rule.id + (f" if {' and '.join(asks(rule))}" if rule.is_conditional else "")
-
-
-def _some(names: Sequence[str], between: str = " ") -> str:
-    """The first names, and how many more there are."""
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return between.join(names[:SHOWN]) + more
 
 
 def _console() -> Console:

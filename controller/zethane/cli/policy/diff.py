@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +14,7 @@ from rich.text import Text
 from zethane.app.topology import IDENTITIES_FILE, load_directory
 from zethane.cli.policy.given import EXIT_DONE, EXIT_NO, JsonOption, find_policy, problems_exit
 from zethane.cli.policy.text import print_json
-from zethane.document import count
+from zethane.document import count, some
 from zethane.errors import CapacityError, InputError, Problem
 from zethane.policy.diff import diff
 from zethane.policy.difference import Cause, Change, Concerned, Difference, concerned, example_text
@@ -98,12 +98,7 @@ def print_difference(found: Difference, who: Who) -> None:
 
 
 def _members(who: Concerned) -> str:
-    return " -> ".join(_some(names) if names else "nobody known" for names in (who.sources, who.targets))
-
-
-def _some(words: Sequence[str]) -> str:
-    more = len(words) - MAX_CAUSES
-    return ", ".join([*words[:MAX_CAUSES], *([f"{more} more"] if more > 0 else [])])
+    return " -> ".join(some(names, MAX_CAUSES) if names else "nobody known" for names in (who.sources, who.targets))
 
 
 def _several(changes: Iterable[Change]) -> str:
@@ -122,4 +117,4 @@ def _reason(change: Change) -> str:
 
 
 def _causes(causes: Iterable[Cause]) -> str:
-    return _some([f"{cause.rule.id} ({cause.place})" for cause in causes])
+    return some([f"{cause.rule.id} ({cause.place})" for cause in causes], MAX_CAUSES)

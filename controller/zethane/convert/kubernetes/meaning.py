@@ -17,7 +17,7 @@ from zethane.convert.kubernetes.schema import Block, Egress, Ingress, Peer, Poli
 from zethane.convert.loss import Ledger
 from zethane.convert.reach import WHOLE_WORLD, Grant, Side
 from zethane.convert.services import EVERYTHING, Services, union
-from zethane.document import MAX_PROBLEMS, quote
+from zethane.document import MAX_PROBLEMS, quote, some
 from zethane.errors import InputError, Problem
 from zethane.net.prefix import Prefix
 from zethane.policy.model import MAX_NETWORKS
@@ -125,8 +125,7 @@ class Meaning:
 
     def _words(self, faces: set[Face]) -> str:
         names = [f"{one.namespace}/{one.name}" for face in sorted(faces) for one in self.faces.members[face]]
-        rest = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
-        return ", ".join(names[:_MAX_NAMED]) + rest
+        return some(names, _MAX_NAMED)
 
     def _peers(
         self, policy: Read, rule: Ingress | Egress, path: tuple[str, int]

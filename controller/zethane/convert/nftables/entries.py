@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from zethane.convert.loss import Ledger
 from zethane.convert.nftables.known import Known, common
 from zethane.convert.reach import collapse
-from zethane.document import Place
+from zethane.document import Place, some
 from zethane.net.prefix import Prefix
 from zethane.policy.condition import NOTHING_ASKED, Condition
 from zethane.policy.decide import name_of, segment_of
@@ -141,9 +141,8 @@ class _Maker:
         for name, segment in self._wanted.items():
             by_segment.setdefault(segment, []).append(name)
         for segment, names in sorted(by_segment.items()):
-            shown = ", ".join(sorted(names)[:_MAX_NAMED])
-            rest = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
-            self._ledger.lose(f"no address is known of {shown}{rest} in segment {segment}: closed for them")
+            shown = some(sorted(names), _MAX_NAMED)
+            self._ledger.lose(f"no address is known of {shown} in segment {segment}: closed for them")
 
 
 def _fits(condition: Condition, principal: Principal) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from zethane.convert.nftables.entries import Entry
 from zethane.convert.yaml_text import comment
+from zethane.document import some
 from zethane.net.prefix import Prefix
 from zethane.policy.service import Service
 
@@ -56,8 +57,7 @@ class _Sets:
         if wanted not in self._names:
             name = f"{word}{version}" if word else f"peers{len(self._names)}_{version}"
             self._names[wanted] = name
-            rest = [f"and {len(who) - _SHOWN} more"] if len(who) > _SHOWN else []
-            self.lines.append(comment(", ".join([*who[:_SHOWN], *rest]), "\t"))
+            self.lines.append(comment(some(who, _SHOWN), "\t"))
             self.lines.extend(_set(name, version, wanted))
         return self._names[wanted]
 

@@ -18,7 +18,7 @@ def print_live(console: Console, result: LiveResult) -> None:
     """Parts, what was left out, the flows, the last line."""
     sent = len(result.script.lines)
     console.print(
-        Text(f"{result.capture} on {result.topology}: {sent} of {result.script.packets} packets sent", style="bold")
+        Text(f"{result.capture} on {result.topology}: {sent:,} of {result.script.packets:,} packets sent", style="bold")
     )
     for part in result.parts[:SHOWN]:
         console.print(f"  {part.captured} → {part.host} {part.address} ({part.source})", markup=False, highlight=False)

@@ -130,7 +130,9 @@ def _bounded(files: str, number: int, most: int, what: str) -> None:
     if number > most:
         raise InputError([Problem(files, f"would take {number} {what}; expected at most {most}: import it in parts")])
     if number == 0 and what == "segments":
-        raise InputError([Problem(files, "expected workloads, too: rules alone do not say between whom they are")])
+        raise InputError(
+            [Problem(files, "expected workloads, found none: rules alone do not say between whom they are")]
+        )
 
 
 def _within_networks(drafts: Sequence[Draft], ledger: Ledger) -> Iterator[Draft]:

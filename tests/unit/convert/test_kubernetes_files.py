@@ -85,7 +85,7 @@ def lost(imported: Imported) -> list[str]:
         ),
         (
             policy("podSelector: {}"),
-            "f.yaml: expected workloads, too: rules alone do not say between whom they are",
+            "f.yaml: expected workloads, found none: rules alone do not say between whom they are",
         ),
     ],
 )

@@ -264,7 +264,7 @@ def test_remote_address_groups() -> None:
             "f.json:1:2: [0]: which groups is it in? Give openstack port list --long, too, or list the servers with "
             '-c ID -c Name -c Status -c Networks -c "Security Groups"',
         ),
-        ([], "f.json: expected workloads, too: rules alone do not say between whom they are"),
+        ([], "f.json: expected workloads, found none: rules alone do not say between whom they are"),
     ],
 )
 def test_bad_input_is_named_with_its_place(rows: object, problem: str) -> None:

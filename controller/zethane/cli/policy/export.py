@@ -13,7 +13,7 @@ from zethane.app.topology import Topology
 from zethane.cli.policy.given import EXIT_DONE, EXIT_NO, JsonOption, TopologyArgument, find_topology, problems_exit
 from zethane.cli.policy.text import print_json
 from zethane.convert import Exported, Known, export_nftables
-from zethane.document import quote
+from zethane.document import closest, quote
 from zethane.errors import InputError, Problem
 from zethane.net.prefix import Prefix
 from zethane.network.outside import own_prefixes
@@ -43,7 +43,7 @@ def nftables_command(
     with problems_exit(as_json):
         found = find_topology(topology)
         names = Names(found, found.policy)
-        principal = _principal(names, whose)
+        principal = _principal(found, names, whose)
         exported = export_nftables(found.policy, principal, _known(found, names, whose, mapping))
         written = _write(exported, output, force)
     if as_json:
@@ -58,8 +58,12 @@ def nftables_command(
     raise typer.Exit(EXIT_NO if exported.losses and not accept_losses else EXIT_DONE)
 
 
-def _principal(names: Names, whose: str) -> Principal:
+def _principal(topology: Topology, names: Names, whose: str) -> Principal:
     """Who is meant. Raises InputError."""
+    if ":" not in whose and whose not in topology.hosts:
+        near = closest(whose, topology.hosts) or ";"
+        message = f"no host of network.yaml has this name{near} principals are written workload:NAME, user:NAME, …"
+        raise InputError([Problem(quote(whose), message)])
     text = whose if ":" in whose else f"host:{whose}"
     try:
         entity = names.entity(text, "")

@@ -90,7 +90,11 @@ def test_what_agrees_differs_in_nothing() -> None:
 @pytest.mark.parametrize(
     ("arrived", "counted", "expected"),
     [
-        ((0, 1), Counted(1, 1, 1, ("web",)), ["there: of 1 packets 1 had to arrive, 0 did"]),
+        (
+            (0, 1),
+            Counted(1, 1, 1, ("web",)),
+            ["there: of 1 packets 1 had to arrive, 0 did", "there: the switches counted 1 packets, 0 arrived"],
+        ),
         ((2, 1), Counted(2, 1, 1, ("web",)), ["there: of 1 packets 1 had to arrive, 2 did"]),
         ((1, 1), Counted(1, 3, 1, ("web",)), ["back: the switches counted 3 packets, 1 arrived"]),
         ((1, 1), Counted(1, 1, 1, ("other",)), ["decided by rule web, let through by other"]),
@@ -100,7 +104,7 @@ def test_what_agrees_differs_in_nothing() -> None:
 def test_each_that_does_not_fit_is_told(arrived: tuple[int, int], counted: Counted | None, expected: list[str]) -> None:
     _, flow = play(line(THERE, S), line(BACK, SA))
     found = result(flow, arrived, counted).differs
-    assert found[: len(expected)] == tuple(expected) or expected[0] in found
+    assert found == tuple(expected)
 
 
 def test_what_was_denied_may_not_be_known_or_stray() -> None:

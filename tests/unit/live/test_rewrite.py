@@ -92,13 +92,19 @@ def test_behind_other_extension_headers_nothing_is_touched() -> None:
     assert moved(bytes(packet))[40:] == bytes(packet)[40:]
 
 
-@given(data=st.binary(max_size=80))
-def test_whatever_it_is_it_is_rewritten_or_refused(data: bytes) -> None:
-    for version, src, dst in ((4, SRC4, DST4), (6, SRC6, DST6)):
-        packet = bytes((version << 4 | 5,)) + data
-        try:
-            made = rewritten(packet, src.packed, dst.packed)
-        except ValueError:
-            continue
-        assert len(made) <= len(packet)
+@pytest.mark.parametrize(("version", "least", "where"), [(4, 20, 2), (6, 40, 4)])
+@given(data=st.binary(min_size=5, max_size=80), length=st.just(0) | st.integers(0, 90))
+def test_whatever_it_is_it_is_rewritten_or_refused(
+    version: int, least: int, where: int, data: bytes, length: int
+) -> None:
+    """What leaves its length open is refused only if its header is not whole."""
+    src, dst = (SRC4, DST4) if version == 4 else (SRC6, DST6)
+    packet = bytearray(bytes((version << 4 | 5,)) + data)
+    packet[where : where + 2] = length.to_bytes(2, "big")
+    try:
+        made = rewritten(bytes(packet), src.packed, dst.packed)
+    except ValueError:
+        assert length or len(packet) < least
+    else:
+        assert least <= len(made) <= len(packet)
         assert src.packed + dst.packed in made

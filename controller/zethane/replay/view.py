@@ -54,7 +54,7 @@ def _who(who: Who) -> Mapping[str, Any]:
 
 
 def _count(count: Count) -> dict[str, int]:
-    return {"packets": count.packets, "octets": count.octets}
+    return {"packets": count.packets, "bytes": count.octets}
 
 
 def tally_view(tally: Tally) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def tally_view(tally: Tally) -> dict[str, Any]:
         "flows": tally.flows,
         "answered": tally.answered,
         "packets": tally.packets,
-        "octets": tally.octets,
+        "bytes": tally.octets,
         "first": rfc3339(tally.first) if some else None,
         "last": rfc3339(tally.last) if some else None,
     }
@@ -79,7 +79,7 @@ def replay_view(replay: Replay, name: str) -> Mapping[str, Any]:
             "name": name,
             "format": replay.format,
             "links": dict(replay.links),
-            **{key: value for key, value in tally_view(totals.all).items() if key != "flows"},
+            **{key: value for key, value in tally_view(totals.all).items() if key not in ("flows", "answered")},
             "broken": broken and {"position": broken.position, "cut": broken.cut, "message": broken.message},
             "packets_without_time": replay.untimed,
             "packets_with_two_tags": replay.tagged_twice,
@@ -105,7 +105,7 @@ def replay_view(replay: Replay, name: str) -> Mapping[str, Any]:
         ],
         "rules": {rule: tally_view(tally) for rule, tally in sorted(totals.rules.items())},
         "unattributed": [
-            {"address": row.address, "because": row.why, **tally_view(tally)}
+            {"address": row.address, "why": row.why, **tally_view(tally)}
             for row, tally in sorted(totals.unknown.items(), key=lambda item: -item[1].flows)
         ],
         **_whatever_the_policy(totals),

@@ -83,7 +83,7 @@ def test_every_flow_can_be_written(capture: str, tmp_path: Path, monkeypatch: py
     flows = [json.loads(line) for line in written.read_text(encoding="utf-8").splitlines()]
     assert len(flows) == 5
     first = next(flow for flow in flows if flow["decision"] == "allow" and flow["rule"])
-    assert (first["rule"], first["packets"], first["octets"]) == ("staff-https", 3, 60 + 60 + 954)
+    assert (first["rule"], first["packets"], first["bytes"]) == ("staff-https", 3, 60 + 60 + 954)
     assert (first["from"]["principal"], first["to"]["place"]) == ("user:alice", "web")
     assert (first["first"], first["service"], first["opening"]) == ("2023-11-14T22:13:20.000Z", "tcp/443", "syn")
 

@@ -12,10 +12,10 @@ from typing import Annotated, Any
 
 import httpx
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from zethane.cli.console import wide_console
 from zethane.errors import InputError, Problem, ZethaneError
 
 EXIT_NO = 1
@@ -298,9 +298,7 @@ def show(answer: object, rows: Sequence[Mapping[str, Any]], columns: Sequence[st
         table.add_column(column.replace("_", " "), no_wrap=column in _WHOLE, overflow="fold")
     for row in rows:
         table.add_row(*(_cell(row.get(column)) for column in columns))
-    console = Console(highlight=False)
-    # Where there is no terminal, nothing is cut or wrapped: the lines are for a file or another program.
-    (console if console.is_terminal else Console(highlight=False, width=250)).print(table)
+    wide_console(250).print(table)
 
 
 def _cell(value: object) -> Text:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from zethane.audit.record import rfc3339
+from zethane.cli.console import wide_console
 from zethane.document import count, some
 from zethane.policy.decide import describe
 from zethane.replay.flow import Count, Flow
@@ -41,9 +42,7 @@ _HANDLED = {
 
 def print_replay(replay: Replay, name: str, limit: int) -> None:
     """Print everything, with at most `limit` rows in each table."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=WIDTH)
+    console = wide_console(WIDTH)
     _summary(console, replay, name)
     totals = replay.totals
     if totals.pairs:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from zethane.policy.condition import NOTHING_ASKED
 from zethane.policy.model import Place, Policy, Rule
 from zethane.policy.principal import External, Parties, Party, Principal
-from zethane.policy.service import OTHER_PROTOCOL, PROTOCOLS, Service, pieces
+from zethane.policy.service import OTHER_PROTOCOL, PROTOCOLS, Service, pieces, word_of
 
 BOTH_OUTSIDE = "both ends are outside: nothing of this network is in the flow"
 
@@ -134,10 +134,10 @@ def can_be_proved(rule: Rule, subject: Party, target: Party, now: float) -> bool
 
 def describe(ip_proto: int, port: int) -> str:
     """`tcp/443`, `icmp`, or `IP protocol 47`."""
-    for word, numbers in PROTOCOLS.items():
-        if ip_proto in numbers:
-            return word if word == "icmp" else f"{word}/{port}"
-    return f"IP protocol {ip_proto}"
+    word = word_of(ip_proto)
+    if word is None:
+        return f"IP protocol {ip_proto}"
+    return word if word == "icmp" else f"{word}/{port}"
 
 
 def probes(policy: Policy, service: Service) -> list[tuple[int, int]]:

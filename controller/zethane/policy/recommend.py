@@ -14,13 +14,13 @@ from ipaddress import ip_network
 from typing import Any, Literal
 
 from zethane.errors import CapacityError
-from zethane.policy.decide import decide, place_of
+from zethane.policy.decide import decide, describe, place_of
 from zethane.policy.model import MAX_RULES, Place, Policy
 from zethane.policy.principal import External, Party
 from zethane.policy.recommendation import Evidence, LeftOut, Proposal, Recommendation, ends_file
 from zethane.policy.schema import PolicyFile
 from zethane.policy.seen import Seen
-from zethane.policy.service import PROTOCOLS, Service, simplify
+from zethane.policy.service import PROTOCOLS, Service, simplify, word_of
 
 ServiceGrain = Literal["port", "named", "protocol"]
 
@@ -81,7 +81,7 @@ def recommend(policy: Policy, file: PolicyFile, seen: Iterable[Seen], grain: Gra
         if isinstance(cell, _Cell):
             cells[cell].add(one)
         else:
-            what = why or cell or "", one.source, one.target, _service_text(one)
+            what = why or cell or "", one.source, one.target, describe(one.ip_proto, one.port)
             out[what if what in out or len(out) < MAX_LEFT_OUT else REST] += one.flows
     given = {rule.id: rule for rule in file.rules}
     rules = {rule.id: rule.model_dump(by_alias=True, exclude_unset=True) for rule in given.values()}
@@ -142,7 +142,7 @@ def _place(policy: Policy, party: Party, role: str, grain: Grain) -> tuple[Place
 
 
 def _service(policy: Policy, seen: Seen, grain: Grain) -> str | None:
-    proto = next((word for word, numbers in PROTOCOLS.items() if seen.ip_proto in numbers), None)
+    proto = word_of(seen.ip_proto)
     if proto is None:
         return None
     if proto == "icmp" or grain.services == "protocol":
@@ -157,13 +157,6 @@ def _service(policy: Policy, seen: Seen, grain: Grain) -> str | None:
         if narrowest is not None:
             return narrowest[1]
     return f"{proto}/{seen.port}"
-
-
-def _service_text(seen: Seen) -> str:
-    proto = next((word for word, numbers in PROTOCOLS.items() if seen.ip_proto in numbers), None)
-    if proto is None:
-        return f"IP protocol {seen.ip_proto}"
-    return proto if proto == "icmp" else f"{proto}/{seen.port}"
 
 
 def _proposals(cells: Mapping[_Cell, Evidence], rules: Mapping[str, Mapping[str, Any]]) -> Iterator[Proposal]:

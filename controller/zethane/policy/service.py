@@ -23,6 +23,8 @@ PROTOCOLS: dict[Proto, tuple[int, ...]] = {
 }
 """IP protocol numbers (IANA) of each word; none for `any`, which has them all."""
 
+_WORDS = {number: word for word, numbers in PROTOCOLS.items() for number in numbers}
+
 OTHER_PROTOCOL = 253
 """A protocol that no word but `any` covers (RFC 3692: for experiments), to ask about all such."""
 
@@ -95,6 +97,11 @@ class Service:
         if ip_proto not in PROTOCOLS[self.proto]:
             return False
         return self.proto == "icmp" or self.low <= port <= self.high
+
+
+def word_of(ip_proto: int) -> Proto | None:
+    """The word for an IP protocol number; None if only `any` has it."""
+    return _WORDS.get(ip_proto)
 
 
 def simplify(services: Iterable[Service]) -> tuple[Service, ...]:

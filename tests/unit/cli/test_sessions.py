@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from rich.console import Console
 
@@ -26,10 +24,10 @@ def on_device() -> Session:
 def test_every_proof_has_its_line_and_nothing_is_cut(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def terminal(**_: Any) -> Console:
+    def terminal(_: int) -> Console:
         return Console(width=100, highlight=False)
 
-    monkeypatch.setattr(operate, "Console", terminal)
+    monkeypatch.setattr(operate, "wide_console", terminal)
     row = operate._session_row(session_view(on_device()))
     operate.show({}, [row], operate.SESSION_COLUMNS, as_json=False)
     lines = capsys.readouterr().out.splitlines()

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from zethane.cli.console import wide_console
 from zethane.document import some
 from zethane.policy.access import asks
 from zethane.policy.blast_radius import BlastRadius, Change, Reached, compare
@@ -21,7 +22,7 @@ SHOWN = 6
 
 def print_table(before: Sequence[BlastRadius], after: Sequence[BlastRadius] | None = None) -> None:
     """Every start, the worst first, with its score and, of a change, the new one."""
-    console = _console()
+    console = wide_console()
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0))
     for name in ("segment", "score", *(["new"] if after is not None else []), "now", "1 hop", "all hops", "critical"):
         table.add_column(name, justify="left" if name in ("segment", "critical") else "right", no_wrap=True)
@@ -46,7 +47,7 @@ def _score_change(old: float, new: float) -> Text:
 
 def print_radius(before: BlastRadius, after: BlastRadius | None = None) -> None:
     """What is reached from one start, hop by hop, the ways to what is critical, and what a change does to that."""
-    console = _console()
+    console = wide_console()
     found = before if after is None else after
     where = ", ".join(found.places) or "nowhere: not authenticated, or in no one segment"
     console.print(Text.assemble((found.start, "bold"), f" in {where}" if found.host else ""))
@@ -105,9 +106,3 @@ def _step(step: Step) -> str:
 
 def _rule(rule: Rule) -> str:
     return rule.id + (f" if {' and '.join(asks(rule))}" if rule.is_conditional else "")
-
-
-def _console() -> Console:
-    """Standard output; wide where it is no terminal, so that nothing is cut in a file or a pipe."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=200)

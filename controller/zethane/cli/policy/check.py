@@ -10,21 +10,16 @@ from zethane.cli.policy.given import (
     AtOption,
     JsonOption,
     TopologyArgument,
-    find_topology,
-    moment_or_now,
+    find_report,
     problems_exit,
 )
 from zethane.cli.policy.text import print_json, print_report, report_view
-from zethane.errors import InputError
 
 
 def check_command(topology: TopologyArgument, at: AtOption = None, as_json: JsonOption = False) -> None:
     """Report errors and remarks, and run the policy's own tests."""
     with problems_exit(as_json):
-        found = find_topology(topology)
-        report = found.check(now=moment_or_now(at))
-        if report.errors:
-            raise InputError(report.errors)
+        found, report = find_report(topology, at)
     if as_json:
         print_json(report_view(report))
     else:

@@ -14,6 +14,7 @@ from zethane.app.topology import Topology, load_policy, load_topology
 from zethane.cli.policy.text import print_json, problem_view
 from zethane.document import closest, quote
 from zethane.errors import InputError, Problem
+from zethane.policy.check import Report
 from zethane.policy.load import or_a_name
 from zethane.policy.model import Policy
 from zethane.policy.moment import parse_moment
@@ -32,6 +33,15 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for program
 def find_topology(name: str) -> Topology:
     """The topology in the folder `name`, or in ./topologies/NAME. Raises InputError."""
     return load_topology(name if Path(name).is_dir() else shipped(name))
+
+
+def find_report(name: str, at: str | None) -> tuple[Topology, Report]:
+    """A topology and what its check at a moment comes to. Raises InputError, as for a policy with errors."""
+    found = find_topology(name)
+    report = found.check(now=moment_or_now(at))
+    if report.errors:
+        raise InputError(report.errors)
+    return found, report
 
 
 def find_service(topology: Topology, text: str, option: str = "--service") -> tuple[Service, ...]:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from zethane.cli.console import wide_console
 from zethane.document import count
 from zethane.errors import Problem
 from zethane.policy.check import Report
@@ -93,7 +94,7 @@ def print_matrix(cells: Sequence[Cell], hosts: Sequence[str]) -> None:
 
     Columns are named by the numbers of the rows where their names would not fit.
     """
-    console = _console()
+    console = wide_console()
     services = list(dict.fromkeys(cell.service for cell in cells))
     marks = {service: _MARKS[index] if index < len(_MARKS) else "?" for index, service in enumerate(services)}
     asked = {(cell.source, cell.target) for cell in cells}
@@ -113,12 +114,6 @@ def print_matrix(cells: Sequence[Cell], hosts: Sequence[str]) -> None:
     console.print(table)
     legend = [*(f"{mark} {service}" for service, mark in marks.items()), "· nothing"]
     console.print(Text("  ".join(legend)), soft_wrap=True)
-
-
-def _console() -> Console:
-    """Standard output; wide where it is no terminal, so that nothing is cut in a file or a pipe."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=200)
 
 
 def _mark(asked: bool, letters: str) -> Text:

@@ -14,22 +14,17 @@ from zethane.cli.policy.given import (
     AtOption,
     JsonOption,
     TopologyArgument,
-    find_topology,
-    moment_or_now,
+    find_report,
     problems_exit,
 )
 from zethane.cli.policy.text import passed_of, print_json
-from zethane.errors import InputError
 from zethane.policy.outcome import Outcome
 
 
 def run_tests_command(topology: TopologyArgument, at: AtOption = None, as_json: JsonOption = False) -> None:
     """Run the policy's own tests, and show for each that fails somebody for whom it does."""
     with problems_exit(as_json):
-        found = find_topology(topology)
-        report = found.check(now=moment_or_now(at))
-        if report.errors:
-            raise InputError(report.errors)
+        found, report = find_report(topology, at)
     if as_json:
         print_json({"passed": report.passed, "tests": [outcome.view() for outcome in report.outcomes]})
     else:

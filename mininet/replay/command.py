@@ -20,7 +20,8 @@ from replay.judge import report
 from replay.live import DEFAULT_PACKETS, DEFAULT_SECONDS, MAX_PACKETS, Order, live
 from replay.live_text import print_live
 from replay.play import play
-from replay.scenario import Scenario, load_scenario, scenario_files
+from replay.read import load_scenario, scenario_files
+from replay.scenario import Scenario
 from replay.schema import json_schema
 from replay.view import print_verdict
 from zethane.app.topology import Topology

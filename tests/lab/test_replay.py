@@ -22,7 +22,7 @@ from replay.ground import Ground, ground_on
 from replay.judge import Verdict, reach_text
 from replay.live import Order, live_on
 from replay.play import play, play_on
-from replay.scenario import load_scenario
+from replay.read import load_scenario
 from zethane.app.topology import load_topology
 from zethane.policy.service import Service
 from zethane.replay.given import attribution_of

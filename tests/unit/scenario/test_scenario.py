@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from labsite import PORTAL_ONLY, TOPOLOGIES
-from replay.scenario import Attempt, Scenario, load_scenario, parse_scenario, scenario_files
+from replay.read import load_scenario, parse_scenario, scenario_files
+from replay.scenario import Attempt, Scenario
 from replay.schema import json_schema
 from zethane.errors import InputError
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal, get_args
 
 from zethane.policy.reach import Ground, Spread, Step, levels, spread
 from zethane.policy.score import CRITICAL, Estate, Labels
@@ -288,13 +288,18 @@ def _steps(path: Sequence[int], step: Callable[[int, int], Step]) -> Iterable[St
     return (step(source, target) for source, target in pairwise(path))
 
 
+Way = Literal["hop", "hop_unconditional", "hop_now"]
+"""How a place is reached: with every condition met, with none, or as the hosts are now."""
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A place of which the hop is another than before, or that is reached before or after only (None)."""
+    """A place of which the hop by one of the ways is another, or that is reached so before or after only (None)."""
 
     place: str
     before: int | None
     after: int | None
+    way: Way = "hop"
 
     @property
     def word(self) -> str:
@@ -305,14 +310,31 @@ class Change:
 
     def view(self) -> Mapping[str, Any]:
         """JSON-ready."""
-        return {"place": self.place, "change": self.word, "before": self.before, "after": self.after}
+        return {
+            "place": self.place,
+            "way": self.way,
+            "change": self.word,
+            "before": self.before,
+            "after": self.after,
+        }
 
 
 def compare(before: BlastRadius, after: BlastRadius) -> tuple[Change, ...]:
-    """What a change of the policy does to what is reached, by hop and place."""
-    old = {one.place: one.hop for one in before.reached}
-    new = {one.place: one.hop for one in after.reached}
+    """What a change of the policy does to what is reached, by hop and place.
+
+    A condition that is dropped or added is a change as well: of the hop without conditions, and often of that of now.
+    """
+    old = {one.place: _hops(one) for one in before.reached}
+    new = {one.place: _hops(one) for one in after.reached}
+    nothing: Mapping[Way, int | None] = {}
     changes = [
-        Change(place, old.get(place), new.get(place)) for place in {**old, **new} if old.get(place) != new.get(place)
+        Change(place, was, will, way)
+        for place in {**old, **new}
+        for way in get_args(Way)
+        if (was := old.get(place, nothing).get(way)) != (will := new.get(place, nothing).get(way))
     ]
     return tuple(sorted(changes, key=lambda one: (one.after or one.before or 0, one.place)))
+
+
+def _hops(one: Reached) -> Mapping[Way, int | None]:
+    return {"hop": one.hop, "hop_unconditional": one.hop_always, "hop_now": one.hop_now}

@@ -33,7 +33,7 @@ class _Radius:
 
     def __init__(self, found: BlastRadius, before: BlastRadius | None) -> None:
         self._found = found
-        change = {one.place: one.word for one in compare(before, found)} if before else {}
+        change = {one.place: one.word for one in compare(before, found) if one.way == "hop"} if before else {}
         old = {one.place: one for one in before.reached} if before else {}
         lost = [old[place] for place, word in change.items() if word == "lost"]
         self._change = change

@@ -83,14 +83,24 @@ def test_exit_status(arguments: tuple[str, ...], status: int) -> None:
     assert run(*arguments).exit_code == status
 
 
+def test_a_second_factor_that_is_not_asked_for_any_more_is_a_change(tmp_path: Path) -> None:
+    """The hops with every condition met stay as they are: it is the others that tell."""
+    new = tmp_path / "policy.yaml"
+    new.write_text((Path(THREE_TIER) / "policy.yaml").read_text().replace(", when: {mfa: true}}", "}"))
+    said = run(THREE_TIER, "desk", "--against", str(new), "--without", "icmp").output
+    assert "gained   db: not -> hop 3 (without conditions, now)" in said
+    assert "no change in what is reached" in run(THREE_TIER, "desk", "--against", THREE_TIER).output
+
+
 def test_before_and_after(tmp_path: Path) -> None:
     text = (Path(THREE_TIER) / "policy.yaml").read_text()
     new = tmp_path / "policy.yaml"
     new.write_text(text.replace("from: [app], to: [db]", "from: [web], to: [db]"))
     found = answer(THREE_TIER, "web1", "--against", str(new))
-    assert found["changes"] == [{"place": "db", "change": "nearer", "before": 2, "after": 1}]
+    nearer = {"place": "db", "change": "nearer", "before": 2, "after": 1}
+    assert found["changes"] == [{**nearer, "way": way} for way in ("hop", "hop_unconditional", "hop_now")]
     assert found["before"]["score"] < found["after"]["score"]
     said = run(THREE_TIER, "web1", "--against", str(new)).output
-    assert "nearer   db: hop 2 -> hop 1" in said
+    assert "nearer   db: hop 2 -> hop 1 (conditions met, without conditions, now)" in said
     table = answer(THREE_TIER, "--against", str(new))
     assert {one["from"] for one in table["before"]} == {one["from"] for one in table["after"]}

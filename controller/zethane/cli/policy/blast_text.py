@@ -12,19 +12,25 @@ from rich.text import Text
 from zethane.cli.console import wide_console
 from zethane.document import some
 from zethane.policy.access import asks
-from zethane.policy.blast_radius import BlastRadius, Change, Reached, compare
+from zethane.policy.blast_radius import BlastRadius, Change, Reached, Way, compare
 from zethane.policy.model import Rule
 from zethane.policy.reach import Step
 
 SHOWN = 6
 """Names in one cell of a table."""
+_WAYS: dict[Way, str] = {
+    "hop": "conditions met",
+    "hop_unconditional": "without conditions",
+    "hop_now": "now",
+}
 
 
 def print_table(before: Sequence[BlastRadius], after: Sequence[BlastRadius] | None = None) -> None:
     """Every start, the worst first, with its score and, of a change, the new one."""
     console = wide_console()
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0))
-    for name in ("segment", "score", *(["new"] if after is not None else []), "now", "1 hop", "all hops", "critical"):
+    scores = ("score", "now") if after is None else ("score", "new", "now", "new now")
+    for name in ("segment", *scores, "1 hop", "all hops", "critical"):
         table.add_column(name, justify="left" if name in ("segment", "critical") else "right", no_wrap=True)
     old, new = ({one.start: one for one in some or ()} for some in (before, after))
     for start in {**old, **new}:
@@ -33,8 +39,11 @@ def print_table(before: Sequence[BlastRadius], after: Sequence[BlastRadius] | No
         row: list[str | Text] = [Text(f"{start} *" if later.critical else start), f"{was.score:.1f}" if was else "-"]
         if after is not None:
             row.append(_score_change(was.score if was else 0.0, will.score) if will else "gone")
+        row.append(f"{was.score_now:.1f}" if was else "-")
+        if after is not None:
+            row.append(_score_change(was.score_now if was else 0.0, will.score_now) if will else "gone")
         near = sum(place.hop == 1 for place in later.reached)
-        row += [f"{later.score_now:.1f}", str(near), str(len(later.reached))]
+        row += [str(near), str(len(later.reached))]
         table.add_row(*row, Text(some(later.critical_places, SHOWN, " "), style="red"))
     console.print(table)
     console.print(Text("score: share of the other endpoints within reach, 0 to 100; * critical itself", style="dim"))
@@ -70,10 +79,15 @@ def print_radius(before: BlastRadius, after: BlastRadius | None = None) -> None:
 
 def _print_changes(console: Console, changes: Sequence[Change]) -> None:
     console.print(Text("changes" if changes else "no change in what is reached", style="bold"))
+    ways: dict[tuple[str, int | None, int | None], list[Change]] = {}
     for one in changes:
-        hops = " -> ".join("not" if hop is None else f"hop {hop}" for hop in (one.before, one.after))
-        style = "red" if one.word in ("gained", "nearer") else "green"
-        console.print(Text(f"  {one.word:8} {one.place}: {hops}", style=style))
+        ways.setdefault((one.place, one.before, one.after), []).append(one)
+    for (place, *ends), alike in ways.items():
+        hops = " -> ".join("not" if hop is None else f"hop {hop}" for hop in ends)
+        word = alike[0].word
+        style = "red" if word in ("gained", "nearer") else "green"
+        how = ", ".join(_WAYS[one.way] for one in alike)
+        console.print(Text(f"  {word:8} {place}: {hops} ({how})", style=style))
 
 
 def _reached_table(found: BlastRadius) -> Table:

@@ -103,18 +103,8 @@ class _Process:
         fabric = Fabric(self._network)
         journal = LogJournal(log, fabric, time.time)
         stages = Stages(settings.enforced_policy, was_enforced=store.knows_rules())
-        staging = stages.compose(self._topology.policy)
-        policy = PolicyInForce(staging.enforced, store, time.time())
-        times = self._topology.sources.settings.sessions
-        state = State(time.time, journal, fabric, policy, settings.limits, times=times)
-        state.stage(staging.staged)
-        administrator = Administrator(state, store, store, self._spawn)
+        administrator = self._administrator(store, journal, fabric, stages)
         stack.push_async_callback(self._cancel)
-        stages.took_effect(self._topology.policy)
-        tell(staging)
-        detail = f"at start; {staging.detail}" if staging.detail else "at start"
-        journal.policy("loaded", self._topology.policy.digest, detail, time.time())
-        state.accounts.directory = self._topology.directory
         devices = Devices(administrator, store, journal)
         administrator.restore(store.sessions())
         devices.enter()
@@ -157,15 +147,35 @@ class _Process:
         listener = Listener(administrator)
         host, port = await listener.start(settings.openflow_host, settings.openflow_port, settings.openflow_tls)
         stack.push_async_callback(listener.stop)
-        self._spawn(_keep_time(administrator))
-        self._spawn(_keep_accounts(administrator))
-        for place, dpid in enumerate(fabric.points):
-            first = settings.attest_interval * (place + 1) / len(fabric.points)
-            self._spawn(_keep_attesting(administrator, dpid, first, settings.attest_interval))
+        self._keep(administrator)
         self._spawn(policy_file.watch())
         self._spawn(identities.watch())
         _announce(settings.run_file, host, port)
         stack.callback(settings.run_file.unlink, missing_ok=True)
+
+    def _administrator(self, store: SqliteStore, journal: LogJournal, fabric: Fabric, stages: Stages) -> Administrator:
+        """With what of the policy is in force, and what is staged, as of now."""
+        topology = self._topology
+        staging = stages.compose(topology.policy)
+        policy = PolicyInForce(staging.enforced, store, time.time())
+        times = topology.sources.settings.sessions
+        state = State(time.time, journal, fabric, policy, self._settings.limits, times=times)
+        state.stage(staging.staged)
+        administrator = Administrator(state, store, store, self._spawn)
+        stages.took_effect(topology.policy)
+        tell(staging)
+        detail = f"at start; {staging.detail}" if staging.detail else "at start"
+        journal.policy("loaded", topology.policy.digest, detail, time.time())
+        state.accounts.directory = topology.directory
+        return administrator
+
+    def _keep(self, administrator: Administrator) -> None:
+        """Do what has to be done again and again; the switches have their turns one after the other."""
+        self._spawn(_keep_time(administrator))
+        self._spawn(_keep_accounts(administrator))
+        interval, points = self._settings.attest_interval, administrator.state.fabric.points
+        for place, dpid in enumerate(points, 1):
+            self._spawn(_keep_attesting(administrator, dpid, interval * place / len(points), interval))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)

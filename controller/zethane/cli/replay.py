@@ -23,9 +23,9 @@ from zethane.cli.policy.given import (
     moment,
     problems_exit,
 )
+from zethane.cli.policy.output import writing
 from zethane.cli.policy.text import print_json
 from zethane.cli.replay_text import print_replay
-from zethane.errors import InputError, Problem
 from zethane.replay.capture import Capture
 from zethane.replay.flow import Flow
 from zethane.replay.given import attribution_of
@@ -117,10 +117,8 @@ def _written(file: Path | None) -> Iterator[Callable[[Flow], None] | None]:
     if file is None:
         yield None
         return
-    try:
+    with writing(str(file)):
         opened: IO[str] = file.open("w", encoding="utf-8")
-    except OSError as error:
-        raise InputError([Problem(str(file), f"cannot be written: {error.strerror or error}")]) from None
     with opened:
         yield lambda flow: print(json.dumps(flow_view(flow), ensure_ascii=False), file=opened)
 

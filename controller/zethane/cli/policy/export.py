@@ -11,8 +11,9 @@ import typer
 from zethane.app.files import read_text
 from zethane.app.topology import Topology
 from zethane.cli.policy.given import EXIT_DONE, EXIT_NO, JsonOption, TopologyArgument, find_topology, problems_exit
+from zethane.cli.policy.output import write_new
 from zethane.cli.policy.text import print_json
-from zethane.convert import Exported, Known, export_nftables
+from zethane.convert import Known, export_nftables
 from zethane.document import closest, quote
 from zethane.errors import InputError, Problem
 from zethane.net.prefix import Prefix
@@ -45,7 +46,7 @@ def nftables_command(
         names = Names(found, found.policy)
         principal = _principal(found, names, whose)
         exported = export_nftables(found.policy, principal, _known(found, names, whose, mapping))
-        written = _write(exported, output, force)
+        written = [] if output is None else write_new({output: exported.text}, force=force)
     if as_json:
         print_json({**exported.view(), "written": written})
     else:
@@ -105,16 +106,3 @@ def _missing(topology: Topology, parties: Mapping[Prefix, Party]) -> list[Princi
     """Everybody who may have a session, and whose addresses nothing says."""
     known = {(party.kind, party.name) for party in parties.values() if isinstance(party, Principal)}
     return [one for one, _ in topology.directory.population() if (one.kind, one.name) not in known]
-
-
-def _write(exported: Exported, output: Path | None, force: bool) -> list[str]:
-    if output is None:
-        return []
-    if output.exists() and not force:
-        raise InputError([Problem(str(output), "is there already; --force writes over it")])
-    try:
-        with output.open("w" if force else "x", encoding="utf-8") as stream:
-            stream.write(exported.text)
-    except OSError as error:
-        raise InputError([Problem(str(output), error.strerror or str(error))]) from None
-    return [str(output)]

@@ -11,6 +11,7 @@ import typer
 from zethane.app.files import read_text
 from zethane.app.topology import IDENTITIES_FILE, POLICY_FILE
 from zethane.cli.policy.given import EXIT_DONE, EXIT_NO, JsonOption, problems_exit
+from zethane.cli.policy.output import write_new, writing
 from zethane.cli.policy.text import print_json
 from zethane.convert import Imported, import_kubernetes, import_openstack
 from zethane.convert.objects import MAX_BYTES
@@ -90,18 +91,9 @@ def _write(imported: Imported, output: Path | None, force: bool, accept_losses: 
     if output is None or (imported.opens and not accept_losses):
         return []
     texts = {output / POLICY_FILE: imported.policy_text, output / IDENTITIES_FILE: imported.identities_text}
-    there = [file for file in texts if file.exists()]
-    if there and not force:
-        raise InputError([Problem(str(file), "is there already; --force writes over it") for file in there])
-    try:
+    with writing(str(output)):
         output.mkdir(parents=True, exist_ok=True)
-        for file, text in texts.items():
-            # "x": what appeared in between is not written over either.
-            with file.open("w" if force else "x", encoding="utf-8") as stream:
-                stream.write(text)
-    except OSError as error:
-        raise InputError([Problem(str(error.filename or output), error.strerror or str(error))]) from None
-    return [str(file) for file in texts]
+    return write_new(texts, force=force)
 
 
 def _finish(imported: Imported, written: list[str], output: Path | None, accept_losses: bool, as_json: bool) -> None:

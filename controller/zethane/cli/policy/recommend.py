@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, cast, get_args
@@ -15,6 +14,7 @@ from zethane.app.files import read_text
 from zethane.app.topology import Topology
 from zethane.cli.policy.account import account_lines, account_view
 from zethane.cli.policy.given import JsonOption, TopologyArgument, find_topology, moment, problems_exit
+from zethane.cli.policy.output import write_new
 from zethane.cli.policy.text import print_json
 from zethane.document import count, parse, quote
 from zethane.errors import CapacityError, InputError, Problem
@@ -74,7 +74,7 @@ def recommend_command(
         )
         text = _checked(found, file, made)
         if output is not None:
-            _write(output, text)
+            write_new({output: text})
     if as_json:
         print_json(
             {**made.view(found.policy), "log": account_view(records.account) if records else None, "policy": text}
@@ -116,16 +116,6 @@ def _checked(found: Topology, file: PolicyFile, made: Recommendation) -> str:
     if report.errors:
         raise InputError(report.errors)
     return made.text(file, name, [number for number, outcome in enumerate(report.outcomes) if outcome.passed])
-
-
-def _write(file: Path, text: str) -> None:
-    """Write a file that is not there yet. Raises InputError."""
-    try:
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise InputError([Problem(str(file), f"cannot be written: {error.strerror or error}")]) from error
-    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        stream.write(text)
 
 
 def _told(found: Topology, made: Recommendation, output: Path | None) -> Iterable[str]:

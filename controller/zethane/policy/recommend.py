@@ -81,7 +81,8 @@ def recommend(policy: Policy, file: PolicyFile, seen: Iterable[Seen], grain: Gra
         if isinstance(cell, _Cell):
             cells[cell].add(one)
         else:
-            what = why or cell or "", one.source, one.target, describe(one.ip_proto, one.port)
+            ends = _where(policy, one.subject, one.source), _where(policy, one.object, one.target)
+            what = why or cell or "", *ends, describe(one.ip_proto, one.port)
             out[what if what in out or len(out) < MAX_LEFT_OUT else REST] += one.flows
     given = {rule.id: rule for rule in file.rules}
     rules = {rule.id: rule.model_dump(by_alias=True, exclude_unset=True) for rule in given.values()}
@@ -98,6 +99,12 @@ def recommend(policy: Policy, file: PolicyFile, seen: Iterable[Seen], grain: Gra
         first,
         last,
     )
+
+
+def _where(policy: Policy, party: Party, name: str) -> str:
+    """The place of an end, or its name where it is in none."""
+    place = place_of(policy, party, "subject")[0] if party is not None else None
+    return name if place is None else str(place)
 
 
 def _decided(policy: Policy, seen: Seen) -> tuple[str | None, str]:

@@ -101,7 +101,7 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """Flows that no proposed rule is for, and why."""
+    """Flows that no proposed rule is for, and why. `source` and `target` are places, or names of who is in none."""
 
     why: str
     source: str

@@ -47,7 +47,7 @@ def test_the_policy_is_a_file_that_loads_and_passes_its_tests(log: str, tmp_path
     assert done.exit_code == 0, done.output
     assert "4 flows: 2 rules" in done.stderr
     assert "Never used:\n  staff-ssh (" in done.stderr
-    assert "1 flow of workload:web1 to workload:db1, tcp/22: it was denied" in done.stderr
+    assert "1 flow of web to db, tcp/22: it was denied" in done.stderr
     new = (tmp_path / "new.yaml").read_text()
     assert "{id: web-app, from: [web], to: [app], services: [tcp/8080]}" in new
     assert "{id: staff-https, from: [staff], to: [web], services: [tcp/443], when: {mfa: true}}" in new

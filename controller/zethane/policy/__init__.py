@@ -12,7 +12,7 @@ Who may open what at all: `access`; from there `graph` and `tables`, `reach`, `s
 Its own tests and what it probably does not mean: `check`, `lint`, `trial`, `outcome`.
 
 Two policies: `diff` with what it found in `difference`. The way there, shared with `trial`, is by sets of questions:
-`cube`, `space`, `place`, `pieces`, `atom`, `traits`, `calendar`, `example`, `reduce`.
+`bits`, `cube`, `space`, `place`, `pieces`, `atom`, `traits`, `calendar`, `example`, `reduce`.
 
 Traffic that was seen: `seen`; what another policy does to it, `whatif`; the policy that it asks for, `recommend` and
 `recommendation`.

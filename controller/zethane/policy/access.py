@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zethane.net.prefix import within
+from zethane.policy.bits import bits
 from zethane.policy.implication import implied, possible
 from zethane.policy.model import ANY, Place, Policy, Rule
 from zethane.policy.service import PROTOCOLS, Proto, Service, pieces, simplify
@@ -82,7 +83,7 @@ class Access:
     def __iter__(self) -> Iterator[Opening]:
         for source, row in zip(self.places, self.rows, strict=True):
             for targets, found in row.groups:
-                for target in numbers(targets):
+                for target in bits(targets):
                     yield from (_opening(source, self.places[target], piece) for piece in found)
 
 
@@ -96,14 +97,6 @@ def asks(rule: Rule) -> tuple[str, ...]:
     parts += [f"object: {rule.object_condition}"] if rule.object_condition else []
     parts += [str(rule.hours)] if rule.hours else []
     return (*parts, rule.expression) if rule.expression else tuple(parts)
-
-
-def numbers(bits: int) -> Iterator[int]:
-    """The numbers of the bits that are set, lowest first."""
-    while bits:
-        lowest = bits & -bits
-        yield lowest.bit_length() - 1
-        bits ^= lowest
 
 
 def openings(policy: Policy) -> Iterator[Opening]:

@@ -6,11 +6,12 @@ what is left is exactly what only one of them says.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import NamedTuple
 
 from zethane.errors import CapacityError
+from zethane.policy.bits import bits
 
 MAX_STEPS = 20_000_000
 """Cubes held against one another for one answer."""
@@ -91,14 +92,6 @@ def subtract(cubes: Sequence[Cube], others: Iterable[Cube], work: Work) -> list[
         if len(left) > MAX_PARTS:
             raise CapacityError("the conditions of rules combine in too many ways; expected fewer or simpler rules")
     return left
-
-
-def bits(number: int) -> Iterator[int]:
-    """The places of the bits that are set, lowest first."""
-    while number:
-        lowest = number & -number
-        yield lowest.bit_length() - 1
-        number ^= lowest
 
 
 class CubeIndex:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from zethane.net.prefix import Prefix, within
+from zethane.policy.bits import bits
 from zethane.policy.calendar import Calendar
-from zethane.policy.cube import Cube, bits
+from zethane.policy.cube import Cube
 from zethane.policy.difference import Cause, Change, Difference
 from zethane.policy.example import example_of
 from zethane.policy.model import ANY, Policy, Rule

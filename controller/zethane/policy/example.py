@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from zethane.net.prefix import Address
 from zethane.policy.atom import Atom, Literals, Side
-from zethane.policy.cube import Cube, bits
+from zethane.policy.bits import bits
+from zethane.policy.cube import Cube
 from zethane.policy.place import Place
 from zethane.policy.principal import External, Party, Principal
 from zethane.policy.space import VERSIONS, Space, of_side, version_of

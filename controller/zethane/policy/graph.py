@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from zethane.policy.access import Access, Piece, access, asks, numbers
+from zethane.policy.access import Access, Piece, access, asks
+from zethane.policy.bits import bits
 from zethane.policy.model import ANY, Place, Policy, Rule
 from zethane.policy.service import covered, simplify
 
@@ -150,7 +151,7 @@ def _pairs(found: Access, number: Mapping[Place, int]) -> dict[tuple[int, int], 
         (number[source], number[found.places[target]]): pieces
         for source, row in zip(found.places, found.rows, strict=True)
         for targets, pieces in row.groups
-        for target in numbers(targets)
+        for target in bits(targets)
     }
 
 
@@ -252,7 +253,7 @@ class _Drawing:
             for source, targets in rows.items():
                 if targets:
                     outward[source].append((index, targets))
-                for target in numbers(targets):
+                for target in bits(targets):
                     inward[target][index] |= 1 << source
         first: dict[Any, int] = {}
         group: dict[int, int] = {}
@@ -270,7 +271,7 @@ class _Drawing:
             for rows in self._marks.values()
             for source, targets in rows.items()
             if targets
-            for number in (source, *numbers(targets >> self._any_source << self._any_source))
+            for number in (source, *bits(targets >> self._any_source << self._any_source))
         }
         nodes = [Node(ANY, "any", (), 0)] if self._any_source in used else []
         for number, places in inside.items():
@@ -296,7 +297,7 @@ class _Drawing:
                     found[source, targets, mark.kind, mark.change].append(mark)
         order = {node.name: number for number, node in enumerate(nodes)}
         for (source, targets, _, _), marks in sorted(found.items(), key=lambda item: order[names[item[0][0]]]):
-            to = dict.fromkeys(names[target] for target in numbers(targets))
+            to = dict.fromkeys(names[target] for target in bits(targets))
             yield Edge(names[source], tuple(to), _together(marks))
 
 

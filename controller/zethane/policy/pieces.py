@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable
 
-from zethane.policy.cube import bits
+from zethane.policy.bits import bits
 from zethane.policy.service import MAX_PORT, OTHER_PROTOCOL, PROTOCOLS, Proto, Service, simplify
 
 _WITH_PORTS: tuple[Proto, ...] = ("tcp", "udp", "sctp")

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from zethane.policy.access import Access, Piece, access, numbers
+from zethane.policy.access import Access, Piece, access
+from zethane.policy.bits import bits
 from zethane.policy.decide import each, place_of
 from zethane.policy.matrix import Hosts
 from zethane.policy.model import Place, Policy
@@ -168,7 +169,7 @@ class Ground:
             pieces = tuple(self.useful(every))
             if not pieces:
                 continue
-            for place in numbers(targets):
+            for place in bits(targets):
                 if place not in bits_of:
                     continue
                 if any(piece.always for piece in pieces):
@@ -215,7 +216,7 @@ def spread(reach: Sequence[int], start: Sequence[int], easy: Sequence[int] | Non
         hop += 1
         fresh: dict[int, tuple[int, int]] = {}
         for number in frontier:
-            for target in numbers(reach[number] & ~seen):
+            for target in bits(reach[number] & ~seen):
                 toll = cost[number] + (0 if easy is None or easy[number] >> target & 1 else 1)
                 if target not in fresh or toll < fresh[target][0]:
                     fresh[target] = (toll, number)
@@ -236,10 +237,10 @@ def levels(reach: Sequence[int], start: Sequence[int]) -> dict[int, int]:
         hop += 1
         done |= frontier
         fresh = 0
-        for number in numbers(frontier):
+        for number in bits(frontier):
             fresh |= reach[number]
         fresh &= ~seen
-        hops.update(dict.fromkeys(numbers(fresh), hop))
+        hops.update(dict.fromkeys(bits(fresh), hop))
         seen |= fresh
         frontier = fresh & ~done
     return hops

@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from zethane.policy.cube import Cube, bits, subtract
+from zethane.policy.bits import bits
+from zethane.policy.cube import Cube, subtract
 from zethane.policy.space import Space
 
 MAX_ALTERNATIVES = 32

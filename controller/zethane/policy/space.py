@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from zethane.net.prefix import Prefix, within
 from zethane.policy.atom import Atom, Literals, Side, expression_literal, literals_of
+from zethane.policy.bits import bits
 from zethane.policy.calendar import Calendar
-from zethane.policy.cube import Cube, CubeIndex, Work, bits, meet, subtract
+from zethane.policy.cube import Cube, CubeIndex, Work, meet, subtract
 from zethane.policy.model import ANY, Policy, Rule
 from zethane.policy.pieces import Pieces
 from zethane.policy.place import NOWHERE, SEVERAL, Member, Place, Places

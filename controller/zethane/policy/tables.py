@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from zethane.document import count
-from zethane.policy.access import Access, Piece, access, asks, numbers
+from zethane.policy.access import Access, Piece, access, asks
+from zethane.policy.bits import bits
 from zethane.policy.decide import each, place_of
 from zethane.policy.matrix import Hosts
 from zethane.policy.model import Place, Policy, Rule
@@ -148,7 +149,7 @@ class _Builder:
         cells = [0] * len(self._access.places)
         for targets, pieces in row.groups:
             offers = [_offer(piece, "allow" if piece.always else "condition") for piece in pieces]
-            for target in numbers(targets):
+            for target in bits(targets):
                 cells[target] = self._content(offers, denies[target])
         for target, found in enumerate(denies):
             if found and not row.reach >> target & 1:
@@ -189,7 +190,7 @@ class _Builder:
         if place is None:
             return (0,) * len(ends)
         row = self._access.rows[self._number[place]]
-        pieces = {target: found for targets, found in row.groups for target in numbers(targets)}
+        pieces = {target: found for targets, found in row.groups for target in bits(targets)}
         known: dict[int, int] = {}
         cells = []
         for other, (target, there) in enumerate(ends):

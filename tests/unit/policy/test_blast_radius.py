@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strategies.policy import NOW, SEGMENTS, flows, members, policies, policy_files, read, rules
-from zethane.policy.access import numbers
+from zethane.policy.bits import bits
 from zethane.policy.blast_radius import blast_radius, compare, every_segment
 from zethane.policy.decide import decide
 from zethane.policy.load import parse_policy
@@ -237,7 +237,7 @@ def test_hops_are_the_fewest(reach: list[int], start: int) -> None:
     assert dict(found.hops) == levels(reach, [start])
     reached, expected = {start}, dict[int, int]()
     for hop in range(1, 8):
-        reached = {target for number in reached for target in numbers(reach[number])} | reached
+        reached = {target for number in reached for target in bits(reach[number])} | reached
         for number in reached:
             if number != start:
                 expected.setdefault(number, hop)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ AtOption = Annotated[
     str | None,
     typer.Option("--at", metavar="TIME", help="When, as 2026-11-23T22:00+01:00 (RFC 3339); now if not given."),
 ]
+SinceOption = Annotated[str | None, typer.Option("--since", metavar="TIME", help="Leave out what was before.")]
+UntilOption = Annotated[str | None, typer.Option("--until", metavar="TIME", help="Leave out what was from then on.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
@@ -68,6 +71,11 @@ def moment(text: str, option: str = "--at") -> float:
         return parse_moment(text)
     except ValueError as error:
         raise InputError([Problem(option, f"{error}, found {quote(text)}")]) from None
+
+
+def period(since: str | None, until: str | None) -> tuple[float, float]:
+    """From when to when, without end where nothing is given. Raises InputError."""
+    return moment(since, "--since") if since else -math.inf, moment(until, "--until") if until else math.inf
 
 
 def find_policy(name: str) -> Policy:

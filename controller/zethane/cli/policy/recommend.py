@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, cast, get_args
@@ -13,7 +12,15 @@ from zethane.app.decision_log import DecisionLog, known_by
 from zethane.app.files import read_text
 from zethane.app.topology import Topology
 from zethane.cli.policy.account import account_lines, account_view
-from zethane.cli.policy.given import JsonOption, TopologyArgument, find_topology, moment, problems_exit
+from zethane.cli.policy.given import (
+    JsonOption,
+    SinceOption,
+    TopologyArgument,
+    UntilOption,
+    find_topology,
+    period,
+    problems_exit,
+)
 from zethane.cli.policy.output import write_new
 from zethane.cli.policy.text import print_json
 from zethane.document import count, parse, quote
@@ -51,8 +58,8 @@ def recommend_command(
     ] = "port",
     prefix4: Annotated[int | None, typer.Option(min=1, max=32, help="Length of prefixes outside, IPv4.")] = None,
     prefix6: Annotated[int | None, typer.Option(min=1, max=128, help="The same for IPv6.")] = None,
-    since: Annotated[str | None, typer.Option(metavar="TIME", help="Leave out what was before.")] = None,
-    until: Annotated[str | None, typer.Option(metavar="TIME", help="Leave out what was from then on.")] = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the policy to a new file.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -62,8 +69,7 @@ def recommend_command(
         grain = Grain(_service_grain(services), prefix4, prefix6)
         if bool(log) == bool(pcap):
             raise InputError([Problem("--log", "expected decision logs, or captures (--pcap)")])
-        first = moment(since, "--since") if since else -math.inf
-        last = moment(until, "--until") if until else math.inf
+        first, last = period(since, until)
         records = DecisionLog(log, known_by(found.directory), first, last) if log else None
         seen = records or _captured(
             found, pcap or (), attribution_of(found, found.policy, map_file, assume or ()), answered=answered

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +18,11 @@ from zethane.cli.policy.given import (
     EXIT_DONE,
     EXIT_NO,
     JsonOption,
+    SinceOption,
+    UntilOption,
     find_policy,
     find_topology,
-    moment,
+    period,
     problems_exit,
     shipped,
 )
@@ -50,8 +51,8 @@ def whatif_command(
         list[str] | None,
         typer.Option(metavar="FILE", help="A decision log, or several with *; - is standard input. May be repeated."),
     ] = None,
-    since: Annotated[str | None, typer.Option(metavar="TIME", help="Leave out what was before.")] = None,
-    until: Annotated[str | None, typer.Option(metavar="TIME", help="Leave out what was from then on.")] = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
     staged: Annotated[bool, typer.Option("--staged", help="With everything in force that is staged in NEW.")] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Show so many changes at the most.")] = None,
     as_json: JsonOption = False,
@@ -61,8 +62,7 @@ def whatif_command(
         policy = find_policy(new)
         if not log:
             raise InputError([Problem("--log", "expected a decision log")])
-        first = moment(since, "--since") if since else -math.inf
-        last = moment(until, "--until") if until else math.inf
+        first, last = period(since, until)
         records = DecisionLog(log, known_by(_directory(new, topology)), first, last)
         answer = whatif(policy.as_if_enforced() if staged else policy, records)
     shown = answer if limit is None else replace(answer, changes=answer.changes[:limit])

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +20,8 @@ from lab.network import LabNetwork
 from lab.processes import wait_for
 from zethane.app.topology import load_topology
 
-TOPOLOGIES = Path(__file__).resolve().parents[1] / "topologies"
+ROOT = Path(__file__).resolve().parents[1]
+TOPOLOGIES = ROOT / "topologies"
 PORTAL_ONLY = Path(__file__).resolve().parent / "topologies" / "portal-only"
 """Three tiers on one switch, where everybody logs in at the portal: nothing else has to be started."""
 
@@ -116,3 +120,18 @@ def running(folder: Path, *extra: str, login: Sequence[str] | None = ()) -> Iter
             # Read back every second of all that went on: nothing was ever other than it should have been.
             events = site.records("switch")
             assert [record for record in events if record["reason"].endswith(("-rule", "-meter"))] == []
+
+
+def lab_report(topology: str, file: Path) -> Any:
+    """What the lab's own command writes as JSON after it has probed a topology."""
+    done = subprocess.run(
+        [sys.executable, "-m", "lab", topology, "--json", str(file)],
+        env=os.environ | {"PYTHONPATH": str(ROOT / "mininet"), "COLUMNS": "160"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(file.read_text(encoding="utf-8"))

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import argon2
 import pytest
 
+from labsite import lab_report
 from originals.kubernetes import may
 from zethane.convert import import_kubernetes
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("switches")]
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def _policy(name: str, spec: dict[str, Any]) -> dict[str, Any]:
@@ -92,17 +88,7 @@ def test_network_policies_on_switches(tmp_path: Path) -> None:
     (folder / "policy.yaml").write_text(imported.policy_text)
     (folder / "identities.yaml").write_text(identities)
     (folder / "network.yaml").write_text("\n".join(lines) + "\n")
-    done = subprocess.run(
-        [sys.executable, "-m", "lab", str(folder), "--json", str(tmp_path / "cells.json")],
-        env=os.environ | {"PYTHONPATH": str(ROOT / "mininet"), "COLUMNS": "160"},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    cells = json.loads((tmp_path / "cells.json").read_text())["cells"]
+    cells = lab_report(str(folder), tmp_path / "cells.json")["cells"]
     seen = {(cell["from"], cell["to"], cell["service"]): cell["observed"] == "allow" for cell in cells}
     wanted = {}
     for source, target, service in seen:

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from lab.stream import Stream
-from labsite import TOPOLOGIES, Site, running
+from labsite import TOPOLOGIES, Site, lab_report, running
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("switches")]
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 SLOW = ("branch", "leaf-spine", "office")
@@ -29,18 +23,7 @@ NAMES = [
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_observed_is_what_the_policy_says(name: str, tmp_path: Path) -> None:
     """Real logins and real connections for every pair and service; not one cell differs."""
-    result = tmp_path / "cells.json"
-    done = subprocess.run(
-        [sys.executable, "-m", "lab", name, "--json", str(result)],
-        env=os.environ | {"PYTHONPATH": str(ROOT / "mininet"), "COLUMNS": "160"},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    report = json.loads(result.read_text(encoding="utf-8"))
+    report = lab_report(name, tmp_path / "cells.json")
     assert report["summary"]["mismatches"] == 0
     assert report["summary"]["cells"] == len(report["cells"]) > 0
     assert {cell["decision"] for cell in report["cells"]} == {"allow", "deny"}

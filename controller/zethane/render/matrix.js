@@ -212,20 +212,15 @@
     next.focus();
   };
 
-  frame.addEventListener("mouseover", (event) => {
+  const look = (event) => {
     const one = event.target.closest("td");
     if (one && !pinned) {
       light(one);
       explain(one);
     }
-  });
-  frame.addEventListener("focusin", (event) => {
-    const one = event.target.closest("td");
-    if (one && !pinned) {
-      light(one);
-      explain(one);
-    }
-  });
+  };
+  frame.addEventListener("mouseover", look);
+  frame.addEventListener("focusin", look);
   frame.addEventListener("click", (event) => {
     const one = event.target.closest("td");
     if (!one) return;

@@ -24,9 +24,10 @@ from lab.errors import LabError
 from lab.interrupts import Interrupts
 from lab.network import LabNetwork
 from lab.shell import run
-from lab.tables import count, moment
+from lab.tables import moment
 from lab.verdicts import Verdict
 from labsite import three_tier
+from zethane.document import count
 from zethane.identity.totp import STEP, accepted_step
 
 MININET = Path(__file__).parents[2] / "mininet"

@@ -6,6 +6,8 @@ import asyncio
 import json
 import os
 import select
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,8 +17,10 @@ from typing import Any
 
 import pytest
 import structlog
+from hypothesis import given
+from hypothesis import strategies as st
 
-from zethane.adapters.audit_log import BATCH, STREAM_QUEUE, AuditLog
+from zethane.adapters.audit_log import BATCH, STREAM_QUEUE, AuditLog, _line
 
 Record = dict[str, Any]
 PATIENCE = 20.0
@@ -45,6 +49,11 @@ def wait_until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "the writer did not get there"
         pause.wait(0.005)
+
+
+def _rounded(number: float) -> float:
+    """As times and lengths of time are in records: to the millisecond."""
+    return round(number, 3)
 
 
 @pytest.fixture
@@ -252,3 +261,141 @@ def test_a_disk_that_hangs_holds_up_neither_writing_nor_the_end(file: Path) -> N
     os.close(reader)
     assert [entry["event"] for entry in logs] == ["decision-log-unwritten"]
     assert numbers([json.loads(line) for line in received.splitlines()]) == list(range(20_000))
+
+
+def finished(*found: int) -> tuple[bytes, int]:
+    return b"".join(b'{"event": "test", "number": %d}\n' % number for number in found), len(found)
+
+
+def test_finished_lines_are_written_as_they_are_and_in_order_with_what_else_is_queued(file: Path) -> None:
+    with started(file) as log:
+        log.write(record(0))
+        log.write_lines(*finished(1, 2, 3))
+        log.write(record(4))
+        log.write_lines(b"", 0)
+        log.write_lines(*finished(*range(5, 3 * BATCH)))
+        log.write(record(3 * BATCH))
+    assert numbers(lines(file)) == list(range(3 * BATCH + 1))
+    assert (log.lost, log.waiting) == (0, 0)
+
+
+def test_finished_lines_that_find_no_room_are_lost_together_and_counted(file: Path) -> None:
+    file.symlink_to("/dev/full")
+    with started(file, queue=10) as log:
+        log.write(record(0))
+        wait_until(lambda: log.failing)
+        log.write_lines(*finished(*range(1, 9)))
+        log.write_lines(*finished(9, 10, 11))
+        log.write_lines(*finished(12, 13))
+        log.write(record(14))
+        assert (log.lost, log.waiting) == (4, 10)
+        file.unlink()
+    records = lines(file)
+    assert numbers(records) == [*range(9), 12, 13]
+    assert [entry["records"] for entry in records if entry["event"] == "lost"] == [4]
+
+
+def test_the_newest_records_are_found_in_finished_lines_too(file: Path) -> None:
+    log = AuditLog(file, keep=5)
+    log.write(record(0))
+    log.write_lines(*finished(1, 2, 3))
+    log.write(record(4))
+    log.write_lines(*finished(5, 6))
+    found = [numbers(list(log.recent(limit))) for limit in (0, 1, 3, 4, 100)]  # type: ignore[arg-type]  # these are dicts
+    assert found == [[], [6], [4, 5, 6], [3, 4, 5, 6], [2, 3, 4, 5, 6]]
+    log.write_lines(*finished(*range(7, 107)))
+    assert numbers(list(log.recent(2))) == [105, 106]  # type: ignore[arg-type]
+    assert log._recent._held == 100
+
+
+async def test_readers_of_the_stream_get_finished_lines_one_by_one_and_are_told_what_they_lost(file: Path) -> None:
+    log = AuditLog(file)
+    stream = log.stream()
+    waiting = asyncio.ensure_future(anext(stream))
+    await asyncio.sleep(0)
+    log.write_lines(*finished(0, 1))
+    log.write(record(2))
+    log.write_lines(*finished(*range(3, STREAM_QUEUE + 7)))
+    told = [await waiting] + [await anext(stream) for _ in range(STREAM_QUEUE)]
+    assert [entry["number"] for entry in told[:-1]] == list(range(STREAM_QUEUE))
+    assert (told[-1]["event"], told[-1]["records"]) == ("lost", 7)
+
+
+def test_a_finished_line_that_is_no_json_does_not_hide_the_others(file: Path) -> None:
+    log = AuditLog(file)
+    log.write_lines(b'{"event": "test", "number": 1}\n{"event": \n{"event": "test", "number": 2}\n', 3)
+    assert [entry["event"] for entry in log.recent(10)] == ["test", "unreadable", "test"]
+
+
+def test_records_are_collected_and_written_together(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing wakes the writer while it collects, but the end."""
+    monkeypatch.setattr("zethane.adapters.audit_log.PERIOD", 3600.0)
+    written: list[int] = []
+    real = os.write
+
+    def counted(descriptor: int, data: bytes) -> int:
+        written.append(data.count(b"\n"))
+        return real(descriptor, data)
+
+    monkeypatch.setattr("zethane.adapters.audit_log.os.write", counted)
+    with started(file) as log:
+        for number in range(500):
+            log.write(record(number))
+    assert written == [500]
+
+
+def test_the_writer_gives_way_while_it_makes_records_unless_too_many_wait(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[int] = []
+    monkeypatch.setattr("zethane.adapters.audit_log.PIECE", 0.0)
+    monkeypatch.setattr("zethane.adapters.audit_log.PERIOD", 0.0)
+    log = AuditLog(file, queue=100)
+    monkeypatch.setattr("zethane.adapters.audit_log.time.sleep", lambda _: pauses.append(log.waiting))
+    for number in range(80):
+        log.write(record(number))
+    log.start()
+    wait_until(lambda: file.exists() and len(lines(file)) == 80)
+    log.close()
+    assert pauses == list(range(49, -1, -1))
+
+
+_ENDLESS = """
+import sys, threading
+from pathlib import Path
+from zethane.adapters.audit_log import AuditLog
+log = AuditLog(Path(sys.argv[1]))
+log.start()
+for number in range(1000):
+    log.write(lambda number=number: {"event": "test", "number": number})
+log.write_lines(b'{"event": "test", "number": 1000}\\n', 1)
+threading.Event().wait()
+"""
+
+
+def test_what_was_written_outlives_a_process_that_is_killed(file: Path) -> None:
+    """No orderly end: what was collected for longer than the period is in the file nevertheless."""
+    with subprocess.Popen([sys.executable, "-c", _ENDLESS, str(file)]) as process:
+        wait_until(lambda: file.exists() and file.read_bytes().count(b"\n") == 1001)
+        process.kill()
+    assert numbers(lines(file)) == list(range(1001))
+
+
+@given(
+    record=st.dictionaries(
+        st.text(max_size=5),
+        st.recursive(
+            st.none()
+            | st.booleans()
+            | st.integers(-(2**63), 2**64 - 1)
+            | st.text()
+            | st.floats(1e-3, 1e15).map(_rounded),
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+            max_leaves=5,
+        ),
+        max_size=5,
+    )
+)
+def test_a_line_is_what_the_standard_library_would_write(record: dict[str, Any]) -> None:
+    expected = json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+    assert _line(lambda: record) == expected

@@ -1,11 +1,10 @@
-"""`./run bench`: Zethane and a minimal os-ken application, turn by turn in the same run."""
+"""`./run bench`: the product beside its peers, turn by turn in the same run."""
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -15,53 +14,57 @@ from rich.console import Console
 from lab.errors import LabError, Terminated
 from lab.interrupts import Interrupts
 from lab.ledger import Ledger
-from perf.fairness import Fairness, FairnessLoad
-from perf.first_packets import FirstPackets, PacketLoad
-from perf.machine import machine
-from perf.measures import Result, run_rounds
-from perf.network import bench_network
-from perf.policies import LargePolicy, PolicyChanges, PolicyLoad
-from perf.replays import ReplayLoad, Replays
-from perf.report import show, write_json
-from perf.setups import SetupLoad, Setups
+from perf.benchmark import Benchmark, Run, benchmarks, run_rounds
+from perf.machine import load, machine
+from perf.pictures import can_draw, draw
+from perf.report import Report, show, write_json, write_markdown
+from perf.results import Result
 
-NAMES = ("setup", "fairness", "first-packet", "replay", "policy")
 DEFAULT_ROUNDS = 5
 MAX_ROUNDS = 100
-WIDTH = 140
+WIDTH = 200
 """Columns where the output is no terminal: a table with broken rows is of no use in a file."""
 
 EXIT_NO, EXIT_INPUT = 1, 2
 
 app = typer.Typer(add_completion=False)
 
-
-@dataclass(frozen=True, slots=True)
-class Loads:
-    """How much each benchmark does in a turn."""
-
-    setup: SetupLoad = field(default_factory=SetupLoad)
-    fairness: FairnessLoad = field(default_factory=FairnessLoad)
-    packets: PacketLoad = field(default_factory=PacketLoad)
-    replay: ReplayLoad = field(default_factory=ReplayLoad)
-    policy: PolicyLoad = field(default_factory=PolicyLoad)
+Progress = Callable[[str], None]
 
 
 @app.command()
 def bench(
-    name: Annotated[str | None, typer.Argument(help=f"{', '.join(NAMES)}; all without it.")] = None,
-    rounds: Annotated[int, typer.Option(min=1, max=MAX_ROUNDS, help="Turns of each side.")] = DEFAULT_ROUNDS,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write every figure here.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME …]", help="Which; all without one.")] = None,
+    rounds: Annotated[
+        int | None, typer.Option(min=1, max=MAX_ROUNDS, help=f"Turns of each side: {DEFAULT_ROUNDS}, quick 1.")
+    ] = None,
+    is_quick: Annotated[bool, typer.Option("--quick", help="The least load: only to see that it works.")] = False,
+    is_full: Annotated[bool, typer.Option("--full", help="All sizes and the whole length: it takes long.")] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write every figure of every round here.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--pictures", help="Draw how costs grow into this folder; as a rule beside --json.")
+    ] = None,
+    markdown: Annotated[Path | None, typer.Option("--markdown", help="Write the tables as a page here.")] = None,
+    need_goals: Annotated[bool, typer.Option("--goals", help="Exit status 1 if a goal is missed.")] = False,
+    only_list: Annotated[bool, typer.Option("--list", help="Name the benchmarks and their goals.")] = False,
 ) -> None:
-    """Measure Zethane beside a minimal os-ken application, and its replay beside scapy."""
-    if name is not None and name not in NAMES:
-        typer.echo(f"bench: expected one of {', '.join(NAMES)}, not {name!r}", err=True)
+    """Measure Zethane beside others that do the same job, or a part of it."""
+    known = benchmarks()
+    if unknown := [name for name in names or () if name not in known]:
+        typer.echo(f"bench: expected some of {', '.join(known)}, not {unknown[0]!r}", err=True)
         raise typer.Exit(EXIT_INPUT)
+    if only_list:
+        list_all(list(known.values()))
+        return
     about = machine()
+    rounds = rounds or (1 if is_quick else DEFAULT_ROUNDS)
     try:
-        results = measure((name,) if name else NAMES, rounds, Loads(), Console(stderr=True).print)
-        if json_file is not None:
-            write_json(json_file, results, about, rounds)
+        report = measure(
+            [known[name] for name in names or known], rounds, Console(stderr=True).print, is_quick=is_quick,
+            is_full=is_full,
+        )  # fmt: skip
+        report = Report(report.results, report.failed, {**about, "load_after": load()}, rounds, is_quick)
+        write(report, json_file, folder, markdown)
     except (LabError, OSError) as error:
         typer.echo(f"bench: {error}", err=True)
         raise typer.Exit(EXIT_NO) from None
@@ -70,31 +73,55 @@ def bench(
     except Terminated as terminated:
         raise typer.Exit(128 + terminated.signum) from None
     console = Console()
-    show(console if console.is_terminal else Console(width=WIDTH), results, about, rounds)
+    show(console if console.is_terminal else Console(width=WIDTH), report)
+    missed = any(not outcome.is_met for result in report.results for outcome in result.outcomes())
+    if report.failed or (need_goals and missed):
+        raise typer.Exit(EXIT_NO)
 
 
-def measure(names: Sequence[str], rounds: int, loads: Loads, progress: Callable[[str], None]) -> list[Result]:
-    """Run the benchmarks of these names; what they made on the machine is gone afterwards. Raises LabError."""
+def list_all(known: Sequence[type[Benchmark]]) -> None:
+    """Print what there is."""
+    for benchmark in known:
+        typer.echo(f"{benchmark.name}: {benchmark.title}")
+        for goal in benchmark.goals:
+            typer.echo(f"    goal: {goal.text} {goal.wanted}")
+
+
+def measure(
+    chosen: Sequence[type[Benchmark]], rounds: int, progress: Progress, *, is_quick: bool = False, is_full: bool = False
+) -> Report:
+    """Run benchmarks; what they made on the machine is gone afterwards. One that fails does not keep others from it."""
     interrupts = Interrupts()
+    results: list[Result] = []
+    failed: dict[str, str] = {}
     with interrupts.installed(), _ledger(interrupts) as ledger:
         progress(f"run {ledger.run_id}")
-        results = []
-        if "setup" in names:
-            results.append(run_rounds(Setups(ledger.directory, ledger.environment, loads.setup), rounds, progress))
-        if "fairness" in names:
-            fairness = Fairness(ledger.directory, ledger.environment, loads.fairness)
-            results.append(run_rounds(fairness, rounds, progress))
-        if "first-packet" in names:
-            with bench_network(ledger, interrupts) as network:
-                packets = FirstPackets(ledger.directory, ledger.environment, network, loads.packets)
-                results.append(run_rounds(packets, rounds, progress))
-        if "replay" in names:
-            replays = Replays(ledger.directory, ledger.environment, loads.replay)
-            results.append(run_rounds(replays, rounds, progress))
-        if "policy" in names:
-            results.append(run_rounds(PolicyChanges(loads.policy), rounds, progress))
-            results.append(run_rounds(LargePolicy(loads.policy), rounds, progress))
-        return results
+        run = Run(ledger, interrupts, is_quick=is_quick, is_full=is_full)
+        for kind in chosen:
+            try:
+                benchmark = kind(run)
+                result = Result(benchmark)
+                results.append(result)
+                with benchmark.prepared():
+                    run_rounds(benchmark, rounds, progress, result.add)
+            except (LabError, OSError) as error:  # noqa: PERF203  # each takes a minute
+                failed[kind.name] = str(error)
+                progress(f"{kind.name}: FAILED: {error}")
+    return Report(results, failed, {}, rounds, is_quick)
+
+
+def write(report: Report, json_file: Path | None, folder: Path | None, markdown: Path | None) -> None:
+    """Write the files that were asked for. Raises OSError."""
+    if json_file is not None:
+        write_json(json_file, report)
+    beside = markdown or json_file
+    if folder is None and beside is not None and can_draw():
+        folder = beside.parent
+    elif folder is not None and not can_draw():
+        raise LabError("no pictures without matplotlib, which ./run bench installs")
+    pictures = [] if folder is None else draw(report.results, folder)
+    if markdown is not None:
+        write_markdown(markdown, report, pictures)
 
 
 @contextmanager

@@ -20,13 +20,19 @@ def machine() -> dict[str, str | int | float]:
     return {
         "processor": found.group(1) if found else platform.machine(),
         "cores": len(os.sched_getaffinity(0)),
-        "load": round(os.getloadavg()[0], 2),
+        "memory_mib": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20,
+        "load_before": load(),
         "kernel": platform.release(),
         "python": platform.python_version(),
         "open_vswitch": _open_vswitch(),
         "os_ken": importlib.metadata.version("os-ken"),
         "uvloop": importlib.metadata.version("uvloop"),
     }
+
+
+def load() -> float:
+    """Processes that wanted to run, on average of the last minute."""
+    return round(os.getloadavg()[0], 2)
 
 
 def _open_vswitch() -> str:

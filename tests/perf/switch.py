@@ -13,9 +13,8 @@ from perf import wire
 from zethane.pipeline.fields import MAX_RULE
 from zethane.pipeline.tables import Table
 
-Side = Literal["zethane", "os-ken", "limit", "flood", "quiet", "scapy", "pairwise", "reading"]
-"""Who is at the other end: the controllers that are compared, or the reflector that shows the generator's limit; or
-Zethane, with one port that floods or without. `scapy`: no switch is there, but captures; the last two: policies."""
+Side = Literal["zethane", "os-ken", "limit"]
+"""Who is at the other end: a controller with a pipeline, one without, or the reflector."""
 
 TIMEOUT = 20.0
 """Seconds that the other end may be silent."""

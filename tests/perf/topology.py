@@ -14,6 +14,7 @@ from pathlib import Path
 
 from argon2 import PasswordHasher
 
+from perf import wire
 from zethane.adapters.store.sqlite import SqliteStore
 from zethane.identity.proof import Proof, acting
 from zethane.identity.session import Attachment, Session
@@ -41,6 +42,14 @@ class Place:
     port: int
     mac: bytes
     address: bytes
+
+
+def places() -> list[Place]:
+    """Where the hosts of the generated load are."""
+    return [
+        Place("client" if host.number <= wire.CLIENTS else "server", host.port, host.mac, host.ip)
+        for host in wire.stations()
+    ]
 
 
 def write_topology(folder: Path, dpid: int) -> None:

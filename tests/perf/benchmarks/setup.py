@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 from lab.errors import LabError
 from lab.processes import stop
 from perf import wire
+from perf.benchmark import Benchmark, Measure, Run, Turn, registered
 from perf.controllers import allowed_flows, environment, peer, pinned, python, run_program, zethane
-from perf.measures import Measure, Turn
-from perf.switch import Side
-from perf.topology import Place
+from perf.topology import places
 
 TIMEOUT = 60.0
 """Seconds that a turn may take."""
@@ -31,28 +30,28 @@ class SetupLoad:
     window: int = 64
 
 
-class Setups:
+@registered
+class Setups(Benchmark):
     """Turns of the benchmark, each with processes of its own: the controller on one core, the load on the others."""
 
     name = "setup"
     title = "Flow set-ups, with a fake switch on loopback"
-    sides: tuple[Side, ...] = ("zethane", "os-ken", "limit")
-    compared: tuple[Side, Side] = ("zethane", "os-ken")
-    measures: tuple[Measure, ...] = (
+    sides: ClassVar = {"zethane": "Zethane", "os-ken": "os-ken", "limit": "generator alone"}
+    pairs = (("zethane", "os-ken"),)
+    measures = (
         Measure("rate", "set-ups, many at once", "per second"),
         Measure("p50", "one at a time, p50", "µs"),
         Measure("p99", "one at a time, p99", "µs"),
     )
 
-    def __init__(self, folder: Path, tagged: Mapping[str, str], load: SetupLoad) -> None:
-        self.parameters: Mapping[str, Any] = asdict(load)
-        self._load = load
-        self._folder = folder
-        self._tagged = tagged
+    def __init__(self, run: Run) -> None:
+        super().__init__(run)
+        self._load = SetupLoad(single=20, many=200, window=8) if run.is_quick else SetupLoad()
+        self.parameters = asdict(self._load)
 
-    def turn(self, side: Side, number: int) -> Turn:
+    def turn(self, side: str, number: int, point: int) -> Turn:  # noqa: ARG002  # no axis
         """Measure one side once. Raises LabError."""
-        folder = self._folder / f"setup-{side}-{number}"
+        folder = self.run.folder / f"setup-{side}-{number}"
         with self._controller(side, folder) as port, pinned(first=False):
             turn = self._generate(side, port)
         if side == "zethane" and (logged := allowed_flows(folder)) != turn["flows"]:
@@ -60,14 +59,14 @@ class Setups:
         return turn
 
     @contextmanager
-    def _controller(self, side: Side, folder: Path) -> Iterator[int]:
+    def _controller(self, side: str, folder: Path) -> Iterator[int]:
         """One of the controllers, on the first core; its port."""
         with pinned(first=True):
             if side == "zethane":
-                with zethane(folder, self._tagged, wire.DPID, places()) as controller:
+                with zethane(folder, self.run.tagged, wire.DPID, places()) as controller:
                     yield int(controller.openflow.rpartition(":")[2])
             elif side == "os-ken":
-                with peer(folder, self._tagged, deliver=False) as port:
+                with peer(folder, self.run.tagged, deliver=False) as port:
                     yield port
             else:
                 with self._reflector() as port:
@@ -76,7 +75,7 @@ class Setups:
     @contextmanager
     def _reflector(self) -> Iterator[int]:
         process = subprocess.Popen(
-            python("perf.reflector"), stdout=subprocess.PIPE, text=True, env=environment(self._tagged)
+            python("perf.reflector"), stdout=subprocess.PIPE, text=True, env=environment(self.run.tagged)
         )
         try:
             line = process.stdout.readline() if process.stdout else ""
@@ -86,7 +85,7 @@ class Setups:
         finally:
             stop(process)
 
-    def _generate(self, side: Side, port: int) -> Turn:
+    def _generate(self, side: str, port: int) -> Turn:
         load = self._load
         options = {
             "--port": port,
@@ -96,13 +95,5 @@ class Setups:
             "--window": load.window,
         }
         command = python("perf.generator", *(part for option in options.items() for part in option))
-        told: Turn = json.loads(run_program(command, self._tagged, TIMEOUT))
+        told: Turn = json.loads(run_program(command, self.run.tagged, TIMEOUT))
         return told
-
-
-def places() -> list[Place]:
-    """Where the hosts of the load are."""
-    return [
-        Place("client" if host.number <= wire.CLIENTS else "server", host.port, host.mac, host.ip)
-        for host in wire.stations()
-    ]

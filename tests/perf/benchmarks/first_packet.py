@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
+from perf.benchmark import Benchmark, Measure, Run, Turn, registered
 from perf.controllers import peer, python, run_program, zethane
-from perf.measures import Measure, Turn
-from perf.network import BenchNetwork
-from perf.switch import Side
+from perf.network import BenchNetwork, bench_network
 from perf.topology import UDP_SERVICE
 
 TIMEOUT = 60.0
@@ -27,44 +26,50 @@ class PacketLoad:
     interval: float = 0.003
 
 
-class FirstPackets:
+@registered
+class FirstPackets(Benchmark):
     """Turns of the benchmark: on the same bridge, each with a new controller and empty tables."""
 
     name = "first-packet"
     title = "Packets through Open vSwitch, one host to another"
-    sides: tuple[Side, ...] = ("zethane", "os-ken")
-    compared: tuple[Side, Side] = ("zethane", "os-ken")
-    measures: tuple[Measure, ...] = (
+    sides: ClassVar = {"zethane": "Zethane", "os-ken": "os-ken"}
+    pairs = (("zethane", "os-ken"),)
+    measures = (
         Measure("new_p50", "first packet, p50", "µs"),
         Measure("new_p99", "first packet, p99", "µs"),
         Measure("old_p50", "later packets, p50", "µs"),
         Measure("old_p99", "later packets, p99", "µs"),
     )
 
-    def __init__(self, folder: Path, tagged: Mapping[str, str], network: BenchNetwork, load: PacketLoad) -> None:
-        self.parameters: Mapping[str, Any] = asdict(load)
-        self._load = load
-        self._folder = folder
-        self._tagged = tagged
-        self._network = network
+    def __init__(self, run: Run) -> None:
+        super().__init__(run)
+        self._load = PacketLoad(count=10) if run.is_quick else PacketLoad()
+        self.parameters = asdict(self._load)
+        self._network: BenchNetwork
 
-    def turn(self, side: Side, number: int) -> Turn:
+    @contextmanager
+    def prepared(self) -> Iterator[None]:
+        """The same bridge for all turns. Raises LabError."""
+        with bench_network(self.run.ledger, self.run.interrupts) as self._network:
+            yield
+
+    def turn(self, side: str, number: int, point: int) -> Turn:  # noqa: ARG002  # no axis
         """Measure one side once. Raises LabError."""
-        with self._controlled(side, self._folder / f"first-packet-{side}-{number}"):
+        with self._controlled(side, self.run.folder / f"first-packet-{side}-{number}"):
             return self._probe()
 
     @contextmanager
-    def _controlled(self, side: Side, folder: Path) -> Iterator[None]:
+    def _controlled(self, side: str, folder: Path) -> Iterator[None]:
         network = self._network
         try:
             if side == "zethane":
                 places = [end.place for end in network.ends]
-                with zethane(folder, self._tagged, network.dpid, places) as controller:
+                with zethane(folder, self.run.tagged, network.dpid, places) as controller:
                     network.control(int(controller.openflow.rpartition(":")[2]))
                     controller.wait_switches(["s1"])
                     yield
             else:
-                with peer(folder, self._tagged, deliver=True) as port:
+                with peer(folder, self.run.tagged, deliver=True) as port:
                     network.control(port)
                     yield
         finally:
@@ -82,5 +87,5 @@ class FirstPackets:
             "--interval": self._load.interval,
         }
         command = python("perf.prober", *(part for option in options.items() for part in option))
-        told: Turn = json.loads(run_program(command, self._tagged, TIMEOUT))
+        told: Turn = json.loads(run_program(command, self.run.tagged, TIMEOUT))
         return told

@@ -12,11 +12,10 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from lab.errors import LabError
-from perf.measures import Measure, Turn
-from perf.switch import Side
+from perf.benchmark import Benchmark, Measure, Run, Turn, registered
 from zethane.policy.compile import compile_policy
 from zethane.policy.decide import decide
 from zethane.policy.diff import diff
@@ -139,22 +138,25 @@ def _timed(work: Callable[[], object]) -> float:
     return (time.perf_counter() - begin) * 1000
 
 
-class PolicyChanges:
+@registered
+class PolicyChanges(Benchmark):
     """A change of a policy, found by its meaning and pair by pair, for policies of some sizes."""
 
     name = "policy"
     title = "policy diff: by meaning, and by asking about every pair of segments and every service"
-    sides: tuple[Side, ...] = ("zethane", "pairwise")
-    compared: tuple[Side, Side] = ("pairwise", "zethane")
+    sides: ClassVar = {"zethane": "Zethane", "pairwise": "pair by pair"}
+    pairs = (("pairwise", "zethane"),)
 
-    def __init__(self, load: PolicyLoad) -> None:
+    def __init__(self, run: Run) -> None:
+        super().__init__(run)
+        load = _load(run)
         self._sizes = load.sizes
         self.parameters = {"sizes": [list(size) for size in load.sizes]}
         self.measures = tuple(
             Measure(_key(size), f"{size[0]:,} rules, {size[1]:,} segments", "ms") for size in load.sizes
         )
 
-    def turn(self, side: Side, number: int) -> Turn:
+    def turn(self, side: str, number: int, point: int) -> Turn:  # noqa: ARG002  # no axis
         """Compare a policy of each size with an edited one. Raises LabError if it is not what the other side finds."""
         compare = by_meaning if side == "zethane" else pairwise
         taken = {}
@@ -168,15 +170,18 @@ class PolicyChanges:
         return taken
 
 
-class LargePolicy:
+@registered
+class LargePolicy(Benchmark):
     """A policy that is too large for a comparison pair by pair, beside what reading it takes."""
 
     name = "policy-large"
     title = "a large policy: what is asked of it, beside what it takes to read one such file"
-    sides: tuple[Side, ...] = ("zethane", "reading")
-    compared: tuple[Side, Side] = ("zethane", "reading")
+    sides: ClassVar = {"zethane": "Zethane", "reading": "reading the file"}
+    pairs = (("zethane", "reading"),)
 
-    def __init__(self, load: PolicyLoad) -> None:
+    def __init__(self, run: Run) -> None:
+        super().__init__(run)
+        load = _load(run)
         self._size = load.large
         self.parameters = {"rules": load.large[0], "segments": load.large[1]}
         self.measures = (
@@ -186,7 +191,7 @@ class LargePolicy:
             Measure("check", "check: lint and compile", "ms"),
         )
 
-    def turn(self, side: Side, number: int) -> Turn:
+    def turn(self, side: str, number: int, point: int) -> Turn:  # noqa: ARG002  # no axis
         """Ask for everything once, or read a file as often."""
         file = generated(self._size, number)
         if side == "reading":
@@ -200,6 +205,10 @@ class LargePolicy:
         }
         taken = {key: _timed(lambda other=other: diff(policy, other, NOW)) for key, other in others.items()}
         return {**taken, "check": _timed(lambda: lint(policy, compile_policy(policy), (), (), ()))}
+
+
+def _load(run: Run) -> PolicyLoad:
+    return PolicyLoad(((10, 4), (20, 5)), (50, 10)) if run.is_quick else PolicyLoad()
 
 
 def _key(size: Size) -> str:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 from perf import wire
+from perf.benchmark import Benchmark, Measure, Run, Turn, registered
 from perf.controllers import pinned, python, run_program, zethane
-from perf.measures import Measure, Turn
-from perf.setups import places
-from perf.switch import Side
+from perf.goals import TIMES, at_most, ratio
+from perf.topology import places
 
 TIMEOUT = 60.0
 """Seconds that a turn may take."""
@@ -28,29 +26,31 @@ class FairnessLoad:
     every: float = 0.1
 
 
-class Fairness:
+@registered
+class Fairness(Benchmark):
     """Turns of the benchmark: Zethane with and without the flood, each time a process of its own."""
 
     name = "fairness"
     title = "Flow set-ups of other ports while one port opens 5,000 flows a second in bursts, with a fake switch"
-    sides: tuple[Side, ...] = ("flood", "quiet")
-    compared: tuple[Side, Side] = ("flood", "quiet")
-    measures: tuple[Measure, ...] = (
+    sides: ClassVar = {"flood": "one port floods", "quiet": "quiet"}
+    pairs = (("flood", "quiet"),)
+    measures = (
         Measure("p50", "set-up of a bystander, p50", "µs"),
         Measure("p99", "set-up of a bystander, p99", "µs"),
     )
 
-    def __init__(self, folder: Path, tagged: Mapping[str, str], load: FairnessLoad) -> None:
-        self.parameters: Mapping[str, Any] = asdict(load)
-        self._load = load
-        self._folder = folder
-        self._tagged = tagged
+    goals = (at_most("p99 of other ports while one floods, flood / quiet", ratio("p99", "flood", "quiet"), 2, TIMES),)
 
-    def turn(self, side: Side, number: int) -> Turn:
+    def __init__(self, run: Run) -> None:
+        super().__init__(run)
+        self._load = FairnessLoad(flows=20, burst=50) if run.is_quick else FairnessLoad()
+        self.parameters = asdict(self._load)
+
+    def turn(self, side: str, number: int, point: int) -> Turn:  # noqa: ARG002  # no axis
         """Measure one side once. Raises LabError."""
         load = self._load
         with pinned(first=True):
-            controller = zethane(self._folder / f"fairness-{side}-{number}", self._tagged, wire.DPID, places())
+            controller = zethane(self.run.folder / f"fairness-{side}-{number}", self.run.tagged, wire.DPID, places())
             with controller as running, pinned(first=False):
                 options = {
                     "--port": running.openflow.rpartition(":")[2],
@@ -60,5 +60,5 @@ class Fairness:
                     "--every": load.every,
                 }
                 command = python("perf.bystander", *(part for option in options.items() for part in option))
-                told: Turn = json.loads(run_program(command, self._tagged, TIMEOUT))
+                told: Turn = json.loads(run_program(command, self.run.tagged, TIMEOUT))
                 return told

@@ -1,0 +1,95 @@
+"""What the Python generators send is what a switch sends, and what they accept is a whole set-up."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from perf import wire
+from perf.bystander import BYSTANDERS, FLOODER, bystander
+from perf.reflector import answers
+from perf.statistics import percentile
+from perf.switch import LoadError, SwitchEnd
+from zethane.adapters.openflow.hotpath import read_packet_in
+from zethane.adapters.openflow.oxm import read_match
+from zethane.net.flowkey import TCP, TCP_SYN, FlowKey, parse_frame
+from zethane.pipeline.fields import parties
+from zethane.pipeline.tables import Table
+
+
+@pytest.fixture
+def wires() -> Iterator[tuple[socket.socket, SwitchEnd]]:
+    """A controller's socket, past the hello, and the fake switch at its other end."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        switch = SwitchEnd(theirs, "limit")
+        assert ours.recv(8) == wire.message(wire.HELLO, 1)
+        yield ours, switch
+
+
+@pytest.mark.parametrize("sequence", [0, 63, 64, 1023, 1024, wire.MAX_FLOWS - 1])
+def test_the_generators_packet_ins_are_what_the_controller_reads(sequence: int) -> None:
+    flow = wire.NewFlow(sequence)
+    event = read_packet_in(flow.from_pipeline(7))
+    assert event is not None
+    assert (event.port, event.table, event.cookie) == (flow.client.port, Table.RULE, 7)
+    assert event.metadata == parties(flow.client.number, flow.server.number)
+    packet = parse_frame(event.frame)
+    assert packet is not None
+    assert packet.key == FlowKey(flow.client.ip, flow.server.ip, TCP, flow.source_port, wire.SERVICE_PORT)
+    assert packet.flags == TCP_SYN
+
+
+def test_a_packet_ins_match_holds_what_the_pipeline_worked_out() -> None:
+    message = wire.NewFlow(0).from_pipeline(7)
+    found, _ = read_match(message, 24, len(message))
+    assert {name for name, _, _ in found} == {"in_port", "metadata", "reg0", "reg1", "reg2", "reg3"}
+
+
+def test_no_two_flows_are_the_same() -> None:
+    flows = [wire.NewFlow(sequence) for sequence in range(5000)]
+    assert len({(flow.client.port, flow.server.port, flow.source_port) for flow in flows}) == len(flows)
+    assert wire.NewFlow(wire.MAX_FLOWS - 1).source_port < 0x10000
+
+
+def test_a_flow_is_set_up_with_both_directions_and_its_packet(wires: tuple[socket.socket, SwitchEnd]) -> None:
+    controller, switch = wires
+    mods, head = answers()
+    whole = mods + head + wire.NewFlow(0).frame
+    controller.sendall(whole[: len(mods) + 3])
+    switch.receive()
+    assert switch.completed == 0
+    controller.sendall(whole[len(mods) + 3 :])
+    switch.receive()
+    assert switch.completed == 1
+
+
+def test_a_packet_of_another_flow_ends_the_run(wires: tuple[socket.socket, SwitchEnd]) -> None:
+    controller, switch = wires
+    mods, head = answers()
+    controller.sendall(mods + head + wire.NewFlow(1).frame)
+    with pytest.raises(LoadError, match="flow 1 came out, that of flow 0 was due"):
+        switch.receive()
+
+
+def test_a_controller_that_hangs_up_ends_the_run(wires: tuple[socket.socket, SwitchEnd]) -> None:
+    controller, switch = wires
+    controller.shutdown(socket.SHUT_RDWR)
+    with pytest.raises(LoadError, match="closed the connection"):
+        switch.receive()
+
+
+def test_percentiles_are_values_that_were_measured() -> None:
+    values = [float(value) for value in range(100, 0, -1)]
+    assert (percentile(values, 50), percentile(values, 99), percentile([7.0], 99)) == (50, 99, 7)
+    with pytest.raises(ValueError, match="no values"):
+        percentile([], 50)
+
+
+def test_bystanders_flows_are_none_of_the_flood_and_all_different() -> None:
+    sequences = [bystander(number) for number in range(1000)]
+    assert len(set(sequences)) == 1000
+    assert {sequence % wire.CLIENTS for sequence in sequences} == set(range(BYSTANDERS))
+    assert FLOODER not in range(BYSTANDERS)

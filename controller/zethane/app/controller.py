@@ -13,6 +13,7 @@ from zethane.adapters.audit_log import AuditLog
 from zethane.app.devices import Devices
 from zethane.app.dns_explained import explain_dns
 from zethane.app.reload import DirectoryFile, PolicyFile
+from zethane.app.runtime import Runtime
 from zethane.audit.reason import SessionEvent
 from zethane.audit.record import connection
 from zethane.errors import InputError, Problem
@@ -45,7 +46,9 @@ class Controller:
         identities: DirectoryFile,
         sources: SourceRegistry,
         devices: Devices,
+        runtime: Runtime,
     ) -> None:
+        self._runtime = runtime
         self._devices = devices
         self._sources = sources
         self._administrator = administrator
@@ -310,6 +313,7 @@ class Controller:
             gauge("blocked_accounts", "Accounts that an operator has blocked.", len(state.accounts.blocks)),
             gauge("switches_ready", "Switches that have their tables.", ready),
             lost,
+            *self._runtime.metrics(),
         ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -27,6 +28,7 @@ from zethane.app.journal import LogJournal
 from zethane.app.platforms import start_platforms
 from zethane.app.reload import DirectoryFile, PolicyFile
 from zethane.app.running import Running
+from zethane.app.runtime import Runtime
 from zethane.app.settings import Settings
 from zethane.app.stages import Stages, tell
 from zethane.app.topology import Topology, load_topology
@@ -61,6 +63,7 @@ PARTS: tuple[Start, ...] = (radius.start, dot1x.start, start_platforms)
 
 def run(settings: Settings, serve: Start) -> None:
     """Run the controller until SIGTERM or SIGINT. Raises InputError before anything is started."""
+    gc.disable()  # what is read now stays: it is looked at once, when everything is there
     topology = load_topology(settings.topology, settings.sources)
     report = topology.check()
     if report.errors:
@@ -114,7 +117,8 @@ class _Process:
         policy_file = PolicyFile(self._topology, use_policy, _refusals(journal), time.time)
         sources = SourceRegistry()
         identities = DirectoryFile(self._topology, time.time)
-        controller = Controller(administrator, log, policy_file, identities, sources, devices)
+        runtime = Runtime(partial(administrator.state.counters.__getitem__, "packet_ins"))
+        controller = Controller(administrator, log, policy_file, identities, sources, devices, runtime)
         passwords = ThreadPoolExecutor(PASSWORD_THREADS, "password")
         stack.callback(passwords.shutdown, wait=False, cancel_futures=True)
         authenticator = Authenticator(
@@ -150,6 +154,8 @@ class _Process:
         self._keep(administrator)
         self._spawn(policy_file.watch())
         self._spawn(identities.watch())
+        runtime.start(self._spawn)
+        stack.callback(runtime.stop)
         _announce(settings.run_file, host, port)
         stack.callback(settings.run_file.unlink, missing_ok=True)
 

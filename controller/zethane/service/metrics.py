@@ -99,7 +99,7 @@ def metrics_of(state: State) -> Iterator[Metric]:
     yield from _plain(state.counters)
     yield Metric("denied", "Packets not let through.", "counter", list(_denied(state.denials.denied)))
     yield Metric("staged", _STAGED, "counter", list(_staged(state.counters)))
-    yield _total("denied_unlogged", "Denied packets that the rate limit left out of the log.", state.denials.suppressed)
+    yield total("denied_unlogged", "Denied packets that the rate limit left out of the log.", state.denials.suppressed)
     yield Metric("meter_dropped", "Packets that a switch's meter left out.", "counter", list(_meters(state)))
     yield Metric(
         "packet_ins_dropped",
@@ -144,7 +144,8 @@ def gauge(name: str, text: str, value: float) -> Metric:
     return Metric(name, text, "gauge", [({}, float(value))])
 
 
-def _total(name: str, text: str, value: float) -> Metric:
+def total(name: str, text: str, value: float) -> Metric:
+    """A counter without labels."""
     return Metric(name, text, "counter", [({}, float(value))])
 
 
@@ -152,7 +153,7 @@ def _plain(counters: Counter[str]) -> Iterator[Metric]:
     """The counters without labels; those that others above say with labels are left out."""
     for name in sorted(HELP.keys() | counters.keys()):
         if not name.startswith(("denied_", "staged_")) and name not in ("packet_ins_dropped", "suppressed"):
-            yield _total(name, HELP.get(name, name.replace("_", " ")), counters[name])
+            yield total(name, HELP.get(name, name.replace("_", " ")), counters[name])
 
 
 _STAGED = "Logged decisions that would be the other way round if nothing were staged, by what they would be."

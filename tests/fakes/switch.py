@@ -86,8 +86,8 @@ class FakeSwitch:
             self.flow_mods += 1
             self._apply(change)
 
-    def install(self, direction: Verified, *, notify: bool, lease: int) -> None:
-        self.apply([Add(verified_flow(direction, notify=notify, lease=lease))])
+    def install(self, direction: Verified, *, notify: bool, lease: int, idle: int) -> None:
+        self.apply([Add(verified_flow(direction, notify=notify, lease=lease, idle=idle))])
 
     def packet_out(self, port: int, frame: bytes, vlan: int = 0) -> None:
         probe = int.from_bytes(frame[12:14], "big") == ETH_LLDP

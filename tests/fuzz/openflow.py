@@ -51,7 +51,10 @@ _KEYS = {
 
 
 def _own_flow_mods() -> dict[str, bytes]:
-    return {name: write_verified(Verified(key, 5, 9, 2, 3, 1), 0, notify=True, lease=0) for name, key in _KEYS.items()}
+    return {
+        name: write_verified(Verified(key, 5, 9, 2, 3, 1), 0, notify=True, lease=0, idle=300)
+        for name, key in _KEYS.items()
+    }
 
 
 def _flows() -> dict[str, Flow]:

@@ -287,7 +287,7 @@ def test_per_flow_rules_carry_the_cookie_the_timeouts_and_both_directions(site: 
     (cookie,) = cookies
     assert (cookie >> 40, cookie >> 16 & 0xFFFFFF) == (numbers["app1"], numbers["db1"])
     assert 0 < cookie & 0xFFFF < 0xFF00
-    assert all("fin_timeout(idle_timeout=5)" in line and "idle_timeout=300" in line for line in rules)
+    assert all("fin_timeout(idle_timeout=2)" in line and "idle_timeout=300" in line for line in rules)
     (flow,) = site.get("/flows")["flows"]
     assert (flow["rule"], flow["subject"], flow["service"]) == ("app-db", numbers["app1"], "tcp/5432")
 

@@ -147,10 +147,10 @@ async def test_per_flow_rules_of_every_protocol_read_back_as_what_was_meant(even
     channel = events.channel
     directions = [one for key in KEYS for one in both_directions(key, 5, 9, 2, 3, 7)]
     for number, direction in enumerate(directions):
-        channel.install(direction, notify=number % 2 == 0, lease=number)
+        channel.install(direction, notify=number % 2 == 0, lease=number, idle=7 * number)
     await channel.barrier()
     assert events.of("refused") == []
-    meant = [verified_flow(one, notify=n % 2 == 0, lease=n) for n, one in enumerate(directions)]
+    meant = [verified_flow(one, notify=n % 2 == 0, lease=n, idle=7 * n) for n, one in enumerate(directions)]
     assert await held(channel) == sorted(meant, key=str)
 
 
@@ -159,9 +159,9 @@ async def test_flows_taken_back_by_cookie_are_reported_one_by_one_with_their_cou
     channel = events.channel
     for number, key in enumerate(KEYS):
         for direction in both_directions(key, 5, 9 + number, 2, 3, 7):
-            channel.install(direction, notify=True, lease=0)
+            channel.install(direction, notify=True, lease=0, idle=0)
     for direction in both_directions(KEYS[0]._replace(sport=1), 6, 9, 2, 3, 7):
-        channel.install(direction, notify=True, lease=0)
+        channel.install(direction, notify=True, lease=0, idle=0)
     channel.apply([RemoveMatching(Table.FLOW, (), cookie(5, 0, 0), SUBJECT_MASK)])
     gone = await events.wait_for("flow_removed", 2 * len(KEYS))
     assert {(event.reason, event.packets, event.octets) for event in gone} == {(2, 0, 0)}

@@ -351,9 +351,9 @@ async def test_per_flow_rules_that_nobody_could_have_been_given_are_not_taken_ov
     await site.open_flows()
     before = await site.bodies()
     for wrong in forged(site):
-        site.channel.install(wrong, notify=True, lease=0)
+        site.channel.install(wrong, notify=True, lease=0, idle=300)
     there, _ = legitimate(site)
-    site.channel.install(replace(there, key=there.key._replace(sport=49999)), notify=False, lease=0)
+    site.channel.install(replace(there, key=there.key._replace(sport=49999)), notify=False, lease=0, idle=300)
     await site.channel.barrier()
     assert len(await site.bodies()) == len(before) + len(forged(site)) + 1
     written = count_writes(site, monkeypatch)

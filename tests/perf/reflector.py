@@ -22,7 +22,7 @@ def answers() -> tuple[bytes, bytes]:
     flow = wire.NewFlow(0)
     key = FlowKey(flow.client.ip, flow.server.ip, TCP, flow.source_port, wire.SERVICE_PORT)
     there, back = both_directions(key, 1, 2, 1, 2, 1)
-    mods = b"".join(write_verified(way, 0, notify=True, lease=0) for way in (back, there))
+    mods = b"".join(write_verified(way, 0, notify=True, lease=0, idle=300) for way in (back, there))
     frame = flow.frame
     return mods, write_packet_out(1, frame, 0)[: -len(frame)]
 

@@ -45,7 +45,10 @@ def run(
     flows_per_external_address: Annotated[
         int, typer.Option(min=1, help="Live flows that may be opened from one address outside.")
     ] = 512,
-    flows_per_switch: Annotated[int, typer.Option(min=1, help="Live flows that one switch may hold.")] = 22_500,
+    flows_per_switch: Annotated[int, typer.Option(min=1, help="Live flows that one switch may hold.")] = 250_000,
+    timed_flows_per_switch: Annotated[
+        int, typer.Option(min=0, help="Those of them whose entries expire in the switch by themselves.")
+    ] = 4096,
     verify_rate: Annotated[int, typer.Option(min=1, help="New flows per second and port.")] = 5000,
     neighbour_rate: Annotated[int, typer.Option(min=1, help="ARP and ND questions per second and port.")] = 100,
     protocol_rate: Annotated[int, typer.Option(min=1, help="DHCP, LLDP, router messages per second and port.")] = 100,
@@ -62,6 +65,7 @@ def run(
     limits = Limits(
         flows_per_session=flows_per_session,
         flows_per_switch=flows_per_switch,
+        timed_flows_per_switch=timed_flows_per_switch,
         flows_per_uplink=flows_per_uplink,
         flows_per_external_address=flows_per_external_address,
         session_lifetime=session_lifetime,

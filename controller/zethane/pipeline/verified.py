@@ -14,8 +14,10 @@ from zethane.pipeline.fields import OBJECT_CLASS, PARTIES_MASK, SUBJECT_CLASS, c
 from zethane.pipeline.flow import FinTimeout, Flow, Match, match
 from zethane.pipeline.tables import Priority, Table
 
-FIN_IDLE = 5
-"""Seconds that a direction stays after its FIN or RST: time for the last acknowledgements."""
+FIN_IDLE = 2
+"""Seconds of silence for which a direction stays after its FIN or RST: time for the last acknowledgements, and for a
+last segment that is sent again (after 1 s at first, RFC 6298 section 2.1). Entries that have it can expire, and slow a
+switch down with their number: each connection that ends is two of them for so long."""
 
 IDLE_TIMEOUTS = {TCP: 300, UDP: 30, SCTP: 300, ICMP: 10, ICMPV6: 10}
 """Seconds without a packet after which a direction's entry goes. RFC 4787 REQ-5 asks for 2 minutes of UDP
@@ -92,8 +94,12 @@ def idle_timeout(proto: int) -> int:
     return IDLE_TIMEOUTS.get(proto, OTHER_IDLE_TIMEOUT)
 
 
-def verified_flow(direction: Verified, *, notify: bool, lease: int = 0) -> Flow:
-    """The entry for one direction. `lease` is its hard timeout where the decision lapses before the session."""
+def verified_flow(direction: Verified, *, notify: bool, lease: int = 0, idle: int | None = None) -> Flow:
+    """The entry for one direction.
+
+    `lease` is its hard timeout where the decision lapses before the session; `idle` its idle timeout, 0 for none, that
+    of its protocol if it is left out.
+    """
     key = direction.key
     return Flow(
         Table.FLOW,
@@ -106,7 +112,7 @@ def verified_flow(direction: Verified, *, notify: bool, lease: int = 0) -> Flow:
         direction.cookie,
         actions=(FinTimeout(FIN_IDLE, 0),) if key.proto == TCP else (),
         goto=Table.FORWARD,
-        idle_timeout=idle_timeout(key.proto),
+        idle_timeout=idle_timeout(key.proto) if idle is None else idle,
         hard_timeout=lease,
         notify_removed=notify,
     )

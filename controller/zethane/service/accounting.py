@@ -111,7 +111,7 @@ class Accounting:
         state = self._state
         flow.count(direction, event.packets, event.octets)
         # A FIN or RST that passed has shortened the entry's idle timeout.
-        finished = event.idle_timeout <= FIN_IDLE
+        finished = 0 < event.idle_timeout <= FIN_IDLE
         if event.reason == REMOVED_HARD and not finished and self._renew(flow, direction):
             return
         flow.alive &= ~direction

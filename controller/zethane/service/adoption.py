@@ -16,7 +16,7 @@ from zethane.pipeline.fields import PORTAL_NUMBER, split_cookie, vlan_of
 from zethane.pipeline.flow import EntryKey
 from zethane.pipeline.portal import PORTAL_COOKIE, portal_flow
 from zethane.pipeline.tables import Priority, Table
-from zethane.pipeline.verified import both_directions, key_of, verified_flow
+from zethane.pipeline.verified import FIN_IDLE, both_directions, key_of, verified_flow
 from zethane.service.comparison import is_same_rule
 from zethane.service.flows import FORWARD, RETURN, LiveFlow, opened
 from zethane.service.points import Point
@@ -92,6 +92,10 @@ class Adoption:
             self._seen.add(key)
             flow.alive, flow.replaced = 0, (0, 0)
         flow.alive |= direction
+        held = entry.flow.idle_timeout if entry.flow is not None else 0
+        if not held or held > FIN_IDLE:
+            # Rules without a timeout in either direction are the controller's to watch.
+            state.flows.set_idle_timeout(flow, held if flow.alive == direction else min(flow.idle_timeout, held))
         if entry.flow is not None and entry.flow.hard_timeout:
             flow.ends = now + entry.flow.hard_timeout - entry.age
 
@@ -146,6 +150,9 @@ def plausible(state: State, point: Point, entry: Installed) -> PlausibleRule | N
     if not state.policy.stands(verdict, group, rule) or not (own or obj.switch == point.number):
         return None
     pair = both_directions(first, subject_number, object_number, *classes, rule)
-    if not is_same_rule(entry, verified_flow(pair[direction - 1], notify=own), verdict.until - state.clock()):
+    # Whether it has an idle timeout is told by the rule alone.
+    idle = 0 if entry.flow is not None and entry.flow.idle_timeout == 0 else None
+    meant = verified_flow(pair[direction - 1], notify=own, idle=idle)
+    if not is_same_rule(entry, meant, verdict.until - state.clock()):
         return None
     return PlausibleRule(first, direction, subject, obj, rule)

@@ -206,7 +206,7 @@ class Attestation:
     def _rule(self, flow: LiveFlow, direction: int, *, own: bool) -> Flow:
         """One direction's rule of a live flow, as it was written, with what is left of its lease."""
         lease = flow_lease(flow.ends, self._state.clock())
-        return verified_flow(directions(flow)[direction - 1], notify=own, lease=lease)
+        return verified_flow(directions(flow)[direction - 1], notify=own, lease=lease, idle=flow.idle_timeout)
 
     # repair
 

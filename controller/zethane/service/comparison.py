@@ -9,7 +9,7 @@ from typing import Literal
 
 from zethane.pipeline.bindings import MAX_LEASE
 from zethane.pipeline.change import Add, Change, Installed
-from zethane.pipeline.flow import EntryKey, Flow
+from zethane.pipeline.flow import EntryKey, FinTimeout, Flow
 from zethane.pipeline.tables import Table
 from zethane.pipeline.text import render_flow
 
@@ -138,7 +138,15 @@ def is_same_rule(entry: Installed, intended: Flow, left: float = math.inf) -> bo
         return False
     first, second = list(flow.body), list(intended.body)
     first[5] = second[5] = 0
-    return first == second and 0 < flow.idle_timeout <= intended.idle_timeout
+    return first == second and _fits_idle(flow, intended.idle_timeout)
+
+
+def _fits_idle(found: Flow, intended: int) -> bool:
+    """Whether an idle timeout is the intended one, or a shorter one after a FIN; where none is, that has set it."""
+    if intended:
+        return 0 < found.idle_timeout <= intended
+    shortened = min((action.idle for action in found.actions if isinstance(action, FinTimeout)), default=0)
+    return found.idle_timeout in (0, shortened)
 
 
 def ends_soon(entry: Installed) -> bool:

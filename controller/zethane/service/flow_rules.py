@@ -25,6 +25,6 @@ def flow_rules(state: State, flow: LiveFlow) -> Iterator[tuple[Point, Flow]]:
     own, far = state.point_of(subject), state.point_of(obj)
     lease = flow_lease(flow.ends, state.clock())
     for direction in directions(flow):
-        yield own, verified_flow(direction, notify=True, lease=lease)
+        yield own, verified_flow(direction, notify=True, lease=lease, idle=flow.idle_timeout)
         if far is not own:
-            yield far, verified_flow(direction, notify=False, lease=lease)
+            yield far, verified_flow(direction, notify=False, lease=lease, idle=flow.idle_timeout)

@@ -50,6 +50,8 @@ class LiveFlow:
     told: tuple[int, int, int, int] = (0, 0, 0, 0)
     """The counters in its last record: a flow that was idle and goes on has had one."""
     ends: float = math.inf
+    idle_timeout: int = 0
+    """That of its rules, in seconds; 0: they have none, and the controller finds out when they are idle."""
     replaced: tuple[int, int] = (0, 0)
     """How many rules of each direction have been taken away for others, and not yet reported as gone."""
 
@@ -124,6 +126,7 @@ class FlowTable:
         self._by_session: dict[int, dict[FlowKey, LiveFlow]] = defaultdict(dict)
         self._pairs: dict[tuple[int, int], int] = defaultdict(int)
         self._at: Counter[int] = Counter()
+        self._timed_at: Counter[int] = Counter()
         self._idle: OrderedDict[FlowKey, LiveFlow] = OrderedDict()
         self._closing_of: Counter[int] = Counter()
         self._closing: OrderedDict[tuple[FlowKey, int], tuple[LiveFlow, str, float]] = OrderedDict()
@@ -145,11 +148,24 @@ class FlowTable:
         self._by_session[flow.subject][flow.key] = flow
         self._by_session[flow.object][flow.key] = flow
         self._pairs[_pair(flow)] += 1
-        self._at.update(flow.switches)
+        switches = flow.switches
+        self._at.update(switches)
+        if flow.idle_timeout:
+            self._timed_at.update(switches)
 
     def at(self, dpid: int) -> int:
         """How many flows have their rules on a switch: two entries each."""
         return self._at[dpid]
+
+    def timed_at(self, dpid: int) -> int:
+        """How many of the flows on a switch have rules that can expire."""
+        return self._timed_at[dpid]
+
+    def set_idle_timeout(self, flow: LiveFlow, seconds: int) -> None:
+        """A live flow's rules are to have this idle timeout from now on."""
+        if bool(seconds) != bool(flow.idle_timeout):
+            (self._timed_at.update if seconds else self._timed_at.subtract)(flow.switches)
+        flow.idle_timeout = seconds
 
     def of_session(self, number: int) -> list[LiveFlow]:
         """The flows that a session opened or that were opened to it."""
@@ -163,7 +179,10 @@ class FlowTable:
         """Forget a flow."""
         if self.by_key.get(flow.key) is flow:
             del self.by_key[flow.key]
-            self._at.subtract(flow.switches)
+            switches = flow.switches
+            self._at.subtract(switches)
+            if flow.idle_timeout:
+                self._timed_at.subtract(switches)
         for number in (flow.subject, flow.object):
             flows = self._by_session.get(number)
             if flows is not None and flows.get(flow.key) is flow:

@@ -135,6 +135,12 @@ def metrics_of(state: State) -> Iterator[Metric]:
         "gauge",
         [({"switch": point.switch.name}, float(state.flows.at(point.switch.dpid))) for point in points],
     )
+    yield Metric(
+        "switch_flows_timed",
+        "Those of them whose entries can expire by themselves.",
+        "gauge",
+        [({"switch": point.switch.name}, float(state.flows.timed_at(point.switch.dpid))) for point in points],
+    )
     yield gauge("sessions", "Live sessions.", len(state.sessions))
     yield gauge("flows", "Live flows.", len(state.flows))
 

@@ -10,6 +10,7 @@ from zethane.identity.attempts import Buckets, Rate
 from zethane.identity.proof import Proof, acting, proven_device
 from zethane.identity.sources.times import SessionTimes
 from zethane.pipeline.infrastructure import DNS
+from zethane.pipeline.verified import idle_timeout
 from zethane.policy.model import Policy
 from zethane.policy.principal import DeviceFacts, Principal
 from zethane.policy.stage import Staging, WouldBe
@@ -37,8 +38,12 @@ class Limits:
     """Bounds that the administrator enforces; times in seconds."""
 
     flows_per_session: int = 4096
-    flows_per_switch: int = 22_500
-    """Two entries that can expire each; a switch slows down from about 50,000 of those on."""
+    flows_per_switch: int = 250_000
+    """Two entries each."""
+    timed_flows_per_switch: int = 4096
+    """Those of them whose entries can expire: a switch looks at each of these entries again and again, and slows down
+    from about 50,000 on, those of connections that have just ended and of sessions among them. The others have no
+    timeouts, and cost it nothing."""
     flows_per_uplink: int = 16384
     flows_per_external_address: int = 512
     portal_flows_per_port: int = 64
@@ -122,6 +127,14 @@ class State:
         """How many more flows the two parties' switches may hold."""
         ends = (self.point_of(subject).switch.dpid, self.point_of(obj).switch.dpid)
         return self.limits.flows_per_switch - max(map(self.flows.at, ends))
+
+    def idle_timeout(self, proto: int, subject: Live, obj: Live) -> int:
+        """The idle timeout of the rules of a new flow: its protocol's, or 0 where as many as may can expire already."""
+        timed = self.flows.timed_at
+        most = self.limits.timed_flows_per_switch
+        if timed(subject.session.attachment.dpid) >= most or timed(obj.session.attachment.dpid) >= most:
+            return 0
+        return idle_timeout(proto)
 
     def deny(self, what: Denied) -> None:
         """Count a packet that is not let through, and log it at a bounded rate."""

@@ -75,8 +75,8 @@ class SwitchChannel(Protocol):
     def apply(self, changes: Sequence[Change]) -> None:
         """Send changes one by one, without waiting."""
 
-    def install(self, direction: Verified, *, notify: bool, lease: int) -> None:
-        """The hot path: the per-flow rule for one direction of a flow."""
+    def install(self, direction: Verified, *, notify: bool, lease: int, idle: int) -> None:
+        """The hot path: the per-flow rule for one direction of a flow, with hard and idle timeout; 0: none."""
 
     def packet_out(self, port: int, frame: bytes, vlan: int = 0) -> None:
         """Send an untagged frame out of a port, with a tag of this VLAN there if it is not 0."""

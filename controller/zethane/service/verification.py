@@ -115,6 +115,7 @@ class Verifier:
             obj.party_at(key.dst),
             now,
             now,
+            idle_timeout=state.idle_timeout(key.proto, subject, obj),
         )
         state.flows.add(flow)
         subject.opens(key.src)
@@ -168,6 +169,7 @@ class Verifier:
         flow, direction = found
         subject = sender if direction == FORWARD else receiver
         flow.alive = 0
+        flow.idle_timeout = self._state.idle_timeout(flow.key.proto, sender, receiver)
         self._state.flows.add(flow)
         subject.opens(flow.key.src)
         return found
@@ -213,22 +215,24 @@ class Verifier:
         for point in {state.point_of(subject), state.point_of(obj)}:
             if point.channel is not None:
                 for one in directions:
-                    point.channel.install(pair[one - 1], notify=point.number == subject.switch, lease=lease)
+                    own = point.number == subject.switch
+                    point.channel.install(pair[one - 1], notify=own, lease=lease, idle=flow.idle_timeout)
         state.counters["reinstalled"] += 1
         return True
 
     def _install(self, flow: LiveFlow, subject: Live, obj: Live, lease: int) -> None:
+        idle = flow.idle_timeout
         there, back = both_directions(
             flow.key, flow.subject, flow.object, flow.subject_class, flow.object_class, flow.rule
         )
         own, far = self._state.point_of(subject), self._state.point_of(obj)
         if far is not own and far.channel is not None:
             # The far end first: the packet is delivered there as soon as this is written.
-            far.channel.install(back, notify=False, lease=lease)
-            far.channel.install(there, notify=False, lease=lease)
+            far.channel.install(back, notify=False, lease=lease, idle=idle)
+            far.channel.install(there, notify=False, lease=lease, idle=idle)
         if own.channel is not None:
-            own.channel.install(back, notify=True, lease=lease)
-            own.channel.install(there, notify=True, lease=lease)
+            own.channel.install(back, notify=True, lease=lease, idle=idle)
+            own.channel.install(there, notify=True, lease=lease, idle=idle)
 
     def _deliver(self, sender: Live, receiver: Live, frame: bytes) -> None:
         """Send a packet to its receiver. Within a VLAN of one port it is there already, as for the switch itself."""

@@ -66,9 +66,9 @@ def decoded(written: bytes) -> dict[str, Any]:
     return found
 
 
-def check_equal(direction: Verified, *, notify: bool, lease: int) -> None:
-    ours = write_verified(direction, 7, notify=notify, lease=lease)
-    theirs = encode.flow_mod(Add(verified_flow(direction, notify=notify, lease=lease)), 7)
+def check_equal(direction: Verified, *, notify: bool, lease: int, idle: int = 300) -> None:
+    ours = write_verified(direction, 7, notify=notify, lease=lease, idle=idle)
+    theirs = encode.flow_mod(Add(verified_flow(direction, notify=notify, lease=lease, idle=idle)), 7)
     assert ours[:48] == theirs[:48]
     assert sorted(fields_in_order(ours)) == sorted(fields_in_order(theirs))
     match, instructions = read_match(ours, 48, len(ours))
@@ -82,15 +82,17 @@ def test_a_per_flow_rule_is_written_as_os_ken_writes_it(name: str, notify: bool)
     check_equal(Verified(KEYS[name], 5, 9, 2, 3, 0x0000050000090007), notify=notify, lease=0)
 
 
-@given(directions(), st.booleans(), st.integers(0, 0xFFFF))
-def test_every_per_flow_rule_is_written_as_os_ken_writes_it(direction: Verified, notify: bool, lease: int) -> None:
-    check_equal(direction, notify=notify, lease=lease)
+@given(directions(), st.booleans(), st.integers(0, 0xFFFF), st.integers(0, 0xFFFF))
+def test_every_per_flow_rule_is_written_as_os_ken_writes_it(
+    direction: Verified, notify: bool, lease: int, idle: int
+) -> None:
+    check_equal(direction, notify=notify, lease=lease, idle=idle)
 
 
 @pytest.mark.parametrize("name", KEYS)
 def test_fields_come_after_those_that_they_need(name: str) -> None:
     """OpenFlow 1.3.5 §7.2.3.6: the EtherType before the protocol and addresses, the protocol before the ports."""
-    written = write_verified(Verified(KEYS[name], 5, 9, 2, 3, 1), 7, notify=True, lease=0)
+    written = write_verified(Verified(KEYS[name], 5, 9, 2, 3, 1), 7, notify=True, lease=0, idle=300)
     numbers = [field[2] >> 1 for field in fields_in_order(written) if field[:2] == b"\x80\x00"]
     assert numbers.index(5) < numbers.index(10)
     ports = [number for number in numbers if number in {13, 14, 15, 16, 17, 18, 19, 20, 29, 30}]
@@ -160,7 +162,7 @@ FLOW_REMOVED = struct.pack(
 
 def flow_removed(direction: Verified) -> bytes:
     """A flow-removed about a per-flow rule: its match is the flow-mod's."""
-    written = write_verified(direction, 0, notify=True, lease=0)
+    written = write_verified(direction, 0, notify=True, lease=0, idle=300)
     at = read_match(written, 48, len(written))[1]
     return FLOW_REMOVED + written[48:at]
 

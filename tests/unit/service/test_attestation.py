@@ -17,6 +17,7 @@ from zethane.pipeline.change import Add, Installed, Remove, RemoveMatching
 from zethane.pipeline.fields import Reason, cookie, verify_meter
 from zethane.pipeline.flow import Flow, Output, match
 from zethane.pipeline.tables import Priority, Table
+from zethane.pipeline.verified import FIN_IDLE
 from zethane.service import attestation, written
 from zethane.service.points import Point
 from zethane.service.switch import PortState
@@ -159,7 +160,7 @@ async def test_an_altered_per_flow_rule_is_written_again_and_its_flow_stays() ->
 async def test_a_per_flow_rule_whose_fin_has_passed_is_right() -> None:
     site = await busy()
     for rule in per_flow(site):
-        fields = {name: getattr(rule, name) for name in Flow.__dataclass_fields__} | {"idle_timeout": 5}
+        fields = {name: getattr(rule, name) for name in Flow.__dataclass_fields__} | {"idle_timeout": FIN_IDLE}
         site.s1.tables[rule.key] = Flow(**fields)
     assert await attest(site) == 0
 
@@ -485,3 +486,17 @@ def test_what_was_sent_about_an_entry_is_remembered_by_what_it_covers() -> None:
     seen.changes([Remove(*FOREIGN[0].key), Add(FOREIGN[1])])
     assert seen.touches(FOREIGN[0].key, 0)
     assert seen.touches(FOREIGN[1].key, 0)
+
+
+@pytest.mark.parametrize(("idle", "findings"), [(0, 0), (FIN_IDLE, 0), (300, 1), (1, 1)])
+async def test_rules_without_timeouts_are_to_have_none_until_a_fin_has_passed(idle: int, findings: int) -> None:
+    site = await Site(timed_flows_per_switch=0).start()
+    for host, principal in ((WEB1, WEB), (LAPTOP, ALICE)):
+        site.login(host, principal)
+    site.s1.send(4, LAPTOP.tcp(WEB1, 40000, 443))
+    assert await attest(site) == 0
+    rule = per_flow(site)[0]
+    fields = {name: getattr(rule, name) for name in Flow.__dataclass_fields__} | {"idle_timeout": idle}
+    site.s1.tables[rule.key] = Flow(**fields)
+    assert await attest(site) == findings
+    assert site.s1.tables[rule.key].idle_timeout == (idle if not findings else 0)

@@ -77,3 +77,17 @@ async def test_a_switch_that_answers_with_errors_fills_no_log() -> None:
         site.admin.refused(site.s1, "error type 1 code 1")
     assert len(site.records.of("switch")) < 30
     assert site.state.counters["switch_errors"] == 1000
+
+
+async def test_entries_that_can_expire_have_a_bound_and_are_counted_back() -> None:
+    site = await busy(timed_flows_per_switch=3)
+    for port in range(1000, 1010):
+        site.s1.send(LAPTOP.port, LAPTOP.tcp(WEB1, port, 443))
+    timeouts = [flow.idle_timeout for flow in site.s1.tables.values() if flow.notify_removed]
+    assert sorted(timeouts) == [0] * 14 + [300] * 6
+    dpid = site.s1.dpid
+    assert (site.state.flows.at(dpid), site.state.flows.timed_at(dpid)) == (10, 3)
+    live = site.state.sessions.at(site.endpoint(LAPTOP).attachment)
+    assert live is not None
+    site.admin.life.end(live, SessionEvent.LOGOUT)
+    assert (site.state.flows.at(dpid), site.state.flows.timed_at(dpid)) == (0, 0)

@@ -19,7 +19,7 @@ from zethane.net.flowkey import TCP, UDP
 from zethane.pipeline.change import Add, Change, Remove
 from zethane.pipeline.flow import Flow
 from zethane.pipeline.tables import Priority, Table
-from zethane.pipeline.verified import key_of
+from zethane.pipeline.verified import FIN_IDLE, key_of
 from zethane.policy.model import Policy
 from zethane.service import policy_review
 from zethane.service.accounting import REMOVED_HARD
@@ -309,7 +309,7 @@ async def test_a_flow_that_has_finished_is_not_taken_up_again() -> None:
     site = await site_at(CLOSES - 10)
     site.s1.send(4, LAPTOP.tcp(WEB1, 40000, 443))
     for flow in per_flow(site):
-        fields = {name: getattr(flow, name) for name in Flow.__dataclass_fields__} | {"idle_timeout": 5}
+        fields = {name: getattr(flow, name) for name in Flow.__dataclass_fields__} | {"idle_timeout": FIN_IDLE}
         site.s1.tables[flow.key] = Flow(**fields)
         site.s1.expire(site.s1.tables[flow.key], REMOVED_HARD)
     (ended,) = site.records.of("flow_ended")

@@ -293,11 +293,11 @@ class Channel(asyncio.Protocol):
         for change in changes:
             self._send(encode.flow_mod(change, self._next_xid()))
 
-    def install(self, direction: Verified, *, notify: bool, lease: int) -> None:
+    def install(self, direction: Verified, *, notify: bool, lease: int, idle: int) -> None:
         """The per-flow rule for one direction of a flow."""
         if self._watches.active:
             self._watches.flow(direction.key)
-        self._send(write_verified(direction, self._next_xid(), notify=notify, lease=lease))
+        self._send(write_verified(direction, self._next_xid(), notify=notify, lease=lease, idle=idle))
 
     def packet_out(self, port: int, frame: bytes, vlan: int = 0) -> None:
         """Send an untagged frame out of a port, with a tag of this VLAN there if it is not 0."""

@@ -13,7 +13,7 @@ from zethane.net.flowkey import ICMP, ICMPV6, SCTP, TCP, UDP
 from zethane.pipeline.addresses import IPV4_LENGTH
 from zethane.pipeline.fields import OBJECT_CLASS, OBJECT_SHIFT, PARTIES_MASK, SUBJECT_CLASS, SUBJECT_SHIFT
 from zethane.pipeline.tables import Priority, Table
-from zethane.pipeline.verified import FIN_IDLE, Verified, idle_timeout, key_of
+from zethane.pipeline.verified import FIN_IDLE, Verified, key_of
 from zethane.service.switch import FlowRemoved, PacketIn
 
 _PACKET_IN = struct.Struct("!8xIHBBQHH")
@@ -104,7 +104,6 @@ class _Template:
         "_dst",
         "_eth_type",
         "_first",
-        "_idle",
         "_match_length",
         "_pack",
         "_proto",
@@ -116,14 +115,13 @@ class _Template:
         self._eth_type, addresses, self._src, self._dst = family
         ports, self._first, self._second = _PORT_OXM.get(proto, ("", 0, 0))
         self._proto = proto
-        self._idle = idle_timeout(proto)
         fields = f"!{_MATCH_START} {addresses} {ports}"
         self._match_length = struct.calcsize(fields)
         padding = -self._match_length % 8
         tail = (len(_APPLY_FIN) if proto == TCP else 0) + len(_GOTO_FORWARD)
         self._pack = struct.Struct(f"{_FLOW_MOD} {fields[1:]} {padding}x {tail}s")
 
-    def write(self, direction: Verified, xid: int, lease: int, flags: int) -> bytes:
+    def write(self, direction: Verified, xid: int, idle: int, lease: int, flags: int) -> bytes:
         key = direction.key
         ports: tuple[int, ...] = ()
         if self._first:
@@ -136,7 +134,7 @@ class _Template:
         pack = self._pack
         return pack.pack(
             4, 14, pack.size, xid,
-            direction.cookie, 0, Table.FLOW, 0, self._idle, lease, Priority.FLOW_VERIFIED,
+            direction.cookie, 0, Table.FLOW, 0, idle, lease, Priority.FLOW_VERIFIED,
             _NO_BUFFER, _ANY, _ANY, flags,
             1, self._match_length,
             _OXM_METADATA_MASKED, direction.sender << SUBJECT_SHIFT | direction.receiver << OBJECT_SHIFT, PARTIES_MASK,
@@ -151,15 +149,15 @@ class _Template:
 _TEMPLATES: dict[tuple[int, int], _Template] = {}
 
 
-def write_verified(direction: Verified, xid: int, *, notify: bool, lease: int) -> bytes:
-    """The flow-mod that adds the per-flow rule for one direction."""
+def write_verified(direction: Verified, xid: int, *, notify: bool, lease: int, idle: int) -> bytes:
+    """The flow-mod that adds the per-flow rule for one direction, with a hard and an idle timeout; 0: none."""
     key = direction.key
     kind = (len(key.src), key.proto)
     template = _TEMPLATES.get(kind)
     if template is None:
         family = _IPV4 if len(key.src) == IPV4_LENGTH else _IPV6
         template = _TEMPLATES[kind] = _Template(family, key.proto)  # at most 2 x 256 of them
-    return template.write(direction, xid, lease, _SEND_FLOW_REM if notify else 0)
+    return template.write(direction, xid, idle, lease, _SEND_FLOW_REM if notify else 0)
 
 
 _PACKET_OUT = struct.Struct("!BBHIIIH6xHHIH6x")

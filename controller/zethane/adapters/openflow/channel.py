@@ -24,6 +24,7 @@ from zethane.adapters.openflow.hotpath import (
     write_verified,
 )
 from zethane.adapters.openflow.intake import Intake, TurnLimits
+from zethane.adapters.openflow.output import Output
 from zethane.errors import ChannelError
 from zethane.net.vlan import tagged
 from zethane.pipeline.change import Change, Installed
@@ -100,8 +101,7 @@ class Channel(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._received = bytearray()
-        self._out: list[bytes] = []
-        self._xid = 1
+        self._out = Output()
         self._bundle = 1
         self._requests: dict[int, _Request] = {}
         self._bundles: dict[range, _Request] = {}
@@ -342,10 +342,11 @@ class Channel(asyncio.Protocol):
         """Send a bundle's last message, and then what has waited behind it."""
         place = self._gates.index(gate)
         del self._gates[place]
-        before = self._gates[place - 1].held if place else self._out
-        if before is self._out:
+        if place:
+            self._gates[place - 1].held += [message, *gate.held]
+        else:
             self._flush_soon()
-        before += [message, *gate.held]
+            self._out.extend([message, *gate.held])
 
     def match_fragments(self) -> None:
         """Let the tables decide about fragments from here on, behind every bundle that is on its way."""
@@ -486,9 +487,7 @@ class Channel(asyncio.Protocol):
     # writing
 
     def _next_xid(self) -> int:
-        xid = self._xid
-        self._xid = xid % 0xFFFFFFFF + 1
-        return xid
+        return self._out.next_xid()
 
     def _send(self, message: bytes) -> None:
         """Write in order: behind every bundle that is not committed yet."""
@@ -510,6 +509,7 @@ class Channel(asyncio.Protocol):
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
-        if self._out and self._transport is not None and not self._transport.is_closing():
-            self._transport.write(b"".join(self._out))
-        self._out.clear()
+        if self._out:
+            taken = self._out.take()
+            if self._transport is not None and not self._transport.is_closing():
+                self._transport.write(taken)

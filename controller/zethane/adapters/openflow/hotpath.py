@@ -1,14 +1,17 @@
 """The hot path on bytes: packet-in and flow-removed read, per-flow rules and packet-outs written.
 
-Everything is a precompiled struct; nothing goes through os-ken. A test holds the per-flow rules written here
-against the same entries written by os-ken's codec.
+Everything is a precompiled struct; nothing goes through os-ken. Where it was built, `fast_path` does the plain cases
+in one pass over what was read, compiled; this is the rest, and what it is held against. A test holds the per-flow
+rules written here against the same entries written by os-ken's codec.
 """
 
 from __future__ import annotations
 
 import struct
+from typing import TYPE_CHECKING
 
 from zethane.adapters.openflow.oxm import UnreadableMatchError, read_match
+from zethane.native import native
 from zethane.net.flowkey import ICMP, ICMPV6, SCTP, TCP, UDP
 from zethane.pipeline.addresses import IPV4_LENGTH
 from zethane.pipeline.fields import OBJECT_CLASS, OBJECT_SHIFT, PARTIES_MASK, SUBJECT_CLASS, SUBJECT_SHIFT
@@ -53,6 +56,11 @@ def read_packet_in(message: bytes) -> PacketIn | None:
             metadata = _U64.unpack_from(message, at + 4)[0]
         at += 4 + (header & 0xFF)
     return PacketIn(port, table, cookie, metadata, message[data:])
+
+
+pure_read_packet_in = read_packet_in
+if not TYPE_CHECKING and (compiled := native("zethane.adapters.openflow.fast_path")) is not None:
+    read_packet_in = compiled.read_packet_in
 
 
 def read_flow_removed(message: bytes) -> FlowRemoved | None:

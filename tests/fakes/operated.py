@@ -11,7 +11,7 @@ from typing import Any
 from zethane.errors import InputError, Problem
 from zethane.identity.posture import Report
 from zethane.identity.proof import Proof, acting
-from zethane.identity.session import Attachment, Endpoint, Session
+from zethane.identity.session import MAX_SESSION, Attachment, Endpoint, Session
 from zethane.service.accounts import Block
 from zethane.service.metrics import Metric, gauge
 from zethane.service.posture import Outcome, UnknownDeviceError
@@ -95,9 +95,9 @@ class Operated:
             failure, self.failure = self.failure, None
             raise failure
 
-    def sessions(self) -> list[Session]:
+    def sessions(self, *, after: int = 0, limit: int = MAX_SESSION) -> list[Session]:
         self._fail()
-        return [self.live[number] for number in sorted(self.live)]
+        return [self.live[number] for number in sorted(self.live) if number > after][:limit]
 
     def session(self, number: int) -> Session | None:
         return self.live.get(number)

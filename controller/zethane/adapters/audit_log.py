@@ -16,7 +16,7 @@ import stat
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -141,8 +141,8 @@ class AuditLog:
         for reader in self._readers:
             reader.put(item, count)
 
-    def recent(self, limit: int) -> Sequence[Record]:
-        """The newest records, newest last."""
+    def recent(self, limit: int) -> Iterator[Record]:
+        """The newest records, newest last; each is made when it is asked for."""
         return self._recent.records(limit)
 
     async def stream(self) -> AsyncIterator[Record]:
@@ -332,16 +332,15 @@ class _Newest:
         while self._held - items[0][1] >= self._keep:
             self._held -= items.popleft()[1]
 
-    def records(self, limit: int) -> list[Record]:
-        limit = min(limit, self._keep)
-        found: list[list[Record]] = []
-        wanted = limit
-        for item, count in reversed(tuple(self._items)):
+    def records(self, limit: int) -> Iterator[Record]:
+        wanted = min(limit, self._keep)
+        found: list[tuple[Queued, int]] = []
+        for item, count in reversed(self._items):
             if wanted <= 0:
                 break
-            found.append(list(_records(item, wanted)))
+            found.append((item, min(count, wanted)))
             wanted -= count
-        return [record for records in reversed(found) for record in records]
+        return (record for item, count in reversed(found) for record in _records(item, count))
 
 
 class _Reader:

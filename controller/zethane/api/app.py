@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Path, Query, Request
-from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
-from prometheus_client.exposition import generate_latest
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
-from prometheus_client.registry import Collector, CollectorRegistry
+from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, model_validator
 from starlette.exceptions import HTTPException
 
@@ -21,6 +17,8 @@ from zethane.api.blocks import blocks_router
 from zethane.api.body_limit import BodyLimit
 from zethane.api.devices import add_devices
 from zethane.api.error_handlers import add_error_handlers
+from zethane.api.exposition import exposition
+from zethane.api.pieces import Pieces
 from zethane.api.portal_schema import Address
 from zethane.api.view import session_view, with_times
 from zethane.audit.reason import SessionEvent
@@ -30,6 +28,7 @@ from zethane.service.metrics import Metric
 
 MAX_BODY = 8192
 MAX_NAME = 128
+MAX_FLOWS = 1_000_000
 
 Number = Annotated[int, Path(ge=1, le=MAX_SESSION)]
 Limit = Annotated[int, Query(ge=1, le=10_000)]
@@ -64,11 +63,12 @@ def create_app(facade: ControllerFacade) -> FastAPI:
     )
     app.add_middleware(BodyLimit, limit=MAX_BODY)
     add_error_handlers(app, tells_failures=True)
-    _add_sessions(app, facade)
+    pieces = Pieces()
+    _add_sessions(app, facade, pieces)
     app.include_router(blocks_router(facade))
-    _add_decisions(app, facade)
+    _add_decisions(app, facade, pieces)
     _add_policy(app, facade)
-    _add_health(app, facade)
+    _add_health(app, facade, pieces)
     add_devices(app, facade)
     return app
 
@@ -82,10 +82,14 @@ async def _known_parameters(request: Request) -> None:
         raise HTTPException(422, f"query: {unknown[0][:MAX_NAME]!r} is unknown; expected {expected}")
 
 
-def _add_sessions(app: FastAPI, facade: ControllerFacade) -> None:
-    @app.get("/v1/sessions")
-    async def sessions() -> dict[str, Any]:
-        return {"sessions": [session_view(session) for session in facade.sessions()]}
+def _add_sessions(app: FastAPI, facade: ControllerFacade, pieces: Pieces) -> None:
+    @app.get("/v1/sessions", response_class=StreamingResponse)
+    async def sessions(
+        after: Annotated[int, Query(ge=0, le=MAX_SESSION)] = 0,
+        limit: Annotated[int, Query(ge=1, le=MAX_SESSION)] = MAX_SESSION,
+    ) -> StreamingResponse:
+        found = facade.sessions(after=after, limit=limit)
+        return pieces.listed("sessions", (session_view(session) for session in found))
 
     @app.get("/v1/sessions/{number}")
     async def session(number: Number) -> dict[str, Any]:
@@ -106,16 +110,17 @@ def _add_sessions(app: FastAPI, facade: ControllerFacade) -> None:
         return {"sessions": facade.revoke(principal=body.principal, number=body.session, host=host)}
 
 
-def _add_decisions(app: FastAPI, facade: ControllerFacade) -> None:
-    @app.get("/v1/flows")
+def _add_decisions(app: FastAPI, facade: ControllerFacade, pieces: Pieces) -> None:
+    @app.get("/v1/flows", response_class=StreamingResponse)
     async def flows(
-        session: Annotated[int | None, Query(ge=1, le=MAX_SESSION)] = None, limit: Limit = 1000
-    ) -> dict[str, Any]:
-        return {"flows": [with_times(flow) for flow in facade.flows(session=session, limit=limit)]}
+        session: Annotated[int | None, Query(ge=1, le=MAX_SESSION)] = None,
+        limit: Annotated[int, Query(ge=1, le=MAX_FLOWS)] = 1000,
+    ) -> StreamingResponse:
+        return pieces.listed("flows", map(with_times, facade.flows(session=session, limit=limit)))
 
-    @app.get("/v1/decisions")
-    async def decisions(limit: Limit = 100) -> dict[str, Any]:
-        return {"decisions": list(facade.decisions(limit=limit))}
+    @app.get("/v1/decisions", response_class=StreamingResponse)
+    async def decisions(limit: Limit = 100) -> StreamingResponse:
+        return pieces.listed("decisions", facade.decisions(limit=limit))
 
     @app.get("/v1/decisions/stream", response_class=StreamingResponse)
     async def stream() -> StreamingResponse:
@@ -146,13 +151,10 @@ def _add_policy(app: FastAPI, facade: ControllerFacade) -> None:
         return with_times(await facade.reload())
 
 
-def _add_health(app: FastAPI, facade: ControllerFacade) -> None:
-    registry = CollectorRegistry()
-    registry.register(_Metrics(facade))
-
-    @app.get("/v1/switches")
-    async def switches() -> dict[str, Any]:
-        return {"switches": [with_times(switch) for switch in facade.switches()]}
+def _add_health(app: FastAPI, facade: ControllerFacade, pieces: Pieces) -> None:
+    @app.get("/v1/switches", response_class=StreamingResponse)
+    async def switches() -> StreamingResponse:
+        return pieces.listed("switches", map(with_times, facade.switches()))
 
     @app.get("/v1/links")
     async def links() -> dict[str, Any]:
@@ -167,41 +169,22 @@ def _add_health(app: FastAPI, facade: ControllerFacade) -> None:
         view = dict(facade.health())
         return JSONResponse(view, 200 if view["status"] == "ok" else 503)
 
-    @app.get("/v1/counters")
-    async def counters() -> dict[str, Any]:
-        return {
-            "counters": [
-                {"name": metric.name, "kind": metric.kind, "labels": dict(labels), "value": value, "help": metric.help}
-                for metric in facade.metrics()
-                for labels, value in metric.samples
-            ]
-        }
+    @app.get("/v1/counters", response_class=StreamingResponse)
+    async def counters() -> StreamingResponse:
+        return pieces.listed("counters", _counters(facade.metrics()))
 
-    @app.get("/v1/metrics", response_class=PlainTextResponse)
-    async def metrics() -> PlainTextResponse:
-        return PlainTextResponse(generate_latest(registry), media_type="text/plain; version=0.0.4; charset=utf-8")
+    @app.get("/v1/metrics", response_class=StreamingResponse)
+    async def metrics() -> StreamingResponse:
+        return pieces.text(exposition(facade.metrics()), "text/plain; version=0.0.4; charset=utf-8")
 
 
-MetricFamily = CounterMetricFamily | GaugeMetricFamily
-
-_NO_NAME = re.compile(r"[^a-zA-Z0-9_]")
-"""What no metric's name may hold."""
-
-
-class _Metrics(Collector):
-    """The controller's counters as they are at the moment of asking."""
-
-    def __init__(self, facade: ControllerFacade) -> None:
-        self._facade = facade
-
-    def collect(self) -> list[MetricFamily]:
-        return [_family(metric) for metric in sorted(self._facade.metrics(), key=lambda metric: metric.name)]
-
-
-def _family(metric: Metric) -> MetricFamily:
-    make = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
-    names = sorted({name for labels, _ in metric.samples for name in labels})
-    family = make("zethane_" + _NO_NAME.sub("_", metric.name), metric.help, labels=names)
-    for labels, value in metric.samples:
-        family.add_metric([labels.get(name, "") for name in names], value)
-    return family
+def _counters(metrics: Iterable[Metric]) -> Iterator[dict[str, Any]]:
+    for metric in metrics:
+        for labels, value in metric.samples:
+            yield {
+                "name": metric.name,
+                "kind": metric.kind,
+                "labels": dict(labels),
+                "value": value,
+                "help": metric.help,
+            }

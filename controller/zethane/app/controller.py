@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import math
+from bisect import bisect_right
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from zethane.adapters.audit_log import AuditLog
@@ -19,7 +21,7 @@ from zethane.audit.record import connection
 from zethane.errors import InputError, Problem
 from zethane.identity.posture import Report
 from zethane.identity.proof import Proof
-from zethane.identity.session import Attachment, Endpoint, Session
+from zethane.identity.session import MAX_SESSION, Attachment, Endpoint, Session
 from zethane.net.flowkey import TCP, FlowKey
 from zethane.policy.decide import decide_service
 from zethane.policy.explain import explain
@@ -59,9 +61,12 @@ class Controller:
 
     # sessions
 
-    def sessions(self) -> Sequence[Session]:
-        """All live sessions, by number."""
-        return [live.session for _, live in sorted(self._state.sessions.by_number.items())]
+    def sessions(self, *, after: int = 0, limit: int = MAX_SESSION) -> Sequence[Session]:
+        """Live sessions by number: as many of those after a number."""
+        by_number = self._state.sessions.by_number
+        numbers = sorted(by_number)
+        begin = bisect_right(numbers, after)
+        return [by_number[number].session for number in numbers[begin : begin + limit]]
 
     def session(self, number: int) -> Session | None:
         """One live session."""
@@ -145,12 +150,12 @@ class Controller:
 
     # seeing
 
-    def flows(self, *, session: int | None = None, limit: int = 1000) -> Sequence[Mapping[str, Any]]:
-        """Live flows, the newest last."""
+    def flows(self, *, session: int | None = None, limit: int = 1000) -> Iterator[Mapping[str, Any]]:
+        """Live flows, in the order in which they were opened or went on; of more than `limit` the newest."""
         flows = self._state.flows
-        found = list(flows.by_key.values()) if session is None else flows.of_session(session)
-        found.sort(key=lambda flow: flow.started)
-        return [self._flow_view(flow) for flow in found[-limit:]]
+        newest_first = reversed(flows.by_key.values() if session is None else flows.of_session(session))
+        found = list(islice(newest_first, limit))
+        return map(self._flow_view, reversed(found))
 
     def _flow_view(self, flow: LiveFlow) -> Mapping[str, Any]:
         return {
@@ -174,7 +179,7 @@ class Controller:
         party = self._state.party(number)
         return party.ends if party is not None else 0.0
 
-    def decisions(self, *, limit: int = 100) -> Sequence[Mapping[str, Any]]:
+    def decisions(self, *, limit: int = 100) -> Iterator[Mapping[str, Any]]:
         """The newest records of the decision log, newest last."""
         return self._log.recent(limit)
 
@@ -206,9 +211,9 @@ class Controller:
                 raise outcome
         return self.policy()
 
-    def switches(self) -> Sequence[Mapping[str, Any]]:
+    def switches(self) -> Iterator[Mapping[str, Any]]:
         """Every described switch."""
-        return [
+        return (
             {
                 "name": point.switch.name,
                 "dpid": f"{point.switch.dpid:016x}",
@@ -223,7 +228,7 @@ class Controller:
                 "repaired": point.repaired,
             }
             for point in self._state.fabric.points.values()
-        ]
+        )
 
     def links(self) -> Sequence[Mapping[str, Any]]:
         """Every link between switches: declared or discovered, and what was seen of it."""

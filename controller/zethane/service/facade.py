@@ -7,13 +7,13 @@ run on the event loop and return at once, unless they are coroutines.
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from zethane.audit.reason import SessionEvent
 from zethane.identity.posture import Report
 from zethane.identity.proof import Proof
-from zethane.identity.session import Attachment, Endpoint, Session
+from zethane.identity.session import MAX_SESSION, Attachment, Endpoint, Session
 from zethane.service.accounts import Block
 from zethane.service.metrics import Metric
 from zethane.service.posture import Outcome
@@ -25,8 +25,8 @@ View = Mapping[str, Any]
 class ControllerFacade(Protocol):
     """The running controller as the API sees it."""
 
-    def sessions(self) -> Sequence[Session]:
-        """All live sessions, by number."""
+    def sessions(self, *, after: int = 0, limit: int = MAX_SESSION) -> Sequence[Session]:
+        """Live sessions by number: as many of those after a number."""
 
     def session(self, number: int) -> Session | None:
         """One live session."""
@@ -104,11 +104,14 @@ class ControllerFacade(Protocol):
         Returns the numbers of the sessions ended.
         """
 
-    def flows(self, *, session: int | None = None, limit: int = 1000) -> Sequence[View]:
-        """Live flows: subject, object, addresses, protocol, ports, rule, since, lease."""
+    def flows(self, *, session: int | None = None, limit: int = 1000) -> Iterable[View]:
+        """The newest live flows, the newest last, made on the way.
 
-    def decisions(self, *, limit: int = 100) -> Sequence[View]:
-        """The newest records of the decision log, newest last."""
+        Each with subject, object, addresses, protocol, ports, rule, since, lease.
+        """
+
+    def decisions(self, *, limit: int = 100) -> Iterable[View]:
+        """The newest records of the decision log, newest last, made on the way."""
 
     def decision_stream(self) -> AsyncIterator[View]:
         """Records as they are written; bounded, a slow reader loses records and is told how many."""
@@ -120,8 +123,8 @@ class ControllerFacade(Protocol):
     async def reload(self) -> View:
         """Read the policy file and identities.yaml again now. A bad one is not put in force: raises InputError."""
 
-    def switches(self) -> Sequence[View]:
-        """Per switch: name, dpid, connected, since, sessions, flows, counters."""
+    def switches(self) -> Iterable[View]:
+        """Per switch, made on the way: name, dpid, connected, since, sessions, flows, counters."""
 
     def links(self) -> Sequence[View]:
         """Every link between switches, declared or discovered, with its state and whether paths lead over it."""

@@ -6,7 +6,7 @@ Labels are switches, ports and reasons, which are all bounded: nothing that a ho
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -90,26 +90,27 @@ class Metric:
     name: str
     help: str
     kind: Literal["counter", "gauge"]
-    samples: Sequence[tuple[Labels, float]]
+    samples: Iterable[tuple[Labels, float]]
+    """To be looked at once: what is many is made on the way."""
 
 
 def metrics_of(state: State) -> Iterator[Metric]:
     """Everything that the state counts."""
     points = state.fabric.points.values()
     yield from _plain(state.counters)
-    yield Metric("denied", "Packets not let through.", "counter", list(_denied(state.denials.denied)))
+    yield Metric("denied", "Packets not let through.", "counter", _denied(state.denials.denied))
     yield Metric("staged", _STAGED, "counter", list(_staged(state.counters)))
     yield total("denied_unlogged", "Denied packets that the rate limit left out of the log.", state.denials.suppressed)
-    yield Metric("meter_dropped", "Packets that a switch's meter left out.", "counter", list(_meters(state)))
+    yield Metric("meter_dropped", "Packets that a switch's meter left out.", "counter", _meters(state))
     yield Metric(
         "packet_ins_dropped",
         "Packets that found the queue of their port full.",
         "counter",
-        [
+        (
             ({"switch": point.switch.name, "port": str(port)}, float(dropped))
             for point in points
             for port, dropped in sorted(point.queue_drops.items())
-        ],
+        ),
     )
     yield Metric(
         "packet_ins_waiting",
@@ -170,7 +171,7 @@ def _staged(counters: Mapping[str, int]) -> Iterable[tuple[Labels, float]]:
 
 
 def _denied(denied: Mapping[tuple[str, int, str], int]) -> Iterable[tuple[Labels, float]]:
-    for (switch, port, reason), number in sorted(denied.items()):
+    for (switch, port, reason), number in tuple(denied.items()):  # more may come on the way
         yield {"switch": switch, "port": str(port), "reason": reason}, float(number)
 
 

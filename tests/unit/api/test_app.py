@@ -87,6 +87,14 @@ async def test_sessions_are_listed_by_number(client: httpx.AsyncClient) -> None:
     assert [session["session"] for session in answer["sessions"]] == [1, 2]
 
 
+@pytest.mark.parametrize(
+    ("query", "numbers"), [("limit=1", [1]), ("after=1", [2]), ("after=1&limit=1", [2]), ("after=2", [])]
+)
+async def test_sessions_can_be_read_page_by_page(client: httpx.AsyncClient, query: str, numbers: list[int]) -> None:
+    answer = (await client.get(f"/sessions?{query}")).json()
+    assert [session["session"] for session in answer["sessions"]] == numbers
+
+
 async def test_one_session_can_be_read_and_ended_once(client: httpx.AsyncClient, controller: Operated) -> None:
     assert (await client.get("/sessions/1")).json() == ALICE
     assert (await client.delete("/sessions/1")).json() == {"sessions": [1]}
@@ -319,7 +327,8 @@ async def test_openapi_names_every_path_and_no_page_loads_from_elsewhere(client:
     ("path", "words"),
     [
         ("/flows?sesion=1", ("sesion", "limit, session")),
-        ("/sessions?limit=1", ("limit", "none")),
+        ("/sessions?limit=0", ("limit",)),
+        ("/switches?limit=1", ("limit", "none")),
         ("/decisions?limit=0", ("limit",)),
         ("/decisions?limit=x", ("limit",)),
         ("/decisions?limit=10001", ("limit",)),

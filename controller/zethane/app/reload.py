@@ -11,10 +11,17 @@ from watchfiles import awatch
 
 from zethane.app.files import read_text
 from zethane.app.topology import IDENTITIES_FILE, Topology, load_policy
+from zethane.app.workers import in_process
 from zethane.errors import InputError, Problem, ZethaneError
 from zethane.identity.directory import Directory, parse_identities
 from zethane.policy.model import Policy
 from zethane.policy.outcome import Outcome
+
+SMALL = 32_768
+"""Bytes of a file that a thread may read while the event loop goes on: some 50 ms of computing, in short pieces."""
+
+ENTRY = 64
+"""Bytes that somebody in identities.yaml counts for, when a policy is held against all of them."""
 
 _log = structlog.get_logger("zethane.policy")
 
@@ -78,7 +85,7 @@ class PolicyFile(_WatchedFile):
         self._digest = topology.policy.digest
 
     async def _read(self) -> bool:
-        policy = await asyncio.to_thread(self._checked)
+        policy = await self._checked()
         if policy.digest == self._digest:
             return False
         await self._use(policy)
@@ -86,15 +93,13 @@ class PolicyFile(_WatchedFile):
         _log.info("policy-loaded", version=policy.digest, rules=len(policy.rules))
         return True
 
-    def _checked(self) -> Policy:
-        """The file's policy, in a worker thread. Raises InputError also where its own tests fail."""
-        policy = load_policy(self.file)
-        report = self.topology.check(policy, self._clock())
-        failed = (outcome for outcome in report.outcomes if not outcome.passed)
-        problems = [*report.errors, *(_problem(policy, outcome) for outcome in failed)]
-        if problems:
-            raise InputError(problems)
-        return policy
+    async def _checked(self) -> Policy:
+        """The file's policy: read by a thread, or where it is large by a process. Raises InputError, WorkerError."""
+        topology, now = self.topology, self._clock()
+        population = len(topology.directory.users) + len(topology.directory.workloads) + len(topology.directory.devices)
+        if await asyncio.to_thread(_size, self.file) + population * ENTRY > SMALL:
+            return await in_process(checked, self.file, topology, now)
+        return await asyncio.to_thread(checked, self.file, topology, now)
 
     def _keep_old(self, problems: tuple[Problem, ...]) -> None:
         super()._keep_old(problems)
@@ -121,7 +126,10 @@ class DirectoryFile(_WatchedFile):
             return False
         if not text.strip():  # as it is for a moment when an editor writes it: nobody means to shut everybody out so
             raise InputError([Problem(str(self.file), "expected users, devices or workloads, found an empty file")])
-        directory = await asyncio.to_thread(parse_identities, text, str(self.file))
+        if len(text) > SMALL:
+            directory = await in_process(parse_identities, text, str(self.file))
+        else:
+            directory = await asyncio.to_thread(parse_identities, text, str(self.file))
         self.use(directory)
         self._text = text
         _log.info("identities-loaded", users=len(directory.users), workloads=len(directory.workloads))
@@ -131,6 +139,25 @@ class DirectoryFile(_WatchedFile):
         super()._keep_old(problems)
         for problem in problems:
             _log.error("identities-refused", problem=str(problem))
+
+
+def checked(file: Path, topology: Topology, now: float) -> Policy:
+    """The policy of a file, held against the rest. Raises InputError also where its own tests fail."""
+    policy = load_policy(file)
+    report = topology.check(policy, now)
+    failed = (outcome for outcome in report.outcomes if not outcome.passed)
+    problems = [*report.errors, *(_problem(policy, outcome) for outcome in failed)]
+    if problems:
+        raise InputError(problems)
+    return policy
+
+
+def _size(file: Path) -> int:
+    """In bytes; 0 for what cannot be looked at: reading it will say why."""
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0
 
 
 def _problem(policy: Policy, outcome: Outcome) -> Problem:

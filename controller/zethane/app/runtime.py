@@ -19,7 +19,7 @@ from typing import Any
 
 from zethane.service.metrics import Metric, gauge, total
 
-SWITCH_INTERVAL = 0.0005
+SWITCH_INTERVAL = 0.0001
 """Seconds that the event loop waits at the most for a thread that is in the middle of Python code."""
 
 YOUNG, OLDER = 1_000, 5

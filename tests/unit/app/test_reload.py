@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from zethane.app.reload import DirectoryFile, PolicyFile
-from zethane.app.topology import load_topology
+from zethane.app.topology import load_directory, load_policy, load_topology
+from zethane.app.workers import in_process
 from zethane.errors import InputError
 from zethane.identity.directory import Directory
 from zethane.policy.model import Policy
@@ -89,4 +92,67 @@ async def test_a_policy_that_breaks_its_own_invariant_is_not_put_in_force(folder
     assert used == []
     path.write_text(text.replace("rules:\n", rule.replace("20-30", "24-30")), encoding="utf-8")
     assert await file.reload()
+    assert len(used) == 1
+
+
+def refused_by(work: Callable[..., object]) -> Callable[..., Awaitable[object]]:
+    """In the place of a process: one that ends without an answer."""
+
+    async def broken(*_: object) -> object:
+        return await in_process(work)
+
+    return broken
+
+
+def die() -> None:
+    os._exit(1)
+
+
+async def test_a_large_file_is_read_by_a_process_with_the_same_outcome(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zethane.app.reload.SMALL", 0)
+    used: list[Policy] = []
+
+    async def use(policy: Policy) -> None:
+        used.append(policy)
+
+    file = PolicyFile(load_topology(folder), use, lambda *_: None, lambda: 1000.0)
+    assert not await file.reload()
+    directory, directories = watched(folder)
+    path = folder / "policy.yaml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text + "# another version\n", encoding="utf-8")
+    assert await file.reload()
+    assert used == [load_policy(folder)]
+    path.write_text(text + "x: 1\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"policy\.yaml"):
+        await file.reload()
+    assert await directory.reload()
+    assert directories == [load_directory(folder)]
+
+
+async def test_a_process_that_breaks_replaces_nothing_and_is_told(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zethane.app.reload.SMALL", 0)
+    monkeypatch.setattr("zethane.app.reload.in_process", refused_by(die))
+    used: list[Policy] = []
+    refused: list[str] = []
+
+    async def use(policy: Policy) -> None:
+        used.append(policy)
+
+    file = PolicyFile(load_topology(folder), use, lambda _, why: refused.append(why), lambda: 1000.0)
+    with (folder / "policy.yaml").open("a", encoding="utf-8") as stream:
+        stream.write("# another version\n")
+    with pytest.raises(InputError, match="ended without an answer"):
+        await file.reload()
+    assert used == []
+    assert len(refused) == 1
+    assert "ended without an answer" in refused[0]
+    assert file.problems
+    monkeypatch.undo()
+    assert await file.reload()
+    assert file.problems == ()
     assert len(used) == 1

@@ -6,6 +6,8 @@ Nothing here looks at how fast anything was.
 from __future__ import annotations
 
 import math
+import os
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,8 @@ from lab import openvswitch
 from lab.ledger import ROOT, processes
 from perf.benchmark import benchmarks
 from perf.command import measure
+from perf.controllers import environment
+from perf.load import Load, turn_of_limit, turn_of_zethane
 
 
 @pytest.mark.perf
@@ -29,3 +33,23 @@ def test_a_quick_run_measures_every_side_and_leaves_nothing(name: str) -> None:
     assert not [bridge for bridge in openvswitch.existing_bridges() if bridge.startswith(run_id)]
     assert processes(run_id) == []
     assert not (ROOT / run_id).exists()
+
+
+@pytest.mark.perf
+def test_the_compiled_load_sees_every_answer_of_its_own_reflector() -> None:
+    load = Load(switches=5, sessions=100, single=20, many=200, batches=2, window=8, warm=10)
+    told = turn_of_limit(load)
+    assert told["flows"] == 10 + 20 + 2 * 200
+    assert told["rate"] > 0
+
+
+@pytest.mark.perf
+@pytest.mark.parametrize("load", [
+    Load(switches=1, sessions=50, single=20, many=200, batches=2, window=8, warm=10),
+    Load(switches=10, sessions=100, single=20, many=200, batches=2, window=8, warm=10, across=True),
+    Load(switches=10, sessions=10, single=20, many=200, batches=2, window=8, warm=10, end=False),
+], ids=["one switch", "between switches", "one session each"])  # fmt: skip
+def test_the_compiled_load_sets_up_flows_with_a_whole_controller(load: Load, tmp_path: Path) -> None:
+    told = turn_of_zethane(load, tmp_path / "run", environment(os.environ))
+    assert told["ended"] == (told["flows"] if load.end else 0)
+    assert told["entries"] > load.sessions

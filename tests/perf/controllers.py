@@ -48,14 +48,19 @@ def python(module: str, *arguments: object) -> list[str]:
 
 
 @contextmanager
-def zethane(folder: Path, tagged: Mapping[str, str], dpid: int, places: Sequence[Place]) -> Iterator[Controller]:
-    """`zethane run` with a live session at each place; decision log, store and API are on. Raises LabError."""
-    write_topology(folder / "topology", dpid)
+def zethane(
+    folder: Path, tagged: Mapping[str, str], dpid: int, places: Sequence[Place], extra: Sequence[str] = ()
+) -> Iterator[Controller]:
+    """`zethane run` with a live session at each place; decision log, store and API are on. Raises LabError.
+
+    `extra` are further options for it.
+    """
+    write_topology(folder / "topology", dpid, places)
     numbers = write_sessions(folder / "state", dpid, places)
     if numbers != list(range(1, len(places) + 1)):
         raise LabError(f"a new store gave out the session numbers {numbers[:3]} …; expected 1, 2, 3 …")
     controller = Controller(folder / "topology", folder / "state", tagged)
-    controller.start()
+    controller.start(extra)
     try:
         controller.wait_listening()
         yield controller

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,11 +53,15 @@ def places() -> list[Place]:
     ]
 
 
-def write_topology(folder: Path, dpid: int) -> None:
-    """Write policy.yaml, identities.yaml and network.yaml for a switch with this datapath id."""
+def write_topology(folder: Path, dpid: int, places: Iterable[Place] = ()) -> None:
+    """Write policy.yaml, identities.yaml and network.yaml for a switch with this datapath id and these hosts."""
     folder.mkdir(parents=True)
+    crowded = [(port, cards) for port, cards in sorted(Counter(place.port for place in places).items()) if cards > 1]
+    ports = ", ".join(f"{port}: {{macs: {cards}}}" for port, cards in crowded)
     (folder / "policy.yaml").write_text(_POLICY, encoding="utf-8")
-    (folder / "network.yaml").write_text(f'switches: {{s1: {{dpid: "{dpid:016x}"}}}}\n', encoding="utf-8")
+    (folder / "network.yaml").write_text(
+        f'switches: {{s1: {{dpid: "{dpid:016x}", ports: {{{ports}}}}}}}\n', encoding="utf-8"
+    )
     # Nobody logs in with it: the hash of a random secret is the safe thing to write.
     hashed = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1).hash(secrets.token_urlsafe())
     lines = [f'  {role}: {{labels: {{role: {role}}}, secret: "{hashed}"}}' for role in ("client", "server")]

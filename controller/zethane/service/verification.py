@@ -119,8 +119,8 @@ class Verifier:
         )
         state.flows.add(flow)
         subject.opens(key.src)
-        self._install(flow, subject, obj, 0 if verdict.until == math.inf else flow.lease(verdict.until, now))
         self._deliver(subject, obj, event.frame)
+        self._install(flow, subject, obj, 0 if verdict.until == math.inf else flow.lease(verdict.until, now))
         flow.count(FORWARD, 1, len(event.frame))
         state.counters["allowed"] += 1
         state.journal.allowed(flow, point.switch.name, verdict.rule_id or "", now, state.would_be(flow, now))

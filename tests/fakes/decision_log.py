@@ -76,7 +76,8 @@ class WrittenLog:
 
     def end(self, flow: LiveFlow, rule: str | None, lasted: float, packets: int = 10, octets: int = 1000) -> None:
         """It ends."""
-        ended = replace(flow, started=self.now + 1 - lasted, packets=packets, octets=octets)
+        ended = flow.afresh()
+        ended.started, ended.packets, ended.octets = self.now + 1 - lasted, packets, octets
         self.journal.flow_ended(ended, rule, "finished", self._tick())
 
     def denial(

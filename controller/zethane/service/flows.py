@@ -1,4 +1,7 @@
-"""The live flows: what the controller has allowed and the switches have not yet reported as ended."""
+"""The live flows: what the controller has allowed and the switches have not yet reported as ended.
+
+Where it was built, `flow_table` takes the place of both classes: the same, compiled.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,14 @@ import math
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from zethane.identity.session import Session
+from zethane.native import native
 from zethane.net.flowkey import ICMP, ICMPV6, FlowKey
 from zethane.pipeline.bindings import flow_lease
+
+MOST = 2**64 - 1
 
 FORWARD, RETURN = 1, 2
 """Directions: from the subject to the object, and back."""
@@ -109,13 +116,13 @@ class LiveFlow:
         return (self.subject_class, self.object_class, *opened(self.key))
 
     def count(self, direction: int, packets: int, octets: int) -> None:
-        """Add to the counters of a direction."""
+        """Add to the counters of a direction, which have 64 bits and stay at their end."""
         if direction == FORWARD:
-            self.packets += packets
-            self.octets += octets
+            self.packets = min(self.packets + packets, MOST)
+            self.octets = min(self.octets + octets, MOST)
         else:
-            self.return_packets += packets
-            self.return_octets += octets
+            self.return_packets = min(self.return_packets + packets, MOST)
+            self.return_octets = min(self.return_octets + octets, MOST)
 
 
 class FlowTable:
@@ -257,3 +264,8 @@ def opened(key: FlowKey) -> tuple[int, int]:
 
 def _pair(flow: LiveFlow) -> tuple[int, int]:
     return min(flow.subject, flow.object), max(flow.subject, flow.object)
+
+
+PureLiveFlow, PureFlowTable = LiveFlow, FlowTable
+if not TYPE_CHECKING and (compiled := native("zethane.service.flow_table")) is not None:
+    LiveFlow, FlowTable = compiled.LiveFlow, compiled.FlowTable

@@ -1,0 +1,84 @@
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from cpython.ref cimport PyObject
+
+
+cdef struct Key:
+    # One direction of a connection; IPv4 addresses in the first four bytes, the others are 0.
+    uint8_t src[16]
+    uint8_t dst[16]
+    uint16_t sport
+    uint16_t dport
+    uint8_t proto
+    uint8_t size
+
+
+cdef struct Link:
+    Link* before
+    Link* after
+    PyObject* flow
+
+
+cdef struct Chain:
+    Link* first
+    Link* last
+    uint32_t length
+
+
+cdef struct Slot:
+    uint64_t hash
+    PyObject* flow
+
+
+cdef struct Page:
+    Chain chains[1024]
+    uint32_t used
+
+
+cdef uint64_t hash_of(const Key* key) noexcept nogil
+cdef bint same(const Key* one, const Key* other) noexcept nogil
+cdef bint reversed_of(const Key* one, const Key* other) noexcept nogil
+
+
+cdef class LiveFlow:
+    cdef Key wire
+    cdef readonly uint32_t subject
+    cdef uint32_t to
+    cdef public uint32_t rule, subject_class, object_class
+    cdef public int alive
+    cdef public int idle_timeout
+    cdef public object opened_by, opened_to
+    cdef public double started, installed, ends
+    cdef uint64_t sent[4]
+    cdef uint64_t recorded[4]
+    cdef uint32_t forward_replaced, return_replaced
+    cdef uint64_t hash
+    cdef PyObject* table
+    cdef int32_t at_subject, at_object
+    cdef Link everywhere, of_subject, of_object
+
+    cdef void add_up(self, int direction, uint64_t packets, uint64_t octets) noexcept
+
+
+cdef class FlowTable:
+    cdef Slot* slots
+    cdef uint64_t mask
+    cdef Chain everything
+    cdef Page* pages[16384]
+    cdef dict places
+    cdef int64_t* counts
+    cdef int64_t* timed
+    cdef int32_t room_for_places
+    cdef object idle
+    cdef object awaited
+    cdef object awaited_of
+    cdef Py_ssize_t idle_others
+
+    cdef PyObject* lookup(self, const Key* key, uint64_t hash, int* direction) noexcept nogil
+    cdef int32_t place_of(self, object dpid) except -1
+    cdef Chain* chain(self, uint32_t number, bint make) except? NULL
+    cdef inline void join(self, uint32_t number, Link* link) noexcept
+    cdef inline void part(self, uint32_t number, Link* link) noexcept
+    cdef inline void tally(self, LiveFlow flow, int64_t flows, int64_t timed) noexcept
+    cdef int enter(self, LiveFlow flow) except -1
+    cdef void leave(self, LiveFlow flow) noexcept
+    cdef int grow(self) except -1

@@ -1,0 +1,169 @@
+"""The compiled table of flows does what its twin in Python does, whatever happens to it and in whatever order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from zethane.identity.session import Attachment, Session
+from zethane.native import native
+from zethane.net.flowkey import FlowKey
+from zethane.policy.principal import Principal
+from zethane.service.flows import FORWARD, MOST, RETURN, PureFlowTable, PureLiveFlow
+
+flow_table = native("zethane.service.flow_table")
+pytestmark = pytest.mark.skipif(flow_table is None, reason="nothing is compiled here")
+
+SESSIONS = (1, 2, 3, 1024, 0xFFFEFF)
+ADDRESSES = (bytes((10, 0, 0, 1)), bytes((10, 0, 0, 2)), bytes(15) + b"\1", bytes(15) + b"\2")
+
+
+def session(number: int) -> Session:
+    return Session(number, Principal("workload", f"w{number}"), Attachment(number % 3, 1, 0, number), (), "a", 0.0)
+
+
+@st.composite
+def keys(draw: st.DrawFn) -> FlowKey:
+    family = draw(st.sampled_from((ADDRESSES[:2], ADDRESSES[2:])))
+    src, dst = draw(st.sampled_from(family)), draw(st.sampled_from(family))
+    ports = st.sampled_from((0, 1, 443))
+    return FlowKey(src, dst, draw(st.sampled_from((6, 17))), draw(ports), draw(ports))
+
+
+STEPS = st.one_of(
+    st.tuples(st.just("add"), keys(), st.sampled_from(SESSIONS), st.sampled_from(SESSIONS), st.sampled_from((0, 30))),
+    st.tuples(st.sampled_from(("remove", "close", "closed", "remember", "again")), st.integers(0, 30)),
+    st.tuples(st.just("idle"), st.integers(0, 30), st.sampled_from((0, 30, 60))),
+    st.tuples(st.just("recall"), keys()),
+    st.tuples(st.just("overdue"), st.integers(0, 60)),
+)
+
+
+class One:
+    """One of the two tables, and every flow that there was."""
+
+    def __init__(self, table: Any, flow: Any) -> None:
+        self.table, self._make, self.flows = table(), flow, []
+
+    def name(self, flow: Any) -> Any:
+        return None if flow is None else self.flows.index(flow)
+
+    def step(self, step: tuple[Any, ...], now: float) -> Any:
+        table = self.table
+        if step[0] == "add":
+            _, key, subject, obj, idle = step
+            if table.find(key) is None:
+                parties = session(subject), session(obj)
+                self.flows.append(self._make(key, subject, obj, 7, 1, 2, *parties, now, now, idle_timeout=idle))
+                table.add(self.flows[-1])
+            return None
+        if step[0] == "recall":
+            found = table.recall(step[1])
+            return None if found is None else (self.name(found[0]), found[1])
+        if step[0] == "overdue":
+            return [(self.name(flow), why) for flow, why in table.overdue(step[1])]
+        if not self.flows:
+            return None
+        flow = self.flows[step[1] % len(self.flows)]
+        live = table.by_key.get(flow.key) is flow
+        if step[0] == "remove" and live:
+            table.remove(flow)
+        elif step[0] == "close" and live:
+            table.close(flow, "gone", now)
+        elif step[0] == "closed":
+            table.closed(flow)
+        elif step[0] == "remember" and not live:
+            table.remember(flow)
+        elif step[0] == "again" and not live and table.find(flow.key) is None:
+            table.add(flow)
+        elif step[0] == "idle" and live:
+            table.set_idle_timeout(flow, step[2])
+        return None
+
+    def look(self, key: FlowKey) -> Any:
+        table = self.table
+        found, closing = table.find(key), [table.closing(key, number) for number in SESSIONS]
+        return (
+            len(table),
+            [self.name(flow) for flow in table.by_key.values()],
+            list(table.by_key),
+            None if found is None else (self.name(found[0]), found[1]),
+            [None if one is None else (self.name(one[0]), *one[1:]) for one in closing],
+            [[self.name(flow) for flow in table.of_session(number)] for number in SESSIONS],
+            [[table.between(a, b) for a in SESSIONS] for b in SESSIONS],
+            [(table.at(dpid), table.timed_at(dpid)) for dpid in range(4)],
+            [table.is_closing(number) for number in SESSIONS],
+        )
+
+
+@settings(max_examples=300)
+@given(st.lists(STEPS, max_size=60), st.lists(keys(), min_size=1, max_size=3))
+def test_tables_agree(steps: list[tuple[Any, ...]], asked: list[FlowKey]) -> None:
+    pure, compiled = One(PureFlowTable, PureLiveFlow), One(flow_table.FlowTable, flow_table.LiveFlow)
+    for now, step in enumerate(steps):
+        assert compiled.step(step, now) == pure.step(step, now), step
+        for key in asked:
+            assert compiled.look(key) == pure.look(key), step
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("count"), st.sampled_from((FORWARD, RETURN)), *[st.integers(0, MOST)] * 2),
+            st.tuples(st.just("lease"), st.floats(0, 1e6) | st.just(float("inf")), st.floats(0, 1e6)),
+            st.tuples(st.sampled_from(("replace_rules", "told"))),
+            st.tuples(st.just("is_replaced"), st.sampled_from((FORWARD, RETURN))),
+            st.tuples(st.just("alive"), st.integers(0, 3)),
+        ),
+        max_size=12,
+    )
+)
+def test_flows_agree(steps: list[tuple[Any, ...]]) -> None:
+    key = FlowKey(*ADDRESSES[:2], 6, 1, 443)
+    pair = [made(key, 1, 2, 7, 3, 4, session(1), session(2), 1.5, 2.5) for made in (PureLiveFlow, flow_table.LiveFlow)]
+    for name, *arguments in steps:
+        results = []
+        for flow in pair:
+            if name == "told":
+                flow.told = flow.counts
+            elif name == "alive":
+                flow.alive = arguments[0]
+            else:
+                results.append(getattr(flow, name)(*arguments))
+        assert len(set(results)) <= 1
+        assert view(pair[0]) == view(pair[1])
+        assert view(pair[0].afresh()) == view(pair[1].afresh())
+
+
+def view(flow: Any) -> dict[str, Any]:
+    names = (
+        "key", "subject", "object", "rule", "subject_class", "object_class", "opened_by", "opened_to", "started",
+        "installed", "alive", "packets", "octets", "return_packets", "return_octets", "told", "ends", "idle_timeout",
+        "replaced", "counts", "untold", "switches", "group",
+    )  # fmt: skip
+    return {name: getattr(flow, name) for name in names}
+
+
+def test_many_flows_are_found_and_go_again() -> None:
+    table = flow_table.FlowTable()
+    ends = session(1), session(2)
+    flows = [
+        flow_table.LiveFlow(FlowKey(bytes((10, 0, 0, a)), bytes((10, 0, 1, b)), 6, c, 443), 1, 2, 7, 1, 2, *ends, 0, 0)
+        for a in range(20)
+        for b in range(50)
+        for c in range(20)
+    ]
+    for flow in flows:
+        table.add(flow)
+    assert len(table) == len(flows) == 20_000
+    assert all(table.find(flow.key) == (flow, FORWARD) for flow in flows)
+    assert all(table.find(flow.key.reverse()) == (flow, RETURN) for flow in flows)
+    for flow in flows[::2]:
+        table.remove(flow)
+    assert all(table.find(flow.key) is None for flow in flows[::2])
+    assert table.of_session(2) == flows[1::2] == list(table.by_key.values())
+    with pytest.raises(ValueError, match="entered already"):
+        table.add(flows[1])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lab.errors import LabError
 from lab.processes import START_TIMEOUT, Controller, stop, tail, wait_for
-from perf.topology import Place, write_sessions, write_topology
+from perf.topology import POLICY, Place, write_sessions, write_topology
 
 _CORES = os.sched_getaffinity(0)
 _LISTEN = "0A"
@@ -49,13 +49,19 @@ def python(module: str, *arguments: object) -> list[str]:
 
 @contextmanager
 def zethane(
-    folder: Path, tagged: Mapping[str, str], dpid: int, places: Sequence[Place], extra: Sequence[str] = ()
+    folder: Path,
+    tagged: Mapping[str, str],
+    dpid: int,
+    places: Sequence[Place],
+    extra: Sequence[str] = (),
+    *,
+    policy: str = POLICY,
 ) -> Iterator[Controller]:
     """`zethane run` with a live session at each place; decision log, store and API are on. Raises LabError.
 
     `extra` are further options for it.
     """
-    write_topology(folder / "topology", dpid, places)
+    write_topology(folder / "topology", dpid, places, policy)
     numbers = write_sessions(folder / "state", dpid, places)
     if numbers != list(range(1, len(places) + 1)):
         raise LabError(f"a new store gave out the session numbers {numbers[:3]} …; expected 1, 2, 3 …")

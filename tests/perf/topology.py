@@ -25,7 +25,7 @@ LIFETIME = 3600.0
 
 TCP_SERVICE, UDP_SERVICE = 443, 9000
 
-_POLICY = f"""
+POLICY = f"""
 version: 1
 segments:
   clients: {{labels: {{role: client}}}}
@@ -53,12 +53,12 @@ def places() -> list[Place]:
     ]
 
 
-def write_topology(folder: Path, dpid: int, places: Iterable[Place] = ()) -> None:
+def write_topology(folder: Path, dpid: int, places: Iterable[Place] = (), policy: str = POLICY) -> None:
     """Write policy.yaml, identities.yaml and network.yaml for a switch with this datapath id and these hosts."""
     folder.mkdir(parents=True)
     crowded = [(port, cards) for port, cards in sorted(Counter(place.port for place in places).items()) if cards > 1]
     ports = ", ".join(f"{port}: {{macs: {cards}}}" for port, cards in crowded)
-    (folder / "policy.yaml").write_text(_POLICY, encoding="utf-8")
+    (folder / "policy.yaml").write_text(policy, encoding="utf-8")
     (folder / "network.yaml").write_text(
         f'switches: {{s1: {{dpid: "{dpid:016x}", ports: {{{ports}}}}}}}\n', encoding="utf-8"
     )

@@ -103,9 +103,7 @@ class Flows:
             "stream", "--first", first, "--flows", flows, "--every", int(every * 1e6), "--seconds", seconds,
             "--only", only, "--tcp",
         )  # fmt: skip  # options and their values
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, env=self._tagged
-        )
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=self._tagged)
         try:
             line = process.stdout.readline() if process.stdout else ""
             if line.strip() != "ready":

@@ -58,8 +58,8 @@ class Control:
     @property
     def live_flows(self) -> int:
         """How many flows Zethane knows to be live."""
-        (switch,) = self.zethane.get("/switches")["switches"]
-        return int(switch["flows"])
+        counters = self.zethane.get("/counters")["counters"]
+        return next(int(one["value"]) for one in counters if one["name"] == "flows")
 
 
 @contextmanager

@@ -265,7 +265,7 @@ static int receive(int fd, struct arrival *found)
     return kept;
 }
 
-static struct pollfd polled[MAX_HOSTS];
+static struct pollfd polled[MAX_HOSTS + 1];
 static int polled_count;
 
 static void prepare_poll(void)
@@ -521,23 +521,26 @@ static void *send_stream(void *unused)
     return NULL;
 }
 
-/* Says "ready" once a packet of each flow has come, and ends when nothing came for a while or the time is over. */
+/* Says "ready" once a packet of each flow has come. Ends when, after standard input was closed, nothing came for a while,
+ * or when the time is over. */
 static int run_stream(int every, int flows, double seconds, double quiet)
 {
     struct arrival found[BATCH];
     pthread_t thread;
     uint8_t *seen = calloc((size_t)flows, 1);
-    int missing = flows;
+    int missing = flows, closing = 0;
     uint32_t arrived = 0;
     int64_t last = 0;
     river.every = every;
     river.flows = flows;
     river.end = now() + (int64_t)(seconds * NS);
     prepare_poll();
+    polled[polled_count] = (struct pollfd){STDIN_FILENO, POLLIN, 0};
     if (pthread_create(&thread, NULL, send_stream, NULL))
         fail("thread");
     while (!atomic_load(&river.done)) {
-        int ready = poll(polled, (nfds_t)polled_count, 10);
+        int ready = poll(polled, (nfds_t)(polled_count + !closing), 10);
+        closing = closing || polled[polled_count].revents;
         for (int i = 0; ready > 0 && i < polled_count; i++) {
             int count = polled[i].revents ? receive(polled[i].fd, found) : 0;
             for (int j = 0; j < count; j++) {
@@ -555,7 +558,7 @@ static int run_stream(int every, int flows, double seconds, double quiet)
                 }
             }
         }
-        if (!missing && now() - last > (int64_t)(quiet * NS))
+        if (closing && now() - last > (int64_t)(quiet * NS))
             river.end = 0;
     }
     pthread_join(thread, NULL);

@@ -33,7 +33,9 @@ class Presence:
         return [point for point in points if number in point.local or number in point.remote]
 
     def bindings(self, point: Point, live: Live) -> list[Change]:
-        """A session's bindings at a switch, to be written now."""
+        """A session's bindings at a switch, to be written now; none for one that will be made right as a whole."""
+        if not point.ready:
+            return []
         return [Add(flow) for flow in session_bindings(self._state, point, live, self._state.clock())]
 
     def enter(self, live: Live) -> Changes:

@@ -46,6 +46,12 @@ from zethane.service.state import State
 TICK = 0.1
 """Seconds between looks at what has come to its end. Switches end leases by themselves, to the second."""
 
+AGING_INTERVAL = 0.05
+"""Seconds between looks for flows that may have gone silent."""
+
+AGING_PAUSE = 0.005
+"""Seconds between two slices of them: time for the switch to take in what was written, with all else in between."""
+
 ACCOUNT_INTERVAL = 5.0
 """Seconds between readings of what the meters have left out."""
 
@@ -179,6 +185,7 @@ class _Process:
         """Do what has to be done again and again; the switches have their turns one after the other."""
         self._spawn(_keep_time(administrator))
         self._spawn(_keep_accounts(administrator))
+        self._spawn(_keep_aging(administrator))
         interval, points = self._settings.attest_interval, administrator.state.fabric.points
         for place, dpid in enumerate(points, 1):
             self._spawn(_keep_attesting(administrator, dpid, interval * place / len(points), interval))
@@ -207,6 +214,17 @@ async def _keep_time(administrator: Administrator) -> None:
             administrator.tick(time.time())
         except Exception:  # noqa: BLE001  # the clock must go on: it ends everybody else's sessions too
             _log.exception("tick-failed")
+
+
+async def _keep_aging(administrator: Administrator) -> None:
+    more = False
+    while True:
+        await asyncio.sleep(AGING_PAUSE if more else AGING_INTERVAL)
+        try:
+            more = administrator.aging.tick(time.time())
+        except Exception:  # noqa: BLE001  # flows would pile up
+            more = False
+            _log.exception("aging-failed")
 
 
 async def _keep_accounts(administrator: Administrator) -> None:

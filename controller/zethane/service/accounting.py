@@ -10,11 +10,13 @@ from collections.abc import Callable
 
 from zethane.net.flowkey import TCP, FlowKey
 from zethane.pipeline.fields import split_cookie, split_meter
-from zethane.pipeline.verified import FIN_IDLE
+from zethane.pipeline.verified import FIN_IDLE, idle_timeout
+from zethane.service.flow_rules import let_run_out
 from zethane.service.flows import FORWARD, LiveFlow
 from zethane.service.points import Point
 from zethane.service.state import State
 from zethane.service.switch import FlowRemoved
+from zethane.service.untimed import ENDED_HALF
 
 REMOVED_IDLE, REMOVED_HARD, REMOVED_DELETED = 0, 1, 2
 """OFPRR_*: why a flow-removed came."""
@@ -114,15 +116,24 @@ class Accounting:
         finished = 0 < event.idle_timeout <= FIN_IDLE
         if event.reason == REMOVED_HARD and not finished and self._renew(flow, direction):
             return
+        if event.reason == REMOVED_IDLE and event.idle_timeout > FIN_IDLE and not flow.idle_timeout:
+            # Its test was over a moment ago: it went just before it was written again, without a timeout.
+            return
         flow.alive &= ~direction
         if flow.alive:
+            if finished and not flow.idle_timeout:
+                flow.tests = ENDED_HALF
+                state.flows.wait(flow, state.clock())
             return
         state.flows.remove(flow)
+        let_run_out(state, flow)
         subject = state.party(flow.subject)
         if subject is not None:
             subject.closes(flow.key.src)
         if flow.key.proto == TCP and not finished:
             state.flows.remember(flow)
+        elif not finished and event.reason == REMOVED_IDLE and event.idle_timeout < idle_timeout(flow.key.proto):
+            state.flows.expect_answer(flow, state.clock())
         self._ended(flow, "finished" if finished else _REMOVED_TEXT.get(event.reason, "removed"), state.clock())
 
     def _ended(self, flow: LiveFlow, why: str, now: float) -> None:

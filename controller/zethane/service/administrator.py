@@ -18,6 +18,7 @@ from zethane.policy.model import Policy
 from zethane.policy.stage import Staging
 from zethane.service.accounting import Accounting
 from zethane.service.address_binding import AddressBinding
+from zethane.service.aging import Aging
 from zethane.service.attestation import Attestation
 from zethane.service.blocking import Blocking
 from zethane.service.delivery import settle
@@ -70,6 +71,7 @@ class Administrator:
         self.discovery = Discovery(state, self.enforcement.links_changed)
         self._verifier = Verifier(state)
         self.accounting = Accounting(state, self._verifier.renew)
+        self.aging = Aging(state)
         self.life = SessionLife(state, store, self.enforcement, spawn)
         self.blocking = Blocking(state, store, self.life)
         self.idleness = Idleness(state, self.life, spawn)

@@ -18,6 +18,7 @@ from zethane.pipeline.portal import PORTAL_COOKIE, portal_flow
 from zethane.pipeline.tables import Priority, Table
 from zethane.pipeline.verified import FIN_IDLE, both_directions, key_of, verified_flow
 from zethane.service.comparison import is_same_rule
+from zethane.service.flow_rules import let_run_out
 from zethane.service.flows import FORWARD, RETURN, LiveFlow, opened
 from zethane.service.points import Point
 from zethane.service.portal_access import PortalAccess
@@ -85,6 +86,7 @@ class Adoption:
                 now - entry.age,
                 now - entry.age,
                 alive=0,
+                tests=1,
             )
             state.flows.add(flow)
             subject.opens(key.src)
@@ -95,7 +97,12 @@ class Adoption:
         held = entry.flow.idle_timeout if entry.flow is not None else 0
         if not held or held > FIN_IDLE:
             # Rules without a timeout in either direction are the controller's to watch.
-            state.flows.set_idle_timeout(flow, held if flow.alive == direction else min(flow.idle_timeout, held))
+            both = held if flow.alive == direction else min(flow.idle_timeout, held)
+            state.flows.set_idle_timeout(flow, both)
+            if both:
+                state.flows.wait_no_more(flow)
+            else:
+                state.flows.wait(flow, now)
         if entry.flow is not None and entry.flow.hard_timeout:
             flow.ends = now + entry.flow.hard_timeout - entry.age
 
@@ -106,6 +113,7 @@ class Adoption:
             for flow in state.flows.of_session(number):
                 if flow.subject == number and flow.key not in self._seen:
                     state.flows.close(flow, "lost", state.clock())
+                    let_run_out(state, flow)
                     state.flows.remember(flow)
                     if (subject := state.party(number)) is not None:
                         subject.closes(flow.key.src)

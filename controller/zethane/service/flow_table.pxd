@@ -46,6 +46,9 @@ cdef class LiveFlow:
     cdef public uint32_t rule, subject_class, object_class
     cdef public int alive
     cdef public int idle_timeout
+    cdef public int tests
+    cdef int32_t queue
+    cdef double when
     cdef public object opened_by, opened_to
     cdef public double started, installed, ends
     cdef uint64_t sent[4]
@@ -54,7 +57,7 @@ cdef class LiveFlow:
     cdef uint64_t hash
     cdef PyObject* table
     cdef int32_t at_subject, at_object
-    cdef Link everywhere, of_subject, of_object
+    cdef Link everywhere, of_subject, of_object, in_queue
 
     cdef void add_up(self, int direction, uint64_t packets, uint64_t octets) noexcept
 
@@ -68,6 +71,10 @@ cdef class FlowTable:
     cdef int64_t* counts
     cdef int64_t* timed
     cdef int32_t room_for_places
+    cdef Chain* queues
+    cdef int32_t seconds[32]
+    cdef int32_t until[1280]
+    cdef object unanswered
     cdef object idle
     cdef object awaited
     cdef object awaited_of
@@ -82,3 +89,7 @@ cdef class FlowTable:
     cdef int enter(self, LiveFlow flow) except -1
     cdef void leave(self, LiveFlow flow) noexcept
     cdef int grow(self) except -1
+    cdef int32_t until_test(self, LiveFlow flow) except -1
+    cdef int queue_up(self, LiveFlow flow, int32_t seconds, int32_t queue, double now) except -1
+    cdef void out_of_queue(self, LiveFlow flow) noexcept
+    cdef object first_of(self, object dpid, int32_t queue, double now)

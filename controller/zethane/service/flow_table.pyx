@@ -48,6 +48,10 @@ cdef double INFINITY = math.inf
 cdef uint64_t MOST = 0xFFFFFFFFFFFFFFFFULL
 cdef uint64_t FIRST_SLOTS = 4096
 
+cdef int QUEUES = 32
+cdef int ON_TRIAL = 0
+"""The first of a switch's queues; the others are for those that wait so many seconds."""
+
 cdef uint64_t secrets[4]
 
 
@@ -124,12 +128,13 @@ cdef class LiveFlow:
     """One connection. `zethane.service.flows.LiveFlow` says what is what."""
 
     def __cinit__(self):
-        self.everywhere.flow = self.of_subject.flow = self.of_object.flow = <PyObject*>self
+        self.everywhere.flow = self.of_subject.flow = self.of_object.flow = self.in_queue.flow = <PyObject*>self
+        self.queue = -1
 
     def __init__(
         self, key, subject, object, rule, subject_class, object_class, opened_by, opened_to, started, installed,
         alive=3, packets=0, octets=0, return_packets=0, return_octets=0, told=(0, 0, 0, 0), ends=INFINITY,
-        idle_timeout=0, replaced=(0, 0),
+        idle_timeout=0, tests=0, replaced=(0, 0),
     ):  # fmt: skip
         if self.table != NULL:
             raise ValueError("a flow that is entered stays what it is")
@@ -140,7 +145,7 @@ cdef class LiveFlow:
         self.subject_class, self.object_class = subject_class, object_class
         self.opened_by, self.opened_to = opened_by, opened_to
         self.started, self.installed, self.ends = started, installed, ends
-        self.alive, self.idle_timeout = alive, idle_timeout
+        self.alive, self.idle_timeout, self.tests = alive, idle_timeout, tests
         self.sent[0], self.sent[1] = packets, octets
         self.sent[2], self.sent[3] = return_packets, return_octets
         self.told = told
@@ -354,6 +359,7 @@ cdef class FlowTable:
         self.idle = OrderedDict()
         self.awaited = OrderedDict()
         self.awaited_of = Counter()
+        self.unanswered = OrderedDict()
 
     def __dealloc__(self):
         cdef Link* link = self.everything.first
@@ -369,6 +375,7 @@ cdef class FlowTable:
         free(self.slots)
         free(self.counts)
         free(self.timed)
+        free(self.queues)
 
     def __len__(self):
         return self.everything.length
@@ -475,6 +482,7 @@ cdef class FlowTable:
         cdef object known = self.places.get(dpid)
         cdef int32_t place, room
         cdef int64_t* grown
+        cdef Chain* queues
         if known is not None:
             return known
         place = len(self.places)
@@ -488,8 +496,13 @@ cdef class FlowTable:
             if grown == NULL:
                 raise MemoryError
             self.timed = grown
+            queues = <Chain*>realloc(self.queues, room * QUEUES * sizeof(Chain))
+            if queues == NULL:
+                raise MemoryError
+            self.queues = queues
             self.room_for_places = room
         self.counts[place] = self.timed[place] = 0
+        memset(self.queues + place * QUEUES, 0, QUEUES * sizeof(Chain))
         self.places[dpid] = place
         return place
 
@@ -513,6 +526,8 @@ cdef class FlowTable:
         if flow.to != flow.subject:
             self.join(flow.to, &flow.of_object)
         self.tally(flow, 1, 1 if flow.idle_timeout else 0)
+        if not flow.idle_timeout:
+            self.queue_up(flow, self.until_test(flow), -1, flow.installed)
         return 0
 
     cdef inline void tally(self, LiveFlow flow, int64_t flows, int64_t timed) noexcept:
@@ -537,6 +552,7 @@ cdef class FlowTable:
                 self.slots[hole] = self.slots[at]
                 hole = at
         self.slots[hole].hash, self.slots[hole].flow = 0, NULL
+        self.out_of_queue(flow)
         take_out(&self.everything, &flow.everywhere)
         self.part(flow.subject, &flow.of_subject)
         if flow.to != flow.subject:
@@ -578,6 +594,90 @@ cdef class FlowTable:
         if flow.table == <PyObject*>self and (seconds != 0) != (flow.idle_timeout != 0):
             self.tally(flow, 0, 1 if seconds else -1)
         flow.idle_timeout = seconds
+
+    # those without idle timeouts
+
+    cdef int32_t until_test(self, LiveFlow flow) except -1:
+        """Seconds until its next test, asked for once for each kind of flow."""
+        cdef int32_t place = (min(max(flow.tests, -1), 3) + 1) * 256 + flow.wire.proto
+        if self.until[place] == 0:
+            from zethane.service import untimed
+
+            self.until[place] = untimed.until_test(min(flow.tests, 3), flow.wire.proto)
+        return self.until[place]
+
+    cdef int queue_up(self, LiveFlow flow, int32_t seconds, int32_t queue, double now) except -1:
+        """Enter a flow as the last of a queue, of that of so many seconds if it is -1."""
+        if queue < 0:
+            queue = 1
+            # There are far fewer different times than queues; should they not do, some wait for others of the last.
+            while queue < QUEUES - 1 and self.seconds[queue] not in (0, seconds):
+                queue += 1
+            self.seconds[queue] = max(self.seconds[queue], seconds)
+        else:
+            self.seconds[queue] = seconds
+        self.out_of_queue(flow)
+        flow.queue, flow.when = queue, now + seconds
+        put_last(self.queues + flow.at_subject * QUEUES + queue, &flow.in_queue)
+        return 0
+
+    cdef void out_of_queue(self, LiveFlow flow) noexcept:
+        if flow.queue >= 0:
+            take_out(self.queues + flow.at_subject * QUEUES + flow.queue, &flow.in_queue)
+            flow.queue = -1
+
+    cdef object first_of(self, object dpid, int32_t queue, double now):
+        """The first of a queue, if its moment has come. A clock that was put back delays nothing."""
+        cdef object place = self.places.get(dpid)
+        cdef Link* link = NULL if place is None else self.queues[<int32_t>place * QUEUES + queue].first
+        if link == NULL or now < (<LiveFlow>link.flow).when <= now + self.seconds[queue]:
+            return None
+        return <object>link.flow
+
+    def wait(self, LiveFlow flow not None, double now):
+        """A live flow has no idle timeout from now on, until its next test."""
+        if flow.table == <PyObject*>self:
+            self.queue_up(flow, self.until_test(flow), -1, now)
+
+    def put_to_the_test(self, LiveFlow flow not None, double now):
+        """A live flow has an idle timeout from now on, for a few seconds."""
+        from zethane.service import untimed
+
+        if flow.table == <PyObject*>self:
+            self.queue_up(flow, untimed.TRIAL, ON_TRIAL, now)
+
+    def wait_no_more(self, LiveFlow flow not None):
+        """A flow has an idle timeout for good."""
+        if flow.table == <PyObject*>self:
+            self.out_of_queue(flow)
+
+    def due(self, dpid, double now):
+        """A flow of a session at this switch that is to be tested now."""
+        cdef int32_t queue = 1
+        while queue < QUEUES and self.seconds[queue]:
+            flow = self.first_of(dpid, queue, now)
+            if flow is not None:
+                return flow
+            queue += 1
+        return None
+
+    def tested(self, dpid, double now):
+        """One whose test is over."""
+        return self.first_of(dpid, ON_TRIAL, now)
+
+    def untimed_at(self, dpid):
+        """How many of a switch wait for their next test."""
+        cdef object place = self.places.get(dpid)
+        cdef int32_t queue
+        cdef int64_t found = 0
+        for queue in range(1, QUEUES if place is not None else 0):
+            found += self.queues[<int32_t>place * QUEUES + queue].length
+        return found
+
+    def on_trial(self, dpid):
+        """How many have an idle timeout for a while."""
+        place = self.places.get(dpid)
+        return 0 if place is None else self.queues[<int32_t>place * QUEUES + ON_TRIAL].length
 
     def of_session(self, number):
         """The flows that a session opened or that were opened to it, in the order in which they came."""
@@ -665,11 +765,30 @@ cdef class FlowTable:
             forgotten = self.idle.popitem(last=False)[1]
             self.idle_others -= forgotten.wire.proto != TCP
 
-    def recall(self, key):
+    def expect_answer(self, LiveFlow flow not None, double now):
+        """Keep a flow without a connection in mind for a while, in which an answer to it may come."""
+        cdef object key = flow.key
+        from zethane.service import flows as bounds
+
+        self.idle_others += key not in self.unanswered
+        self.unanswered[key] = flow, now + bounds.ANSWERED_WITHIN
+        self.unanswered.move_to_end(key)
+        if len(self.unanswered) > bounds.MAX_UNANSWERED:
+            self.unanswered.popitem(last=False)
+            self.idle_others -= 1
+
+    def recall(self, key, double now):
         """A remembered flow by the key of a packet, and the packet's direction; it is forgotten with this."""
         for wanted, direction in ((key, FORWARD), (key.reverse(), RETURN)):
             flow = self.idle.pop(wanted, None)
             if flow is not None:
                 self.idle_others -= (<LiveFlow>flow).wire.proto != TCP
                 return flow, direction
+            flow, until = self.unanswered.pop(wanted, (None, 0.0))
+            if flow is not None:
+                from zethane.service import flows as bounds
+
+                self.idle_others -= 1
+                if now < until <= now + bounds.ANSWERED_WITHIN:
+                    return flow, direction
         return None

@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from zethane.identity.session import Session
 from zethane.native import native
 from zethane.net.flowkey import ICMP, ICMPV6, FlowKey
 from zethane.pipeline.bindings import flow_lease
+from zethane.service.untimed import Untimed
 
 MOST = 2**64 - 1
 
@@ -24,6 +25,11 @@ FORWARD, RETURN = 1, 2
 MAX_REMEMBERED = 100_000
 """Flows without rules that are known and may go on when their next packet comes."""
 
+MAX_UNANSWERED = 20_000
+"""Those of them that are no connections: an answer may still come."""
+
+ANSWERED_WITHIN = 60.0
+"""Seconds for which it may."""
 
 MAX_CLOSING = 100_000
 """Flows taken back whose last counters are still to come; beyond that the oldest are recorded without them."""
@@ -59,6 +65,10 @@ class LiveFlow:
     ends: float = math.inf
     idle_timeout: int = 0
     """That of its rules, in seconds; 0: they have none, and the controller finds out when they are idle."""
+    tests: int = 0
+    """How often it has been found in use since then."""
+    queue: OrderedDict[LiveFlow, float] | None = field(default=None, repr=False)
+    """Where it waits for its next test, or for the end of one."""
     replaced: tuple[int, int] = (0, 0)
     """How many rules of each direction have been taken away for others, and not yet reported as gone."""
 
@@ -87,9 +97,9 @@ class LiveFlow:
     def afresh(self) -> LiveFlow:
         """The same flow without rules and counters, to be remembered: what this one has carried, its record tells."""
         nothing = (0, 0, 0, 0)
-        return replace(
-            self, alive=0, packets=0, octets=0, return_packets=0, return_octets=0, told=nothing, replaced=(0, 0)
-        )
+        flow = replace(self, alive=0, replaced=(0, 0), tests=0, queue=None, told=nothing)
+        flow.packets = flow.octets = flow.return_packets = flow.return_octets = 0
+        return flow
 
     @property
     def switches(self) -> set[int]:
@@ -125,16 +135,18 @@ class LiveFlow:
             self.return_octets = min(self.return_octets + octets, MOST)
 
 
-class FlowTable:
+class FlowTable(Untimed):
     """Flows by their key, by session, and by pair of sessions."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.by_key: dict[FlowKey, LiveFlow] = {}
         self._by_session: dict[int, dict[FlowKey, LiveFlow]] = defaultdict(dict)
         self._pairs: dict[tuple[int, int], int] = defaultdict(int)
         self._at: Counter[int] = Counter()
         self._timed_at: Counter[int] = Counter()
         self._idle: OrderedDict[FlowKey, LiveFlow] = OrderedDict()
+        self._unanswered: OrderedDict[FlowKey, tuple[LiveFlow, float]] = OrderedDict()
         self._closing_of: Counter[int] = Counter()
         self._closing: OrderedDict[tuple[FlowKey, int], tuple[LiveFlow, str, float]] = OrderedDict()
 
@@ -159,6 +171,8 @@ class FlowTable:
         self._at.update(switches)
         if flow.idle_timeout:
             self._timed_at.update(switches)
+        else:
+            self.wait(flow, flow.installed)
 
     def at(self, dpid: int) -> int:
         """How many flows have their rules on a switch: two entries each."""
@@ -184,6 +198,7 @@ class FlowTable:
 
     def remove(self, flow: LiveFlow) -> None:
         """Forget a flow."""
+        self.wait_no_more(flow)
         if self.by_key.get(flow.key) is flow:
             del self.by_key[flow.key]
             switches = flow.switches
@@ -248,13 +263,23 @@ class FlowTable:
         if len(self._idle) > MAX_REMEMBERED:
             self._idle.popitem(last=False)
 
-    def recall(self, key: FlowKey) -> tuple[LiveFlow, int] | None:
+    def expect_answer(self, flow: LiveFlow, now: float) -> None:
+        """Keep a flow without a connection in mind for a while, in which an answer to it may come."""
+        self._unanswered[flow.key] = flow, now + ANSWERED_WITHIN
+        self._unanswered.move_to_end(flow.key)
+        if len(self._unanswered) > MAX_UNANSWERED:
+            self._unanswered.popitem(last=False)
+
+    def recall(self, key: FlowKey, now: float) -> tuple[LiveFlow, int] | None:
         """A remembered flow by the key of a packet, and the packet's direction; it is forgotten with this."""
-        flow = self._idle.pop(key, None)
-        if flow is not None:
-            return flow, FORWARD
-        flow = self._idle.pop(key.reverse(), None)
-        return None if flow is None else (flow, RETURN)
+        for wanted, direction in ((key, FORWARD), (key.reverse(), RETURN)):
+            flow = self._idle.pop(wanted, None)
+            if flow is not None:
+                return flow, direction
+            asked, until = self._unanswered.pop(wanted, (None, 0.0))
+            if asked is not None and now < until <= now + ANSWERED_WITHIN:
+                return asked, direction
+        return None
 
 
 def opened(key: FlowKey) -> tuple[int, int]:

@@ -163,12 +163,12 @@ class Verifier:
         """A flow that was idle and goes on: it is live again if its sessions are the same."""
         if packet.flags & TCP_SYN or self._state.room_for_flows(sender, receiver) <= 0:
             return None
-        found = self._state.flows.recall(packet.key)
+        found = self._state.flows.recall(packet.key, self._state.clock())
         if found is None or not _is_between(found, sender, receiver):
             return None
         flow, direction = found
         subject = sender if direction == FORWARD else receiver
-        flow.alive = 0
+        flow.alive = flow.tests = 0
         flow.idle_timeout = self._state.idle_timeout(flow.key.proto, sender, receiver)
         self._state.flows.add(flow)
         subject.opens(flow.key.src)

@@ -38,6 +38,8 @@ STEPS = st.one_of(
     st.tuples(st.sampled_from(("remove", "close", "closed", "remember", "again")), st.integers(0, 30)),
     st.tuples(st.just("idle"), st.integers(0, 30), st.sampled_from((0, 30, 60))),
     st.tuples(st.just("recall"), keys()),
+    st.tuples(st.sampled_from(("wait", "put_to_the_test", "wait_no_more", "answer", "stood")), st.integers(0, 30)),
+    st.tuples(st.sampled_from(("due", "tested")), st.integers(0, 3), st.sampled_from((-40, 0, 3, 20, 200, 900))),
     st.tuples(st.just("overdue"), st.integers(0, 60)),
 )
 
@@ -61,10 +63,12 @@ class One:
                 table.add(self.flows[-1])
             return None
         if step[0] == "recall":
-            found = table.recall(step[1])
+            found = table.recall(step[1], now)
             return None if found is None else (self.name(found[0]), found[1])
         if step[0] == "overdue":
             return [(self.name(flow), why) for flow, why in table.overdue(step[1])]
+        if step[0] in ("due", "tested"):
+            return self.name(getattr(table, step[0])(step[1], now + step[2]))
         if not self.flows:
             return None
         flow = self.flows[step[1] % len(self.flows)]
@@ -81,6 +85,14 @@ class One:
             table.add(flow)
         elif step[0] == "idle" and live:
             table.set_idle_timeout(flow, step[2])
+        elif step[0] == "answer" and not live:
+            table.expect_answer(flow, now)
+        elif step[0] == "stood":
+            flow.tests = flow.tests + 1 if flow.tests < 3 else -1
+        elif step[0] in ("wait", "put_to_the_test") and live:
+            getattr(table, step[0])(flow, now)
+        elif step[0] == "wait_no_more" and live:
+            table.wait_no_more(flow)
         return None
 
     def look(self, key: FlowKey) -> Any:
@@ -94,7 +106,7 @@ class One:
             [None if one is None else (self.name(one[0]), *one[1:]) for one in closing],
             [[self.name(flow) for flow in table.of_session(number)] for number in SESSIONS],
             [[table.between(a, b) for a in SESSIONS] for b in SESSIONS],
-            [(table.at(dpid), table.timed_at(dpid)) for dpid in range(4)],
+            [(table.at(dpid), table.timed_at(dpid), table.untimed_at(dpid), table.on_trial(dpid)) for dpid in range(4)],
             [table.is_closing(number) for number in SESSIONS],
         )
 
@@ -142,7 +154,7 @@ def view(flow: Any) -> dict[str, Any]:
     names = (
         "key", "subject", "object", "rule", "subject_class", "object_class", "opened_by", "opened_to", "started",
         "installed", "alive", "packets", "octets", "return_packets", "return_octets", "told", "ends", "idle_timeout",
-        "replaced", "counts", "untold", "switches", "group",
+        "tests", "replaced", "counts", "untold", "switches", "group",
     )  # fmt: skip
     return {name: getattr(flow, name) for name in names}
 

@@ -86,6 +86,9 @@ class FakeSwitch:
             self.flow_mods += 1
             self._apply(change)
 
+    def flush(self) -> None:
+        """Everything is written at once here."""
+
     def install(self, direction: Verified, *, notify: bool, lease: int, idle: int) -> None:
         self.apply([Add(verified_flow(direction, notify=notify, lease=lease, idle=idle))])
 

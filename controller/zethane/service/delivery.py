@@ -20,10 +20,12 @@ Pending = tuple[Point, SwitchChannel, Awaitable[None]]
 """A bundle that is written, on its way to a switch."""
 
 
-def send(point: Point, changes: Sequence[Change]) -> None:
-    """Send changes one by one."""
+def send(point: Point, changes: Sequence[Change], *, at_once: bool = False) -> None:
+    """Send changes one by one; `at_once` before anything else is done, and not with what else there is to send."""
     if changes and point.ready and point.channel is not None:
         point.channel.apply(changes)
+        if at_once:
+            point.channel.flush()
 
 
 def send_each(fabric: Fabric, changes: Mapping[int, Sequence[Change]]) -> None:

@@ -17,7 +17,7 @@ from zethane.service.flow_rules import flow_rules
 from zethane.service.flows import LiveFlow
 from zethane.service.points import difference
 from zethane.service.presence import Presence
-from zethane.service.removals import all_of, all_with, flows_of
+from zethane.service.removals import all_of, all_with, bindings_of, flows_of
 from zethane.service.sessions import Live
 from zethane.service.state import State
 
@@ -75,8 +75,17 @@ class Enforcement:
             changes[where] += more
         send_each(self._state.fabric, changes)
 
+    def session_barred(self, live: Live) -> None:
+        """Take a session's bindings back everywhere, at once: no packet of it passes any more.
+
+        Its per-flow rules are left for `session_ended`. To remove many of them takes a switch long, and keeps it from
+        looking at the packets that are on their way.
+        """
+        for point in self.presence.holding(live):
+            send(point, bindings_of(live.session.number), at_once=True)
+
     def session_ended(self, live: Live) -> None:
-        """Take a session back everywhere: its bindings and every flow of it."""
+        """Take every flow of a session back that has no bindings any more, and the bindings that only it needed."""
         send_each(self._state.fabric, self.presence.leave(live))
 
     # flows

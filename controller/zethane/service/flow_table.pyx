@@ -710,7 +710,8 @@ cdef class FlowTable:
         cdef object place = (flow.key, flow.subject)
         self.remove(flow)
         if place not in self.awaited:
-            self.awaited_of.update((flow.subject, flow.to))
+            for number in (flow.subject, flow.to):
+                self.awaited_of[number] += 1
         self.awaited[place] = (flow, why, now)
 
     def closing(self, key, subject):

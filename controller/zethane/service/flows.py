@@ -220,7 +220,8 @@ class FlowTable(Untimed):
         """Take a flow out of force; its counters are still to come from the switch."""
         self.remove(flow)
         if (flow.key, flow.subject) not in self._closing:
-            self._closing_of.update((flow.subject, flow.object))
+            for number in (flow.subject, flow.object):
+                self._closing_of[number] += 1
         self._closing[flow.key, flow.subject] = (flow, why, now)
 
     def closing(self, key: FlowKey, subject: int) -> tuple[LiveFlow, int, str] | None:

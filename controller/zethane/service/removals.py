@@ -14,11 +14,14 @@ from zethane.pipeline.tables import Table
 
 def all_of(number: int) -> list[Change]:
     """Everything that names a session as subject or as object."""
-    as_subject, as_object = cookie(number, 0, 0), cookie(0, number, 0)
+    return [*bindings_of(number), *flows_of(number)]
+
+
+def bindings_of(number: int) -> list[Change]:
+    """A session's bindings: without them none of its packets passes, whatever per-flow rules there are."""
     return [
-        RemoveMatching(Table.SOURCE, (), as_subject, SUBJECT_MASK),
-        RemoveMatching(Table.DESTINATION, (), as_object, OBJECT_MASK),
-        *flows_of(number),
+        RemoveMatching(Table.SOURCE, (), cookie(number, 0, 0), SUBJECT_MASK),
+        RemoveMatching(Table.DESTINATION, (), cookie(0, number, 0), OBJECT_MASK),
     ]
 
 

@@ -251,6 +251,8 @@ class SessionLife:
     def end(self, live: Live, reason: SessionEvent, detail: str = "") -> None:
         """End a session: no packet of it passes any switch from here on."""
         state = self._state
+        # First of all, and written at once: what there is to do for ten thousand flows can wait, the switches not.
+        self._enforcement.session_barred(live)
         close_flows(state, live, f"session-{reason.value}")
         self._enforcement.session_ended(live)
         state.sessions.remove(live)

@@ -75,6 +75,9 @@ class SwitchChannel(Protocol):
     def apply(self, changes: Sequence[Change]) -> None:
         """Send changes one by one, without waiting."""
 
+    def flush(self) -> None:
+        """Write what has been sent until now, without waiting for the current event to be done."""
+
     def install(self, direction: Verified, *, notify: bool, lease: int, idle: int) -> None:
         """The hot path: the per-flow rule for one direction of a flow, with hard and idle timeout; 0: none."""
 

@@ -184,7 +184,7 @@ async def test_the_running_controller_explains_by_address() -> None:
     site, laptop = await site_with()
     claim(site, laptop, FAR.ip)
     nothing: Any = None
-    facade = Controller(site.admin, nothing, nothing, nothing, nothing, nothing)
+    facade = Controller(site.admin, nothing, nothing, nothing, nothing, nothing, nothing)
     assert facade.explain(NEAR.ip, WEB1.ip, "tcp/443")["decision"] == "allow"
     said = facade.explain(FAR.ip, WEB1.ip, "tcp/443")
     assert (said["decision"], said["lacking"]["rule"]) == ("deny", "near")

@@ -83,7 +83,7 @@ async def test_what_is_lacking_is_logged_and_kept_and_one_proof_later_the_same_f
 async def test_the_facade_tells_what_is_wanting_and_explains_it() -> None:
     site, number = await site_with(BOB)
     nothing: Any = None
-    facade = Controller(site.admin, nothing, nothing, nothing, nothing, nothing)
+    facade = Controller(site.admin, nothing, nothing, nothing, nothing, nothing, nothing)
     assert (facade.wanting(number), facade.wanting(number + 1)) == ([], [])
     site.s1.send(4, LAPTOP.tcp(WEB1, 40000, 443))
     assert facade.wanting(number) == [

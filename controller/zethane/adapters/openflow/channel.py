@@ -293,6 +293,10 @@ class Channel(asyncio.Protocol):
         for change in changes:
             self._send(encode.flow_mod(change, self._next_xid()))
 
+    def flush(self) -> None:
+        """Write what has been sent until now."""
+        self._flush()
+
     def install(self, direction: Verified, *, notify: bool, lease: int, idle: int) -> None:
         """The per-flow rule for one direction of a flow."""
         if self._watches.active:

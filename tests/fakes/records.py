@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from zethane.errors import CapacityError
@@ -46,7 +46,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self.saved: dict[int, Session] = {}
-        self.numbers: dict[tuple[str, str], int] = {}
+        self.kept: dict[str, dict[str, int]] = {}
         self.last = 0
         self.steps: dict[str, int] = {}
         self.leased: dict[bytes, Lease] = {}
@@ -70,8 +70,12 @@ class MemoryStore:
         self.last += 1
         return self.last
 
-    def number_of(self, kind: str, key: str) -> int:
-        return self.numbers.setdefault((kind, key), 1 + sum(known == kind for known, _ in self.numbers))
+    def numbers(self, kind: str) -> Mapping[str, int]:
+        return dict(self.kept.get(kind, {}))
+
+    def keep_numbers(self, kind: str, given: Mapping[str, int], gone: Collection[str] = ()) -> None:
+        kept = {key: number for key, number in self.numbers(kind).items() if key not in gone}
+        self.kept[kind] = kept | dict(given)
 
     def leases(self) -> list[Lease]:
         return list(self.leased.values())

@@ -44,7 +44,7 @@ class Scene:
         site.login(LAPTOP, ALICE, "s1")
         site.login(WEB1, WEB, "s2")
         site.login(DB1, DB, _TRAITOR)
-        rule = site.store.numbers["rule", "staff-web"]
+        rule = site.store.numbers("rule")["staff-web"]
         first = PacketIn(4, Table.RULE, rule, parties(1, 2), LAPTOP.tcp(WEB1, 40000, 443))
         site.admin.packet_in(site.s1, first)
         why, to_portal = cookie(0, 0, Reason.PORTAL), parties(0, PORTAL_NUMBER)

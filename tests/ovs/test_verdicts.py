@@ -20,8 +20,9 @@ from zethane.net.flowkey import ETH_IPV4, ETH_IPV6, ICMP, ICMPV6, SCTP, TCP, TCP
 from zethane.pipeline.fields import Reason
 from zethane.pipeline.flow import Flow
 from zethane.pipeline.simulate import Simulator
-from zethane.policy.compile import Class, CompiledPolicy, Entry, NetworkClass, compile_policy, simulate
+from zethane.policy.compile import CompiledPolicy, compile_policy, simulate
 from zethane.policy.decide import Decision, decide
+from zethane.policy.entry import Class, Entry, NetworkClass
 from zethane.policy.model import Policy
 from zethane.policy.principal import External, Party, Principal
 from zethane.service.intent import intended

@@ -11,6 +11,7 @@ cookie   +-----------+-----------+----------------+
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import IntEnum
 
 SUBJECT_SHIFT = 40
@@ -49,11 +50,18 @@ MAX_RULE = 0xFEFF
 """Highest number of a policy rule; the numbers above say why a packet came up without one."""
 
 MAX_CLASS = 0xFFFF
+"""Highest number of a segment with its conditions, and of a network outside."""
 
-NETWORK_CLASS = 0x10000
+STANDING_BITS = 6
+"""The lowest bits of a session's class: which conditions it meets. Those above are its segment's number."""
+
+SEGMENT_MASK = 0xFFFFFFFF << STANDING_BITS & 0xFFFFFFFF
+"""What all classes of a segment have in common, and with no other class."""
+
+NETWORK_CLASS = 0x1000000
 """The bit that the class of a network outside has and the class of a session has not."""
 
-DNS_CLASS = 0x30000
+DNS_CLASS = 0x3000000
 """The class of the servers that answer DNS. It has that bit: what rules say about any session is not about them."""
 
 
@@ -146,6 +154,11 @@ def split_meter(meter: int) -> tuple[str, int | None]:
 def vlan_of(metadata: int) -> int:
     """The VLAN in metadata; 0: none."""
     return (metadata & VLAN_MASK) >> VLAN_SHIFT
+
+
+def session_class(segment: int, standing: Iterable[bool]) -> int:
+    """The class of sessions of a segment with this number that meet its conditions, in their order, or not."""
+    return segment << STANDING_BITS | sum(1 << place for place, holds in enumerate(standing) if holds)
 
 
 def parties(subject: int, obj: int) -> int:

@@ -109,6 +109,9 @@ class Resubmit:
 
 Action = Output | OutputRegister | ToController | SetField | PushVlan | PopVlan | ForgetPort | FinTimeout | Resubmit
 
+_OUTPUTS = (Output, OutputRegister)
+_NO_TABLE: frozenset[Table] = frozenset()
+
 SAMPLED: tuple[Action, ...] = (Resubmit(Table.SAMPLE), ToController(SAMPLE_LENGTH))
 """What a deny does that an operator wants to know of: a sample goes up, metered by the port it came from."""
 
@@ -138,12 +141,19 @@ class Flow:
     @property
     def outputs(self) -> bool:
         """Whether the entry sends packets out of a port."""
-        return any(isinstance(action, Output | OutputRegister) for action in self.actions)
+        for action in self.actions:  # asked for every entry that is made
+            if isinstance(action, _OUTPUTS):
+                return True
+        return False
 
     @property
     def resubmits(self) -> frozenset[Table]:
         """The tables that packets are sent through on the way."""
-        return frozenset(action.table for action in self.actions if isinstance(action, Resubmit))
+        found = _NO_TABLE
+        for action in self.actions:
+            if isinstance(action, Resubmit):
+                found |= {action.table}
+        return found
 
     @property
     def key(self) -> EntryKey:

@@ -202,6 +202,7 @@ class Priority(IntEnum):
     RULE_RETURN = 62000
     RULE_DENY_TOP = 60000
     RULE_ALLOW_TOP = 40000
+    RULE_ALLOW_BOTTOM = 1000
     # forward
     FORWARD = 200
     # sample

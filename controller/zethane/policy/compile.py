@@ -1,9 +1,10 @@
-"""The policy as a flat list of entries over classes of sessions, as a switch can hold it.
+"""The policy as entries over classes of sessions, as a switch can hold it.
 
 Two sessions that no rule can tell apart are of one class: the same segment and the same answers to the conditions
 that rules ask of sessions of that segment, at either end. Addresses outside that no rule can tell
-apart have the same longest prefix among those that the policy names. Entries therefore grow with the policy, never
-with the number of sessions or addresses.
+apart have the same longest prefix among those that the policy names. An entry is about a whole segment where its rule
+asks for nothing, and about single classes elsewhere. Entries therefore grow with the policy, never with the number of
+sessions or addresses, and only with the classes of those rules that have conditions.
 
 Hours are no part of a class: a rule's entries are there while it is open, whoever has a session. A policy is compiled
 once with all of its rules, and `as_of` says which of them are closed.
@@ -12,19 +13,22 @@ once with all of its rules, and `as_of` says which of them are closed.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from zethane.errors import CapacityError
 from zethane.net.prefix import Prefix, within
+from zethane.policy.bits import bits
 from zethane.policy.condition import Condition
 from zethane.policy.decide import BOTH_OUTSIDE, Decision, describe
+from zethane.policy.entry import Class, Compiled, End, Entry, NetworkClass, Pair, SessionClass
 from zethane.policy.hours import Hours, Spans, in_spans
 from zethane.policy.implication import standings
 from zethane.policy.model import ANY, Policy, Rule
+from zethane.policy.peers import Peers, by_ends
 from zethane.policy.principal import Principal
-from zethane.policy.service import Service, covered, simplify
+from zethane.policy.service import covered, simplify
 
 MAX_ENTRIES = 200_000
 """Entries that one policy may compile to."""
@@ -33,55 +37,9 @@ MAX_CLASSES = 4096
 """Classes of sessions that one policy may have."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class SessionClass:
-    """Sessions that no rule can tell apart.
-
-    `standing` says of each condition in `CompiledPolicy.conditions` of the segment whether it holds.
-    """
-
-    segment: str
-    standing: tuple[bool, ...] = ()
-
-    def __str__(self) -> str:
-        return self.segment + "".join("+" if holds else "-" for holds in self.standing)
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkClass:
-    """The addresses outside whose longest prefix among the named ones is this one."""
-
-    prefix: Prefix
-
-    def __str__(self) -> str:
-        return str(self.prefix)
-
-
-Class = SessionClass | NetworkClass
-Pair = tuple[Class | None, Class | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One line of the compiled policy. None for a class means any authenticated session, and no network.
-
-    `rank` is the same for all entries of a rule and differs between rules; of the entries that match a flow
-    the one with the lowest rank decides. All denies rank before all allows.
-    """
-
-    rule: str
-    allow: bool
-    subject: Class | None
-    object: Class | None
-    service: Service
-    rank: int
-    relation: str | None = None
-    """An expression about both ends: where it does not hold, it is as if the entry were not there."""
-
-
 @dataclass(frozen=True, slots=True)
 class CompiledPolicy:
-    """What `compile_policy` makes. `by_pair` holds the entries again, by their classes and by rank.
+    """What `compile_policy` makes. `by_pair` holds the entries of the rules by what they are about.
 
     `conditions` are those that rules ask of the sessions of each segment, as subject or as object, in an order that
     depends on nothing else. `hours` are those of the rules that have some, whose entries are all there; `closed` are
@@ -89,10 +47,13 @@ class CompiledPolicy:
     nothing is open that allows something.
     """
 
-    entries: tuple[Entry, ...]
+    rules: Mapping[str, Compiled]
     conditions: Mapping[str, tuple[Condition, ...]]
     classes: Mapping[str, tuple[SessionClass, ...]]
     by_pair: Mapping[Pair, tuple[Entry, ...]]
+    between: Peers
+    size: int
+    """How many entries there are."""
     networks: tuple[NetworkClass, ...] = ()
     hours: Mapping[str, Hours] = field(default_factory=dict)
     closed: frozenset[str] = frozenset()
@@ -120,6 +81,11 @@ class CompiledPolicy:
     def until(self, segment: str, principal: Principal, now: float) -> float:
         """The first moment after `now` at which the class may change by time alone; infinity if there is none."""
         return min((one.until(principal, now) for one in self.conditions[segment]), default=math.inf)
+
+    @property
+    def entries(self) -> Iterator[Entry]:
+        """Every entry, rule by rule."""
+        return chain.from_iterable(rule.entries for rule in self.rules.values())
 
     @property
     def every_class(self) -> Iterator[Class]:
@@ -193,24 +159,8 @@ class CompiledPolicy:
 
     def peers(self) -> dict[Class, frozenset[Class]]:
         """For each class those that it may open some flow to, at some time: it is the same at any hour."""
-        whole = self._at_some_time()
-        every = list(self.every_class)
-        found: dict[Class, set[Class]] = {one: set() for one in every}
-        for subject, target in self._opened():
-            for one in every if subject is None else (subject,):
-                for other in every if target is None else (target,):
-                    if other not in found[one] and whole.may_reach(one, other):
-                        found[one].add(other)
-        return {one: frozenset(others) for one, others in found.items()}
-
-    def _at_some_time(self) -> CompiledPolicy:
-        """With every rule open that allows and none of those with hours that denies."""
-        denies = {entry.rule for entry in self.entries if not entry.allow}
-        return replace(self, closed=frozenset(denies & self.hours.keys()), _reach={}) if self.hours else self
-
-    def _opened(self) -> Iterator[Pair]:
-        """The pairs of classes that some rule lets through; the others need no look."""
-        return (pair for pair, entries in self.by_pair.items() if any(entry.allow for entry in entries))
+        at = {place: one for one, place in self.between.places.items()}
+        return {one: frozenset(at[place] for place in bits(self.between.reach(one))) for one in self.every_class}
 
     def _open(self, subject: Class, target: Class) -> bool:
         entries = list(self.concerning(subject, target))
@@ -219,9 +169,9 @@ class CompiledPolicy:
         return any(not covered(service, denied) for service in allowed)
 
 
-def _with_any(one: Class) -> tuple[Class | None, ...]:
-    """The classes whose entries are about this one."""
-    return (one, None) if isinstance(one, SessionClass) else (one,)
+def _with_any(one: Class) -> tuple[End, ...]:
+    """The ends whose entries are about this class."""
+    return (one, one.segment, None) if isinstance(one, SessionClass) else (one,)
 
 
 def compile_policy(policy: Policy) -> CompiledPolicy:
@@ -229,16 +179,23 @@ def compile_policy(policy: Policy) -> CompiledPolicy:
     conditions = conditions_of(policy)
     classes = _classes(conditions)
     networks = tuple(map(NetworkClass, policy.networks))
-    entries: list[Entry] = []
-    for rank, rule in enumerate(sorted(policy.enforced, key=lambda rule: (rule.allow, rule.id))):
-        sources = _holding(rule.sources, rule.condition, conditions, classes)
-        targets = _holding(rule.targets, rule.object_condition, conditions, classes)
-        subjects = [*sources, *_inside(rule.source_networks, networks)]
-        objects = [*targets, *_inside(rule.target_networks, networks)]
-        entries.extend(_entries(rule, rank, subjects, objects, MAX_ENTRIES - len(entries)))
-    hours = {rule.id: rule.hours for rule in policy.enforced if rule.hours is not None}
-    closed = frozenset(rule.id for rule in policy.enforced if rule.allow and rule.id in hours)
-    return CompiledPolicy(tuple(entries), conditions, classes, _by_pair(entries), networks, hours, closed)
+    every = chain(chain.from_iterable(classes.values()), networks)
+    places = {one: place for place, one in enumerate(every)}
+    frame = Frame(conditions, classes, networks, places)
+    rules: dict[str, Compiled] = {}
+    room = MAX_ENTRIES
+    for rule in sorted(policy.enforced, key=lambda rule: (rule.allow, rule.id)):
+        rules[rule.id] = compiled = compile_rule(rule, frame, room)
+        room -= len(compiled.entries)
+    pairs = by_pair(chain.from_iterable(rule.entries for rule in rules.values()))
+    between = Peers(places, frame.sessions, *by_ends(rules.values()))
+    return CompiledPolicy(rules, conditions, classes, pairs, between, MAX_ENTRIES - room, networks, *hours_of(rules))
+
+
+def hours_of(rules: Mapping[str, Compiled]) -> tuple[dict[str, Hours], frozenset[str]]:
+    """The rules' hours, and which of them are closed before anybody has looked at the time."""
+    hours = {name: one.rule.hours for name, one in rules.items() if one.rule.hours is not None}
+    return hours, frozenset(name for name in hours if rules[name].rule.allow)
 
 
 def simulate(
@@ -280,6 +237,38 @@ def _place(one: Class | None) -> str | None:
     return one.segment if isinstance(one, SessionClass) else str(one)
 
 
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What rules are compiled against: the classes that there are, with their places as bits."""
+
+    conditions: Mapping[str, tuple[Condition, ...]]
+    classes: Mapping[str, tuple[SessionClass, ...]]
+    networks: tuple[NetworkClass, ...]
+    places: Mapping[Class, int]
+    _segments: dict[str, int] = field(default_factory=dict, init=False)
+
+    def bits(self, ends: Iterable[End]) -> int:
+        """The classes that ends stand for; those of any session are not among them."""
+        found = 0
+        for end in ends:
+            if isinstance(end, str):
+                found |= self.segment(end)
+            elif end is not None:
+                found |= 1 << self.places[end]
+        return found
+
+    def segment(self, name: str) -> int:
+        """The classes of a segment."""
+        if name not in self._segments:
+            self._segments[name] = sum(1 << self.places[one] for one in self.classes[name])
+        return self._segments[name]
+
+    @property
+    def sessions(self) -> int:
+        """All classes of sessions."""
+        return sum(map(self.segment, self.classes))
+
+
 def conditions_of(policy: Policy) -> dict[str, tuple[Condition, ...]]:
     """The different conditions that rules ask of the sessions of each segment, by their keys."""
     asked: dict[str, dict[str, Condition]] = {name: {} for name in policy.segments}
@@ -288,7 +277,12 @@ def conditions_of(policy: Policy) -> dict[str, tuple[Condition, ...]]:
             if condition:
                 for name in policy.segments if ANY in names else names:
                     asked[name][condition.key] = condition
-    return {name: tuple(found[key] for key in sorted(found)) for name, found in asked.items()}
+    return {name: in_order(found) for name, found in asked.items()}
+
+
+def in_order(found: Mapping[str, Condition]) -> tuple[Condition, ...]:
+    """Conditions, by their keys."""
+    return tuple(found[key] for key in sorted(found))
 
 
 def _classes(conditions: Mapping[str, tuple[Condition, ...]]) -> dict[str, tuple[SessionClass, ...]]:
@@ -307,52 +301,45 @@ def _classes(conditions: Mapping[str, tuple[Condition, ...]]) -> dict[str, tuple
     return classes
 
 
-def _entries(
-    rule: Rule, rank: int, subjects: Sequence[Class | None], objects: Sequence[Class | None], room: int
-) -> list[Entry]:
+def compile_rule(rule: Rule, frame: Frame, room: int) -> Compiled:
+    """One rule with its entries. Raises CapacityError if they are more than there is room for."""
+    subjects: list[End] = [*_holding(rule.sources, rule.condition, frame), *_inside(rule.source_networks, frame)]
+    objects: list[End] = [*_holding(rule.targets, rule.object_condition, frame), *_inside(rule.target_networks, frame)]
     services = simplify(rule.services)
     if len(subjects) * len(objects) * len(services) > room:
         raise CapacityError(f"rule {rule.id}: the policy compiles to more than {MAX_ENTRIES} entries")
-    return [
-        Entry(rule.id, rule.allow, subject, target, service, rank, rule.expression)
+    allow = rule.allow
+    entries = tuple(
+        Entry(rule.id, allow, subject, target, service, rule.expression)
         for subject in subjects
         for target in objects
         for service in services
-    ]
+    )
+    return Compiled(rule, tuple(subjects), tuple(objects), services, entries, frame.bits(subjects), frame.bits(objects))
 
 
-def _holding(
-    names: tuple[str, ...],
-    condition: Condition,
-    conditions: Mapping[str, tuple[Condition, ...]],
-    classes: Mapping[str, tuple[SessionClass, ...]],
-) -> list[SessionClass | None]:
-    """The classes of the named segments for which a condition holds."""
+def _holding(names: tuple[str, ...], condition: Condition, frame: Frame) -> list[End]:
+    """What a rule is about at one end, in these segments: all of them or, of each, the classes that it asks for."""
+    if not names:
+        return []
     if not condition:
-        return _expand(names, classes)
+        # All segments together are any session: every one is in exactly one.
+        return [None] if ANY in names or len(set(names)) == len(frame.classes) else list(names)
     key = condition.key
-    found: list[SessionClass | None] = []
-    for name in sorted(classes) if ANY in names else names:
-        place = next(place for place, one in enumerate(conditions[name]) if one.key == key)
-        found.extend(one for one in classes[name] if one.standing[place])
+    found: list[End] = []
+    for name in sorted(frame.classes) if ANY in names else names:
+        place = next(place for place, one in enumerate(frame.conditions[name]) if one.key == key)
+        found.extend(one for one in frame.classes[name] if one.standing[place])
     return found
 
 
-def _expand(names: tuple[str, ...], classes: Mapping[str, tuple[SessionClass, ...]]) -> list[SessionClass | None]:
-    """The classes of the named segments. All segments together are any session: every one is in exactly one."""
-    if not names:
-        return []
-    if ANY in names or len(set(names)) == len(classes):
-        return [None]
-    return [one for name in names for one in classes[name]]
-
-
-def _inside(wanted: tuple[Prefix, ...], networks: Iterable[NetworkClass]) -> list[NetworkClass]:
+def _inside(wanted: tuple[Prefix, ...], frame: Frame) -> list[NetworkClass]:
     """The classes of all named networks that are part of one of the wanted ones."""
-    return [one for one in networks if any(within(one.prefix, outer) for outer in wanted)]
+    return [one for one in frame.networks if any(within(one.prefix, outer) for outer in wanted)] if wanted else []
 
 
-def _by_pair(entries: Iterable[Entry]) -> dict[Pair, tuple[Entry, ...]]:
+def by_pair(entries: Iterable[Entry]) -> dict[Pair, tuple[Entry, ...]]:
+    """Entries by what they are about at both ends."""
     pairs: dict[Pair, list[Entry]] = {}
     for entry in entries:
         pairs.setdefault((entry.subject, entry.object), []).append(entry)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
-from dataclasses import astuple, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import astuple, dataclass, fields
+from functools import lru_cache
+from typing import Any
 
 from zethane.document.duration import duration_text
 from zethane.net.prefix import Prefix
@@ -44,14 +46,18 @@ class Condition:
     expression: str | None = None
     or_error: bool = False
 
+    def __reduce__(self) -> tuple[Callable[..., Condition], tuple[object, ...]]:
+        """One that comes from another process is the same object as an equal one that is here."""
+        return _known, tuple(getattr(self, one.name) for one in fields(self))
+
     def __bool__(self) -> bool:
         """Whether it asks for anything."""
-        return self != NOTHING_ASKED
+        return self is not NOTHING_ASKED and self != NOTHING_ASKED
 
     @property
     def key(self) -> str:
         """The same text for the same condition, and for no other."""
-        return json.dumps(astuple(self), default=_plain, separators=(",", ":"))
+        return _key(self)
 
     def holds(self, principal: Principal, now: float) -> bool:
         """Whether it holds for a subject at a moment, in seconds since the epoch."""
@@ -154,6 +160,22 @@ class Condition:
 
 
 NOTHING_ASKED = Condition()
+
+
+def _known(*values: Any) -> Condition:
+    return the_same(Condition(*values))
+
+
+@lru_cache(maxsize=4096)
+def the_same(condition: Condition) -> Condition:
+    """One object for conditions that are equal: they are held against one another by the thousand."""
+    return condition or NOTHING_ASKED
+
+
+
+@lru_cache(maxsize=4096)  # asked for again and again; there are few different ones in a policy
+def _key(condition: Condition) -> str:
+    return json.dumps(astuple(condition), default=_plain, separators=(",", ":"))
 
 
 def _plain(value: object) -> object:

@@ -26,18 +26,41 @@ class Index:
             else:
                 for group in segment.groups:
                     self._by_group[group].append(segment)
+        self.places: tuple[object, ...] = (
+            {name: (one.labels, one.groups, one.vlan) for name, one in segments.items()},
+        )
+        self._meanings: dict[str, tuple[object, ...]] = {}
         self._by_source: dict[str, list[Rule]] = defaultdict(list)
         self._from_networks: list[Rule] = []
         self.by_id: dict[str, Rule] = {}
+        self.expressions: dict[str, Rule] = {}
+        self.has_relations = False
         named: list[Prefix] = []
-        for rule in rules:
+        count = 0
+        for count, rule in enumerate(rules, 1):
             self.by_id.setdefault(rule.id, rule)
+            self._meanings[rule.id] = _meaning(rule)
+            if rule.stage == "enforce":
+                self.has_relations |= rule.expression is not None
+                for one in (rule.condition, rule.object_condition):
+                    if one.expression is not None:
+                        self.expressions.setdefault(one.key, rule)
             named += (*rule.source_networks, *rule.target_networks)
             if rule.source_networks:
                 self._from_networks.append(rule)
             for name in rule.sources:
                 self._by_source[name].append(rule)
         self.networks: tuple[Prefix, ...] = tuple(in_order(named))
+        self.places = (*self.places, self.networks)
+        self._is_unique = len(self.by_id) == count
+
+    def differing(self, other: Index) -> list[str] | None:
+        """The ids under which two policies have different rules; None if an id stands for several."""
+        if not self._is_unique or not other._is_unique:  # noqa: SLF001  # of the same class
+            return None
+        own, others = self._meanings, other._meanings  # noqa: SLF001
+        gone = [name for name in own if name not in others]
+        return gone + [name for name, meaning in others.items() if own.get(name) != meaning]
 
     def segments_of(self, principal: Principal) -> set[str]:
         """The names of all segments whose selector fits."""
@@ -51,3 +74,20 @@ class Index:
         if not isinstance(place, str):
             return self._from_networks
         return [*self._by_source.get(place, ()), *self._by_source.get(any_segment, ())]
+
+
+def _meaning(rule: Rule) -> tuple[object, ...]:
+    """All of a rule but where it stands in its file."""
+    return (
+        rule.sources,
+        rule.targets,
+        rule.services,
+        rule.action,
+        rule.condition,
+        rule.source_networks,
+        rule.target_networks,
+        rule.object_condition,
+        rule.hours,
+        rule.expression,
+        rule.stage,
+    )

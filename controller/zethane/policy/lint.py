@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 from zethane.errors import Problem
 from zethane.net.prefix import Prefix, within
-from zethane.policy.compile import Class, CompiledPolicy, Entry, NetworkClass
+from zethane.policy.compile import CompiledPolicy
 from zethane.policy.condition import Condition
+from zethane.policy.entry import End, Entry, NetworkClass, SessionClass
 from zethane.policy.expression import compiled as expression_of
 from zethane.policy.implication import implied
 from zethane.policy.model import ANY, Policy, Rule
@@ -107,9 +108,6 @@ def _dead_rules(policy: Policy, compiled: CompiledPolicy, people: Sequence[Princ
         segments.update(names)
         if one.mfa or one.kind == "user":
             with_factor.update(names)
-    by_rule: dict[str, list[Entry]] = {}
-    for entry in compiled.entries:
-        by_rule.setdefault(entry.rule, []).append(entry)
     for rule in policy.rules:
         asked = rule.condition.mfa
         if not rule.source_networks and not _inhabited(rule.sources, with_factor if asked else segments):
@@ -122,7 +120,7 @@ def _dead_rules(policy: Policy, compiled: CompiledPolicy, people: Sequence[Princ
         elif (
             rule.allow
             and rule.stage == "enforce"
-            and all(_denied(compiled, entry) for entry in by_rule.get(rule.id, ()))
+            and all(_denied(compiled, entry) for entry in compiled.rules[rule.id].entries)
         ):
             yield _about_rule(policy, "dead-rule", rule, "can never match: deny rules cover all of it")
 
@@ -198,20 +196,35 @@ def _rests_on_proof(rule: Rule) -> bool:
 
 def _denied(compiled: CompiledPolicy, entry: Entry) -> bool:
     """Whether denies with the same or wider parties cover the whole entry."""
-    sources, targets = _with_any(entry.subject), _with_any(entry.object)
-    denies = (
+    if _denied_between(compiled, entry.subject, entry.object, entry.service):
+        return True
+    subjects, objects = _parts(compiled, entry.subject), _parts(compiled, entry.object)
+    if len(subjects) * len(objects) == 1:
+        return False
+    return all(_denied_between(compiled, one, other, entry.service) for one in subjects for other in objects)
+
+
+def _parts(compiled: CompiledPolicy, end: End) -> Sequence[End]:
+    """The classes of a segment, where an entry is about all of them."""
+    return compiled.classes[end] if isinstance(end, str) else (end,)
+
+
+def _denied_between(compiled: CompiledPolicy, subject: End, target: End, service: Service) -> bool:
+    denies = [
         other.service
-        for source in sources
-        for target in targets
-        for other in compiled.by_pair.get((source, target), ())
+        for source in _with_any(subject)
+        for wider in _with_any(target)
+        for other in compiled.by_pair.get((source, wider), ())
         if not other.allow and other.relation is None and other.rule not in compiled.hours
-    )
-    return covered(entry.service, denies)
+    ]
+    return bool(denies) and covered(service, denies)
 
 
-def _with_any(one: Class | None) -> set[Class | None]:
-    """A class, and any session, which no network is."""
-    return {one} if isinstance(one, NetworkClass) else {one, None}
+def _with_any(one: End) -> tuple[End, ...]:
+    """An end, and what contains all of it: its segment, and any session, which no network is."""
+    if one is None or isinstance(one, NetworkClass):
+        return (one,)
+    return (one, one.segment, None) if isinstance(one, SessionClass) else (one, None)
 
 
 def _covered_rules(policy: Policy) -> Iterator[Finding]:

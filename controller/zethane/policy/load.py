@@ -11,7 +11,7 @@ from zethane.document import Document, Findings, closest, parse, quote
 from zethane.document.duration import seconds
 from zethane.errors import ExpressionError
 from zethane.net.prefix import Prefix, in_order, parse_prefix
-from zethane.policy.condition import Condition, version
+from zethane.policy.condition import NOTHING_ASKED, Condition, the_same, version
 from zethane.policy.expression import MAX_EXPRESSIONS, Expression, compiled
 from zethane.policy.hours import MAX_WINDOWS, Hours, Window, parse_window
 from zethane.policy.model import ANY, MAX_CONDITIONS, MAX_NETWORKS, NamedService, Policy, Rule, Segment, Test
@@ -183,13 +183,15 @@ class _Loader:
         return tuple(networks)
 
     def _condition(self, when: ConditionFile, *path: str | int) -> Condition:
+        if not when.model_fields_set:
+            return NOTHING_ASKED
         factor = when.mfa
         within = seconds(factor.within) if isinstance(factor, FactorFile) else None
         device = when.device if isinstance(when.device, DeviceConditionFile) else DeviceConditionFile()
         if isinstance(when.device, DeviceConditionFile) and device.labels is None and device.groups is None:
             self._problem("expected labels or groups, or true for any device that has proved itself", *path, "device")
         posture, max_age = self._posture(when.posture or {}, *path, "posture")
-        return Condition(
+        asked = Condition(
             mfa=True if within is not None else cast(bool | None, factor),
             mfa_within=within,
             aal=when.aal,
@@ -200,9 +202,10 @@ class _Loader:
             posture_max_age=max_age,
             **self._of_itself(when.subject, *path, "subject"),
         )
+        return the_same(asked)
 
     def _object_condition(self, when: ConditionFile, *path: str | int) -> Condition:
-        return Condition(**self._of_itself(when.object, *path, "object"))
+        return the_same(Condition(**self._of_itself(when.object, *path, "object"))) if when.object else NOTHING_ASKED
 
     def _of_itself(self, asked: PartyConditionFile | None, *path: str | int) -> dict[str, Any]:
         """What is asked of a principal itself and of its address."""

@@ -241,6 +241,17 @@ class Policy:
         """The policy with every staged rule in force."""
         return replace(self, rules=tuple(replace(rule, stage="enforce") for rule in self.rules), stage="enforce")
 
+    def has_places_of(self, other: Policy) -> bool:
+        """Whether another policy has the same segments, with the same selectors and VLANs, and names the same networks.
+
+        Where in its file each of them stands does not matter."""
+        return self._index.places == other._index.places  # noqa: SLF001  # of the same class
+
+    def differing(self, other: Policy) -> list[str] | None:
+        """The ids of rules that are not the same in another policy, or that only one of both has; None if ids are not
+        unique."""
+        return self._index.differing(other._index)  # noqa: SLF001  # of the same class
+
     def segments_of(self, principal: Principal) -> tuple[str, ...]:
         """Every segment whose selector fits, by name. Exactly one is right."""
         return tuple(sorted(self._index.segments_of(principal)))
@@ -248,6 +259,16 @@ class Policy:
     def rules_from(self, place: Place) -> list[Rule]:
         """The rules, staged ones with them, that may be about flows from a place; no other is."""
         return self._index.opening_from(place, ANY)
+
+    @property
+    def expressions(self) -> Mapping[str, Rule]:
+        """The conditions with expressions that rules ask of one end, by their keys, with the first rule of each."""
+        return self._index.expressions
+
+    @property
+    def has_relations(self) -> bool:
+        """Whether a rule asks something about both ends."""
+        return self._index.has_relations
 
     @property
     def networks(self) -> tuple[Prefix, ...]:

@@ -7,8 +7,9 @@ alike (RFC 792, RFC 4443 §4), `any` for every IP protocol; neither has ports.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, cast, get_args
 
 Proto = Literal["tcp", "udp", "sctp", "icmp", "any"]
@@ -50,6 +51,10 @@ class Service:
     @classmethod
     def parse(cls, text: str) -> Service:
         """The service that `text` names. Raises ValueError that says what was expected."""
+        return _parsed(text)
+
+    @classmethod
+    def _parse(cls, text: str) -> Service:
         match = _TEXT.fullmatch(text)
         if match is None:
             raise ValueError(EXPECTED)
@@ -64,6 +69,10 @@ class Service:
         if first > last:
             raise ValueError("expected the lower port first")
         return cls(proto, first, last)
+
+    def __reduce__(self) -> tuple[Callable[[Proto, int, int], Service], tuple[Proto, int, int]]:
+        """One that comes from another process is the same object as those that are here."""
+        return _known, (self.proto, self.low, self.high)
 
     def __str__(self) -> str:
         if self.whole:
@@ -97,6 +106,17 @@ class Service:
         if ip_proto not in PROTOCOLS[self.proto]:
             return False
         return self.proto == "icmp" or self.low <= port <= self.high
+
+
+@lru_cache(maxsize=16_384)  # the same are named again and again: then they are the same objects, and quick to compare
+def _parsed(text: str) -> Service:
+    found = Service._parse(text)  # noqa: SLF001  # of this module
+    return _known(found.proto, found.low, found.high)
+
+
+@lru_cache(maxsize=16_384)
+def _known(proto: Proto, low: int, high: int) -> Service:
+    return Service(proto, low, high)
 
 
 def word_of(ip_proto: int) -> Proto | None:

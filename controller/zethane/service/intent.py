@@ -23,9 +23,8 @@ def intended(state: State, point: Point) -> Entries:
 
 def intended_entries(state: State, point: Point, now: float) -> Iterator[Flow]:
     """The same one by one, with the leases that are right at `now`. What changes meanwhile does no harm."""
-    yield from standing_entries(state.fabric, point, state.policy.entries.values())
-    for outside in tuple(state.outside.values()):
-        yield from _external(state.fabric, point, outside)
+    yield from standing_entries(state.fabric, point, state.policy.flows)
+    yield from outside_entries(state, point)
     for serving in state.serving.values():
         yield from dns_bindings(serving.server, point.number)
     for number in sorted(point.local | point.remote):
@@ -42,6 +41,12 @@ def session_bindings(state: State, point: Point, live: Live, now: float) -> Iter
         ends = live.ends if until is None else min(live.ends, until)
         one = replace(binding, addresses=(address,), session_class=live.class_at(address))
         yield from binding_entries(one, point, ends, now)
+
+
+def outside_entries(state: State, point: Point) -> Iterator[Flow]:
+    """What a switch should hold about the networks behind uplinks."""
+    for outside in tuple(state.outside.values()):
+        yield from _external(state.fabric, point, outside)
 
 
 def _external(fabric: Fabric, point: Point, outside: Outside) -> Iterator[Flow]:

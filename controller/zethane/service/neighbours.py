@@ -175,9 +175,8 @@ class Neighbours:
     def _may_use(self, session_class: int, live: Live, router: Outside) -> bool:
         """Whether a session may have some flow with what is behind a router, in either direction."""
         policy = self._state.policy
-        peers = policy.peers.get(session_class, frozenset())
         return (
-            not peers.isdisjoint(router.classes)
+            policy.classes.peers(session_class) & policy.classes.bits(router.classes) != 0
             or any(policy.offers(session_class, one) for one in router.classes)
             or self._state.flows.between(live.session.number, router.session.number)
         )

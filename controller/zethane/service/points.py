@@ -76,7 +76,8 @@ class Point:
 
     `routers` are the uplinks by port whose routers may announce themselves.
 
-    `classes` counts its local sessions by class; `wanted` are the classes that those may have flows with.
+    `classes` counts its local sessions by class; `wanted` are the classes that those may have flows with, as bits by the
+    `layout` of the policy in force.
     """
 
     switch: Switch
@@ -87,7 +88,8 @@ class Point:
     local: set[int] = field(default_factory=set)
     remote: set[int] = field(default_factory=set)
     classes: Counter[int] = field(default_factory=Counter)
-    wanted: frozenset[int] = frozenset()
+    wanted: int = 0
+    layout: object = None
     hops: Mapping[int, int] = field(default_factory=dict)
     suppressed: int = 0
     reconciling: bool = False

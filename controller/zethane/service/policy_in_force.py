@@ -6,38 +6,33 @@ the next at which a rule opens or closes; `as_of` gives the same policy at anoth
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from ipaddress import ip_address
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from zethane.net.flowkey import TCP, UDP
 from zethane.net.prefix import Prefix
 from zethane.pipeline.dns import PORT
-from zethane.pipeline.fields import DNS_CLASS, NETWORK_CLASS, Reason
+from zethane.pipeline.fields import DNS_CLASS, Reason
 from zethane.pipeline.flow import EntryKey, Flow
-from zethane.pipeline.rules import policy_entries
-from zethane.policy.compile import Class, CompiledPolicy, Entry, NetworkClass, SessionClass, compile_policy, simulate
+from zethane.policy.compile import CompiledPolicy, compile_policy, simulate
 from zethane.policy.condition import Condition
+from zethane.policy.entry import Class, Entry, SessionClass
 from zethane.policy.model import Place, Policy, Rule
 from zethane.policy.principal import Principal
+from zethane.policy.recompile import Recompiled, recompile
+from zethane.service.policy_classes import ClassNumbers
+from zethane.service.policy_entries import PolicyEntries
+from zethane.service.policy_numbers import Numbering, Numbers
 
 DNS_RULE = "infrastructure:dns"
 """What records name as the rule of a flow to a DNS server; no rule of a policy has a colon in its id."""
 
 MAX_VERDICTS = 100_000
 """Verdicts kept; a scan over all ports fills and empties this, and harms nobody else."""
-
-
-class Numbers(Protocol):
-    """Stable numbers for rules and classes, across restarts."""
-
-    def number_of(self, kind: str, key: str) -> int:
-        """The number of `key`, given out now if it has none. Raises CapacityError."""
 
 
 class Verdict(NamedTuple):
@@ -72,49 +67,91 @@ class Standing(NamedTuple):
 Group = tuple[int, int, int, int]
 """What flows share that share a decision: both classes, the protocol, and the port that was opened."""
 
-Entries = Mapping[EntryKey, Flow]
-"""Entries of the table `rule`."""
-
-
 class PolicyInForce:
-    """A compiled policy with its numbers, as it is from `since` to `until`, in seconds since the epoch."""
+    """A compiled policy with its numbers, as it is from `since` to `until`, in seconds since the epoch.
+
+    It never changes: another policy, or another hour, is another one, which shares with this what is the same.
+    """
 
     def __init__(self, policy: Policy, numbers: Numbers, now: float) -> None:
+        """Raises CapacityError for a policy that is too large, or numbers that cannot be kept."""
+        numbering = Numbering(numbers)
+        self._work_out(policy, numbering, now)
+        numbering.keep()
+
+    def _work_out(self, policy: Policy, numbering: Numbering, now: float) -> None:
+        self.compiled = compiled = compile_policy(policy).as_of(now)
+        self.classes = ClassNumbers.of(compiled, numbering)
+        """The numbers of classes, and who has to do with whom."""
+        self.rule_numbers: Mapping[str, int] = {}
+        self.rule_ids: Mapping[int, str] = {Reason.DNS.value: DNS_RULE}
+        self._denying: frozenset[int] = frozenset()
+        self._take(policy, policy.rules, numbering)
+        self.flows = PolicyEntries.of(compiled, self.classes, self.rule_numbers, numbering)
+        """What the table `rule` should hold."""
+        self._kept = KeptVerdicts()
+        self._look_at(compiled, now)
+
+    def _take(self, policy: Policy, rules: Iterable[Rule], numbering: Numbering) -> None:
+        """Take up a policy that has these rules besides those that are known."""
         self.policy = policy
-        self.compiled = compile_policy(policy)
-        self.rule_numbers = {rule.id: numbers.number_of("rule", rule.id) for rule in policy.rules}
-        self.rule_ids = {Reason.DNS.value: DNS_RULE} | {number: name for name, number in self.rule_numbers.items()}
-        denying = (rule for rule in policy.rules if not rule.allow and rule.expression is None)
-        self._denying = frozenset(self.rule_numbers[rule.id] for rule in denying)
-        asked = [(one, rule) for rule in policy.enforced for one in (rule.condition, rule.object_condition)]
-        self._expressions = {one.key: rule for one, rule in reversed(asked) if one.expression is not None}
-        self.has_relations = any(rule.expression is not None for rule in policy.enforced)
-        self._numbers: dict[Class, int] = {
-            one: _number(one, self.compiled, numbers) for one in self.compiled.every_class
-        }
-        self._classes = {number: one for one, number in self._numbers.items()}
-        self.networks: Mapping[Prefix, int] = {one.prefix: self._numbers[one] for one in self.compiled.networks}
-        """The class number of every prefix that the policy names."""
-        self._standing, self._timed = self._written()
-        self.peers = self._peers()
+        self.has_relations = policy.has_relations
+        numbers, names, denying = dict(self.rule_numbers), dict(self.rule_ids), set(self._denying)
+        for rule in rules:
+            numbers[rule.id] = number = numbering.number_of("rule", rule.id)
+            names[number] = rule.id
+            if not rule.allow and rule.expression is None:
+                denying.add(number)
+        self.rule_numbers, self.rule_ids, self._denying = numbers, names, frozenset(denying)
         self._asking_addresses = frozenset(
-            segment for segment, asked in self.compiled.conditions.items() if any(one.networks for one in asked)
+            segment for segment, found in self.compiled.conditions.items() if any(one.networks for one in found)
         )
-        self._rules = {rule.id: rule for rule in policy.rules}
-        self._look_at(self.compiled.as_of(now), now)
 
-    def _written(self) -> tuple[Entries, Mapping[str, Entries]]:
-        """The entries of rules without hours, and those of each rule with hours."""
-        found: dict[str | None, list[Entry]] = defaultdict(list)
-        for entry in self.compiled.entries:
-            found[entry.rule if entry.rule in self.compiled.hours else None].append(entry)
-        written = {
-            rule: policy_entries(entries, self._numbers.__getitem__, self.rule_numbers.__getitem__)
-            for rule, entries in found.items()
-        }
-        return written.get(None, {}), {rule: entries for rule, entries in written.items() if rule is not None}
+    def _forget(self, rules: Iterable[str]) -> None:
+        """These rules are gone, or are others now."""
+        gone = {name: self.rule_numbers[name] for name in rules if name in self.rule_numbers}
+        self.rule_numbers = {name: one for name, one in self.rule_numbers.items() if name not in gone}
+        self.rule_ids = {one: name for one, name in self.rule_ids.items() if name not in gone}
+        self._denying = self._denying.difference(gone.values())
 
-    # time
+    @property
+    def networks(self) -> Mapping[Prefix, int]:
+        """The class number of every prefix that the policy names."""
+        return self.classes.networks
+
+    @property
+    def entries(self) -> Mapping[EntryKey, Flow]:
+        """What the table `rule` should hold, by key. It is made at each look, and large."""
+        return {flow.key: flow for flow in self.flows}
+
+    # another policy, another hour
+
+    def succeeded_by(self, policy: Policy, numbering: Numbering, now: float) -> PolicyInForce:
+        """Another policy: worked out from what is the same in this one, or anew where that cannot be told.
+
+        This reads nothing that changes and changes nothing, so that it may be done beside the event loop. What is given
+        out has to be kept before the policy is put in force. Raises CapacityError.
+        """
+        change = recompile(self.compiled, self.policy, policy)
+        new = copy(self)
+        if change is None:
+            new._work_out(policy, numbering, now)
+        else:
+            new._follow(self, policy, change, numbering, now)
+        return new
+
+    def _follow(
+        self, before: PolicyInForce, policy: Policy, change: Recompiled, numbering: Numbering, now: float
+    ) -> None:
+        self.compiled = compiled = change.compiled.as_of(now)
+        self.classes = before.classes.changed(change, numbering)
+        self._forget(change.differing)
+        self._take(policy, filter(None, map(policy.rule, change.differing)), numbering)
+        self.flows = before.flows.changed(change, compiled, self.classes, self.rule_numbers, numbering)
+        # Where there are hours, a verdict says until when it is sure, by all of them.
+        timed = compiled.hours or before.compiled.hours
+        self._kept = KeptVerdicts() if timed else KeptVerdicts(before._verdicts, self.classes, change.concerned())
+        self._look_at(compiled, now)
 
     def _look_at(self, compiled: CompiledPolicy, now: float) -> PolicyInForce:
         """Take up what holds at a moment."""
@@ -123,8 +160,7 @@ class PolicyInForce:
         # No further back than was looked: before that there may have been another boundary.
         self.since = max((moment for moment in moments if moment <= now), default=now if moments else -math.inf)
         self.until = min((moment for moment in moments if moment > now), default=math.inf)
-        self.entries = self._open_entries()
-        self._verdicts: dict[tuple[int, int, int, int], Verdict] = {}
+        self._verdicts: dict[Group, Verdict] = {}
         self._asking: dict[tuple[int, int], tuple[Rule, ...]] = {}
         return self
 
@@ -132,31 +168,25 @@ class PolicyInForce:
         """The same policy at another moment; itself as long as no rule has opened or closed."""
         if self.since <= now < self.until:
             return self
-        return copy(self)._look_at(self.compiled.as_of(now), now)  # noqa: SLF001  # of the same class
-
-    def _open_entries(self) -> Entries:
-        """What the table `rule` should hold."""
-        if not self._timed:
-            return self._standing
-        entries = dict(self._standing)
-        for rule, own in self._timed.items():
-            if rule not in self.compiled.closed:
-                for key, flow in own.items():
-                    entries.setdefault(key, flow)
-        return entries
+        new, compiled = copy(self), self.compiled.as_of(now)
+        new.flows, new._kept = self.flows.as_of(compiled), KeptVerdicts()
+        return new._look_at(compiled, now)
 
     def turns_to(self, other: PolicyInForce) -> tuple[frozenset[str], frozenset[str]]:
         """The rules that open and those that close when the same policy at another moment takes its place."""
         return self.compiled.closed - other.compiled.closed, other.compiled.closed - self.compiled.closed
 
     def difference(self, other: PolicyInForce) -> tuple[list[EntryKey], list[Flow]]:
-        """What is then to be removed from the table `rule`, and what is to be added."""
-        opening, closing = self.turns_to(other)
-        removed = {key for rule in closing for key in self._timed.get(rule, ()) if key not in other.entries}
-        added = {
-            key: flow for rule in opening for key, flow in self._timed.get(rule, {}).items() if key not in self.entries
-        }
-        return list(removed), list(added.values())
+        """What is to be removed from the table `rule`, and what is to be added, when another policy, or this one at
+        another hour, takes its place."""
+        return self.flows.difference(other.flows)
+
+    def moving(self, other: PolicyInForce) -> frozenset[str] | None:
+        """The segments whose sessions may have other classes under another policy; None if any session may have."""
+        if not self.policy.has_places_of(other.policy):
+            return None
+        mine, others = self.classes.segments, other.classes.segments
+        return frozenset(name for name, number in others.items() if mine.get(name) != number)
 
     def numbered(self, rules: frozenset[str]) -> frozenset[int]:
         """The numbers of rules."""
@@ -164,25 +194,11 @@ class PolicyInForce:
 
     def has_denies(self, rules: Iterable[str]) -> bool:
         """Whether one of these rules denies, whoever has to be asked for that."""
-        return any(not self._rules[rule].allow for rule in rules)
+        return any(not self.compiled.rules[rule].rule.allow for rule in rules)
 
     def denies(self, rule: int) -> bool:
         """Whether the number is that of a deny rule whose entry denies, and leaves no question to answer."""
         return rule in self._denying
-
-    def _peers(self) -> dict[int, frozenset[int]]:
-        """For each class those that some flow may connect it with, in either direction."""
-        found: dict[int, set[int]] = {number: set() for number in self._classes}
-        for one, reachable in self.compiled.peers().items():
-            number = self._numbers[one]
-            for other in reachable:
-                found[number].add(self._numbers[other])
-                found[self._numbers[other]].add(number)
-        sessions = [self._numbers[one] for one in self.compiled.every_class if isinstance(one, SessionClass)]
-        for number in sessions:
-            found[number].add(DNS_CLASS)
-        found[DNS_CLASS] = set(sessions)
-        return {number: frozenset(others) for number, others in found.items()}
 
     def place(self, principal: Principal, now: float) -> Standing | None:
         """Where a principal stands at a moment; None if it fits no segment, or more than one."""
@@ -190,7 +206,7 @@ class PolicyInForce:
         if len(segments) != 1:
             return None
         (segment,) = segments
-        number = self._numbers[self.compiled.class_of(segment, principal, now)]
+        number = self.classes.numbers[self.compiled.class_of(segment, principal, now)]
         return Standing(segment, number, self.compiled.until(segment, principal, now))
 
     def classes_at(
@@ -200,14 +216,15 @@ class PolicyInForce:
         if segment not in self._asking_addresses:
             return {}
         at = {address: replace(principal, address=ip_address(address)) for address in addresses}
-        return {address: self._numbers[self.compiled.class_of(segment, one, now)] for address, one in at.items()}
+        return {address: self.classes.numbers[self.compiled.class_of(segment, one, now)] for address, one in at.items()}
 
     def unanswered(self, segment: str, principal: Principal, now: float) -> Iterator[tuple[Rule, str]]:
         """The expressions about a session of a segment alone that have no answer: a rule that asks, and the error."""
-        for condition in self.compiled.conditions[segment] if self._expressions else ():
+        expressions = self.policy.expressions
+        for condition in self.compiled.conditions[segment] if expressions else ():
             answer = condition.answer(principal, now)
-            if answer is not None and answer.error is not None and condition.key in self._expressions:
-                yield self._expressions[condition.key], answer.error
+            if answer is not None and answer.error is not None and condition.key in expressions:
+                yield expressions[condition.key], answer.error
 
     def allows_vlan(self, segment: str, vlan: int) -> bool:
         """Whether a session of the segment may be tagged with this VLAN; without a tag (0) every one may be."""
@@ -215,7 +232,7 @@ class PolicyInForce:
 
     def may_reach(self, subject_class: int, object_class: int) -> bool:
         """Whether some rule lets one class open some flow to the other."""
-        subject, obj = self._classes.get(subject_class), self._classes.get(object_class)
+        subject, obj = self.classes.classes.get(subject_class), self.classes.classes.get(object_class)
         return subject is not None and obj is not None and self.compiled.may_reach(subject, obj)
 
     def offers(self, subject_class: int, object_class: int) -> bool:
@@ -223,7 +240,7 @@ class PolicyInForce:
 
         Without hours and conditions that the subject does not meet; the object has to be as such a rule wants it.
         """
-        target = self._classes.get(object_class)
+        target = self.classes.classes.get(object_class)
         return self.may_reach(subject_class, object_class) or any(
             not self._lacks(target, rule.object_condition) for rule in self.asking(subject_class, object_class)
         )
@@ -236,7 +253,7 @@ class PolicyInForce:
         if found is None:
             if len(self._asking) >= MAX_VERDICTS:
                 self._asking.clear()
-            found = self._asking[pair] = self._find_asking(self._classes.get(pair[0]), self._classes.get(pair[1]))
+            found = self._asking[pair] = self._find_asking(self.classes.classes.get(pair[0]), self.classes.classes.get(pair[1]))
         return found
 
     def _find_asking(self, subject: Class | None, target: Class | None) -> tuple[Rule, ...]:
@@ -273,17 +290,17 @@ class PolicyInForce:
         if found is None:
             if len(self._verdicts) >= MAX_VERDICTS:
                 self._verdicts.clear()
-            found = self._verdicts[wanted] = self._decide(*wanted)
+            found = self._verdicts[wanted] = self._kept.get(wanted) or self._decide(*wanted)
         return found
 
     def _decide(self, subject_class: int, object_class: int, proto: int, port: int) -> Verdict:
-        subject, obj = self._classes.get(subject_class), self._classes.get(object_class)
+        subject, obj = self.classes.classes.get(subject_class), self.classes.classes.get(object_class)
         if isinstance(subject, SessionClass) and object_class == DNS_CLASS:
             return _dns(proto, port)
         flow, relations = (proto, port), []
         if self.has_relations and subject is not None and obj is not None:
             asked = [entry for entry in self.compiled.deciding(subject, obj, *flow) if entry.relation is not None]
-            relations = [(self._rules[entry.rule], self._verdict_of(subject, obj, flow, entry)) for entry in asked]
+            relations = [(self._rule(entry), self._verdict_of(subject, obj, flow, entry)) for entry in asked]
         verdict = self._verdict_of(subject, obj, flow, None)
         return verdict._replace(relations=tuple(relations)) if relations else verdict
 
@@ -298,19 +315,47 @@ class PolicyInForce:
             until = self.compiled.sure_until(subject, target, *flow, decision.rule, self.since)
         return Verdict(decision.allowed, number, decision.rule, decision.reason, until=until)
 
+    def _rule(self, entry: Entry) -> Rule:
+        """The rule of an entry, as the policy has it now: what it asks is the same, where it stands may be another."""
+        return self.policy.rule(entry.rule) or self.compiled.rules[entry.rule].rule
+
     def stands(self, verdict: Verdict, group: Group, rule: int) -> bool:
         """Whether a flow that one rule has opened may go on under it, where this is what is decided about it now: the
         rule is open, and nothing denies the flow. Group: both classes, the protocol, and the port that was opened."""
         if verdict.rule == rule or not verdict.allowed:
             return verdict.allowed
         subject_class, object_class, *flow = group
-        subject, obj, name = self._classes.get(subject_class), self._classes.get(object_class), self.rule_ids.get(rule)
+        subject, obj, name = self.classes.classes.get(subject_class), self.classes.classes.get(object_class), self.rule_ids.get(rule)
         if subject is None or obj is None:
             return False
         return any(
             entry.rule == name and entry.relation is None and entry.service.matches(*flow)
             for entry in self.compiled.concerning(subject, obj)
         )
+
+
+class KeptVerdicts:
+    """Those of the policy before that a change cannot have changed."""
+
+    def __init__(
+        self,
+        verdicts: Mapping[Group, Verdict] | None = None,
+        classes: ClassNumbers | None = None,
+        concerned: Sequence[tuple[int, int]] = (),
+    ) -> None:
+        """`concerned` are subjects and objects, as bits, that the changed rules are about."""
+        self._verdicts = verdicts or {}
+        self._classes = classes
+        self._concerned = concerned
+
+    def get(self, wanted: Group) -> Verdict | None:
+        """What was decided, if it is still so."""
+        found = self._verdicts.get(wanted)
+        if found is None or self._classes is None or found.relations:
+            return None
+        subject, target = self._classes.bit(wanted[0]) >> 1, self._classes.bit(wanted[1]) >> 1
+        is_concerned = any(subject & sources and target & targets for sources, targets in self._concerned)
+        return found if subject and target and not is_concerned else None
 
 
 def _place(one: Class) -> Place:
@@ -322,16 +367,3 @@ def _dns(proto: int, port: int) -> Verdict:
     if proto in (UDP, TCP) and port == PORT:
         return Verdict(True, Reason.DNS.value, DNS_RULE, "DNS servers of the infrastructure answer every live session")
     return Verdict(False, 0, None, "a DNS server of the infrastructure answers nothing but DNS")
-
-
-def _number(one: Class, compiled: CompiledPolicy, numbers: Numbers) -> int:
-    """The number of a class; no segment has a space in its name.
-
-    What a class stands for is all in its key: the same number never comes to mean other conditions.
-    """
-    if isinstance(one, NetworkClass):
-        return NETWORK_CLASS | numbers.number_of("class", f"network {one.prefix}")
-    asked = zip(compiled.conditions[one.segment], one.standing, strict=True)
-    answers = "".join(f"{condition.key}={holds}\n" for condition, holds in asked)
-    standing = hashlib.sha256(answers.encode()).hexdigest() if answers else None
-    return numbers.number_of("class", f"{one.segment}/{standing}")

@@ -18,6 +18,9 @@ from zethane.service.sessions import Live
 from zethane.service.state import State
 
 
+_NOBODY: frozenset[int] = frozenset()
+
+
 class Presence:
     """Counts sessions by class and switch, and works out what follows for their bindings."""
 
@@ -45,7 +48,7 @@ class Presence:
         self._count(home, live)
         changes = {home.number: self.bindings(home, live) + self.wanted(home)}
         for point in self._state.fabric.points.values():
-            if point is not home and not live.classed.isdisjoint(point.wanted):
+            if point is not home and self._bits(live) & point.wanted:
                 point.remote.add(number)
                 changes[point.number] = self.bindings(point, live)
         return changes
@@ -71,7 +74,7 @@ class Presence:
         self._uncount(home, live)
         self._count(home, live)
         for point in self._state.fabric.points.values():
-            belongs = not live.classed.isdisjoint(point.wanted)
+            belongs = bool(self._bits(live) & point.wanted)
             if point is not home and number in point.remote and not belongs:
                 point.remote.discard(number)
                 changes[point.number] += all_of(number)
@@ -92,30 +95,41 @@ class Presence:
         state.use_networks()
         self._count_outside()
         for point in points:
-            point.wanted = self._peers(point.classes)
-            for session_class in point.wanted:
-                point.remote |= self._members[session_class] - point.local
+            point.layout, point.wanted = state.policy.classes.layout, self._peers(point.classes)
+            for session_class in state.policy.classes.at(point.wanted):
+                point.remote |= self._members.get(session_class, _NOBODY) - point.local
 
     def wanted(self, point: Point) -> list[Change]:
         """Work out which classes the switch's own sessions may talk with, and what follows for bindings there."""
         changes: list[Change] = []
+        classes = self._state.policy.classes
+        before = point.wanted if point.layout is classes.layout else 0
         wanted = self._peers(point.classes)
+        point.layout = classes.layout
+        if wanted == before:
+            return changes
         sessions = self._state.sessions.by_number
-        for session_class in wanted - point.wanted:
-            for number in self._members[session_class] - point.local - point.remote:
+        for session_class in classes.at(wanted & ~before):
+            for number in self._members.get(session_class, _NOBODY) - point.local - point.remote:
                 point.remote.add(number)
                 changes += self.bindings(point, sessions[number])
-        for session_class in point.wanted - wanted:
-            for number in self._members[session_class] & point.remote:
-                if sessions[number].classed.isdisjoint(wanted):
+        for session_class in classes.at(before & ~wanted):
+            for number in self._members.get(session_class, _NOBODY) & point.remote:
+                if not self._bits(sessions[number]) & wanted:
                     point.remote.discard(number)
                     changes += all_of(number)
         point.wanted = wanted
         return changes
 
-    def _peers(self, classes: Iterable[int]) -> frozenset[int]:
-        peers = self._state.policy.peers
-        return frozenset().union(*(peers.get(session_class, frozenset()) for session_class in classes))
+    def _peers(self, classes: Iterable[int]) -> int:
+        """The classes that some of these may have flows with, as bits."""
+        found, policy = 0, self._state.policy.classes
+        for session_class in classes:
+            found |= policy.peers(session_class)
+        return found
+
+    def _bits(self, live: Live) -> int:
+        return self._state.policy.classes.bits(live.classed)
 
     def _count(self, home: Point, live: Live) -> None:
         """Count a session under the classes that it has, where it is."""

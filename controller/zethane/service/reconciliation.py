@@ -61,10 +61,9 @@ class Reconciliation:
         return changes
 
     def _stand(self, point: Point, ports: frozenset[int]) -> int:
-        entries = self._state.policy.entries.values()
-        before = {flow.key: flow for flow in standing_entries(self._state.fabric, point, entries)}
+        before = {flow.key: flow for flow in standing_entries(self._state.fabric, point, ())}
         point.standing = ports
-        after = {flow.key: flow for flow in standing_entries(self._state.fabric, point, entries)}
+        after = {flow.key: flow for flow in standing_entries(self._state.fabric, point, ())}
         changes = difference(before, after)
         send(point, changes)
         return len(changes)

@@ -9,6 +9,7 @@ from zethane.identity.factor import Factor, FactorKind
 from zethane.identity.session import Session
 from zethane.service.accounts import Block
 from zethane.service.leases import Lease
+from zethane.service.policy_numbers import Numbers
 
 
 class SessionStore(Protocol):
@@ -28,9 +29,6 @@ class SessionStore(Protocol):
 
         Raises CapacityError if every number is in use.
         """
-
-    def number_of(self, kind: str, key: str) -> int:
-        """The number of a rule or class (`kind` "rule" or "class"), the same ever after. Raises CapacityError."""
 
     def last_totp_step(self, user: str) -> int:
         """The time step of the last code accepted from a user; -1 if there was none."""
@@ -91,5 +89,5 @@ class BlockStore(Protocol):
         """Forget the block of an account. Raises CapacityError if that cannot be written."""
 
 
-class Store(SessionStore, LeaseStore, FactorStore, BlockStore, Protocol):
+class Store(SessionStore, LeaseStore, FactorStore, BlockStore, Numbers, Protocol):
     """Everything that outlives the controller."""

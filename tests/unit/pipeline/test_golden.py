@@ -63,7 +63,7 @@ def standing(network: str, policy: str, ports: Sequence[int]) -> str:
         trunks = [number for number, port in point.switch.ports.items() if port.role == "trunk"]
         point.ports = {number: PortState(number, f"p{number}", up=True) for number in {*ports, *trunks}}
         point.standing = frozenset(point.ports)
-        entries = list(standing_entries(fabric, point, in_force.entries.values()))
+        entries = list(standing_entries(fabric, point, in_force.flows))
         for table in Table:
             lines += [f"# {point.switch.name}, table {table.value}: {table.text}"]
             lines += [render(flow for flow in entries if flow.table == table), ""]

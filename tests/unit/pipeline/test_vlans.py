@@ -31,7 +31,7 @@ def standing() -> list[Flow]:
     in_force = PolicyInForce(
         parse_policy("version: 1\nsegments: {all: {labels: {a: b}}}\nrules: []\n", "p"), MemoryStore(), 0.0
     )
-    return list(standing_entries(fabric, point, in_force.entries.values()))
+    return list(standing_entries(fabric, point, in_force.flows))
 
 
 def test_whatever_leaves_the_table_port_has_no_tag_and_its_vlan_in_the_metadata() -> None:

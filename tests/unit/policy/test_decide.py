@@ -6,8 +6,9 @@ import pytest
 
 from zethane.errors import CapacityError
 from zethane.policy import compile as compiler
-from zethane.policy.compile import SessionClass, compile_policy, simulate
+from zethane.policy.compile import compile_policy, simulate
 from zethane.policy.decide import decide, decide_service
+from zethane.policy.entry import SessionClass
 from zethane.policy.load import parse_policy
 from zethane.policy.model import Service
 from zethane.policy.principal import Principal
@@ -154,4 +155,4 @@ def test_a_thousand_rules_over_a_hundred_segments_compile_to_as_many_entries() -
         f"  - {{id: r{n}, from: [s{n % 100}], to: [s{n * 7 % 100}], services: [tcp/{n}]}}\n" for n in range(1000)
     )
     policy = parse_policy(f"version: 1\nsegments:\n{segments}rules:\n{rules}", "p")
-    assert len(compile_policy(policy).entries) == 1000
+    assert compile_policy(policy).size == 1000

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from strategies.policy import NOW, externals, flows, members, parties, policies, policy_files, read, rules
-from zethane.policy.compile import Class, CompiledPolicy, Entry, NetworkClass, compile_policy, simulate
+from zethane.policy.compile import CompiledPolicy, compile_policy, simulate
 from zethane.policy.decide import decide, decide_service
+from zethane.policy.entry import Class, Entry, NetworkClass
 from zethane.policy.matrix import services_of
 from zethane.policy.model import Policy, Service
 from zethane.policy.principal import External, Principal

@@ -34,7 +34,7 @@ def deliveries(site: Site) -> list[bytes]:
 
 def claim(site: Site, frame: bytes, subject: int, obj: int, *, switch: str = "s3", port: int = 1) -> None:
     """A packet-in that the pipeline of this switch would never have sent."""
-    rule = site.store.numbers["rule", "staff-web"]
+    rule = site.store.numbers("rule")["staff-web"]
     event = PacketIn(port, Table.RULE, cookie(0, 0, rule), parties(subject, obj), frame)
     site.admin.packet_in(site.switches[switch], event)
 

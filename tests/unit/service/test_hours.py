@@ -467,7 +467,7 @@ def test_a_policy_that_time_has_passed_for_is_the_one_that_is_read_then(policy: 
         assert not held.keys() & {flow.key for flow in added}
         assert held | {flow.key: flow for flow in added} == in_force.entries
         assert in_force.since <= moment < in_force.until
-        for one in in_force.peers:
-            for other in in_force.peers[one]:
+        for one in in_force.classes.classes:
+            for other in in_force.classes.at(in_force.classes.peers(one)):
                 for flow in ((TCP, 443), (UDP, 53)):
                     assert in_force.verdict(one, other, *flow) == fresh.verdict(one, other, *flow)

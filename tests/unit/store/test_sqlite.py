@@ -24,6 +24,7 @@ from zethane.identity.proof import Proof, acting
 from zethane.identity.session import MAX_SESSION, Attachment, Session
 from zethane.service.accounts import Block
 from zethane.service.leases import Lease
+from zethane.service.policy_numbers import Numbering
 from zethane.service.store import Store
 
 ALICES = Proof(
@@ -53,6 +54,14 @@ ALICE = Session(
     proofs=(ALICES,),
     device="alice-laptop",
 )
+
+
+def number_of(store: SqliteStore, kind: str, key: str) -> int:
+    """The number of a rule or class, given out and kept if it has none."""
+    numbering = Numbering(store)
+    found = numbering.number_of(kind, key)
+    numbering.keep()
+    return found
 
 
 @pytest.fixture
@@ -193,10 +202,10 @@ def test_numbers_wrap_at_the_highest_and_skip_those_in_use(file: Path) -> None:
 
 def test_rule_and_class_numbers_are_the_same_ever_after(file: Path) -> None:
     with opened(file) as store:
-        first = [store.number_of("rule", "a"), store.number_of("rule", "b"), store.number_of("class", "a")]
+        first = [number_of(store, "rule", "a"), number_of(store, "rule", "b"), number_of(store, "class", "a")]
     with opened(file) as store:
-        assert [store.number_of("rule", "a"), store.number_of("rule", "b"), store.number_of("class", "a")] == first
-        assert store.number_of("rule", "c") == 3
+        assert [number_of(store, "rule", "a"), number_of(store, "rule", "b"), number_of(store, "class", "a")] == first
+        assert number_of(store, "rule", "c") == 3
     assert first == [1, 2, 1]
 
 
@@ -204,10 +213,10 @@ def test_rule_and_class_numbers_are_the_same_ever_after(file: Path) -> None:
 def test_numbers_of_a_kind_run_out_with_an_error(file: Path, kind: str, highest: int) -> None:
     with opened(file) as store:
         store._db.execute("INSERT INTO numbers VALUES (?, 'last-but-one', ?)", (kind, highest - 1))
-        assert store.number_of(kind, "last") == highest
+        assert number_of(store, kind, "last") == highest
         with pytest.raises(CapacityError, match=kind):
-            store.number_of(kind, "one more")
-        assert store.number_of(kind, "last") == highest
+            number_of(store, kind, "one more")
+        assert number_of(store, kind, "last") == highest
 
 
 def test_a_totp_step_is_used_once_and_only_upwards_across_restarts(file: Path) -> None:
@@ -279,7 +288,7 @@ def test_a_damaged_file_is_kept_aside_and_a_new_one_started(file: Path, damage: 
     with structlog.testing.capture_logs() as logs, opened(file) as store:
         assert store.sessions() == []
         assert not store.use_totp_step("alice", -1)
-        assert store.number_of("rule", "a") == 1
+        assert number_of(store, "rule", "a") == 1
         number = store.new_number(never)
     assert 1 <= number <= MAX_SESSION
     aside = [part for part in file.parent.iterdir() if ".damaged-" in part.name and not part.name.endswith("-wal")]
@@ -329,18 +338,18 @@ def test_a_disk_that_takes_no_writes_refuses_what_is_new_and_nothing_else(file: 
     with opened(file) as store:
         store.save(ALICE)
         store.use_totp_step("alice", 5)
-        store.number_of("rule", "a")
+        number_of(store, "rule", "a")
         with unwritable(store):
             for attempt in (
                 lambda: store.save(replace(ALICE, number=8)),
                 lambda: store.new_number(never),
-                lambda: store.number_of("rule", "new"),
+                lambda: number_of(store, "rule", "new"),
                 lambda: store.use_totp_step("alice", 6),
             ):
                 with pytest.raises(CapacityError, match="cannot be written"):
                     attempt()
             assert store.sessions() == [ALICE]
-            assert store.number_of("rule", "a") == 1
+            assert number_of(store, "rule", "a") == 1
         assert store.new_number(never) == 1
         assert store.use_totp_step("alice", 6)
 
@@ -429,14 +438,14 @@ def test_a_lease_that_cannot_be_written_or_read_stops_nothing(file: Path) -> Non
 def test_a_store_from_before_there_were_proofs_keeps_its_numbers_and_no_session(file: Path, version: int) -> None:
     with opened(file) as store:
         store.save(ALICE)
-        number = store.number_of("rule", "web")
+        number = number_of(store, "rule", "web")
     with closing(sqlite3.connect(file)) as db:
         for table in ("factors", "blocks", "posture", "seen", *(["leases"] if version == 1 else [])):
             db.execute(f"DROP TABLE {table}")
         db.execute(f"PRAGMA user_version={version}")
     with opened(file) as store:
         assert store.sessions() == []
-        assert store.number_of("rule", "web") == number
+        assert number_of(store, "rule", "web") == number
         store.save_lease(LEASE)
         assert store.leases() == [LEASE]
 
@@ -470,9 +479,9 @@ def test_a_factor_that_cannot_be_read_proves_nothing(tmp_path: Path) -> None:
 
 def test_the_store_knows_whether_rules_of_a_policy_were_ever_in_force(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "zethane.sqlite")
-    store.number_of("rule", "stage:open")
-    store.number_of("class", "web/None")
+    number_of(store, "rule", "stage:open")
+    number_of(store, "class", "web/None")
     assert not store.knows_rules()
-    store.number_of("rule", "staff-web")
+    number_of(store, "rule", "staff-web")
     assert store.knows_rules()
     store.close()

@@ -14,9 +14,10 @@ import os
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import structlog
@@ -27,7 +28,6 @@ from zethane.adapters.store.seen import SeenTable
 from zethane.errors import CapacityError, InputError, Problem
 from zethane.identity.proof import Proof, acting
 from zethane.identity.session import MAX_SESSION, Attachment, Session
-from zethane.pipeline.fields import MAX_CLASS, MAX_RULE
 from zethane.service.accounts import Block
 from zethane.service.leases import Lease
 
@@ -37,8 +37,6 @@ NUMBER_BLOCK = 256
 
 LOCK_WAIT = 1.0
 """Seconds to wait for another process that has the file open, such as a controller that is just ending."""
-
-_LAST_NUMBER = {"rule": MAX_RULE, "class": MAX_CLASS}
 
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
@@ -79,6 +77,7 @@ class SqliteStore(FactorTable, PostureTable, SeenTable):
         """
         self._file = file
         self._forgotten: set[int] = set()
+        self._numbers: dict[str, dict[str, int]] = {}
         try:
             self._db = self._open()
         except (sqlite3.DatabaseError, _DamagedError) as error:
@@ -189,16 +188,30 @@ class SqliteStore(FactorTable, PostureTable, SeenTable):
         row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
         return int(row[0]) if row else 0
 
-    def number_of(self, kind: str, key: str) -> int:
-        """The number of a rule or class, the same ever after. Raises CapacityError."""
-        row = self._db.execute("SELECT number FROM numbers WHERE kind = ? AND key = ?", (kind, key)).fetchone()
-        if row is not None:
-            return int(row[0])
-        last = self._db.execute("SELECT max(number) FROM numbers WHERE kind = ?", (kind,)).fetchone()[0] or 0
-        if last >= _LAST_NUMBER[kind]:
-            raise CapacityError(f"no {kind} number is left; a new state directory starts from 1")
-        self._write("INSERT INTO numbers VALUES (?, ?, ?)", (kind, key, last + 1))
-        return int(last) + 1
+    def numbers(self, kind: str) -> Mapping[str, int]:
+        """All numbers of a kind that are kept, by what they stand for."""
+        known = self._numbers.get(kind)
+        if known is None:
+            rows = self._db.execute("SELECT key, number FROM numbers WHERE kind = ?", (kind,))
+            known = self._numbers[kind] = {str(key): int(number) for key, number in rows}
+        return MappingProxyType(known)
+
+    def keep_numbers(self, kind: str, given: Mapping[str, int], gone: Collection[str] = ()) -> None:
+        """Keep numbers that were given out, and forget some. Raises CapacityError, and nothing has changed then."""
+        known = self.numbers(kind)
+        out = [(kind, key) for key in (*gone, *(key for key in given if key in known))]
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.executemany("DELETE FROM numbers WHERE kind = ? AND key = ?", out)
+            rows = [(kind, key, number) for key, number in given.items()]
+            self._db.executemany("INSERT INTO numbers VALUES (?, ?, ?)", rows)
+            self._db.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise CapacityError(f"the store cannot be written: {error}") from error
+        # Another dictionary: somebody may be looking at this one beside the event loop.
+        self._numbers[kind] = {**{key: one for key, one in known.items() if key not in gone}, **given}
 
     def knows_rules(self) -> bool:
         """Whether a rule of a policy file ever had a number: those that are made here have a colon in their names."""

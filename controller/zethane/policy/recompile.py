@@ -1,0 +1,225 @@
+"""A policy that differs in some rules from one that is compiled: only what depends on them is worked out again.
+
+The result is what `compile_policy` makes of the new policy. What cannot be told from the rules that differ (other
+segments, other networks, a condition of every segment) is left to that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+
+from zethane.errors import CapacityError
+from zethane.policy import compile as whole
+from zethane.policy.compile import CompiledPolicy, Frame, compile_rule, hours_of, in_order
+from zethane.policy.condition import Condition
+from zethane.policy.entry import Class, Compiled, Entry, Pair, SessionClass
+from zethane.policy.implication import standings
+from zethane.policy.model import ANY, Policy, Rule
+from zethane.policy.peers import ByKey, Key, key_of
+
+MAX_CHANGED = 1000
+"""Rules that may have to be compiled again; where it is more, all are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recompiled:
+    """A policy that was compiled from another one.
+
+    `differing` are the ids of the rules that are others, gone or new. `before` and `after` are those, and others whose
+    entries are others, as they were compiled before and are now; `segments` those whose classes are others. `pairs` are
+    those about which there are other entries.
+    """
+
+    compiled: CompiledPolicy
+    differing: Sequence[str]
+    before: Mapping[str, Compiled]
+    after: Mapping[str, Compiled]
+    segments: frozenset[str]
+    pairs: frozenset[Pair]
+
+    def concerned(self) -> list[tuple[int, int]]:
+        """The classes of subjects and of objects that these rules are about, rule by rule."""
+        sessions = self.compiled.between.sessions
+        return [
+            (
+                rule.sources | (sessions if None in rule.subjects else 0),
+                rule.targets | (sessions if None in rule.objects else 0),
+            )
+            for rule in chain(self.before.values(), self.after.values())
+        ]
+
+
+def recompile(old: CompiledPolicy, before: Policy, policy: Policy) -> Recompiled | None:
+    """The new policy compiled, from the old one; None where that takes compiling all of it.
+
+    Raises CapacityError as `compile_policy` does.
+    """
+    if not before.has_places_of(policy):
+        return None
+    differing = before.differing(policy)
+    if differing is None or len(differing) > MAX_CHANGED:
+        return None
+    return _Work(old, policy, differing).result()
+
+
+class _Work:
+    """The way from one to the other."""
+
+    def __init__(self, old: CompiledPolicy, policy: Policy, differing: Sequence[str]) -> None:
+        self._old = old
+        self._differing = differing
+        self._policy = policy
+        self._before = {name: old.rules[name] for name in differing if name in old.rules}
+        self._wanted: dict[str, Rule] = {}
+        for name in differing:
+            rule = policy.rule(name)
+            if rule is not None and rule.stage == "enforce":
+                self._wanted[name] = rule
+
+    def result(self) -> Recompiled | None:
+        old = self._old
+        asked = self._asked_segments()
+        if asked is None:
+            return None
+        conditions = {name: found for name in asked if (found := self._conditions(name)) is not None}
+        self._take_in(conditions)
+        if len(self._before) + len(self._wanted) > 2 * MAX_CHANGED:
+            return None
+        classes, places = self._classes(conditions)
+        if conditions and len(places) > 2 * whole.MAX_CLASSES:
+            return None  # many classes have come and gone: their bits are free again when all is compiled
+        frame = Frame({**old.conditions, **conditions}, classes, old.networks, places)
+        room = whole.MAX_ENTRIES - old.size + sum(len(rule.entries) for rule in self._before.values())
+        after: dict[str, Compiled] = {}
+        for rule in sorted(self._wanted.values(), key=lambda rule: (rule.allow, rule.id)):
+            after[rule.id] = compiled = compile_rule(rule, frame, room)
+            room -= len(compiled.entries)
+        rules = {**old.rules, **after}
+        for name in self._before.keys() - after.keys():
+            del rules[name]
+        pairs = self._pairs(after)
+        sources, targets = self._by_ends(after)
+        sessions = frame.sessions if conditions else old.between.sessions
+        between = old.between.but_for(places, sessions, sources, targets, self._classes_of(after))
+        compiled_policy = replace(
+            old,
+            rules=rules,
+            conditions=frame.conditions,
+            classes=classes,
+            by_pair=self._by_pair(pairs, after),
+            between=between,
+            size=whole.MAX_ENTRIES - room,
+            **self._hours(rules, after),
+            spans={},
+            _reach={},
+        )
+        return Recompiled(compiled_policy, self._differing, self._before, after, frozenset(conditions), pairs)
+
+    def _asked_segments(self) -> set[str] | None:
+        """The segments of which other conditions may be asked now; None: all."""
+        found: set[str] = set()
+        for rule in chain((one.rule for one in self._before.values()), self._wanted.values()):
+            for names, condition in ((rule.sources, rule.condition), (rule.targets, rule.object_condition)):
+                if condition and ANY in names:
+                    return None
+                if condition:
+                    found.update(names)
+        return found
+
+    def _conditions(self, segment: str) -> tuple[Condition, ...] | None:
+        """What rules ask of a segment's sessions; None if it is what they have asked."""
+        between, found = self._old.between, dict[str, Condition]()
+        for index, is_subject in ((between.by_source, True), (between.by_target, False)):
+            for one in index.get(segment, ()):
+                if one.rule.id not in self._before:
+                    _ask(found, one.rule, segment, is_subject=is_subject)
+        for rule in self._wanted.values():
+            _ask(found, rule, segment, is_subject=True)
+            _ask(found, rule, segment, is_subject=False)
+        asked = in_order(found)
+        return None if asked == self._old.conditions[segment] else asked
+
+    def _take_in(self, segments: Iterable[str]) -> None:
+        """All rules about segments with other classes have to be compiled again, as they are."""
+        between = self._old.between
+        for segment in segments:
+            for one in chain(between.by_source.get(segment, ()), between.by_target.get(segment, ())):
+                if one.rule.id not in self._before:
+                    self._before[one.rule.id] = one
+                    rule = self._policy.rule(one.rule.id)
+                    self._wanted[one.rule.id] = one.rule if rule is None else rule
+
+    def _classes(
+        self, conditions: Mapping[str, tuple[Condition, ...]]
+    ) -> tuple[Mapping[str, tuple[SessionClass, ...]], Mapping[Class, int]]:
+        """The classes of all segments, and their places: those that there were keep theirs."""
+        old = self._old
+        if not conditions:
+            return old.classes, old.between.places
+        classes, places = dict(old.classes), dict(old.between.places)
+        following = max(places.values(), default=-1) + 1
+        for name, asked in conditions.items():
+            classes[name] = tuple(SessionClass(name, standing) for standing in standings(asked))
+            for one in old.classes[name]:
+                if one not in classes[name]:
+                    del places[one]
+            for one in classes[name]:
+                if one not in places:
+                    places[one] = following
+                    following += 1
+        if sum(map(len, classes.values())) > whole.MAX_CLASSES:
+            name = next(iter(conditions))
+            raise CapacityError(f"segment {name}: the conditions of rules make more than {whole.MAX_CLASSES} classes")
+        return classes, places
+
+    def _pairs(self, after: Mapping[str, Compiled]) -> frozenset[Pair]:
+        rules = chain(self._before.values(), after.values())
+        return frozenset((one, other) for rule in rules for one in rule.subjects for other in rule.objects)
+
+    def _by_pair(self, pairs: Iterable[Pair], after: Mapping[str, Compiled]) -> Mapping[Pair, tuple[Entry, ...]]:
+        found = dict(self._old.by_pair)
+        fresh = whole.by_pair(chain.from_iterable(rule.entries for rule in after.values()))
+        for pair in pairs:
+            kept = tuple(entry for entry in found.get(pair, ()) if entry.rule not in self._before)
+            found[pair] = kept + fresh.get(pair, ())
+            if not found[pair]:
+                del found[pair]
+        return found
+
+    def _by_ends(self, after: Mapping[str, Compiled]) -> tuple[ByKey, ByKey]:
+        """The rules by what they are about at either end."""
+        between = self._old.between
+        found: list[ByKey] = []
+        for index, is_subject in ((between.by_source, True), (between.by_target, False)):
+            changed: dict[Key, tuple[Compiled, ...]] = dict(index)
+            for rule in self._before.values():
+                for key in dict.fromkeys(map(key_of, rule.subjects if is_subject else rule.objects)):
+                    changed[key] = tuple(one for one in changed[key] if one is not rule)
+            for rule in after.values():
+                for key in dict.fromkeys(map(key_of, rule.subjects if is_subject else rule.objects)):
+                    changed[key] = (*changed.get(key, ()), rule)
+            found.append({key: held for key, held in changed.items() if held})
+        return found[0], found[1]
+
+    def _classes_of(self, after: Mapping[str, Compiled]) -> int | None:
+        """The classes about which the rules say something; None: about any session's."""
+        found = 0
+        for rule in chain(self._before.values(), after.values()):
+            if None in rule.subjects or None in rule.objects:
+                return None
+            found |= rule.sources | rule.targets
+        return found
+
+    def _hours(self, rules: Mapping[str, Compiled], after: Mapping[str, Compiled]) -> dict[str, object]:
+        if not self._old.hours and not any(rule.rule.hours for rule in after.values()):
+            return {"hours": {}, "closed": frozenset()}
+        hours, closed = hours_of(rules)
+        return {"hours": hours, "closed": closed}
+
+
+def _ask(found: dict[str, Condition], rule: Rule, segment: str, *, is_subject: bool) -> None:
+    names, condition = (rule.sources, rule.condition) if is_subject else (rule.targets, rule.object_condition)
+    if condition and (segment in names or ANY in names):
+        found[condition.key] = condition

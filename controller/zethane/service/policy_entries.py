@@ -1,0 +1,153 @@
+"""The entries of the table `rule` for a policy: by rule for what opens flows, by pair of ends for the answers.
+
+So a change of one rule touches its own entries, and the answers between the ends that it is about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+from weakref import ref
+
+from zethane.pipeline.flow import EntryKey, Flow
+from zethane.pipeline.rules import answer_entries, policy_entries
+from zethane.policy.compile import CompiledPolicy
+from zethane.policy.entry import Pair
+from zethane.policy.recompile import Recompiled
+from zethane.service.policy_classes import ClassNumbers
+from zethane.service.policy_numbers import Numbering, Priorities
+
+_Flows = tuple[Flow, ...]
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class PolicyEntries:
+    """Never changed: another policy, or hour, has others, which share what is the same.
+
+    `closed` are the rules whose entries are not in the table now. `_before` are the entries that these follow from, with
+    the rules and pairs in which alone they differ.
+    """
+
+    closed: frozenset[str]
+    _rules: Mapping[str, _Flows]
+    _answers: Mapping[Pair, _Flows]
+    _priorities: Priorities
+    _classes: ClassNumbers
+    _before: tuple[ref[PolicyEntries], Iterable[str], Iterable[Pair]] | None = field(default=None, compare=False)
+
+    @classmethod
+    def of(
+        cls, compiled: CompiledPolicy, classes: ClassNumbers, rule_numbers: Mapping[str, int], numbering: Numbering
+    ) -> PolicyEntries:
+        """All entries of a policy. Raises CapacityError."""
+        allows = {name: one.rule.allow for name, one in compiled.rules.items()}
+        kept = numbering.priorities
+        priorities, given = Priorities.of(allows, kept)
+        numbering.use_priorities(given, kept.keys() - allows.keys())
+        rules = {
+            name: policy_entries(one, classes.field, rule_numbers[name], priorities[allows[name], name])
+            for name, one in compiled.rules.items()
+        }
+        answers = _answers_between(compiled.by_pair, compiled, classes)
+        return cls(compiled.closed, rules, answers, priorities, classes)
+
+    def changed(
+        self,
+        change: Recompiled,
+        compiled: CompiledPolicy,
+        classes: ClassNumbers,
+        rule_numbers: Mapping[str, int],
+        numbering: Numbering,
+    ) -> PolicyEntries:
+        """Those of a policy that was compiled from the one of these. Raises CapacityError."""
+        gone = {(one.rule.allow, name) for name, one in change.before.items()}
+        new = {(one.rule.allow, name) for name, one in change.after.items()}
+        priorities, moved = self._priorities.changed(gone - new, new - gone)
+        numbering.use_priorities(moved, {name for _, name in gone - new} - moved.keys())
+        rules = dict(self._rules)
+        for name in change.before.keys() - change.after.keys():
+            del rules[name]
+        differing = {*change.before, *change.after, *moved}
+        for name in differing & compiled.rules.keys():
+            one = compiled.rules[name]
+            rules[name] = policy_entries(one, classes.field, rule_numbers[name], priorities[one.rule.allow, name])
+        turned = self.closed ^ compiled.closed
+        pairs = change.pairs | _pairs_of(turned & compiled.rules.keys(), compiled)
+        answers = dict(self._answers)
+        for pair in pairs:
+            answers.pop(pair, None)
+        answers.update(_answers_between(pairs, compiled, classes))
+        before = ref(self), differing | turned, pairs
+        return PolicyEntries(compiled.closed, rules, answers, priorities, classes, before)
+
+    def as_of(self, compiled: CompiledPolicy) -> PolicyEntries:
+        """Those of the same policy at another hour."""
+        turned = self.closed ^ compiled.closed
+        pairs = _pairs_of(turned, compiled)
+        answers = dict(self._answers)
+        for pair in pairs:
+            answers.pop(pair, None)
+        answers.update(_answers_between(pairs, compiled, self._classes))
+        return replace(self, closed=compiled.closed, _answers=answers, _before=(ref(self), turned, pairs))
+
+    def __iter__(self) -> Iterator[Flow]:
+        for rule, flows in self._rules.items():
+            if rule not in self.closed:
+                yield from flows
+        for flows in self._answers.values():
+            yield from flows
+
+    def difference(self, other: PolicyEntries) -> tuple[list[EntryKey], list[Flow]]:
+        """What is to be removed, and what is to be added, when others take the place of these."""
+        if other._before is not None and other._before[0]() is self:
+            _, rules, pairs = other._before
+        else:
+            rules, pairs = _others(self._rules, other._rules), _others(self._answers, other._answers)
+            rules |= self.closed ^ other.closed
+        removed: list[EntryKey] = []
+        added: list[Flow] = []
+        for rule in rules:
+            _differ(self._open(rule), other._open(rule), removed, added)
+        for pair in pairs:
+            _differ(self._answers.get(pair, ()), other._answers.get(pair, ()), removed, added)
+        return removed, added
+
+    def _open(self, rule: str) -> _Flows:
+        return () if rule in self.closed else self._rules.get(rule, ())
+
+
+def _answers_between(
+    pairs: Iterable[Pair], compiled: CompiledPolicy, classes: ClassNumbers
+) -> dict[Pair, _Flows]:
+    """The answers to what open rules allow, where there are any."""
+    found: dict[Pair, _Flows] = {}
+    for pair in pairs:
+        allowed = [
+            entry for entry in compiled.by_pair.get(pair, ()) if entry.allow and entry.rule not in compiled.closed
+        ]
+        if allowed:
+            allowed.sort(key=lambda entry: entry.rule)
+            found[pair] = answer_entries(pair, allowed, classes.field)
+    return found
+
+
+def _pairs_of(rules: Iterable[str], compiled: CompiledPolicy) -> frozenset[Pair]:
+    found = (compiled.rules[rule] for rule in rules)
+    return frozenset((one, other) for rule in found for one in rule.subjects for other in rule.objects)
+
+
+_K = TypeVar("_K")
+
+
+def _others(old: Mapping[_K, _Flows], new: Mapping[_K, _Flows]) -> set[_K]:
+    return {*(one for one in old if one not in new), *(one for one, flows in new.items() if old.get(one) is not flows)}
+
+
+def _differ(old: _Flows, new: _Flows, removed: list[EntryKey], added: list[Flow]) -> None:
+    if old is new:
+        return
+    before = {flow.key: flow for flow in old}
+    after = {flow.key: flow for flow in new}
+    removed.extend(key for key in before if key not in after)
+    added.extend(flow for key, flow in after.items() if key not in before or before[key].body != flow.body)

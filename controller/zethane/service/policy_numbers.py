@@ -1,0 +1,189 @@
+"""Numbers and priorities for a policy: given out while it is worked out, kept before it is put in force.
+
+What a number or a priority stands for outlives the controller: switches hold entries that carry it. A rule keeps its
+priority as long as it is there, whatever comes before or behind it, so that a change of one rule is a change of its
+own entries.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Collection, Iterable, Mapping
+from typing import Protocol
+
+from zethane.errors import CapacityError
+from zethane.pipeline.fields import MAX_CLASS, MAX_RULE
+from zethane.pipeline.tables import Priority
+
+PRIORITY = "priority"
+"""The kind under which priorities are kept, by the rules' ids."""
+
+_LAST = {"rule": MAX_RULE, "class": MAX_CLASS}
+
+
+class Numbers(Protocol):
+    """Stable numbers for rules, classes and priorities, across restarts."""
+
+    def numbers(self, kind: str) -> Mapping[str, int]:
+        """All numbers of a kind that are kept, by what they stand for."""
+
+    def keep_numbers(self, kind: str, given: Mapping[str, int], gone: Collection[str] = ()) -> None:
+        """Keep numbers that were given out, and forget some. Raises CapacityError, and nothing has changed then."""
+
+
+class Numbering:
+    """What is kept, and what is given out besides: nothing of that is kept before `keep`.
+
+    It writes nothing, so that a policy may be worked out beside the event loop.
+    """
+
+    def __init__(self, numbers: Numbers) -> None:
+        self._numbers = numbers
+        self._kept = {kind: numbers.numbers(kind) for kind in ("rule", "class", PRIORITY)}
+        self._given: dict[str, dict[str, int]] = {"rule": {}, "class": {}}
+        self._last = {kind: max(self._kept[kind].values(), default=0) for kind in self._given}
+        self._priorities: tuple[Mapping[str, int], Collection[str]] = {}, ()
+
+    def number_of(self, kind: str, key: str) -> int:
+        """The number of a rule or class (`kind` "rule" or "class"), the same ever after. Raises CapacityError."""
+        number = self._kept[kind].get(key)
+        if number is None:
+            given = self._given[kind]
+            number = given.get(key)
+            if number is None:
+                if self._last[kind] >= _LAST[kind]:
+                    raise CapacityError(f"no {kind} number is left; a new state directory starts from 1")
+                self._last[kind] = given[key] = number = self._last[kind] + 1
+        return number
+
+    @property
+    def priorities(self) -> Mapping[str, int]:
+        """Those that are kept, by the rules' ids; also of rules that are gone."""
+        return self._kept[PRIORITY]
+
+    def use_priorities(self, given: Mapping[str, int], gone: Collection[str]) -> None:
+        """What has changed of them."""
+        self._priorities = given, gone
+
+    def keep(self) -> None:
+        """Keep what was given out. Raises CapacityError if that cannot be written: nothing may rest on it then."""
+        for kind, given in self._given.items():
+            if given:
+                self._numbers.keep_numbers(kind, given)
+                self._given[kind] = {}
+        given, gone = self._priorities
+        if given or gone:
+            self._numbers.keep_numbers(PRIORITY, given, gone)
+            self._priorities = {}, ()
+
+
+class Ladder:
+    """The priorities of one band: the smaller a rule's id, the higher it is. Between rungs there is room for others."""
+
+    def __init__(self, top: int, bottom: int, at: Mapping[str, int]) -> None:
+        """Priorities from `top` down to `bottom`; `at` are those that are taken, in the order of the ids."""
+        self._top, self._bottom = top, bottom
+        self.at = dict(at)
+        self._ids = sorted(at)
+
+    def copy(self) -> Ladder:
+        """One that can be changed without this one."""
+        new = Ladder(self._top, self._bottom, {})
+        new.at, new._ids = dict(self.at), list(self._ids)
+        return new
+
+    def remove(self, name: str) -> None:
+        """Let a rule go."""
+        del self.at[name]
+        del self._ids[bisect_left(self._ids, name)]
+
+    def add(self, names: Iterable[str]) -> dict[str, int]:
+        """Take rules in; the priorities of these, and of others that had to give way."""
+        new = sorted(set(names) - self.at.keys())
+        if len(self.at) + len(new) > self._top - self._bottom + 1:
+            raise CapacityError(f"more than {self._top - self._bottom + 1} rules of one action")
+        changed: dict[str, int] = {}
+        if not self._ids:
+            self._ids = new
+            changed = self._spread(0, len(new))
+        else:
+            for name in new:
+                insort(self._ids, name)
+            if len(new) > len(self._ids) // 2:
+                changed = self._spread(0, len(self._ids))
+            else:
+                for name in new:
+                    changed.update(self._place(name))
+        return changed
+
+    def _place(self, name: str) -> dict[str, int]:
+        """Find room for a rule that is in order and has no priority: between its neighbours, or by moving some."""
+        place = bisect_left(self._ids, name)
+        reach = 0
+        while True:
+            first, behind = max(place - reach, 0), min(place + reach + 1, len(self._ids))
+            while first > 0 and self._ids[first - 1] not in self.at:
+                first -= 1  # those that are new as well get their priorities together with it
+            while behind < len(self._ids) and self._ids[behind] not in self.at:
+                behind += 1
+            over, under = self._around(first, behind)
+            count, room = behind - first, over - under - 1
+            # Room for half as many more where rungs are moved, so that the next one finds some.
+            if count <= room and (reach == 0 or 2 * room >= 3 * count or count == len(self._ids)):
+                return self._spread(first, behind)
+            reach = 2 * reach or 2
+
+    def _around(self, first: int, behind: int) -> tuple[int, int]:
+        """The priorities above and below a stretch of ids."""
+        over = self.at[self._ids[first - 1]] if first else self._top + 1
+        under = self.at[self._ids[behind]] if behind < len(self._ids) else self._bottom - 1
+        return over, under
+
+    def _spread(self, first: int, behind: int) -> dict[str, int]:
+        """Give a stretch of ids priorities at equal distances; those that are others than before."""
+        over, under = self._around(first, behind)
+        names = self._ids[first:behind]
+        found = {name: over - (index * (over - under)) // (len(names) + 1) for index, name in enumerate(names, 1)}
+        changed = {name: priority for name, priority in found.items() if self.at.get(name) != priority}
+        self.at.update(changed)
+        return changed
+
+
+class Priorities:
+    """Which rule has which priority: denies above allows, and within both by their ids."""
+
+    def __init__(self, allows: Ladder, denies: Ladder) -> None:
+        self._ladders = {True: allows, False: denies}
+
+    @classmethod
+    def of(cls, rules: Mapping[str, bool], kept: Mapping[str, int]) -> tuple[Priorities, dict[str, int]]:
+        """Those of rules (whether each allows), where some are known; and what is new or has changed."""
+        bands = {
+            True: (int(Priority.RULE_ALLOW_TOP), int(Priority.RULE_ALLOW_BOTTOM)),
+            False: (int(Priority.RULE_DENY_TOP), int(Priority.RULE_ALLOW_TOP) + 1),
+        }
+        ladders, changed = {}, {}
+        for allow, (top, bottom) in bands.items():
+            names = [name for name, allows in rules.items() if allows is allow]
+            at = {name: kept[name] for name in names if bottom <= kept.get(name, 0) <= top}
+            ordered = [at[name] for name in sorted(at)]
+            if any(one <= other for one, other in zip(ordered, ordered[1:], strict=False)):
+                at = {}  # not as this has left them: start over
+            ladders[allow] = Ladder(top, bottom, at)
+            changed.update(ladders[allow].add(names))
+        return cls(ladders[True], ladders[False]), changed
+
+    def __getitem__(self, rule: tuple[bool, str]) -> int:
+        allow, name = rule
+        return self._ladders[allow].at[name]
+
+    def changed(self, gone: Iterable[tuple[bool, str]], new: Iterable[tuple[bool, str]]) -> tuple[Priorities, dict[str, int]]:
+        """The same without some rules and with others (whether each allows); and what is new or has changed."""
+        ladders = {allow: ladder.copy() for allow, ladder in self._ladders.items()}
+        for allow, name in gone:
+            ladders[allow].remove(name)
+        given: dict[str, int] = {}
+        added = list(new)
+        for allow, ladder in ladders.items():
+            given.update(ladder.add(name for allows, name in added if allows is allow))
+        return Priorities(ladders[True], ladders[False]), given

@@ -173,7 +173,7 @@ class _Process:
         times = topology.sources.settings.sessions
         state = State(time.time, journal, fabric, policy, self._settings.limits, times=times)
         state.stage(staging.staged)
-        administrator = Administrator(state, store, store, self._spawn)
+        administrator = Administrator(state, store, store, self._spawn, asyncio.to_thread)
         stages.took_effect(topology.policy)
         tell(staging)
         detail = f"at start; {staging.detail}" if staging.detail else "at start"

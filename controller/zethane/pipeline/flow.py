@@ -141,10 +141,7 @@ class Flow:
     @property
     def outputs(self) -> bool:
         """Whether the entry sends packets out of a port."""
-        for action in self.actions:  # asked for every entry that is made
-            if isinstance(action, _OUTPUTS):
-                return True
-        return False
+        return any(isinstance(action, _OUTPUTS) for action in self.actions)
 
     @property
     def resubmits(self) -> frozenset[Table]:

@@ -5,8 +5,8 @@ What it says: `model`, `service`, `principal`, `index`, `stage`; a file of it: `
 What rules ask: `condition` of one end, `implication` between conditions, `hours`; `expression` in CEL, with its
 language in `cel`, its attributes in `attributes`, and where it belongs in `relation`.
 
-What is decided: `decide`, the same for many flows in `decider`; `explain`, `matrix`. For switches: `compile`, of `entry`
-and `peers`; and `recompile`, for a policy that differs in some rules.
+What is decided: `decide`, the same for many flows in `decider`; `explain`, `matrix`. For switches: `compile`, of
+`entry` and `peers`; and `recompile`, for a policy that differs in some rules.
 
 Who may open what at all: `access`; from there `graph` and `tables`, `reach`, `score` and `blast_radius`.
 

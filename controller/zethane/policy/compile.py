@@ -179,7 +179,7 @@ def compile_policy(policy: Policy) -> CompiledPolicy:
     conditions = conditions_of(policy)
     classes = _classes(conditions)
     networks = tuple(map(NetworkClass, policy.networks))
-    every = chain(chain.from_iterable(classes.values()), networks)
+    every: Iterator[Class] = chain(chain.from_iterable(classes.values()), networks)
     places = {one: place for place, one in enumerate(every)}
     frame = Frame(conditions, classes, networks, places)
     rules: dict[str, Compiled] = {}

@@ -172,7 +172,6 @@ def the_same(condition: Condition) -> Condition:
     return condition or NOTHING_ASKED
 
 
-
 @lru_cache(maxsize=4096)  # asked for again and again; there are few different ones in a policy
 def _key(condition: Condition) -> str:
     return json.dumps(astuple(condition), default=_plain, separators=(",", ":"))

@@ -37,7 +37,8 @@ class Index:
         self.has_relations = False
         named: list[Prefix] = []
         count = 0
-        for count, rule in enumerate(rules, 1):
+        for rule in rules:
+            count += 1
             self.by_id.setdefault(rule.id, rule)
             self._meanings[rule.id] = _meaning(rule)
             if rule.stage == "enforce":
@@ -56,9 +57,9 @@ class Index:
 
     def differing(self, other: Index) -> list[str] | None:
         """The ids under which two policies have different rules; None if an id stands for several."""
-        if not self._is_unique or not other._is_unique:  # noqa: SLF001  # of the same class
+        if not self._is_unique or not other._is_unique:  # of the same class
             return None
-        own, others = self._meanings, other._meanings  # noqa: SLF001
+        own, others = self._meanings, other._meanings
         gone = [name for name in own if name not in others]
         return gone + [name for name, meaning in others.items() if own.get(name) != meaning]
 

@@ -245,12 +245,12 @@ class Policy:
         """Whether another policy has the same segments, with the same selectors and VLANs, and names the same networks.
 
         Where in its file each of them stands does not matter."""
-        return self._index.places == other._index.places  # noqa: SLF001  # of the same class
+        return self._index.places == other._index.places  # of the same class
 
     def differing(self, other: Policy) -> list[str] | None:
         """The ids of rules that are not the same in another policy, or that only one of both has; None if ids are not
         unique."""
-        return self._index.differing(other._index)  # noqa: SLF001  # of the same class
+        return self._index.differing(other._index)  # of the same class
 
     def segments_of(self, principal: Principal) -> tuple[str, ...]:
         """Every segment whose selector fits, by name. Exactly one is right."""

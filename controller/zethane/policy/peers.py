@@ -57,7 +57,9 @@ class Peers:
         new = Peers(places, sessions, sources, targets)
         if other is not None:
             for found, kept in zip(new._found, self._found, strict=True):
-                found.update((one, held) for one, held in kept.items() if one in places and not other >> places[one] & 1)
+                found.update(
+                    (one, held) for one, held in kept.items() if one in places and not other >> places[one] & 1
+                )
         return new
 
     def reach(self, one: Class) -> int:
@@ -91,7 +93,9 @@ class Peers:
                 found &= ~(1 << place)
         return found
 
-    def _common(self, rules: Sequence[Compiled], wide: tuple[Service, ...], *, out: bool) -> tuple[int, int, tuple[Service, ...]]:
+    def _common(
+        self, rules: Sequence[Compiled], wide: tuple[Service, ...], *, out: bool
+    ) -> tuple[int, int, tuple[Service, ...]]:
         """What rules about any session open where these services are denied to any other besides; which classes they
         deny something; and all that is denied to any."""
         if not rules:
@@ -122,10 +126,7 @@ class Peers:
         """What these rules deny to any session at the other end."""
         denying = (rule for rule in rules if not rule.rule.allow and _denies(rule))
         return simplify(
-            service
-            for rule in denying
-            if None in (rule.objects if out else rule.subjects)
-            for service in rule.services
+            service for rule in denying if None in (rule.objects if out else rule.subjects) for service in rule.services
         )
 
     def _is_open(self, named: Iterable[Compiled], common: Sequence[Compiled], place: int, *, out: bool) -> bool:

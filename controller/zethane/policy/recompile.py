@@ -15,6 +15,7 @@ from zethane.policy import compile as whole
 from zethane.policy.compile import CompiledPolicy, Frame, compile_rule, hours_of, in_order
 from zethane.policy.condition import Condition
 from zethane.policy.entry import Class, Compiled, Entry, Pair, SessionClass
+from zethane.policy.hours import Hours
 from zethane.policy.implication import standings
 from zethane.policy.model import ANY, Policy, Rule
 from zethane.policy.peers import ByKey, Key, key_of
@@ -102,6 +103,7 @@ class _Work:
         pairs = self._pairs(after)
         sources, targets = self._by_ends(after)
         sessions = frame.sessions if conditions else old.between.sessions
+        hours, closed = self._hours(rules, after)
         between = old.between.but_for(places, sessions, sources, targets, self._classes_of(after))
         compiled_policy = replace(
             old,
@@ -111,7 +113,8 @@ class _Work:
             by_pair=self._by_pair(pairs, after),
             between=between,
             size=whole.MAX_ENTRIES - room,
-            **self._hours(rules, after),
+            hours=hours,
+            closed=closed,
             spans={},
             _reach={},
         )
@@ -212,11 +215,12 @@ class _Work:
             found |= rule.sources | rule.targets
         return found
 
-    def _hours(self, rules: Mapping[str, Compiled], after: Mapping[str, Compiled]) -> dict[str, object]:
+    def _hours(
+        self, rules: Mapping[str, Compiled], after: Mapping[str, Compiled]
+    ) -> tuple[Mapping[str, Hours], frozenset[str]]:
         if not self._old.hours and not any(rule.rule.hours for rule in after.values()):
-            return {"hours": {}, "closed": frozenset()}
-        hours, closed = hours_of(rules)
-        return {"hours": hours, "closed": closed}
+            return {}, frozenset()
+        return hours_of(rules)
 
 
 def _ask(found: dict[str, Condition], rule: Rule, segment: str, *, is_subject: bool) -> None:

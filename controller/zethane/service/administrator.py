@@ -35,10 +35,10 @@ from zethane.service.leasing import Leasing
 from zethane.service.neighbours import Neighbours
 from zethane.service.points import Point
 from zethane.service.policy_change import PolicyChange
-from zethane.service.policy_in_force import Numbers, PolicyInForce
+from zethane.service.policy_numbers import Numbering, Numbers
+from zethane.service.policy_succession import Beside, Succession, on_the_spot
 from zethane.service.portal_access import PortalAccess
 from zethane.service.reconciliation import Reconciliation
-from zethane.service.relations import place
 from zethane.service.routers import Routers
 from zethane.service.session_life import SessionLife, Spawn
 from zethane.service.session_start import SessionStart
@@ -61,7 +61,10 @@ MAX_STEP = 5.0
 class Administrator:
     """Owns the state."""
 
-    def __init__(self, state: State, store: Store, numbers: Numbers, spawn: Spawn) -> None:
+    def __init__(
+        self, state: State, store: Store, numbers: Numbers, spawn: Spawn, beside: Beside = on_the_spot
+    ) -> None:
+        """`beside` is where work is done that takes long and touches nothing that changes."""
         self.state = state
         self.portal_access = PortalAccess(state)
         self.enforcement = Enforcement(state)
@@ -83,6 +86,7 @@ class Administrator:
         self._neighbours = Neighbours(state, self._binding, self._routers, self.leasing)
         self.port_access: PortAccess | None = None  # there is one where hosts authenticate below IP
         self._numbers = numbers
+        self._beside = beside
         self._looked_at = state.clock()
         self._spawn = spawn
 
@@ -143,14 +147,18 @@ class Administrator:
         """Put a policy in force as one change per switch; the sessions that it has no place for are ended.
 
         That is who fits no single segment now, or is tagged with another VLAN than that of the segment. `staged` is
-        only asked from now on what it would decide.
+        only asked from now on what it would decide. What takes long is worked out beside the event loop. Raises
+        CapacityError, and nothing has changed then.
         """
-        state = self.state
+        state, succession = self.state, Succession(self.state, policy, Numbering(self._numbers))
+        await self._beside(succession.work_out)
+        while not succession.fits():
+            succession = Succession(state, policy, Numbering(self._numbers))
+            await self._beside(succession.work_out)
+        new = succession.taken()
         now = state.clock()
-        new = PolicyInForce(policy, self._numbers, now)
         moved, homeless = [], []
-        for live in state.sessions:
-            standing = place(state, new, live.session.principal, now)
+        for live, standing in succession.standings(now):
             if standing is None:
                 homeless.append((live, SessionEvent.NO_SEGMENT))
             elif not new.allows_vlan(standing.segment, live.session.attachment.vlan):

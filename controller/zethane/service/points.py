@@ -76,8 +76,8 @@ class Point:
 
     `routers` are the uplinks by port whose routers may announce themselves.
 
-    `classes` counts its local sessions by class; `wanted` are the classes that those may have flows with, as bits by the
-    `layout` of the policy in force.
+    `classes` counts its local sessions by class; `wanted` are the classes that those may have flows with, as bits by
+    the `layout` of the policy in force.
     """
 
     switch: Switch

@@ -7,12 +7,13 @@ from collections.abc import Iterable
 
 from zethane.identity.session import Session
 from zethane.pipeline.bindings import MAX_LEASE
-from zethane.pipeline.change import Add, Change, Remove
-from zethane.service.delivery import Changes, Pending, commit, commit_each, settle
+from zethane.pipeline.change import Add, Remove
+from zethane.pipeline.flow import EntryKey, Flow
+from zethane.service.delivery import Changes, Pending, commit_each, settle
 from zethane.service.flow_rules import flow_rules
 from zethane.service.flows import LiveFlow
-from zethane.service.intent import intended
-from zethane.service.points import difference
+from zethane.service.intent import outside_entries
+from zethane.service.points import Point, difference
 from zethane.service.policy_in_force import PolicyInForce, Standing
 from zethane.service.policy_review import PolicyReview
 from zethane.service.presence import Presence
@@ -34,14 +35,37 @@ class PolicyChange:
         Everything is computed and written before the first suspension, one bundle per switch. Raises nothing for
         a switch that refuses: its connection is closed, and reconciled when it is back.
         """
-        state = self._state
-        points = list(state.fabric.points.values())
-        before = {point.number: intended(state, point) for point in points}
-        taken_back = self._swap(new, moved)
-        waiting: list[Pending] = []
-        for point in points:
-            waiting += commit(point, difference(before[point.number], intended(state, point)) + taken_back)
-        await settle(state, waiting)
+        await settle(self._state, self._written(new, moved))
+
+    def _written(self, new: PolicyInForce, moved: Iterable[tuple[Live, Session, Standing]]) -> list[Pending]:
+        """What differs is sent: entries of rules and of networks outside, and bindings. No others are looked at."""
+        state, before = self._state, self._state.policy
+        removed, added = before.difference(new)
+        concerned = new.concerned_after(before)
+        outside = self._outside() if new.networks != before.networks else {}
+        state.policy = new
+        elsewhere = [live for live, session, standing in moved if self._stand(live, session, standing)]
+        changes = self._presence.policy_changed(elsewhere)
+        for point, entries in outside.items():
+            after = {flow.key: flow for flow in outside_entries(state, point)}
+            changes[point.number] += difference(entries, after)
+        taken_back = self._review.no_longer_allowed(concerned=concerned)
+        common = [*(Remove(*key) for key in removed), *taken_back, *map(Add, added)]
+        return commit_each(state.fabric, {number: [*common, *changes[number]] for number in state.fabric.by_number})
+
+    def _outside(self) -> dict[Point, dict[EntryKey, Flow]]:
+        points = self._state.fabric.points.values()
+        return {point: {flow.key: flow for flow in outside_entries(self._state, point)} for point in points}
+
+    def _stand(self, live: Live, session: Session, standing: Standing) -> bool:
+        """Place a session under the policy that is in force now; whether its class is another one."""
+        state, now = self._state, self._state.clock()
+        state.sessions.change(live, session, standing.until)
+        by_address = state.policy.classes_at(standing.segment, session.principal, session.addresses, now)
+        if not live.stand(standing.session_class, by_address, now):
+            return False
+        live.leased = min(live.ends, now + MAX_LEASE)
+        return True
 
     def hours_changed(self, new: PolicyInForce, jump: float = 0.0) -> list[Pending]:
         """Put the same policy in force as it is at another hour: what rules open and close, one bundle per switch.
@@ -67,15 +91,3 @@ class PolicyChange:
             for point, rule in flow_rules(state, flow):
                 rules[point.number].append(Add(rule))
         return commit_each(state.fabric, {number: [*changes, *rules[number]] for number in state.fabric.by_number})
-
-    def _swap(self, new: PolicyInForce, moved: Iterable[tuple[Live, Session, Standing]]) -> list[Change]:
-        state = self._state
-        state.policy = new
-        for live, session, standing in moved:
-            state.sessions.change(live, session, standing.until)
-            now = state.clock()
-            by_address = new.classes_at(standing.segment, session.principal, session.addresses, now)
-            if live.stand(standing.session_class, by_address, now):
-                live.leased = min(live.ends, now + MAX_LEASE)
-        self._presence.recount_all()
-        return self._review.no_longer_allowed()

@@ -47,7 +47,9 @@ class ClassNumbers:
         """Numbers for every class. Raises CapacityError."""
         segments = {name: _number(name, asked, numbering) for name, asked in compiled.conditions.items()}
         numbers: dict[Class, int] = {
-            one: session_class(segments[name], one.standing) for name, found in compiled.classes.items() for one in found
+            one: session_class(segments[name], one.standing)
+            for name, found in compiled.classes.items()
+            for one in found
         }
         networks = {
             one.prefix: NETWORK_CLASS | numbering.number_of("class", f"network {one.prefix}")

@@ -25,8 +25,8 @@ _Flows = tuple[Flow, ...]
 class PolicyEntries:
     """Never changed: another policy, or hour, has others, which share what is the same.
 
-    `closed` are the rules whose entries are not in the table now. `_before` are the entries that these follow from, with
-    the rules and pairs in which alone they differ.
+    `closed` are the rules whose entries are not in the table now. `_before` are the entries that these follow from,
+    with the rules and pairs in which alone they differ.
     """
 
     closed: frozenset[str]
@@ -117,9 +117,7 @@ class PolicyEntries:
         return () if rule in self.closed else self._rules.get(rule, ())
 
 
-def _answers_between(
-    pairs: Iterable[Pair], compiled: CompiledPolicy, classes: ClassNumbers
-) -> dict[Pair, _Flows]:
+def _answers_between(pairs: Iterable[Pair], compiled: CompiledPolicy, classes: ClassNumbers) -> dict[Pair, _Flows]:
     """The answers to what open rules allow, where there are any."""
     found: dict[Pair, _Flows] = {}
     for pair in pairs:

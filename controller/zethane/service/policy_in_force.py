@@ -12,6 +12,7 @@ from copy import copy
 from dataclasses import replace
 from ipaddress import ip_address
 from typing import NamedTuple
+from weakref import ref
 
 from zethane.net.flowkey import TCP, UDP
 from zethane.net.prefix import Prefix
@@ -67,6 +68,7 @@ class Standing(NamedTuple):
 Group = tuple[int, int, int, int]
 """What flows share that share a decision: both classes, the protocol, and the port that was opened."""
 
+
 class PolicyInForce:
     """A compiled policy with its numbers, as it is from `since` to `until`, in seconds since the epoch.
 
@@ -90,6 +92,7 @@ class PolicyInForce:
         self.flows = PolicyEntries.of(compiled, self.classes, self.rule_numbers, numbering)
         """What the table `rule` should hold."""
         self._kept = KeptVerdicts()
+        self._after: tuple[ref[PolicyInForce], Sequence[tuple[int, int]]] | None = None
         self._look_at(compiled, now)
 
     def _take(self, policy: Policy, rules: Iterable[Rule], numbering: Numbering) -> None:
@@ -135,9 +138,9 @@ class PolicyInForce:
         change = recompile(self.compiled, self.policy, policy)
         new = copy(self)
         if change is None:
-            new._work_out(policy, numbering, now)
+            new._work_out(policy, numbering, now)  # noqa: SLF001  # of the same class
         else:
-            new._follow(self, policy, change, numbering, now)
+            new._follow(self, policy, change, numbering, now)  # noqa: SLF001
         return new
 
     def _follow(
@@ -150,7 +153,9 @@ class PolicyInForce:
         self.flows = before.flows.changed(change, compiled, self.classes, self.rule_numbers, numbering)
         # Where there are hours, a verdict says until when it is sure, by all of them.
         timed = compiled.hours or before.compiled.hours
-        self._kept = KeptVerdicts() if timed else KeptVerdicts(before._verdicts, self.classes, change.concerned())
+        concerned = change.concerned()
+        self._kept = KeptVerdicts() if timed else KeptVerdicts(before._verdicts, Concerned(self.classes, concerned))
+        self._after = None if timed else (ref(before), concerned)
         self._look_at(compiled, now)
 
     def _look_at(self, compiled: CompiledPolicy, now: float) -> PolicyInForce:
@@ -169,8 +174,9 @@ class PolicyInForce:
         if self.since <= now < self.until:
             return self
         new, compiled = copy(self), self.compiled.as_of(now)
-        new.flows, new._kept = self.flows.as_of(compiled), KeptVerdicts()
-        return new._look_at(compiled, now)
+        new.flows = self.flows.as_of(compiled)
+        new._kept, new._after = KeptVerdicts(), None  # noqa: SLF001  # of the same class
+        return new._look_at(compiled, now)  # noqa: SLF001
 
     def turns_to(self, other: PolicyInForce) -> tuple[frozenset[str], frozenset[str]]:
         """The rules that open and those that close when the same policy at another moment takes its place."""
@@ -180,6 +186,12 @@ class PolicyInForce:
         """What is to be removed from the table `rule`, and what is to be added, when another policy, or this one at
         another hour, takes its place."""
         return self.flows.difference(other.flows)
+
+    def concerned_after(self, before: PolicyInForce) -> Concerned | None:
+        """Between which classes this may decide otherwise than the policy that it has followed; None: any."""
+        if self._after is None or self._after[0]() is not before:
+            return None
+        return Concerned(self.classes, self._after[1])
 
     def moving(self, other: PolicyInForce) -> frozenset[str] | None:
         """The segments whose sessions may have other classes under another policy; None if any session may have."""
@@ -218,6 +230,10 @@ class PolicyInForce:
         at = {address: replace(principal, address=ip_address(address)) for address in addresses}
         return {address: self.classes.numbers[self.compiled.class_of(segment, one, now)] for address, one in at.items()}
 
+    def asks_addresses(self, segment: str) -> bool:
+        """Whether a session of a segment may have several classes, by its addresses."""
+        return segment in self._asking_addresses
+
     def unanswered(self, segment: str, principal: Principal, now: float) -> Iterator[tuple[Rule, str]]:
         """The expressions about a session of a segment alone that have no answer: a rule that asks, and the error."""
         expressions = self.policy.expressions
@@ -253,7 +269,9 @@ class PolicyInForce:
         if found is None:
             if len(self._asking) >= MAX_VERDICTS:
                 self._asking.clear()
-            found = self._asking[pair] = self._find_asking(self.classes.classes.get(pair[0]), self.classes.classes.get(pair[1]))
+            found = self._asking[pair] = self._find_asking(
+                self.classes.classes.get(pair[0]), self.classes.classes.get(pair[1])
+            )
         return found
 
     def _find_asking(self, subject: Class | None, target: Class | None) -> tuple[Rule, ...]:
@@ -325,7 +343,11 @@ class PolicyInForce:
         if verdict.rule == rule or not verdict.allowed:
             return verdict.allowed
         subject_class, object_class, *flow = group
-        subject, obj, name = self.classes.classes.get(subject_class), self.classes.classes.get(object_class), self.rule_ids.get(rule)
+        subject, obj, name = (
+            self.classes.classes.get(subject_class),
+            self.classes.classes.get(object_class),
+            self.rule_ids.get(rule),
+        )
         if subject is None or obj is None:
             return False
         return any(
@@ -334,28 +356,39 @@ class PolicyInForce:
         )
 
 
+class Concerned:
+    """Between which classes changed rules say something."""
+
+    def __init__(self, classes: ClassNumbers, areas: Sequence[tuple[int, int]]) -> None:
+        """`areas` are subjects and objects, as bits, that the rules are about, rule by rule."""
+        self._classes = classes
+        self._areas = areas
+        self._known: dict[tuple[int, int], bool] = {}
+
+    def __call__(self, subject_class: int, object_class: int) -> bool:
+        """Whether they do between these. Classes that are gone are always concerned."""
+        pair = subject_class, object_class
+        found = self._known.get(pair)
+        if found is None:
+            subject, target = self._classes.bit(subject_class) >> 1, self._classes.bit(object_class) >> 1
+            found = not subject or not target or any(subject & one and target & other for one, other in self._areas)
+            self._known[pair] = found
+        return found
+
+
 class KeptVerdicts:
     """Those of the policy before that a change cannot have changed."""
 
-    def __init__(
-        self,
-        verdicts: Mapping[Group, Verdict] | None = None,
-        classes: ClassNumbers | None = None,
-        concerned: Sequence[tuple[int, int]] = (),
-    ) -> None:
-        """`concerned` are subjects and objects, as bits, that the changed rules are about."""
+    def __init__(self, verdicts: Mapping[Group, Verdict] | None = None, concerned: Concerned | None = None) -> None:
         self._verdicts = verdicts or {}
-        self._classes = classes
         self._concerned = concerned
 
     def get(self, wanted: Group) -> Verdict | None:
         """What was decided, if it is still so."""
         found = self._verdicts.get(wanted)
-        if found is None or self._classes is None or found.relations:
+        if found is None or found.relations or self._concerned is None or self._concerned(wanted[0], wanted[1]):
             return None
-        subject, target = self._classes.bit(wanted[0]) >> 1, self._classes.bit(wanted[1]) >> 1
-        is_concerned = any(subject & sources and target & targets for sources, targets in self._concerned)
-        return found if subject and target and not is_concerned else None
+        return found
 
 
 def _place(one: Class) -> Place:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Collection, Iterable, Mapping
+from itertools import pairwise
 from typing import Protocol
 
 from zethane.errors import CapacityError
@@ -71,9 +72,9 @@ class Numbering:
             if given:
                 self._numbers.keep_numbers(kind, given)
                 self._given[kind] = {}
-        given, gone = self._priorities
-        if given or gone:
-            self._numbers.keep_numbers(PRIORITY, given, gone)
+        moved, gone = self._priorities
+        if moved or gone:
+            self._numbers.keep_numbers(PRIORITY, moved, gone)
             self._priorities = {}, ()
 
 
@@ -167,7 +168,7 @@ class Priorities:
             names = [name for name, allows in rules.items() if allows is allow]
             at = {name: kept[name] for name in names if bottom <= kept.get(name, 0) <= top}
             ordered = [at[name] for name in sorted(at)]
-            if any(one <= other for one, other in zip(ordered, ordered[1:], strict=False)):
+            if any(one <= other for one, other in pairwise(ordered)):
                 at = {}  # not as this has left them: start over
             ladders[allow] = Ladder(top, bottom, at)
             changed.update(ladders[allow].add(names))
@@ -177,7 +178,9 @@ class Priorities:
         allow, name = rule
         return self._ladders[allow].at[name]
 
-    def changed(self, gone: Iterable[tuple[bool, str]], new: Iterable[tuple[bool, str]]) -> tuple[Priorities, dict[str, int]]:
+    def changed(
+        self, gone: Iterable[tuple[bool, str]], new: Iterable[tuple[bool, str]]
+    ) -> tuple[Priorities, dict[str, int]]:
         """The same without some rules and with others (whether each allows); and what is new or has changed."""
         ladders = {allow: ladder.copy() for allow, ladder in self._ladders.items()}
         for allow, name in gone:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import chain
 
 from zethane.net.flowkey import ETH_IPV4, ETH_IPV6, SCTP, TCP, UDP
 from zethane.pipeline.change import Change, Remove, RemoveMatching
@@ -15,7 +16,7 @@ from zethane.pipeline.verified import verified_flow
 from zethane.service.flow_review import MAX_CARRIED, go_on
 from zethane.service.flow_rules import directions
 from zethane.service.flows import LiveFlow
-from zethane.service.policy_in_force import Group, Verdict
+from zethane.service.policy_in_force import Concerned, Group, Verdict
 from zethane.service.relations import verdict_on
 from zethane.service.state import State
 
@@ -29,10 +30,13 @@ class PolicyReview:
         self._state = state
 
     def no_longer_allowed(
-        self, rules: frozenset[int] | None = None, going_on: list[LiveFlow] | None = None
+        self,
+        rules: frozenset[int] | None = None,
+        going_on: list[LiveFlow] | None = None,
+        concerned: Concerned | None = None,
     ) -> list[Change]:
         """The removals for flows that the rule which opened them does not allow any more, or not for as long as their
-        leases say; of all flows, or of those of some rules.
+        leases say; of all flows, or of those of some rules, or between some classes.
 
         All flows with the same classes, protocol, port and rule share their decision: one removal per direction
         takes them all, and where a rule has lost every one of its flows, a single removal does. A flow that some
@@ -41,8 +45,16 @@ class PolicyReview:
         state = self._state
         stands: dict[int, dict[Group, float]] = defaultdict(dict)
         alone: list[Change] = []
-        concerned = [flow for flow in state.flows.by_key.values() if rules is None or flow.rule in rules]
-        for flow in concerned:
+        looked_at: list[LiveFlow] = []
+        partly: set[int] = set()  # rules with flows that are not looked at
+        for flow in state.flows.by_key.values():
+            if rules is not None and flow.rule not in rules:
+                continue
+            if concerned is None or concerned(flow.subject_class, flow.object_class):
+                looked_at.append(flow)
+            else:
+                partly.add(flow.rule)
+        for flow in looked_at:
             group, decided = flow.group, stands[flow.rule]
             if group not in decided:
                 shared = state.policy.verdict(*group)
@@ -51,7 +63,7 @@ class PolicyReview:
                     decided[group] = math.nan  # each flow has its own answer
             if flow.ends > decided[group] + 1.0:  # a lease is never shorter than a second
                 decided[group] = -math.inf
-        for flow in concerned:
+        for flow in looked_at:
             until = stands[flow.rule][flow.group]
             verdict = self._verdict_now(flow) if until == -math.inf or math.isnan(until) else None
             if verdict is not None and until == -math.inf:
@@ -59,7 +71,8 @@ class PolicyReview:
             elif verdict is not None and not self._goes_on(flow, verdict):
                 alone += _rules_of(flow)
                 self._end(flow, verdict, going_on)
-        return [*alone, *(change for rule, decided in stands.items() for change in _removals(rule, decided))]
+        removals = (_removals(rule, decided, whole=rule not in partly) for rule, decided in stands.items())
+        return [*alone, *chain.from_iterable(removals)]
 
     def _goes_on(self, flow: LiveFlow, verdict: Verdict) -> bool:
         """Whether nothing has to be done about a flow, with what is decided about it now."""
@@ -101,10 +114,10 @@ def _rules_of(flow: LiveFlow) -> Iterator[Change]:
         yield Remove(*verified_flow(direction, notify=True).key)
 
 
-def _removals(rule: int, decided: dict[Group, float]) -> list[Change]:
-    """The removals of those groups of a rule's flows that are not allowed until any moment."""
+def _removals(rule: int, decided: dict[Group, float], *, whole: bool) -> list[Change]:
+    """The removals of those groups of a rule's flows that are not allowed until any moment; `whole`: they are all."""
     gone = [group for group, until in decided.items() if until == -math.inf]
-    if len(gone) == len(decided):
+    if whole and len(gone) == len(decided):
         return [RemoveMatching(Table.FLOW, (), rule, RULE_MASK)]
     return [change for group in gone for change in _group_removals(rule, *group)]
 

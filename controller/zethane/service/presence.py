@@ -6,7 +6,7 @@ A session is bound at its own switch, and wherever a session is that its classes
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from zethane.pipeline.change import Add, Change
 from zethane.pipeline.fields import DNS_CLASS
@@ -16,7 +16,6 @@ from zethane.service.points import Point
 from zethane.service.removals import all_of, flows_of
 from zethane.service.sessions import Live
 from zethane.service.state import State
-
 
 _NOBODY: frozenset[int] = frozenset()
 
@@ -83,9 +82,43 @@ class Presence:
         changes[home.number] += self.wanted(home)
         return changes
 
-    def recount_all(self) -> None:
+    def policy_changed(self, elsewhere: Collection[Live]) -> Changes:
+        """Another policy is in force, under which these sessions have other classes; what follows for bindings."""
+        points = self._state.fabric.points.values()
+        changes: Changes = defaultdict(list)
+        layout = self._state.policy.classes.layout
+        if any(point.layout is not layout for point in points):
+            self._recount_all(changes)
+        else:
+            for live in elsewhere:
+                home = self._state.point_of(live)
+                self._uncount(home, live)
+                self._count(home, live)
+            for point in points:
+                changes[point.number] += self.wanted(point)
+            for live in elsewhere:
+                self._keep_remote(live, changes)
+        for live in elsewhere:
+            for point in self.holding(live):
+                changes[point.number] += self.bindings(point, live)
+        return changes
+
+    def _keep_remote(self, live: Live, changes: Changes) -> None:
+        """See to it that a session with another class is bound where it has to be, and nowhere else."""
+        number, home, own = live.session.number, self._state.point_of(live), self._bits(live)
+        for point in self._state.fabric.points.values():
+            if point is home:
+                continue
+            if own & point.wanted:
+                point.remote.add(number)
+            elif number in point.remote:
+                point.remote.discard(number)
+                changes[point.number] += all_of(number)
+
+    def _recount_all(self, changes: Changes) -> None:
         """Count everybody under the policy that is in force now."""
         state, points = self._state, self._state.fabric.points.values()
+        before = {point.number: set(point.remote) for point in points}
         self._members.clear()
         for point in points:
             point.classes.clear()
@@ -98,6 +131,10 @@ class Presence:
             point.layout, point.wanted = state.policy.classes.layout, self._peers(point.classes)
             for session_class in state.policy.classes.at(point.wanted):
                 point.remote |= self._members.get(session_class, _NOBODY) - point.local
+            for number in before[point.number] - point.remote - point.local:
+                changes[point.number] += all_of(number)
+            for number in point.remote - before[point.number]:
+                changes[point.number] += self.bindings(point, state.sessions.by_number[number])
 
     def wanted(self, point: Point) -> list[Change]:
         """Work out which classes the switch's own sessions may talk with, and what follows for bindings there."""

@@ -1,0 +1,86 @@
+"""One policy after another: what is worked out before the change, beside the event loop, and what is left for it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+
+from zethane.policy.model import Policy
+from zethane.policy.principal import Principal
+from zethane.service.policy_in_force import PolicyInForce, Standing
+from zethane.service.policy_numbers import Numbering
+from zethane.service.relations import place
+from zethane.service.sessions import Live
+from zethane.service.state import State
+
+Beside = Callable[[Callable[[], None]], Awaitable[None]]
+"""Does something beside the event loop: what it touches must not change meanwhile."""
+
+
+async def on_the_spot(work: Callable[[], None]) -> None:
+    """No other place: at once."""
+    work()
+
+
+class Succession:
+    """A policy that is to take the place of the one in force.
+
+    `work_out` may run beside the event loop: it reads what never changes, and principals as they were when this was
+    made. Everything else belongs to the loop.
+    """
+
+    def __init__(self, state: State, policy: Policy, numbering: Numbering) -> None:
+        self._state = state
+        self._policy = policy
+        self._numbering = numbering
+        self._before = state.policy
+        self._now = state.clock()
+        self._new: PolicyInForce | None = None
+        self._people = [(live.session.number, live.session.principal) for live in state.sessions]
+        self._placed: dict[int, tuple[Principal, Standing | None]] = {}
+
+    def work_out(self) -> None:
+        """The policy with its numbers, and where it places everybody if it may place anybody elsewhere.
+
+        Raises CapacityError.
+        """
+        self._new = new = self._before.succeeded_by(self._policy, self._numbering, self._now)
+        if self._before.moving(new) is None:
+            for number, principal in self._people:
+                self._placed[number] = principal, new.place(principal, self._now)
+
+    def fits(self) -> bool:
+        """Whether what it follows is in force still, be it at another hour."""
+        return self._state.policy.policy is self._before.policy
+
+    def taken(self) -> PolicyInForce:
+        """The policy as of now, when all that it gave out is kept. Raises CapacityError."""
+        assert self._new is not None  # noqa: S101  # worked out before
+        self._numbering.keep()
+        self._new = self._new.as_of(self._state.clock())
+        return self._new
+
+    def standings(self, now: float) -> Iterator[tuple[Live, Standing | None]]:
+        """Where sessions stand under it whose place, or what is known of it, may be another."""
+        new, before = self._new, self._state.policy
+        assert new is not None  # noqa: S101  # worked out before
+        moving = before.moving(new)
+        for live in self._concerned(moving):
+            principal, standing = self._placed.get(live.session.number, (None, None))
+            if principal is not live.session.principal or new.policy.expressions:
+                standing = place(self._state, new, live.session.principal, now)
+            if standing is None or not self._stands(live, standing, new):
+                yield live, standing
+
+    def _concerned(self, moving: frozenset[str] | None) -> Iterable[Live]:
+        if moving is None:
+            return self._state.sessions
+        return (live for live in self._state.sessions if live.session.segment in moving) if moving else ()
+
+    def _stands(self, live: Live, standing: Standing, new: PolicyInForce) -> bool:
+        """Whether a session is there already, at all of its addresses."""
+        return (
+            standing == (live.session.segment, live.session_class, live.until)
+            and not live.by_address
+            and not new.asks_addresses(standing.segment)
+            and new.allows_vlan(standing.segment, live.session.attachment.vlan)
+        )

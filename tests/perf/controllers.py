@@ -77,9 +77,9 @@ def zethane(
         controller.stop()
 
 
-def allowed_flows(folder: Path) -> int:
+def allowed_flows(folder: Path, name: str = "state/decisions.jsonl") -> int:
     """How many flows the decision log of a controller that has ended says were let through."""
-    with (folder / "state" / "decisions.jsonl").open(encoding="utf-8") as log:
+    with (folder / name).open(encoding="utf-8") as log:
         return sum(json.loads(line).get("decision") == "allow" for line in log)
 
 

@@ -53,7 +53,7 @@ class Load:
     single: int = 2000
     many: int = 15_000
     batches: int = 4
-    window: int = 64
+    window: int = 256
     warm: int = 500
     end: bool = True
     across: bool = False
@@ -120,7 +120,7 @@ def arguments(load: Load, answered: Answers, port: int, pid: int = 0, dpid: int 
         "learn": int(answered.learn),
         "limit": int(answered.limit),
         "links": int(answered.pipeline and not answered.limit),
-        "ports": site.MAX_PORTS,
+        "ports": site.Site(load.switches, load.sessions).ports,
         "table-source": Table.SOURCE,
         "table-destination": Table.DESTINATION,
         "table-flow": Table.FLOW,
@@ -185,7 +185,10 @@ def turn_of_zethane(load: Load, folder: Path, tagged: Mapping[str, str]) -> dict
 
     Raises LabError, also for a flow that is not in the log.
     """
-    with pinned(first=True), site.zethane(site.Site(load.switches, load.sessions), folder, tagged) as controller:
+    with (
+        pinned(first=True),
+        site.zethane(site.Site(load.switches, load.sessions, load.across), folder, tagged) as controller,
+    ):
         port, pid = int(controller.openflow.rpartition(":")[2]), controller.process.pid if controller.process else 0
         with pinned(first=False):
             told = generate(load, ZETHANE, port, tagged, pid=pid)
@@ -216,7 +219,7 @@ def main() -> int:
     )  # fmt: skip
     try:
         if given.site is not None:
-            site.Site(load.switches, load.sessions).write(given.site)
+            site.Site(load.switches, load.sessions, load.across).write(given.site)
             return 0
         if given.side == "limit":
             told = turn_of_limit(load)

@@ -11,9 +11,12 @@ import math
 import secrets
 import shutil
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from ipaddress import IPv4Address
+from itertools import product
 from pathlib import Path
 
 from argon2 import PasswordHasher
@@ -21,16 +24,21 @@ from argon2 import PasswordHasher
 from lab.errors import LabError
 from lab.processes import Controller, tail
 from perf import wire
+from perf.same_job import Identity
 from perf.topology import LIFETIME, TCP_SERVICE
 from zethane.adapters.store.sqlite import SqliteStore, _text
 from zethane.identity.proof import Proof, acting
 from zethane.identity.session import Attachment, Session
+from zethane.net.flowkey import TCP
 
-SEGMENTS = 8
-"""Segments of clients, and as many of servers."""
+SEGMENTS, ZONE_SEGMENTS = 8, 2
+"""Segments of clients, and as many of servers: where there is one zone, and of each zone where there are more."""
 
-MAX_PORTS = 512
-"""Ports of a switch that has hosts; with more sessions several are at one port, behind an access point say."""
+PORTS, MAX_MACS = 48, 1000
+"""Ports of a switch that have hosts, as long as a port then has no more than so many."""
+
+ZONE = 10
+"""Switches of a zone, where flows are between switches."""
 
 START_TIMEOUT = 300.0
 """Seconds within which the controller has to listen."""
@@ -40,10 +48,14 @@ _BRANCHES = 10
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """So many switches, and so many sessions spread over them evenly."""
+    """So many switches, and so many sessions spread over them evenly.
+
+    Everybody talks to servers of the same zone: that is the switch, or with `across` ten switches.
+    """
 
     switches: int
     sessions: int
+    across: bool = False
 
     @property
     def per_switch(self) -> int:
@@ -53,7 +65,37 @@ class Site:
     @property
     def ports(self) -> int:
         """Edge ports of each switch."""
-        return min(self.per_switch, MAX_PORTS)
+        return min(self.per_switch, max(PORTS, math.ceil(self.per_switch / MAX_MACS)))
+
+    def port(self, index: int) -> int:
+        """The port of the session at this position: the last fifth of them have servers."""
+        if self.per_switch == 1:
+            return 1
+        place, servers, for_servers = index % self.per_switch, max(1, self.per_switch // 5), max(1, self.ports // 5)
+        if self.is_server(index):
+            return 1 + self.ports - for_servers + (place - (self.per_switch - servers)) % for_servers
+        return 1 + place % (self.ports - for_servers)
+
+    @property
+    def zones(self) -> int:
+        """Parts of the site whose hosts have nothing to do with those of others."""
+        if self.per_switch == 1 or self.switches == 1:
+            return 1
+        return math.ceil(self.switches / ZONE) if self.across else self.switches
+
+    def segments(self, zone: int) -> tuple[list[str], list[str]]:
+        """Segments of clients and of servers of a zone; they are also the names of the workloads."""
+        count = SEGMENTS if self.zones == 1 else ZONE_SEGMENTS
+        clients, servers = ([f"z{zone}-{kind}{number}" for number in range(count)] for kind in ("client", "server"))
+        return clients, servers
+
+    def names(self) -> list[str]:
+        """All segments."""
+        return [name for zone in range(self.zones) for part in self.segments(zone) for name in part]
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Every segment of clients with every segment of servers of its zone."""
+        return [pair for zone in range(self.zones) for pair in product(*self.segments(zone))]
 
     def is_server(self, index: int) -> bool:
         """Whether the session at this position answers: the last fifth of a switch, or of all switches."""
@@ -68,18 +110,46 @@ class Site:
         topology, state = folder / "topology", folder / "state"
         topology.mkdir(parents=True)
         state.mkdir(mode=0o700)
-        (topology / "policy.yaml").write_text(policy(), encoding="utf-8")
+        (topology / "policy.yaml").write_text(self._policy(), encoding="utf-8")
         (topology / "network.yaml").write_text(self._network(), encoding="utf-8")
         # Nobody logs in with it: the hash of a random secret is the safe thing to write.
         hashed = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1).hash(secrets.token_urlsafe())
-        lines = [f'  {name}: {{labels: {{segment: {name}}}, secret: "{hashed}"}}' for name in names()]
+        lines = [f'  {name}: {{labels: {{segment: {name}}}, secret: "{hashed}"}}' for name in self.names()]
         (topology / "identities.yaml").write_text("\n".join(("workloads:", *lines, "")), encoding="utf-8")
         self._sessions(state / "zethane.sqlite")
+
+    def identities(self) -> dict[str, Identity]:
+        """Who is where, by address, for a peer that knows identities."""
+        return {
+            str(IPv4Address(session.addresses[0])): Identity(
+                f"workload:{session.principal.name}",
+                session.segment,
+                session.attachment.dpid,
+                session.attachment.port,
+                session.attachment.mac.to_bytes(6, "big").hex(":"),
+            )
+            for session in self._live(time.time())
+        }
+
+    def rules(self) -> list[tuple[str, str, int, int, str]]:
+        """The rules of the policy for such a peer: from, to, protocol, port, name."""
+        return [(a, b, TCP, TCP_SERVICE, f"{a}-{b}") for a, b in self.pairs()]
+
+    def _policy(self) -> str:
+        """A rule of its own for each pair that may talk, others that nobody uses here, and a deny."""
+        segments = {name: {"labels": {"segment": name}} for name in self.names()}
+        pairs = self.pairs()
+        rules = [
+            *({"id": f"{a}-{b}", "from": [a], "to": [b], "services": [f"tcp/{TCP_SERVICE}"]} for a, b in pairs),
+            *({"id": f"{a}-{b}-dns", "from": [a], "to": [b], "services": ["udp/53", "tcp/53"]} for a, b in pairs[::3]),
+            {"id": "no-telnet", "from": ["any"], "to": ["any"], "services": ["tcp/23"], "action": "deny"},
+        ]
+        return json.dumps({"version": 1, "segments": segments, "rules": rules}, indent=1)
 
     def _network(self) -> str:
         """Switch i hangs on switch (i - 1) / 10: its first trunk leads up, the ten after it down."""
         trunk = self.ports + 1
-        macs = math.ceil(self.per_switch / self.ports)
+        macs = max(Counter(self.port(index) for index in range(self.per_switch)).values())
         ports = ", ".join(f"{port}: {{macs: {macs}}}" for port in range(1, trunk)) if macs > 1 else ""
         lines = ["switches:"]
         lines += (
@@ -97,12 +167,7 @@ class Site:
         """One transaction for all of them: a hundred thousand in some seconds."""
         store = SqliteStore(file)
         try:
-            now = time.time()
-            proofs = {name: _proof(name, now) for name in names()}
-            rows = (
-                (session.number, _text(session))
-                for session in (self._session(i, proofs, now) for i in range(self.sessions))
-            )
+            rows = ((session.number, _text(session)) for session in self._live(time.time()))
             store._db.execute("BEGIN")
             store._db.executemany("INSERT INTO sessions VALUES (?, ?)", rows)
             store._db.execute("INSERT OR REPLACE INTO meta VALUES ('next_session', ?)", (self.sessions + 256,))
@@ -110,36 +175,25 @@ class Site:
         finally:
             store.close()
 
+    def _live(self, now: float) -> Iterator[Session]:
+        proofs = {name: _proof(name, now) for name in self.names()}
+        return (self._session(index, proofs, now) for index in range(self.sessions))
+
     def _session(self, index: int, proofs: Mapping[str, Proof], now: float) -> Session:
-        proof = proofs[f"{'server' if self.is_server(index) else 'client'}{index % SEGMENTS}"]
-        port = 1 + index % self.per_switch % self.ports
+        switch = index // self.per_switch
+        zone = 0 if self.zones == 1 else switch // (ZONE if self.across else 1)
+        part = self.segments(zone)[self.is_server(index)]
+        proof = proofs[part[index % len(part)]]
         mac = 0x0200_0A00_0000 | index + 1
         return Session(
             number=index + 1,
             principal=acting((proof,)),
-            attachment=Attachment(wire.DPID + index // self.per_switch, port, 0, mac),
+            attachment=Attachment(wire.DPID + switch, self.port(index), 0, mac),
             addresses=((0x0A40_0000 + index + 1).to_bytes(4, "big"),),
             segment=proof.name,
             started=now,
             proofs=(proof,),
         )
-
-
-def names() -> list[str]:
-    """The workloads, which are also the names of their segments."""
-    return [f"{kind}{number}" for kind in ("client", "server") for number in range(SEGMENTS)]
-
-
-def policy() -> str:
-    """Every segment of clients may use every segment of servers, each by a rule of its own; and more rules."""
-    segments = {name: {"labels": {"segment": name}} for name in names()}
-    pairs = [(a, b) for a in names()[:SEGMENTS] for b in names()[SEGMENTS:]]
-    rules = [
-        *({"id": f"{a}-{b}", "from": [a], "to": [b], "services": [f"tcp/{TCP_SERVICE}"]} for a, b in pairs),
-        *({"id": f"{a}-{b}-dns", "from": [a], "to": [b], "services": ["udp/53", "tcp/53"]} for a, b in pairs[::3]),
-        {"id": "no-telnet", "from": ["any"], "to": ["any"], "services": ["tcp/23"], "action": "deny"},
-    ]
-    return json.dumps({"version": 1, "segments": segments, "rules": rules}, indent=1)
 
 
 def _proof(name: str, now: float) -> Proof:

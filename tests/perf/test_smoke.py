@@ -26,8 +26,10 @@ def test_a_quick_run_measures_every_side_and_leaves_nothing(name: str) -> None:
     told_on_the_way: list[str] = []
     report = measure([benchmarks()[name]], 1, told_on_the_way.append, is_quick=True)
     assert not report.failed
+    benchmark = report.results[0].benchmark
     told = report.results[0].as_json()
-    assert {figure["side"] for figure in told["figures"]} == set(told["sides"])
+    sides = {side for side in told["sides"] if any(benchmark.can(side, point) for point in report.results[0].points)}
+    assert {figure["side"] for figure in told["figures"]} == sides
     assert all(math.isfinite(figure["median"]) and figure["median"] >= 0 for figure in told["figures"])
     run_id = told_on_the_way[0].removeprefix("run ")
     assert not [bridge for bridge in openvswitch.existing_bridges() if bridge.startswith(run_id)]

@@ -1,99 +1,94 @@
-"""`setup`: how many flows per second a controller sets up, and how long one takes, with a switch that costs nothing."""
+"""`setup`: how many flows per second a controller sets up, and how long one takes, with switches that cost nothing."""
 
 from __future__ import annotations
 
-import json
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict, replace
 from typing import ClassVar
 
 from lab.errors import LabError
-from lab.processes import stop
-from perf import wire
+from perf import peers
 from perf.benchmark import Benchmark, Measure, Run, Turn, registered
-from perf.controllers import allowed_flows, environment, peer, pinned, python, run_program, zethane
-from perf.topology import places
+from perf.controllers import allowed_flows, pinned
+from perf.goals import TIMES, at_least, ratio
+from perf.load import Answers, Load, generate, program, turn_of_limit, turn_of_zethane
+from perf.peers import Peer
+from perf.site import Site
 
-TIMEOUT = 60.0
-"""Seconds that a turn may take."""
+OS_KEN = Answers(pipeline=False, mods=1, deliver=False, check_port=False)
+SAME_JOB = Answers(pipeline=False, mods=2)
+TEST_CONTROLLER = Answers(pipeline=False, mods=1, learn=True)
 
-
-@dataclass(frozen=True, slots=True)
-class SetupLoad:
-    """Flows one at a time, flows at once, and how many of the latter are outstanding."""
-
-    single: int = 2000
-    many: int = 15_000
-    window: int = 64
+SLOW, SLOW_SINGLE = 3000, 1000
+"""Flows of a turn for what sets up some thousand a second: more would only take longer."""
 
 
 @registered
 class Setups(Benchmark):
-    """Turns of the benchmark, each with processes of its own: the controller on one core, the load on the others."""
+    """Each turn has processes of its own: the controller on one core with all of its threads, the load on the rest."""
 
     name = "setup"
     title = "Flow set-ups, with a fake switch on loopback"
-    sides: ClassVar = {"zethane": "Zethane", "os-ken": "os-ken", "limit": "generator alone"}
-    pairs = (("zethane", "os-ken"),)
+    sides: ClassVar = {
+        "zethane": "Zethane",
+        "testcontroller": "ovs-testcontroller",
+        "same-job": "os-ken, same job",
+        "os-ken": "os-ken, minimal",
+        "limit": "generator alone",
+    }
+    pairs = (("zethane", "testcontroller"), ("zethane", "same-job"))
     measures = (
         Measure("rate", "set-ups, many at once", "per second"),
         Measure("p50", "one at a time, p50", "µs"),
         Measure("p99", "one at a time, p99", "µs"),
+        Measure("p999", "one at a time, p99.9", "µs"),
+        Measure("cpu", "processor time of the controller, many at once", "µs per set-up", digits=2),
+        Measure("load_cpu", "processor time of the generator", "µs per set-up", digits=2),
+        Measure("load_busy", "the generator was at work", "% of the time"),
     )
+    goals = (
+        at_least("set-ups per second, Zethane / os-ken, same job", ratio("rate", "zethane", "same-job"), 100, TIMES),
+        at_least(
+            "set-ups per second, Zethane / ovs-testcontroller", ratio("rate", "zethane", "testcontroller"), 3, TIMES
+        ),
+    )  # fmt: skip
 
     def __init__(self, run: Run) -> None:
         super().__init__(run)
-        self._load = SetupLoad(single=20, many=200, window=8) if run.is_quick else SetupLoad()
-        self.parameters = asdict(self._load)
+        self._load = Load(single=20, many=200, batches=2, window=8, warm=10) if run.is_quick else Load()
+        slow = replace(
+            self._load, single=min(self._load.single, SLOW_SINGLE), many=min(self._load.many, SLOW), batches=1
+        )
+        self._loads = {side: slow if side in ("same-job", "os-ken") else self._load for side in self.sides}
+        self.parameters = {side: asdict(load) for side, load in self._loads.items()}
+
+    @contextmanager
+    def prepared(self) -> Iterator[None]:
+        """Compile the generator. Raises LabError."""
+        program()
+        yield
 
     def turn(self, side: str, number: int, point: int) -> Turn:  # noqa: ARG002  # no axis
         """Measure one side once. Raises LabError."""
-        folder = self.run.folder / f"setup-{side}-{number}"
-        with self._controller(side, folder) as port, pinned(first=False):
-            turn = self._generate(side, port)
-        if side == "zethane" and (logged := allowed_flows(folder)) != turn["flows"]:
-            raise LabError(f"{turn['flows']} flows were set up and {logged} are in the decision log")
+        folder, tagged, load = self.run.folder / f"setup-{side}-{number}", self.run.tagged, self._loads[side]
+        if side == "zethane":
+            return turn_of_zethane(load, folder, tagged)
+        if side == "limit":
+            return turn_of_limit(load, tagged)
+        if side == "testcontroller":
+            with pinned(first=True), peers.test_controller(folder, tagged) as peer:
+                return self._against(peer, load, TEST_CONTROLLER)
+        if side == "os-ken":
+            with pinned(first=True), peers.os_ken(folder, tagged, deliver=False) as peer:
+                return self._against(peer, load, OS_KEN)
+        site = Site(load.switches, load.sessions)
+        with pinned(first=True), peers.os_ken_same_job(folder, tagged, site.identities(), site.rules()) as peer:
+            turn = self._against(peer, load, SAME_JOB)
+        if (logged := allowed_flows(folder, "decisions.jsonl")) != turn["flows"]:
+            raise LabError(f"{turn['flows']} flows were set up by the same-job application, {logged} are in its log")
         return turn
 
-    @contextmanager
-    def _controller(self, side: str, folder: Path) -> Iterator[int]:
-        """One of the controllers, on the first core; its port."""
-        with pinned(first=True):
-            if side == "zethane":
-                with zethane(folder, self.run.tagged, wire.DPID, places()) as controller:
-                    yield int(controller.openflow.rpartition(":")[2])
-            elif side == "os-ken":
-                with peer(folder, self.run.tagged, deliver=False) as port:
-                    yield port
-            else:
-                with self._reflector() as port:
-                    yield port
-
-    @contextmanager
-    def _reflector(self) -> Iterator[int]:
-        process = subprocess.Popen(
-            python("perf.reflector"), stdout=subprocess.PIPE, text=True, env=environment(self.run.tagged)
-        )
-        try:
-            line = process.stdout.readline() if process.stdout else ""
-            if not line.strip().isdecimal():
-                raise LabError("the reflector did not start")
-            yield int(line)
-        finally:
-            stop(process)
-
-    def _generate(self, side: str, port: int) -> Turn:
-        load = self._load
-        options = {
-            "--port": port,
-            "--side": side,
-            "--single": load.single,
-            "--many": load.many,
-            "--window": load.window,
-        }
-        command = python("perf.generator", *(part for option in options.items() for part in option))
-        told: Turn = json.loads(run_program(command, self.run.tagged, TIMEOUT))
-        return told
+    def _against(self, peer: Peer, load: Load, answers: Answers) -> Turn:
+        with pinned(first=False):
+            return generate(load, answers, peer.port, self.run.tagged, pid=peer.pid)

@@ -1,0 +1,69 @@
+"""`scale`: the same set-ups with more switches and more sessions. What one costs should not depend on either."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import ClassVar
+
+from perf.benchmark import Axis, Benchmark, Measure, Run, Turn, registered
+from perf.goals import apart, within
+from perf.load import Load, program, turn_of_zethane
+
+POINTS = (100, 10_000, 100_000)
+QUICK = (100, 200)
+LARGE = 1_000_000
+"""Switches times sessions above which a cell is measured with `--full` alone: its controller takes long to start."""
+
+
+@registered
+class Scale(Benchmark):
+    """Each turn has its own controller, which takes all sessions from its store and writes them to the switches."""
+
+    name = "scale"
+    title = "Flow set-ups with more switches and more sessions, with fake switches on loopback"
+    sides: ClassVar = {"1": "1 switch", "10": "10 switches", "100": "100 switches"}
+    measures = (
+        Measure("rate", "set-ups, many at once", "per second"),
+        Measure("cpu", "processor time of the controller", "µs per set-up", digits=2),
+        Measure("p50", "one at a time, p50", "µs"),
+        Measure("p99", "one at a time, p99", "µs", is_log=True),
+        Measure("memory", "memory of the controller at the most", "MiB"),
+        Measure("start", "seconds until it listens", "s", digits=1),
+        Measure("ready", "seconds until every switch has its tables", "s", digits=1),
+        Measure("entries", "standing entries of all switches", "", is_log=True),
+        Measure("load_busy", "the generator was at work", "% of the time", is_drawn=False),
+    )
+    goals = (
+        within("set-ups per second, of all numbers of switches and sessions apart by", apart("rate"), 20),
+        within("processor time per set-up, apart by", apart("cpu"), 20),
+    )
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(run)
+        self.axis = Axis("sessions", "sessions", QUICK if run.is_quick else POINTS)
+        small = {"single": 50, "many": 400, "batches": 2, "window": 8, "warm": 10}
+        large = {"single": 1000, "many": 20_000, "batches": 3, "window": 64}
+        self._size = small if run.is_quick else large
+        self.parameters = {"load": asdict(self._load("1", POINTS[0])), "largest": LARGE if not run.is_full else None}
+
+    def _load(self, side: str, point: int) -> Load:
+        return Load(switches=int(side), sessions=point, **self._size)
+
+    def can(self, side: str, point: int) -> bool:
+        """Without `--full` the largest are left out; in a quick run all that have a hundred switches, too."""
+        if self.run.is_quick:
+            return side != "100"
+        return self.run.is_full or int(side) * point <= LARGE
+
+    @contextmanager
+    def prepared(self) -> Iterator[None]:
+        """Compile the generator. Raises LabError."""
+        program()
+        yield
+
+    def turn(self, side: str, number: int, point: int) -> Turn:
+        """Measure one size once. Raises LabError."""
+        folder = self.run.folder / f"scale-{side}-{point}-{number}"
+        return turn_of_zethane(self._load(side, point), folder, self.run.tagged)

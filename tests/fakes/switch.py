@@ -53,6 +53,24 @@ def fields_of(frame: bytes, port: int) -> dict[str, int]:
     return fields
 
 
+class FakeBundle:
+    """Takes effect when it is committed, and not before."""
+
+    def __init__(self, switch: FakeSwitch) -> None:
+        self.size = 0
+        self._switch = switch
+        self._changes: list[Change] = []
+
+    def add(self, changes: Sequence[Change]) -> None:
+        self.size += len(changes)
+        self._changes += changes
+        now = self._switch.clock()
+        self._switch.bundled |= {change.flow.key: now for change in changes if isinstance(change, Add)}
+
+    def commit(self) -> Awaitable[None]:
+        return self._switch.commit(self._changes)
+
+
 class FakeSwitch:
     """Implements `SwitchChannel`; `send` puts a frame in at a port and hands what comes up to the events."""
 
@@ -60,6 +78,7 @@ class FakeSwitch:
         self.dpid = dpid
         self.tables: dict[EntryKey, Flow] = {}
         self.delivered: list[tuple[int, bytes]] = []
+        self.bundled: dict[EntryKey, float] = {}
         self.probes: list[tuple[int, bytes]] = []
         self.flow_mods = 0
         self.clock: Callable[[], float] = lambda: 0.0
@@ -101,6 +120,9 @@ class FakeSwitch:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         asyncio.get_running_loop().call_soon(done.set_result, None)
         return done
+
+    def bundle(self) -> FakeBundle:
+        return FakeBundle(self)
 
     def match_fragments(self) -> None:
         self.fragments_matched = True

@@ -24,6 +24,7 @@ from zethane.service.points import Point
 from zethane.service.portal_access import PortalAccess
 from zethane.service.relations import verdict_on
 from zethane.service.sessions import Live
+from zethane.service.slices import in_slices
 from zethane.service.state import State
 
 
@@ -40,14 +41,16 @@ class PlausibleRule(NamedTuple):
 class Adoption:
     """Goes through what one switch holds."""
 
-    def __init__(self, state: State, portal_access: PortalAccess, point: Point) -> None:
+    def __init__(self, state: State, portal_access: PortalAccess, point: Point, asked: float) -> None:
+        """`asked` is when its tables were asked for, in seconds since the epoch."""
+        self._asked = asked
         self._state = state
         self._portal_access = portal_access
         self._point = point
         self._seen: set[FlowKey] = set()
 
-    def adopt(self, found: Iterable[Installed]) -> set[EntryKey]:
-        """The keys of the per-flow rules that are right.
+    async def adopt(self, found: Iterable[Installed]) -> set[EntryKey]:
+        """The keys of the per-flow rules that are right. Gives way to everything else again and again.
 
         Flows of this switch's own sessions that it no longer holds have ended, unless they go on with a packet.
         """
@@ -55,7 +58,7 @@ class Adoption:
         keep: set[EntryKey] = set()
         # Portal connections are known by their first direction, which names the port.
         flows.sort(key=lambda entry: not any(field.name == "in_port" for field in entry.match))
-        for entry in flows:
+        async for entry in in_slices(flows):
             right = self._portal(entry) if entry.cookie == PORTAL_COOKIE else self._verified(entry)
             if right:
                 keep.add((Table.FLOW, entry.priority, entry.match))
@@ -63,7 +66,7 @@ class Adoption:
         return keep
 
     def _verified(self, entry: Installed) -> bool:
-        rule = plausible(self._state, self._point, entry)
+        rule = plausible(self._state, self._point, entry, self._asked)
         if rule is not None and rule.subject.switch == self._point.number:
             self._learn(rule, entry)
         return rule is not None
@@ -71,7 +74,7 @@ class Adoption:
     def _learn(self, found: PlausibleRule, entry: Installed) -> None:
         state = self._state
         key, direction, subject, obj, rule = found
-        now = state.clock()
+        now = self._asked
         flow = state.flows.by_key.get(key)
         if flow is None:
             flow = LiveFlow(
@@ -140,8 +143,11 @@ class Adoption:
         return Attachment(self._point.switch.dpid, fields["in_port"], vlan, fields.get("eth_src", 0))
 
 
-def plausible(state: State, point: Point, entry: Installed) -> PlausibleRule | None:
-    """What a per-flow rule on a switch is for; None if the policy in force gives nobody such a rule there."""
+def plausible(state: State, point: Point, entry: Installed, asked: float | None = None) -> PlausibleRule | None:
+    """What a per-flow rule on a switch is for; None if the policy in force gives nobody such a rule there.
+
+    `asked` is when the switch was asked for it; None: just now.
+    """
     key = key_of(entry.match)
     subject_number, object_number, rule = split_cookie(entry.cookie)
     subject, obj = state.party(subject_number), state.party(object_number)
@@ -161,6 +167,6 @@ def plausible(state: State, point: Point, entry: Installed) -> PlausibleRule | N
     # Whether it has an idle timeout is told by the rule alone.
     idle = 0 if entry.flow is not None and entry.flow.idle_timeout == 0 else None
     meant = verified_flow(pair[direction - 1], notify=own, idle=idle)
-    if not is_same_rule(entry, meant, verdict.until - state.clock()):
+    if not is_same_rule(entry, meant, verdict.until - (state.clock() if asked is None else asked)):
         return None
     return PlausibleRule(first, direction, subject, obj, rule)

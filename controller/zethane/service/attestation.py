@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
-from typing import TypeVar
+from collections.abc import Iterable
 
 from zethane.errors import ChannelError
 from zethane.net.flowkey import FlowKey
@@ -29,28 +28,16 @@ from zethane.service.intent import intended_entries
 from zethane.service.points import Point
 from zethane.service.portal_access import PortalAccess
 from zethane.service.reconciliation import Reconciliation
+from zethane.service.slices import SLICE, in_slices
 from zethane.service.state import State
 from zethane.service.switch import SwitchChannel
 from zethane.service.written import Written
-
-SLICE = 64
-"""Entries that are looked at before other work has its turn."""
 
 MAX_LOGGED = 50
 """Findings of one pass that are logged one by one; the others are counted in one record."""
 
 LINGER = 310.0
 """Seconds that the far end's rule of a flow may outlive the flow: its idle timeout."""
-
-T = TypeVar("T")
-
-
-async def in_slices(items: Iterable[T]) -> AsyncIterator[T]:
-    """The items, giving way after each slice."""
-    for number, item in enumerate(items, 1):
-        yield item
-        if number % SLICE == 0:
-            await asyncio.sleep(0)
 
 
 class Attestation:

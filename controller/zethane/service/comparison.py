@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -92,18 +92,6 @@ class Comparison:
             yield Finding("foreign-rule", None, entry.cookie, entry.removal, _found_text(entry))
         for key, entry in self._left.items():
             yield Finding("foreign-rule", key, entry.cookie, entry.removal, _found_text(entry))
-
-
-def reconciliation(found: Iterable[Installed], wanted: Iterable[Flow], keep: Iterable[EntryKey]) -> list[Change]:
-    """What turns a switch's tables into the intended ones; `keep` are the keys of per-flow rules that are right."""
-    comparison = Comparison()
-    for entry in found:
-        comparison.add(entry)
-    for key in keep:
-        comparison.keep(key)
-    held = [comparison.hold(flow, Leases()) for flow in wanted]
-    # Removals first: at no instant is a packet allowed that both the old and the new entries deny.
-    return [finding.change for finding in (*comparison.foreign(), *held) if finding is not None]
 
 
 def altered(entry: Installed, intended: Flow) -> Finding:

@@ -1,6 +1,7 @@
 """Delivery: how changes go to the switches, one by one or as a bundle that has to be settled.
 
-A switch that is away, or has not been made right yet, is sent nothing: reconciliation sees to it.
+A switch that is away is sent nothing: reconciliation sees to it. For one that is just being made right, changes are
+kept: they come behind what is intended, which may have been worked out before them or after.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ Pending = tuple[Point, SwitchChannel, Awaitable[None]]
 
 def send(point: Point, changes: Sequence[Change], *, at_once: bool = False) -> None:
     """Send changes one by one; `at_once` before anything else is done, and not with what else there is to send."""
+    if point.missed is not None:
+        point.missed += changes
+        return
     if changes and point.ready and point.channel is not None:
         point.channel.apply(changes)
         if at_once:
@@ -36,6 +40,9 @@ def send_each(fabric: Fabric, changes: Mapping[int, Sequence[Change]]) -> None:
 
 def commit(point: Point, changes: Sequence[Change]) -> list[Pending]:
     """Send changes as one bundle in the order that they have; none if there is nothing to send."""
+    if point.missed is not None:
+        point.missed += changes
+        return []
     if changes and point.ready and point.channel is not None:
         return [(point, point.channel, point.channel.commit(changes))]
     return []

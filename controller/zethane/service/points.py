@@ -68,6 +68,8 @@ class Point:
     the meters that this controller has made there. `queue_drops` counts the packets of each port that found their
     queue full; 0 stands for ports that are not there.
 
+    `missed` are the changes since its tables began to be made right, to be sent afterwards; None at other times.
+
     `standing` are the ports that its entries are written for. `attested` is when its tables were last read back and
     held against what is intended, `repaired` how much was put right; `lock` keeps that and reconciliation apart.
 
@@ -100,9 +102,15 @@ class Point:
     routers: dict[int, Uplink] = field(default_factory=dict)
     metered: set[int] = field(default_factory=set)
     standing: frozenset[int] = frozenset()
+    missed: list[Change] | None = None
     attested: float | None = None
     repaired: int = 0
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def is_told(self) -> bool:
+        """Whether changes are of use to it: now, or as soon as it has its tables."""
+        return self.ready or self.missed is not None
 
     @property
     def number(self) -> int:

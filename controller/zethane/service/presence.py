@@ -36,7 +36,7 @@ class Presence:
 
     def bindings(self, point: Point, live: Live) -> list[Change]:
         """A session's bindings at a switch, to be written now; none for one that will be made right as a whole."""
-        if not point.ready:
+        if not point.is_told:
             return []
         return [Add(flow) for flow in session_bindings(self._state, point, live, self._state.clock())]
 

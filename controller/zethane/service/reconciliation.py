@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
 from zethane.errors import ChannelError
+from zethane.pipeline.change import Add, Change, Installed, Remove
 from zethane.service.adoption import Adoption
-from zethane.service.comparison import reconciliation
+from zethane.service.comparison import Comparison, Finding, Leases
 from zethane.service.delivery import send
-from zethane.service.intent import intended
+from zethane.service.intent import intended_entries
 from zethane.service.points import Point, difference, standing_entries
 from zethane.service.portal_access import PortalAccess
+from zethane.service.slices import in_slices
 from zethane.service.state import State
-from zethane.service.switch import MeterState, SwitchChannel
+from zethane.service.switch import Bundle, MeterState, SwitchChannel
+
+MAX_MISSED = 200_000
+"""Changes that are kept while a switch is made right; where there are more, it is started over with."""
 
 
 class Reconciliation:
     """Works on one switch at a time."""
 
     def __init__(self, state: State, portal_access: PortalAccess) -> None:
+        self._turn = asyncio.Lock()
         self._state = state
         self._portal_access = portal_access
 
@@ -31,18 +42,53 @@ class Reconciliation:
         async with point.lock:
             ports = frozenset(point.ports)
             await self.set_meters(point, channel, ports)
+            asked = self._state.clock()
             found = await channel.read_tables()
-            if point.channel is not channel:
-                raise ChannelError("another connection has taken over")
-            # Ports that have come meanwhile have no meters yet.
-            point.standing = ports.intersection(point.ports)
-            keep = Adoption(self._state, self._portal_access, point).adopt(found)
-            changes = reconciliation(found, intended(self._state, point).values(), keep)
-            point.ready = True  # the bundle is written before anything that comes after
-            if changes:
-                await channel.commit(changes)
-            channel.match_fragments()
-        return len(changes)
+            # Of the switches that come at the same time one is worked on: of what is in hand there is a lot for each.
+            async with self._turn:
+                _still(point, channel)
+                # Ports that have come meanwhile have no meters yet.
+                point.standing = ports.intersection(point.ports)
+                point.missed = []
+                try:
+                    bundle = await self._write(point, channel, found, asked)
+                    missed = point.missed
+                finally:
+                    point.missed = None
+                # The bundle is written before anything that comes after.
+                point.ready = True
+                committed = bundle.commit() if bundle.size else None
+                channel.match_fragments()
+                if missed:
+                    channel.apply(missed)
+            if committed is not None:
+                await committed
+        return bundle.size
+
+    async def _write(self, point: Point, channel: SwitchChannel, found: Sequence[Installed], asked: float) -> Bundle:
+        """Write what is not as intended into a bundle, and learn the flows, giving way again and again.
+
+        In which order the members of a bundle come that are about different entries is all one: they take effect at
+        once.
+        """
+        keep = await Adoption(self._state, self._portal_access, point, asked).adopt(found)
+        comparison = Comparison()
+        async for entry in in_slices(found):
+            comparison.add(entry)
+        for key in keep:
+            comparison.keep(key)
+        bundle = channel.bundle()
+        async for flow in in_slices(intended_entries(self._state, point, asked)):
+            _still(point, channel)
+            elapsed = self._state.clock() - asked
+            finding = comparison.hold(flow, Leases(elapsed))
+            if finding is not None:
+                bundle.add([_as_of_now(finding, elapsed)])
+        async for finding in in_slices(comparison.foreign()):
+            _still(point, channel)
+            bundle.add([finding.change])
+        _still(point, channel)
+        return bundle
 
     async def ports_changed(self, point: Point) -> int:
         """Write what a switch should hold for the ports that it has now; no other entry is touched.
@@ -77,3 +123,20 @@ class Reconciliation:
         stale = point.metered - wanted.keys()
         point.metered = set(wanted)
         return await channel.set_meters(wanted, stale)
+
+
+def _still(point: Point, channel: SwitchChannel) -> None:
+    """Raise ChannelError if another connection has taken over, or too much has changed meanwhile."""
+    if point.channel is not channel:
+        raise ChannelError("another connection has taken over")
+    if point.missed is not None and len(point.missed) > MAX_MISSED:
+        raise ChannelError("too much has changed while its tables were made right")
+
+
+def _as_of_now(finding: Finding, elapsed: float) -> Change:
+    """What puts an entry right, with what is left of its lease. One that is over is not written any more."""
+    change = finding.change
+    if not isinstance(change, Add) or not change.flow.hard_timeout or elapsed <= 0:
+        return change
+    left = change.flow.hard_timeout - math.ceil(elapsed)  # it begins to run when the bundle is committed
+    return Add(replace(change.flow, hard_timeout=left)) if left > 0 else Remove(*change.flow.key)

@@ -63,6 +63,22 @@ MeterState = Literal["missing", "altered", "stale"]
 """What was wrong with a meter."""
 
 
+class Bundle(Protocol):
+    """Changes that are being sent, and take effect all at once when they are committed."""
+
+    size: int
+    """How many there are."""
+
+    def add(self, changes: Sequence[Change]) -> None:
+        """Send these. They are ordered."""
+
+    def commit(self) -> Awaitable[None]:
+        """Let them take effect. Whatever is sent after this takes effect after it.
+
+        Awaiting it raises ChannelError if the switch refuses; then none of them took effect.
+        """
+
+
 class SwitchChannel(Protocol):
     """One connected switch. Writes are ordered, never block, and are flushed when the current event is done."""
 
@@ -89,6 +105,9 @@ class SwitchChannel(Protocol):
 
         Awaiting it raises ChannelError if the switch refuses; then none of them took effect.
         """
+
+    def bundle(self) -> Bundle:
+        """The same little by little. Nothing else is to be sent meanwhile whose place matters."""
 
     def match_fragments(self) -> None:
         """Let the tables decide about fragments. Before this, a switch that has just connected drops them all."""

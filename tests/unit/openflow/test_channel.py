@@ -313,3 +313,15 @@ async def test_a_switch_that_stops_answering_is_dropped() -> None:
     _, transport, events = await connect(peer, ChannelLimits(echo_interval=0.002, echo_deadline=0.01))
     await transport.lost
     assert events.of("disconnected") == ["no answer to echo requests"]
+
+
+async def test_where_the_loop_itself_was_late_the_answer_is_waited_for() -> None:
+    """A switch is not dropped for what the controller was busy with: the answer lies in the socket."""
+    channel, transport, _ = await connect(Peer(), ChannelLimits(echo_interval=10.0, echo_deadline=10.0))
+    channel._heard -= 60.0
+    channel._expected -= 60.0
+    channel._keep_alive()
+    assert not transport.is_closing()
+    channel._heard -= 60.0
+    channel._keep_alive()
+    assert transport.is_closing()

@@ -84,6 +84,28 @@ class _Gate:
     size: int = 0
 
 
+class OpenBundle:
+    """Implements `service.switch.Bundle`. It begins with its first member."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.size = 0
+        self._channel = channel
+        self._number = self._first = 0
+
+    def add(self, changes: Sequence[Change]) -> None:
+        """Write these behind the others."""
+        if not self._number:
+            self._number, self._first = self._channel.open_bundle()
+        self.size += len(changes)
+        self._channel.add_to_bundle(self._number, changes)
+
+    def commit(self) -> asyncio.Task[None]:
+        """Let all of them take effect; the task raises ChannelError if the switch refuses, and nothing has changed."""
+        if not self._number:
+            self._number, self._first = self._channel.open_bundle()
+        return self._channel.close_bundle(self._number, self._first)
+
+
 class Channel(asyncio.Protocol):
     """A switch's connection. Implements `service.switch.SwitchChannel`."""
 
@@ -113,7 +135,7 @@ class Channel(asyncio.Protocol):
         self._reading = True
         self._writable = True
         self._closed_for: str | None = None
-        self._heard = self._loop.time()
+        self._heard = self._expected = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
         self._handshake: asyncio.Task[None] | None = None
 
@@ -268,17 +290,22 @@ class Channel(asyncio.Protocol):
             self.close("refused")
             return
         self._accepted = True
+        self._expected = self._loop.time()
         self._keep_alive()
 
     def _handshake_expired(self) -> None:
         self.close("the handshake took too long")
 
     def _keep_alive(self) -> None:
-        if self._loop.time() - self._heard > self._limits.echo_deadline:
+        now, interval = self._loop.time(), self._limits.echo_interval
+        # Where it is the loop that is late the answer may have come, and is read next.
+        is_late = now - self._expected > interval / 2
+        if now - self._heard > self._limits.echo_deadline and not is_late:
             self.close("no answer to echo requests")
             return
+        self._expected = now + interval
         self._send_now(_HEADER.pack(encode.VERSION, _ECHO_REQUEST, _HEADER.size, self._next_xid()))
-        self._timer = self._loop.call_later(self._limits.echo_interval, self._keep_alive)
+        self._timer = self._loop.call_later(interval, self._keep_alive)
 
     # SwitchChannel
 
@@ -313,13 +340,31 @@ class Channel(asyncio.Protocol):
         A switch leaves out of a bundle what it refuses to take in, and commits the rest. So the commit follows
         when a barrier has shown that all was taken; what is sent meanwhile waits, and reaches the switch later.
         """
-        self._watches.changes(changes)
-        bundle = self._bundle
-        self._bundle = bundle % 0xFFFFFFFF + 1
+        bundle = self.bundle()
+        bundle.add(changes)
+        return bundle.commit()
+
+    def bundle(self) -> OpenBundle:
+        """A bundle that is written little by little. What is sent meanwhile is not held back."""
+        return OpenBundle(self)
+
+    def open_bundle(self) -> tuple[int, int]:
+        """Begin one: its number, and that of its first message. One that is never committed goes with the connection,
+        or when nothing is added to it for some seconds."""
+        number = self._bundle
+        self._bundle = number % 0xFFFFFFFF + 1
         first = self._next_xid()
-        self._send(encode.bundle_control(bundle, _BUNDLE_OPEN, first))
+        self._send(encode.bundle_control(number, _BUNDLE_OPEN, first))
+        return number, first
+
+    def add_to_bundle(self, number: int, changes: Sequence[Change]) -> None:
+        """Write members of a bundle that is open."""
+        self._watches.changes(changes)
         for change in changes:
-            self._send(encode.bundle_add(bundle, change, self._next_xid()))
+            self._send(encode.bundle_add(number, change, self._next_xid()))
+
+    def close_bundle(self, number: int, first: int) -> asyncio.Task[None]:
+        """Have a bundle taken and committed; `first` is the number of its first message."""
         last = self._next_xid()
         self._send(encode.barrier_request(last))
         taken = self._expect(last)
@@ -327,7 +372,7 @@ class Channel(asyncio.Protocol):
         self._bundles[members] = taken
         gate = _Gate()
         self._gates.append(gate)
-        return self._loop.create_task(self._commit(bundle, members, taken, gate))
+        return self._loop.create_task(self._commit(number, members, taken, gate))
 
     async def _commit(self, bundle: int, members: range, taken: _Request, gate: _Gate) -> None:
         try:

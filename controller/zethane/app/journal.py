@@ -29,7 +29,8 @@ class LogJournal:
         self._clock = clock
         self._names = {dpid: point.switch.name for dpid, point in fabric.points.items()}
         self._watchers: list[Watcher] = []
-        self._flow_watchers: list[Callable[[LiveFlow], None]] = []
+        self.flow_watchers: list[Callable[[LiveFlow], None]] = []
+        """Who wants to know of flows that end. A part of the hot path that writes its records itself calls them too."""
 
     def watch(self, watcher: Watcher) -> None:
         """Let `watcher` know of every event of a session from now on, on the event loop. It must not wait or raise."""
@@ -37,7 +38,11 @@ class LogJournal:
 
     def watch_flows(self, watcher: Callable[[LiveFlow], None]) -> None:
         """Let `watcher` know of every flow that ends, with its final counters. It must not wait or raise."""
-        self._flow_watchers.append(watcher)
+        self.flow_watchers.append(watcher)
+
+    def write_lines(self, text: bytes, count: int) -> None:
+        """So many records that are lines already, of flows that were allowed or have ended."""
+        self._log.write_lines(text, count)
 
     def allowed(self, flow: LiveFlow, switch: str, rule: str, now: float, staged: WouldBe | None = None) -> None:
         """A flow was verified and let through."""
@@ -55,7 +60,7 @@ class LogJournal:
         """A flow has ended: what it has carried since its last record, if it was idle and went on."""
         switch = self._name(flow.opened_by.attachment.dpid)
         self._log.write(partial(_flow_ended, flow, switch, flow.untold, rule, reason, now))
-        for watcher in self._flow_watchers:
+        for watcher in self.flow_watchers:
             watcher(flow)
 
     def session(self, event: SessionEvent, session: Session, reason: str, now: float) -> None:

@@ -19,6 +19,7 @@ import structlog
 import uvloop
 
 from zethane.adapters.audit_log import AuditLog
+from zethane.adapters.openflow.compiled import compiled_path
 from zethane.adapters.openflow.listener import Listener
 from zethane.adapters.store.sqlite import SqliteStore
 from zethane.app import dot1x, radius
@@ -154,7 +155,9 @@ class _Process:
         for start in (*PARTS, self._serve):
             await start(running)
 
-        listener = Listener(administrator)
+        fast = compiled_path(administrator.state, journal)
+        _log.info("hot-path", compiled=fast is not None)
+        listener = Listener(administrator, fast=fast)
         host, port = await listener.start(settings.openflow_host, settings.openflow_port, settings.openflow_tls)
         stack.push_async_callback(listener.stop)
         self._keep(administrator)

@@ -50,7 +50,8 @@ class Live:
 
     `until` is the moment at which its class may be another one by time alone, `leased` the end of the leases that its
     bindings have, `planned` when the table looks at it. `heard` is when the session's host was last known to have
-    sent, `counted` the packets of it by then, and `hearing` when the table asks for them again.
+    sent, `counted` the packets of it by then, and `hearing` when the table asks for them again. `entered` says that it
+    is in the table.
     """
 
     session: Session
@@ -69,6 +70,7 @@ class Live:
     heard: float = 0.0
     counted: int = 0
     hearing: float = math.inf
+    entered: bool = False
 
     @property
     def ends(self) -> float:
@@ -175,6 +177,7 @@ class SessionTable:
         if any(address in self.by_address for address in session.addresses):
             raise AddressInUse("another session holds this address")
         self.by_number[session.number] = live
+        live.entered = True
         self._by_attachment[session.attachment] = live
         self._by_port[_port(session)][session.number] = live
         self._by_mac[session.attachment.mac][session.number] = live
@@ -237,6 +240,7 @@ class SessionTable:
     def remove(self, live: Live) -> None:
         """Forget a session."""
         del self.by_number[live.session.number]
+        live.entered = False
         del self._by_attachment[live.session.attachment]
         port = _port(live.session)
         del self._by_port[port][live.session.number]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import cast
+from typing import Protocol, cast
 
 import structlog
 
@@ -106,6 +106,16 @@ class OpenBundle:
         return self._channel.close_bundle(self._number, self._first)
 
 
+class FastPath(Protocol):
+    """The compiled half of the hot path: `fast_path.FastPath`."""
+
+    def run(self, channel: Channel, data: bytes, at: int) -> int:
+        """Take the messages from `at` on that are plain; where the first is that is not."""
+
+    def packet(self, channel: Channel, event: PacketIn) -> bool:
+        """Take one packet that has waited; False if it is not plain."""
+
+
 class Channel(asyncio.Protocol):
     """A switch's connection. Implements `service.switch.SwitchChannel`."""
 
@@ -114,6 +124,7 @@ class Channel(asyncio.Protocol):
         events: SwitchEvents,
         limits: ChannelLimits | None = None,
         on_lost: Callable[[Channel], None] | None = None,
+        fast: FastPath | None = None,
     ) -> None:
         self.dpid = 0
         self.peer = ""
@@ -122,7 +133,7 @@ class Channel(asyncio.Protocol):
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        self._received = bytearray()
+        self._received = b""
         self._out = Output()
         self._bundle = 1
         self._requests: dict[int, _Request] = {}
@@ -131,7 +142,9 @@ class Channel(asyncio.Protocol):
         self._watches = Watches()
         self._greeted = False
         self._accepted = False
-        self._intake = Intake(self._packet_in, self._turn_done, self._loop, self._limits.turn)
+        self._fast = fast
+        quick = partial(fast.packet, self) if fast is not None else None
+        self._intake = Intake(self._packet_in, self._turn_done, self._loop, self._limits.turn, quick=quick)
         self._reading = True
         self._writable = True
         self._closed_for: str | None = None
@@ -196,23 +209,35 @@ class Channel(asyncio.Protocol):
         """Cut the stream into messages and handle each; packet-ins that cannot have their turn wait."""
         self._heard = self._loop.time()
         self._intake.begin()
-        received = self._received
-        received += data
+        received = self._received + data if self._received else data
         at, available = 0, len(received)
-        while available - at >= _HEADER.size and self._closed_for is None:
+        while self._closed_for is None:
+            if self._fast is not None:
+                at = self._take_plain(self._fast, received, at)
+            if available - at < _HEADER.size:
+                break
             version, kind, length, xid = _HEADER.unpack_from(received, at)
             if length < _HEADER.size or (version != encode.VERSION and kind != _HELLO):
                 self.close(f"bad header: version {version} length {length}")
                 break
             if available - at < length:
                 break
-            self._handle(kind, xid, bytes(received[at : at + length]))
+            self._handle(kind, xid, received[at : at + length])
             at += length
-        del received[:at]
+        self._received = received[at:]
         self._intake.end()
         if self._intake:
             self._read(False)  # until the next turn: one read of a busy switch at a time
         self._flush()
+
+    def _take_plain(self, fast: FastPath, received: bytes, at: int) -> int:
+        """Let the compiled path take what it can from here on; where the rest begins."""
+        try:
+            return fast.run(self, received, at)
+        except Exception as error:  # noqa: BLE001  # nothing that a switch sends may stop the others
+            _log.exception("message-failed", dpid=self.dpid)
+            self.close(f"messages could not be handled: {type(error).__name__}")
+            return len(received)
 
     def _turn_done(self) -> None:
         """A later turn is over: read what has come meanwhile, whatever still waits."""

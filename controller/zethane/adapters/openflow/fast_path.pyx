@@ -1,13 +1,33 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 """The compiled half of the hot path."""
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport free, malloc, realloc
-from libc.string cimport memcpy
+import json
+import math
+from ipaddress import ip_address
+
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.dict cimport PyDict_GetItem
+from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
+from libc.math cimport modf, rint
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.string cimport memcmp, memcpy, memset, strlen
 
+from zethane.service.flow_table cimport FlowTable, Key, LiveFlow, hash_of
+
+from zethane.audit.record import party as as_party
+from zethane.audit.record import place as as_place
+from zethane.audit.record import rfc3339
+from zethane.identity.session import MAX_SESSION
+from zethane.net.flowkey import FlowKey
+from zethane.pipeline.fields import MAX_RULE, cookie
+from zethane.pipeline.tables import Table
+from zethane.pipeline.verified import FIN_IDLE, Verified, idle_timeout
+from zethane.service.sessions import Live
 from zethane.service.switch import PacketIn
+from zethane.service.verification import REINSTALL_AFTER
 
+cdef double INFINITY = math.inf
 cdef Py_ssize_t KEPT_ROOM = 1 << 20
 
 
@@ -131,3 +151,1012 @@ def read_packet_in(bytes message not None):
         return None
     frame = PyBytes_FromStringAndSize(data + up.frame, size - up.frame)
     return PacketIn(up.port, up.table, up.cookie, up.metadata, frame)
+
+
+# ---- what is known of the parts, held against the state before it is used
+
+
+cdef class Switch:
+    """A switch as a run finds it. `checked` is the run that has looked; `fits` says that nothing keeps it from being
+    written to at once: no bundle before, nobody who reads its tables, nothing that is ending."""
+
+    cdef object point, channel
+    cdef Output out
+    cdef int32_t place
+    cdef uint64_t dpid, checked
+    cdef bint fits
+
+
+cdef class Party:
+    """A plain session. All of it follows from its `live`, its `session` and its class; `text` are the parts of records:
+    who it is, where it is, and its addresses."""
+
+    cdef object live, session
+    cdef Switch switch
+    cdef uint32_t number, session_class, port, vlan
+    cdef uint64_t checked
+    cdef bint fits
+    cdef int addresses
+    cdef uint8_t sizes[8]
+    cdef uint8_t address[8][16]
+    cdef bytes text
+    cdef int ends[10]  # in `text`, of each part
+
+
+cdef class Decision:
+    """A verdict, for as long as the policy has it."""
+
+    cdef object verdict, asked
+    cdef uint64_t key, checked
+    cdef uint32_t rule
+    cdef bint fits  # allowed, for good, and whoever asks
+    cdef bytes rule_text
+
+
+cdef struct Template:
+    uint8_t data[208]
+    int size, src, dst, first, second
+    bint narrow  # the last two fields have a byte each: type and code
+
+
+cdef struct Read:
+    # A frame.
+    Key key
+    uint8_t flags
+
+
+cdef int TCP = 6, UDP = 17, SCTP = 132, ICMP = 1, ICMPV6 = 58
+cdef int FIN = 1, SYN = 2, RST = 4, ACK = 16
+cdef int FORWARD = 1, RETURN = 2
+cdef int PACKET_IN = 10, FLOW_REMOVED = 11
+cdef int QUICK = 16  # of such packets count as one
+cdef int CLOCK_EVERY = 64
+cdef uint32_t MAX_RULE_NUMBER = MAX_RULE
+cdef uint32_t MAX_NUMBER = MAX_SESSION
+cdef int FIN_SECONDS = FIN_IDLE
+cdef int FLOW_TABLE = Table.FLOW
+cdef double REINSTALL = REINSTALL_AFTER
+cdef int DECISIONS = 4096
+cdef int LINE = 1024  # bytes of a record beside its texts, at the most
+
+
+cdef bint read_frame(const uint8_t* frame, Py_ssize_t size, Read* read) noexcept nogil:
+    """Read a frame as `net.flowkey.parse_frame` does; False for whatever is not plain: that one is asked then."""
+    cdef Py_ssize_t at, end
+    cdef uint8_t proto
+    if size < 34:
+        return False
+    memset(read, 0, sizeof(Read))
+    if frame[12] == 0x08 and frame[13] == 0x00:
+        proto = frame[23]
+        if frame[14] != 0x45 or be16(frame + 16) < 20 or be16(frame + 20) & 0x3FFF or proto == ICMPV6:
+            return False
+        at, end = 34, 14 + be16(frame + 16)
+        memcpy(read.key.src, frame + 26, 4)
+        memcpy(read.key.dst, frame + 30, 4)
+        read.key.size = 4
+    elif frame[12] == 0x86 and frame[13] == 0xDD:
+        if size < 54 or frame[14] >> 4 != 6:
+            return False
+        proto = frame[20]
+        if proto == ICMP:
+            return False
+        at, end = 54, 54 + be16(frame + 18)
+        memcpy(read.key.src, frame + 22, 16)
+        memcpy(read.key.dst, frame + 38, 16)
+        read.key.size = 16
+    else:
+        return False
+    if end > size:
+        end = size
+    read.key.proto = proto
+    if proto == TCP:
+        if end < at + 20 or frame[at + 12] >> 4 < 5 or end < at + (frame[at + 12] >> 4) * 4:
+            return False
+        read.flags = frame[at + 13]
+    elif proto == UDP:
+        if end < at + 8:
+            return False
+    elif proto == SCTP:
+        if end < at + 12:
+            return False
+    elif proto == ICMP or proto == ICMPV6:
+        if end < at + 8 or frame[at + 1] != 0:
+            return False
+        if frame[at] == (8 if proto == ICMP else 128):
+            read.key.sport = 8
+        elif frame[at] == (0 if proto == ICMP else 129):
+            read.key.dport = 8
+        else:
+            return False
+        return True
+    else:
+        return False
+    read.key.sport, read.key.dport = be16(frame + at), be16(frame + at + 2)
+    return True
+
+
+cdef inline void put16(uint8_t* at, uint32_t value) noexcept nogil:
+    at[0], at[1] = <uint8_t>(value >> 8), <uint8_t>value
+
+
+cdef inline void put32(uint8_t* at, uint32_t value) noexcept nogil:
+    put16(at, value >> 16)
+    put16(at + 2, value & 0xFFFF)
+
+
+cdef inline void put64(uint8_t* at, uint64_t value) noexcept nogil:
+    put32(at, <uint32_t>(value >> 32))
+    put32(at + 4, <uint32_t>value)
+
+
+cdef inline char* text_at(char* at, const char* text, Py_ssize_t size) noexcept nogil:
+    memcpy(at, text, size)
+    return at + size
+
+
+cdef inline char* words_at(char* at, const char* words) noexcept nogil:
+    cdef size_t size = strlen(words)  # of a literal: the compiler knows it
+    memcpy(at, words, size)
+    return at + size
+
+
+cdef inline char* number_at(char* at, uint64_t value) noexcept nogil:
+    cdef char digits[20]
+    cdef int count = 0
+    while True:
+        digits[count] = <char>(48 + value % 10)
+        count += 1
+        value //= 10
+        if value == 0:
+            break
+    while count:
+        count -= 1
+        at[0] = digits[count]
+        at += 1
+    return at
+
+
+cdef object as_json(value):
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace")
+
+
+cdef int address_of(Party party, const uint8_t* address, int size) noexcept:
+    """The place of an address among those of a session; -1 if it is none of them."""
+    cdef int at
+    for at in range(party.addresses):
+        if party.sizes[at] == size and memcmp(party.address[at], address, size) == 0:
+            return at
+    return -1
+
+
+cdef inline char* part_at(char* at, Party party, int part) noexcept:
+    cdef int begins = party.ends[part - 1] if part else 0
+    return text_at(at, PyBytes_AS_STRING(party.text) + begins, party.ends[part] - begins)
+
+
+cdef char* address_at(char* at, Party party, const uint8_t* address, int size) except NULL:
+    """An address as text, which the session may have had once."""
+    cdef int place = address_of(party, address, size)
+    cdef bytes text
+    if place >= 0:
+        return part_at(at, party, 2 + place)
+    text = as_json(str(ip_address(PyBytes_FromStringAndSize(<const char*>address, size))))
+    return text_at(at, PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
+
+
+cdef inline char* parties_at(char* at, Party subject, Party to) noexcept:
+    at = part_at(at, subject, 0)
+    at = words_at(at, b', "object": ')
+    at = part_at(at, to, 0)
+    at = words_at(at, b", ")
+    at = part_at(at, subject, 1)
+    return words_at(at, b', "source": ')
+
+
+cdef char* service_at(char* at, const Key* key) noexcept:
+    cdef const char* name = b"tcp"
+    if key.proto == ICMP or key.proto == ICMPV6:
+        return words_at(
+            at, b', "protocol": "icmp", "source_port": null, "destination_port": null, "service": "icmp"'
+        )
+    if key.proto == UDP:
+        name = b"udp"
+    elif key.proto == SCTP:
+        name = b"sctp"
+    at = words_at(at, b', "protocol": "')
+    at = words_at(at, name)
+    at = words_at(at, b'", "source_port": ')
+    at = number_at(at, key.sport)
+    at = words_at(at, b', "destination_port": ')
+    at = number_at(at, key.dport)
+    at = words_at(at, b', "service": "')
+    at = words_at(at, name)
+    at = words_at(at, b"/")
+    at = number_at(at, key.dport)
+    return words_at(at, b'"')
+
+
+cdef int write_rule(
+    const Template* rule, Output out, const Key* key, bint back, uint32_t subject, uint32_t to, uint32_t subject_class,
+    uint32_t object_class, uint32_t number, bint notify, int idle,
+) except -1:  # fmt: skip
+    """The flow-mod of one direction, as `hotpath.write_verified` writes it."""
+    cdef uint8_t* at = <uint8_t*>out.reserve(rule.size)
+    cdef uint64_t sender = to if back else subject, receiver = subject if back else to
+    cdef uint32_t first = key.dport if back else key.sport, second = key.sport if back else key.dport
+    memcpy(at, rule.data, rule.size)
+    put32(at + 4, out.number())
+    put64(at + 8, <uint64_t>subject << 40 | <uint64_t>to << 16 | number)
+    put16(at + 26, idle)
+    put16(at + 44, 1 if notify else 0)
+    put64(at + 56, sender << 40 | receiver << 16)
+    put32(at + 76, object_class if back else subject_class)
+    put32(at + 84, subject_class if back else object_class)
+    memcpy(at + (rule.dst if back else rule.src), key.src, key.size)
+    memcpy(at + (rule.src if back else rule.dst), key.dst, key.size)
+    if not rule.narrow:
+        put16(at + rule.first, first)
+        put16(at + rule.second, second)
+    elif key.proto == ICMP:
+        at[rule.first] = 8 if first else 0
+    else:
+        at[rule.first] = 128 if first else 129
+    return 0
+
+
+cdef int write_pair(const Template* rule, Output out, LiveFlow flow, bint notify) except -1:
+    """Both directions of a flow, the way back first."""
+    cdef int back
+    for back in range(1, -1, -1):
+        write_rule(
+            rule, out, &flow.wire, back, flow.subject, flow.to, flow.subject_class, flow.object_class, flow.rule,
+            notify, flow.idle_timeout,
+        )  # fmt: skip
+    return 0
+
+
+cdef bint read_removed(const uint8_t* message, Py_ssize_t size, Key* key, uint32_t* classes) noexcept nogil:
+    """Read the match of a flow-removed that has all that a per-flow rule has, once, and nothing else."""
+    cdef Py_ssize_t length = be16(message + 50), at = 52, stop = 48 + length
+    cdef uint32_t header, seen = 0, one
+    cdef uint8_t proto_of_ports = 0
+    cdef int of_type = 0
+    memset(key, 0, sizeof(Key))
+    if be16(message + 48) != 1 or length < 4 or 48 + (length + 7) // 8 * 8 > size:
+        return False
+    while at < stop:
+        if stop - at < 4:
+            return False
+        header = be32(message + at)
+        at += 4
+        if stop - at < <Py_ssize_t>(header & 0xFF):
+            return False
+        if header == 0x80000510U:  # metadata, with a mask: of no use here
+            one = 1
+        elif header == 0x00010004U or header == 0x00010204U:
+            one = 2 if header == 0x00010004U else 4
+            classes[0 if one == 2 else 1] = be32(message + at)
+        elif header == 0x80000A02U:
+            one = 8
+        elif header == 0x80001401U:
+            one = 16
+            key.proto = message[at]
+        elif header == 0x80001604U or header == 0x80003410U:
+            one = 32
+            if key.size and key.size != (header & 0xFF):
+                return False
+            key.size = header & 0xFF
+            memcpy(key.src, message + at, key.size)
+        elif header == 0x80001804U or header == 0x80003610U:
+            one = 64
+            if key.size and key.size != (header & 0xFF):
+                return False
+            key.size = header & 0xFF
+            memcpy(key.dst, message + at, key.size)
+        elif header == 0x80001A02U or header == 0x80001E02U or header == 0x80002202U:
+            one = 128
+            proto_of_ports = TCP if header == 0x80001A02U else UDP if header == 0x80001E02U else SCTP
+            key.sport = be16(message + at)
+        elif header == 0x80001C02U or header == 0x80002002U or header == 0x80002402U:
+            one = 256
+            if proto_of_ports != (TCP if header == 0x80001C02U else UDP if header == 0x80002002U else SCTP):
+                return False
+            key.dport = be16(message + at)
+        elif header == 0x80002601U or header == 0x80003A01U:
+            one = 128
+            proto_of_ports = ICMP if header == 0x80002601U else ICMPV6
+            of_type = message[at]
+        elif header == 0x80002801U or header == 0x80003C01U:
+            one = 256
+            if proto_of_ports != (ICMP if header == 0x80002801U else ICMPV6):
+                return False
+        else:
+            return False
+        if seen & one:
+            return False
+        seen |= one
+        at += <Py_ssize_t>(header & 0xFF)
+    if seen != 511 or proto_of_ports != key.proto:
+        return False
+    if key.proto == ICMP or key.proto == ICMPV6:
+        if of_type == (8 if key.proto == ICMP else 128):
+            key.sport = 8
+        else:
+            key.dport = 8
+    return True
+
+
+cdef class FastPath:
+    """The plain cases of the hot path, complete: packets of new flows, and of flows that are known, and reports of
+    entries that are gone. It says of everything else that it is not plain, and has changed nothing then.
+
+    What it does is what `service.verification`, `service.accounting` and `app.journal` do, byte for byte. What it
+    keeps is used only where the state still is what it was made from: the same session, policy and limits.
+    """
+
+    cdef object state, journal, clock, channel_type, live_type, points, rule_texts
+    cdef dict switches, by_number
+    cdef PyObject* pages[16384]
+    cdef Py_ssize_t parties
+    cdef uint64_t runs
+    # of a run
+    cdef FlowTable table
+    cdef object policy, verdicts, denying, limits, rule_ids
+    cdef Switch own
+    cdef int64_t per_session, per_switch, timed_per_switch
+    cdef list decisions
+    cdef uint8_t* denied
+    # records
+    cdef char* lines
+    cdef Py_ssize_t size, room, count
+    cdef int64_t second, millisecond
+    cdef char moment[24]
+    # counters
+    cdef int64_t packet_ins, allowed, not_sent_back, flows_ended
+    cdef Template templates[2][5]
+    cdef int idle_seconds[256]
+    cdef readonly int64_t taken
+
+    def __cinit__(self):
+        self.room = 1 << 16
+        self.lines = <char*>malloc(self.room)
+        self.denied = <uint8_t*>calloc(1 << 16, 1)
+        if self.lines == NULL or self.denied == NULL:
+            raise MemoryError
+
+    def __init__(self, state, journal, channel_type):
+        self.state, self.journal, self.clock, self.channel_type = state, journal, state.clock, channel_type
+        self.live_type = Live
+        self.switches = {}
+        self.by_number = {}
+        self.rule_texts = {}
+        self.decisions = [None] * DECISIONS
+        self.second = self.millisecond = -1
+        self.points = state.fabric.points
+        for dpid, point in self.points.items():
+            self._add_switch(dpid, point)
+        for proto in range(256):
+            self.idle_seconds[proto] = idle_timeout(proto)
+        self._make_templates()
+
+    def __dealloc__(self):
+        self.forget()
+        free(self.lines)
+        free(self.denied)
+
+    def _add_switch(self, dpid, point):
+        cdef Switch switch = Switch.__new__(Switch)
+        switch.point, switch.dpid = point, dpid
+        self.switches[dpid] = self.by_number[point.number] = switch
+
+    def _make_templates(self):
+        """What is the same in all rules of a kind, from who writes the others; and a trial of each."""
+        cdef Template* one
+        cdef Read read
+        cdef Output trial = Output()
+        cdef int family, kind, size
+        cdef bytes made
+        from zethane.adapters.openflow.hotpath import write_verified  # that module imports this one
+
+        for family, size in ((0, 4), (1, 16)):
+            for kind, proto in enumerate((TCP, UDP, SCTP, ICMPV6 if family else ICMP)):
+                key = FlowKey(bytes(size), bytes(size), proto, 0, 0)
+                made = write_verified(Verified(key, 0, 0, 0, 0, 0), 0, notify=False, lease=0, idle=0)
+                one = &self.templates[family][kind]
+                one.size = len(made)
+                if one.size > 208:
+                    raise ValueError("a rule is too long")
+                memcpy(one.data, PyBytes_AS_STRING(made), one.size)
+                one.narrow = proto in (ICMP, ICMPV6)
+                one.src, one.dst = 103, 107 + size
+                one.first = 111 + 2 * size
+                one.second = one.first + (5 if one.narrow else 6)
+                memset(&read, 0, sizeof(Read))
+                read.key.proto, read.key.size = proto, size
+                memset(read.key.src, 1, size)
+                memset(read.key.dst, 2, size)
+                read.key.sport, read.key.dport = (8, 0) if one.narrow else (0x1234, 0x5678)
+                for back in (False, True):
+                    trial.xid = 77
+                    write_rule(self.rule_of(&read.key), trial, &read.key, back, 5, 6, 7, 8, 9, True, 10)
+                    key = FlowKey(b"\1" * size, b"\2" * size, proto, read.key.sport, read.key.dport)
+                    why = cookie(5, 6, 9)
+                    meant = Verified(key.reverse(), 6, 5, 8, 7, why) if back else Verified(key, 5, 6, 7, 8, why)
+                    if trial.take() != write_verified(meant, 77, notify=True, lease=0, idle=10):
+                        raise ValueError("a rule is not written as it is meant")
+
+    cdef Template* rule_of(self, const Key* key) noexcept:
+        cdef int kind = 0 if key.proto == TCP else 1 if key.proto == UDP else 2 if key.proto == SCTP else 3
+        return &self.templates[0 if key.size == 4 else 1][kind]
+
+    # runs
+
+    def run(self, channel, bytes data not None, Py_ssize_t at):
+        """Take the messages from `at` on that are plain, one after the other; where the first is that is not.
+
+        Packets are taken for as long as their turn lasts.
+        """
+        cdef const uint8_t* message = <const uint8_t*>PyBytes_AS_STRING(data)
+        cdef Py_ssize_t end = PyBytes_GET_SIZE(data), length
+        cdef int64_t left, quick = 0
+        cdef double until
+        cdef object intake, clock
+        if end - at < 8 or message[at] != 4 or (message[at + 1] != PACKET_IN and message[at + 1] != FLOW_REMOVED):
+            return at
+        if not self.begin(channel):
+            return at
+        intake = channel._intake
+        clock, until = intake._clock, intake._until
+        left = <int64_t>intake._left * QUICK
+        try:
+            while end - at >= 8 and message[at] == 4:
+                length = be16(message + at + 2)
+                if length < 8 or end - at < length:
+                    break
+                if message[at + 1] == PACKET_IN:
+                    if quick >= left or not self.packet_in(message + at, length):
+                        break
+                    quick += 1
+                    if quick % CLOCK_EVERY == 0 and <double>clock() >= until:
+                        left = quick
+                elif message[at + 1] != FLOW_REMOVED or not self.flow_removed(message + at, length):
+                    break
+                at += length
+        finally:
+            self.finish()
+            if quick:
+                intake._left = (left - quick) // QUICK
+        return at
+
+    def packet(self, channel, event):
+        """Take one packet that has waited; False if it is not plain."""
+        cdef Up up
+        cdef bytes frame = event[4]
+        cdef bint done
+        if not self.begin(channel):
+            return False
+        up.port, up.table, up.cookie, up.metadata = event[0], event[1], event[2], event[3]
+        try:
+            done = self.packet_up(&up, <const uint8_t*>PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame))
+        finally:
+            self.finish()
+        return done
+
+    cdef bint begin(self, channel) except -1:
+        """Look at everything that is the same for all packets of a run; whether there may be one."""
+        cdef object state = self.state, policy
+        cdef Switch own
+        self.runs += 1
+        own = self.switches.get(channel.dpid)
+        if own is None or state.staged is not None:
+            return False
+        if type(state.flows) is not FlowTable:
+            return False
+        if state.flows is not self.table:
+            self.table = state.flows
+            self.forget()
+            for switch in self.switches.values():
+                (<Switch>switch).place = self.table.place_of((<Switch>switch).dpid)
+        if not self.usable(own) or own.channel is not channel or not channel._accepted:
+            return False
+        self.own = own
+        policy = state.policy
+        if policy is not self.policy:
+            self.policy = policy
+            self.decisions = [None] * DECISIONS
+        self.verdicts, self.rule_ids = policy._verdicts, policy.rule_ids
+        if policy._denying is not self.denying:
+            self.denying = policy._denying
+            memset(self.denied, 0, 1 << 16)
+            for rule in self.denying:
+                self.denied[<uint16_t>rule] = 1
+        if state.limits is not self.limits:
+            self.limits = state.limits
+            self.per_session = self.limits.flows_per_session
+            self.per_switch = self.limits.flows_per_switch
+            self.timed_per_switch = self.limits.timed_flows_per_switch
+        return True
+
+    cdef bint usable(self, Switch switch) except -1:
+        """Whether a switch can be written to at once."""
+        cdef object channel
+        if switch.checked == self.runs:
+            return switch.fits
+        switch.checked, switch.fits = self.runs, False
+        channel = switch.point.channel
+        if channel is None or type(channel) is not self.channel_type or not switch.point.ready:
+            return False
+        if channel._closed_for is not None or channel._gates or channel._watches.active:
+            return False
+        switch.channel, switch.out = channel, channel._out
+        switch.fits = True
+        return True
+
+    cdef int finish(self) except -1:
+        """Hand over the records, and count."""
+        cdef object counters = self.state.counters
+        self.taken += self.packet_ins
+        if self.packet_ins:
+            counters["packet_ins"] += self.packet_ins
+        if self.allowed:
+            counters["allowed"] += self.allowed
+        if self.not_sent_back:
+            counters["not_sent_back"] += self.not_sent_back
+        if self.flows_ended:
+            counters["flows_ended"] += self.flows_ended
+        self.packet_ins = self.allowed = self.not_sent_back = self.flows_ended = 0
+        if self.count:
+            self.hand_over()
+        return 0
+
+    cdef int hand_over(self) except -1:
+        cdef Py_ssize_t size = self.size, count = self.count
+        self.size = self.count = 0
+        self.journal.write_lines(PyBytes_FromStringAndSize(self.lines, size), count)
+        return 0
+
+    # parties
+
+    cdef Party party(self, uint32_t number):
+        """The session of this number, if it is a plain one."""
+        cdef PyObject** page
+        cdef Party party = None
+        cdef object live
+        if number == 0 or number > MAX_NUMBER:
+            return None
+        page = <PyObject**>self.pages[number >> 10]
+        if page != NULL and page[number & 1023] != NULL:
+            party = <Party>page[number & 1023]
+            if party.checked == self.runs:
+                return party if party.fits else None
+            live = party.live
+            if (
+                live.entered
+                and live.session is party.session
+                and live.session_class == party.session_class
+                and not live.by_address
+            ):
+                party.checked, party.fits = self.runs, True
+                return party
+        return self.new_party(number)
+
+    cdef Party new_party(self, uint32_t number):
+        cdef object live = self.state.sessions.by_number.get(number), session, place, address, switch
+        cdef list texts
+        cdef Party party
+        cdef PyObject** page
+        cdef int at
+        if live is None or type(live) is not self.live_type or live.by_address or not live.entered:
+            return None
+        session = live.session
+        place = session.attachment
+        switch = self.by_number.get(live.switch)
+        if session.number != number or switch is None or (<Switch>switch).dpid != place.dpid:
+            return None
+        if len(session.addresses) > 8:
+            return None
+        party = Party.__new__(Party)
+        party.live, party.session, party.switch, party.number = live, session, switch, number
+        party.session_class, party.port, party.vlan = live.session_class, place.port, place.vlan
+        name = (<Switch>switch).point.switch.name
+        where = as_json(as_place(name, place.port, place.mac))
+        texts = [as_json(as_party(session)), where[1 : len(where) - 1]]
+        for at, address in enumerate(session.addresses):
+            if len(address) not in (4, 16):
+                return None
+            party.sizes[at] = len(address)
+            memset(party.address[at], 0, 16)
+            memcpy(party.address[at], PyBytes_AS_STRING(address), len(address))
+            texts.append(as_json(str(ip_address(address))))
+        party.addresses = len(session.addresses)
+        for at in range(len(texts)):
+            party.ends[at] = (party.ends[at - 1] if at else 0) + len(texts[at])
+        party.text = b"".join(texts)
+        party.checked, party.fits = self.runs, True
+        if self.parties > 2 * len(self.state.sessions.by_number) + 1024:
+            self.forget()  # most of them have ended
+        page = <PyObject**>self.pages[number >> 10]
+        if page == NULL:
+            page = <PyObject**>calloc(1024, sizeof(PyObject*))
+            if page == NULL:
+                raise MemoryError
+            self.pages[number >> 10] = <PyObject*>page
+        if page[number & 1023] != NULL:
+            Py_DECREF(<object>page[number & 1023])
+        else:
+            self.parties += 1
+        Py_INCREF(party)
+        page[number & 1023] = <PyObject*>party
+        return party
+
+    cdef void forget(self) noexcept:
+        cdef int at, inner
+        cdef PyObject** page
+        for at in range(16384):
+            page = <PyObject**>self.pages[at]
+            if page != NULL:
+                for inner in range(1024):
+                    if page[inner] != NULL:
+                        Py_DECREF(<object>page[inner])
+                free(page)
+                self.pages[at] = NULL
+        self.parties = 0
+
+    # decisions
+
+    cdef Decision decision(self, uint32_t subject_class, uint32_t object_class, const Key* key):
+        """The decision on a flow between two classes; None if it is not to let it pass, or not to be told so easily."""
+        cdef uint32_t port = 0 if key.proto == ICMP or key.proto == ICMPV6 else key.dport
+        cdef uint64_t wanted
+        cdef Decision known
+        cdef PyObject* held
+        cdef Py_ssize_t at
+        if subject_class > 0xFFFF or object_class > 0xFFFF:
+            return None
+        wanted = <uint64_t>subject_class << 48 | <uint64_t>object_class << 32 | <uint64_t>key.proto << 16 | port
+        at = <Py_ssize_t>((wanted * 0x9E3779B97F4A7C15ULL) >> 52)
+        known = self.decisions[at]
+        if known is None or known.key != wanted or known.checked != self.runs:
+            if known is not None and known.key == wanted:
+                held = PyDict_GetItem(self.verdicts, known.asked)
+                if held != <PyObject*>known.verdict:
+                    known = None
+            else:
+                known = None
+            if known is None:
+                known = self.new_decision(subject_class, object_class, key.proto, port)
+                known.key = wanted
+                self.decisions[at] = known
+            known.checked = self.runs
+        return known if known.fits else None
+
+    cdef Decision new_decision(self, uint32_t subject_class, uint32_t object_class, uint8_t proto, uint32_t port):
+        cdef Decision made = Decision.__new__(Decision)
+        made.asked = (subject_class, object_class, proto, port)
+        made.verdict = self.policy.verdict(subject_class, object_class, proto, port)
+        made.fits = made.verdict.allowed and not made.verdict.relations and made.verdict.until == INFINITY
+        made.rule = made.verdict.rule
+        made.rule_text = as_json(made.verdict.rule_id or "")
+        return made
+
+    # packets
+
+    cdef bint packet_in(self, const uint8_t* message, Py_ssize_t size) except -1:
+        cdef Up up
+        if not read_up(message, size, &up):
+            return False
+        return self.packet_up(&up, message + up.frame, size - up.frame)
+
+    cdef bint packet_up(self, const Up* up, const uint8_t* frame, Py_ssize_t size) except -1:
+        """One packet; False if it is not plain, and nothing has changed then."""
+        cdef uint32_t rule = up.cookie & 0xFFFF
+        cdef Read read
+        cdef Party sender, receiver
+        cdef PyObject* found
+        cdef uint64_t hash
+        cdef int direction = 0, source, target
+        if rule == 0 or rule > MAX_RULE_NUMBER or self.denied[rule] or size > 0xFF00:
+            return False
+        if not read_frame(frame, size, &read):
+            return False
+        sender = self.party(<uint32_t>(up.metadata >> 40))
+        if sender is None:
+            return False
+        receiver = self.party(<uint32_t>(up.metadata >> 16) & 0xFFFFFF)
+        if receiver is None or (sender.switch is not self.own and receiver.switch is not self.own):
+            return False
+        source, target = address_of(sender, read.key.src, read.key.size), address_of(receiver, read.key.dst, read.key.size)
+        if source < 0 or target < 0:
+            return False
+        hash = hash_of(&read.key)
+        found = self.table.lookup(&read.key, hash, &direction)
+        if found != NULL:
+            return self.known(<LiveFlow>found, direction, &read, sender, receiver, frame, size)
+        return self.new(hash, &read, sender, receiver, source, target, frame, size)
+
+    cdef bint new(
+        self, uint64_t hash, const Read* read, Party subject, Party to, int source, int target, const uint8_t* frame,
+        Py_ssize_t size,
+    ) except -1:  # fmt: skip
+        """The first packet of a flow."""
+        cdef Decision decision
+        cdef LiveFlow flow
+        cdef FlowTable table = self.table
+        cdef int64_t opened, at
+        cdef double now
+        cdef int idle
+        cdef const Key* key = &read.key
+        if subject.switch is not self.own:
+            return False
+        if key.proto == TCP:
+            if read.flags & (FIN | SYN | RST | ACK) != SYN:
+                return False
+        elif ((key.proto == ICMP or key.proto == ICMPV6) and key.sport != 8) or table.idle_others:
+            return False  # it may be remembered
+        decision = self.decision(subject.session_class, to.session_class, key)
+        if decision is None or not self.usable(to.switch):
+            return False
+        opened = subject.live.opened
+        at = table.counts[subject.switch.place]
+        if table.counts[to.switch.place] > at:
+            at = table.counts[to.switch.place]
+        if opened >= self.per_session or opened >= self.per_switch - at:
+            return False
+        now = self.clock()
+        idle = 0
+        if table.timed[subject.switch.place] < self.timed_per_switch and table.timed[to.switch.place] < self.timed_per_switch:
+            idle = self.idle_seconds[key.proto]
+        flow = LiveFlow.__new__(LiveFlow)
+        flow.wire, flow.hash = key[0], hash
+        flow.subject, flow.to, flow.rule = subject.number, to.number, decision.rule
+        flow.subject_class, flow.object_class = subject.session_class, to.session_class
+        flow.opened_by, flow.opened_to = subject.session, to.session
+        flow.started = flow.installed = now
+        flow.ends = INFINITY
+        flow.alive, flow.idle_timeout = FORWARD | RETURN, idle
+        flow.at_subject, flow.at_object = subject.switch.place, to.switch.place
+        flow.sent[0], flow.sent[1] = 1, size
+        table.enter(flow)
+        subject.live.opened = opened + 1
+        self.deliver(subject, to, frame, size)
+        self.install(flow, subject.switch, to.switch)
+        self.packet_ins += 1
+        self.allowed += 1
+        self.write_allowed(flow, decision, subject, to, source, target, now)
+        return True
+
+    cdef bint known(
+        self, LiveFlow flow, int direction, const Read* read, Party sender, Party receiver, const uint8_t* frame,
+        Py_ssize_t size,
+    ) except -1:  # fmt: skip
+        """A packet of a flow that there is: delivered once more, and no more than that."""
+        cdef Party subject = sender if direction == FORWARD else receiver
+        cdef Party to = receiver if direction == FORWARD else sender
+        cdef bint begins = read.flags & SYN
+        if flow.subject != subject.number or flow.to != to.number or not flow.alive & direction:
+            return False
+        if begins and (read.flags & (FIN | RST) or (direction == RETURN and not read.flags & ACK)):
+            return False
+        if flow.subject_class != subject.session_class or flow.object_class != to.session_class:
+            return False
+        if self.decision(subject.session_class, to.session_class, &flow.wire) is None:
+            return False
+        if not begins and <double>self.clock() - flow.installed > REINSTALL:
+            return False
+        if not self.usable(receiver.switch):
+            return False
+        self.deliver(sender, receiver, frame, size)
+        flow.add_up(direction, 1, size)
+        self.packet_ins += 1
+        return True
+
+    cdef int install(self, LiveFlow flow, Switch own, Switch far) except -1:
+        """Both directions, the far end first: the packet is delivered there a moment before."""
+        cdef Template* rule = self.rule_of(&flow.wire)
+        if far is not own:
+            self.open(far)
+            write_pair(rule, far.out, flow, False)
+        self.open(own)
+        write_pair(rule, own.out, flow, True)
+        return 0
+
+    cdef inline int open(self, Switch switch) except -1:
+        """What is written to a switch goes out when this is over; to others than the one that is read, soon."""
+        if switch.out.size == 0 and switch is not self.own:
+            switch.channel._flush_soon()
+        return 0
+
+    cdef int deliver(self, Party sender, Party receiver, const uint8_t* frame, Py_ssize_t size) except -1:
+        cdef Switch switch = receiver.switch
+        cdef Py_ssize_t tag = 4 if receiver.vlan else 0
+        cdef uint8_t* at
+        if sender.switch is switch and sender.port == receiver.port and sender.vlan == receiver.vlan:
+            self.not_sent_back += 1
+            return 0
+        self.open(switch)
+        at = <uint8_t*>switch.out.reserve(40 + size + tag)
+        at[0], at[1] = 4, 13
+        put16(at + 2, <uint32_t>(40 + size + tag))
+        put32(at + 4, switch.out.number())
+        put32(at + 8, 0xFFFFFFFFU)
+        put32(at + 12, 0xFFFFFFFDU)
+        put16(at + 16, 16)
+        memset(at + 18, 0, 8)
+        put16(at + 26, 16)
+        put32(at + 28, receiver.port)
+        memset(at + 32, 0, 8)
+        at += 40
+        if not tag:
+            memcpy(at, frame, size)
+            return 0
+        memcpy(at, frame, 12)
+        put16(at + 12, 0x8100)
+        put16(at + 14, receiver.vlan)
+        memcpy(at + 16, frame + 12, size - 12)
+        return 0
+
+    # entries that are gone
+
+    cdef bint flow_removed(self, const uint8_t* message, Py_ssize_t size) except -1:
+        """A direction of a flow is gone; False if it is not plain, and nothing has changed then."""
+        cdef Key key
+        cdef uint32_t classes[2]
+        cdef uint64_t cookie
+        cdef uint32_t subject
+        cdef int direction = 0, reason, idle
+        cdef bint finished
+        cdef PyObject* found
+        cdef LiveFlow flow
+        cdef Party opener = None, to = None
+        if size < 56 or message[19] != FLOW_TABLE or not read_removed(message, size, &key, classes):
+            return False
+        cookie = be64(message + 8)
+        subject = <uint32_t>(cookie >> 40)
+        if subject == 0 or len(self.table.awaited):
+            return False
+        found = self.table.lookup(&key, hash_of(&key), &direction)
+        if found == NULL:
+            return True  # of nothing that is known
+        flow = <LiveFlow>found
+        if flow.subject != subject or flow.at_subject != self.own.place:
+            return True  # only the subject's own switch is believed
+        if flow.forward_replaced or flow.return_replaced or (cookie & 0xFFFF) != flow.rule:
+            return False
+        if direction == FORWARD:
+            if classes[0] != flow.subject_class or classes[1] != flow.object_class:
+                return False
+        elif classes[1] != flow.subject_class or classes[0] != flow.object_class:
+            return False
+        reason, idle = message[18], be16(message + 28)
+        finished = 0 < idle <= FIN_SECONDS
+        if reason == 1 and not finished:
+            return False  # it may go on
+        if flow.alive & ~direction == 0:
+            opener, to = self.party(flow.subject), self.party(flow.to)
+            if opener is None or to is None or opener.session is not flow.opened_by or to.session is not flow.opened_to:
+                return False
+        flow.add_up(direction, be64(message + 32), be64(message + 40))
+        flow.alive &= ~direction
+        if not flow.alive:
+            self.end(flow, opener, to, finished, reason)
+        return True
+
+    cdef int end(self, LiveFlow flow, Party opener, Party to, bint finished, int reason) except -1:
+        cdef object live = opener.live, watcher
+        self.table.leave(flow)
+        live.opened -= 1
+        if flow.wire.proto == TCP and not finished:
+            self.table.remember(flow)
+        self.flows_ended += 1
+        self.write_ended(flow, opener, to, 3 if finished else reason if 0 <= reason <= 2 else 2, self.clock())
+        if self.journal.flow_watchers:
+            self.hand_over()
+            for watcher in self.journal.flow_watchers:
+                watcher(flow)
+        memcpy(flow.recorded, flow.sent, sizeof(flow.sent))
+        return 0
+
+    # records
+
+    cdef int tell_time(self, double now) except -1:
+        """Have the moment as text, as `audit.record.rfc3339` writes it."""
+        cdef double whole = 0
+        cdef double micros = rint(modf(now, &whole) * 1e6)
+        cdef int64_t second, millisecond
+        cdef bytes text
+        if not 0 <= now < 4e9:
+            self.second = -1
+            text = rfc3339(now).encode()
+        else:
+            if micros >= 1e6:
+                micros -= 1e6
+                whole += 1
+            second, millisecond = <int64_t>whole, <int64_t>micros // 1000
+            if second == self.second and millisecond == self.millisecond:
+                return 0
+            text = rfc3339(now).encode()
+            self.second, self.millisecond = second, millisecond
+        if len(text) != 24:
+            raise ValueError("a time has 24 characters")
+        memcpy(self.moment, PyBytes_AS_STRING(text), 24)
+        return 0
+
+    cdef char* make_room(self, Py_ssize_t size) except NULL:
+        cdef Py_ssize_t room = self.room
+        cdef char* lines
+        while self.size + size > room:
+            room *= 2
+        if room != self.room:
+            lines = <char*>realloc(self.lines, room)
+            if lines == NULL:
+                raise MemoryError
+            self.lines, self.room = lines, room
+        return self.lines + self.size
+
+    cdef int write_allowed(
+        self, LiveFlow flow, Decision decision, Party subject, Party to, int source, int target, double now
+    ) except -1:  # fmt: skip
+        cdef Py_ssize_t rule = PyBytes_GET_SIZE(decision.rule_text)
+        cdef char* at
+        self.tell_time(now)
+        at = self.make_room(LINE + rule + PyBytes_GET_SIZE(subject.text) + PyBytes_GET_SIZE(to.text))
+        at = words_at(at, b'{"time": "')
+        at = text_at(at, self.moment, 24)
+        at = words_at(at, b'", "event": "decision", "decision": "allow", "rule": ')
+        at = text_at(at, PyBytes_AS_STRING(decision.rule_text), rule)
+        at = words_at(at, b', "reason": "rule", "subject": ')
+        at = parties_at(at, subject, to)
+        at = part_at(at, subject, 2 + source)
+        at = words_at(at, b', "destination": ')
+        at = part_at(at, to, 2 + target)
+        at = service_at(at, &flow.wire)
+        at = words_at(at, b"}\n")
+        self.size = at - self.lines
+        self.count += 1
+        return 0
+
+    cdef int write_ended(self, LiveFlow flow, Party opener, Party to, int why, double now) except -1:
+        cdef object rule_id = self.rule_ids.get(flow.rule)
+        cdef bytes rule = self.rule_texts.get(rule_id), lasted
+        cdef char* at
+        if rule is None:
+            if len(self.rule_texts) > 0xFFFF:
+                self.rule_texts.clear()
+            rule = self.rule_texts[rule_id] = as_json(rule_id)
+        lasted = repr(round(now - flow.started, 3)).encode()
+        self.tell_time(now)
+        at = self.make_room(LINE + len(rule) + PyBytes_GET_SIZE(opener.text) + PyBytes_GET_SIZE(to.text))
+        at = words_at(at, b'{"time": "')
+        at = text_at(at, self.moment, 24)
+        at = words_at(at, b'", "event": "flow_end", "rule": ')
+        at = text_at(at, PyBytes_AS_STRING(rule), len(rule))
+        at = words_at(at, b', "reason": ')
+        if why == 0:
+            at = words_at(at, b'"idle"')
+        elif why == 1:
+            at = words_at(at, b'"lease-ended"')
+        elif why == 2:
+            at = words_at(at, b'"removed"')
+        else:
+            at = words_at(at, b'"finished"')
+        at = words_at(at, b', "subject": ')
+        at = parties_at(at, opener, to)
+        at = address_at(at, opener, flow.wire.src, flow.wire.size)
+        at = words_at(at, b', "destination": ')
+        at = address_at(at, to, flow.wire.dst, flow.wire.size)
+        at = service_at(at, &flow.wire)
+        at = words_at(at, b', "packets": ')
+        at = number_at(at, flow.sent[0] - flow.recorded[0])
+        at = words_at(at, b', "bytes": ')
+        at = number_at(at, flow.sent[1] - flow.recorded[1])
+        at = words_at(at, b', "return_packets": ')
+        at = number_at(at, flow.sent[2] - flow.recorded[2])
+        at = words_at(at, b', "return_bytes": ')
+        at = number_at(at, flow.sent[3] - flow.recorded[3])
+        at = words_at(at, b', "duration": ')
+        at = text_at(at, PyBytes_AS_STRING(lasted), len(lasted))
+        at = words_at(at, b"}\n")
+        self.size = at - self.lines
+        self.count += 1
+        return 0

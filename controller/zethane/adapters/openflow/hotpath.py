@@ -58,11 +58,6 @@ def read_packet_in(message: bytes) -> PacketIn | None:
     return PacketIn(port, table, cookie, metadata, message[data:])
 
 
-pure_read_packet_in = read_packet_in
-if not TYPE_CHECKING and (compiled := native("zethane.adapters.openflow.fast_path")) is not None:
-    read_packet_in = compiled.read_packet_in
-
-
 def read_flow_removed(message: bytes) -> FlowRemoved | None:
     """The flow-removed in a whole message; None if it is malformed or about another table."""
     if len(message) < 56:
@@ -176,3 +171,8 @@ def write_packet_out(port: int, frame: bytes, xid: int) -> bytes:
     """The packet-out that sends `frame` out of `port`."""
     size = _PACKET_OUT.size + len(frame)
     return _PACKET_OUT.pack(4, 13, size, xid, _NO_BUFFER, _CONTROLLER_PORT, 16, 0, 16, port, 0) + frame
+
+
+pure_read_packet_in = read_packet_in
+if not TYPE_CHECKING and (compiled := native("zethane.adapters.openflow.fast_path")) is not None:
+    read_packet_in = compiled.read_packet_in

@@ -19,6 +19,9 @@ from zethane.service.switch import PacketIn
 CLOCK_EVERY = 4
 """Packets between looks at the clock."""
 
+QUICK = 16
+"""Packets on the compiled path that count as one: they take so much less time."""
+
 FRAME_OVERHEAD = 64
 """Bytes that a packet-in takes beside its frame."""
 
@@ -33,7 +36,11 @@ class TurnLimits:
 
 
 class Intake:
-    """The queue of one connection. `handle` must not raise; `turn_done` is called after each later turn."""
+    """The queue of one connection. `handle` must not raise; `turn_done` is called after each later turn.
+
+    `quick` is asked first to handle a packet that has waited; of those that are not queued, the compiled path has
+    taken its own before, and has left as much of the turn as it has not used.
+    """
 
     def __init__(
         self,
@@ -42,8 +49,10 @@ class Intake:
         loop: asyncio.AbstractEventLoop,
         limits: TurnLimits | None = None,
         clock: Callable[[], float] = perf_counter,
+        quick: Callable[[PacketIn], bool] | None = None,
     ) -> None:
         self._handle = handle
+        self._quick = quick
         self._turn_done = turn_done
         self._loop = loop
         self._limits = limits or TurnLimits()
@@ -102,8 +111,15 @@ class Intake:
         self._next = None
         self._left = self._limits.packets
         self._until = self._clock() + self._limits.seconds
+        taken = 0
         while self._left and self._queue:
-            self._take_turn(self._queue.take())
+            event = self._queue.take()
+            if self._quick is not None and self._quick(event):
+                taken += 1
+                if taken % QUICK == 0:
+                    self._spend()
+            else:
+                self._take_turn(event)
         self.end()
         self._turn_done()
 
@@ -111,6 +127,12 @@ class Intake:
         left = self._left = self._left - 1
         self._handle(event)
         if not left % CLOCK_EVERY and self._clock() >= self._until:
+            self._left = 0
+
+    def _spend(self) -> None:
+        """As many packets have been handled on the compiled path as count as one."""
+        self._left -= 1
+        if not self._left % CLOCK_EVERY and self._clock() >= self._until:
             self._left = 0
 
     def _cancel(self) -> None:

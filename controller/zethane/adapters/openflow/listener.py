@@ -10,7 +10,7 @@ from pathlib import Path
 
 import structlog
 
-from zethane.adapters.openflow.channel import Channel, ChannelLimits
+from zethane.adapters.openflow.channel import Channel, ChannelLimits, FastPath
 from zethane.errors import InputError, Problem
 from zethane.service.switch import SwitchEvents
 
@@ -44,7 +44,9 @@ class TlsFiles:
 class Listener:
     """Accepts switches and makes a Channel of each."""
 
-    def __init__(self, events: SwitchEvents, limits: ChannelLimits | None = None) -> None:
+    def __init__(self, events: SwitchEvents, limits: ChannelLimits | None = None, fast: FastPath | None = None) -> None:
+        """`fast` takes the plain cases of the hot path for all connections, where it is compiled."""
+        self._fast = fast
         self._events = events
         self._limits = limits or ChannelLimits()
         self._server: asyncio.Server | None = None
@@ -65,7 +67,7 @@ class Listener:
         if len(self._channels) >= MAX_CONNECTIONS:
             _log.warning("too-many-connections", limit=MAX_CONNECTIONS)
             return _Refusal()
-        channel = Channel(self._events, self._limits, self._channels.discard)
+        channel = Channel(self._events, self._limits, self._channels.discard, self._fast)
         self._channels.add(channel)
         return channel
 

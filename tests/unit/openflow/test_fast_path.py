@@ -1,0 +1,215 @@
+"""The compiled path writes, counts, logs and keeps what the path in Python does, whatever comes and in what pieces."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fakes.frames import ACK, FIN_ACK, RST, SYN, SYN_ACK, Host
+from fakes.hot_site import (
+    DB1,
+    HOSTS,
+    LAPTOP,
+    PHONE,
+    POLICY,
+    WEB1,
+    HotSite,
+    flow_removed,
+    message,
+    messages,
+    packet_in,
+    pure,
+)
+from zethane.audit.reason import SessionEvent
+from zethane.native import native
+from zethane.pipeline.fields import Reason
+
+pytestmark = pytest.mark.skipif(
+    native("zethane.adapters.openflow.fast_path") is None, reason="nothing is compiled here"
+)
+
+RULES = ("staff-web", "web-db", "staff-db", "ping", "no-ssh")
+OTHER_POLICY = POLICY.replace("tcp/443, udp/443, sctp/443", "tcp/443").replace("id: ping", "id: pings")
+STAFF_ONLY = POLICY.replace("  - {id: staff-db, from: [staff], to: [db], services: [tcp/443, udp/53]}\n", "")
+
+
+@st.composite
+def frames(draw: st.DrawFn, sender: Host, receiver: Host) -> bytes:
+    """A frame from one host to another, as it should be, or damaged."""
+    family = draw(st.sampled_from((0, 0, 0, 1)))
+    a, b = (Host(one.port, one.mac, one.addresses[family]) for one in (sender, receiver))
+    sport, dport = draw(st.sampled_from((1000, 1001, 443))), draw(st.sampled_from((443, 443, 53, 22, 5432, 1000)))
+    kind = draw(st.sampled_from(("syn", "syn", "syn", "flags", "udp", "echo", "reply", "sctp", "error", "arp", "gre")))
+    if kind == "syn":
+        frame = a.tcp(b, sport, dport, SYN)
+    elif kind == "flags":
+        frame = a.tcp(b, sport, dport, draw(st.sampled_from((ACK, SYN_ACK, FIN_ACK, RST, SYN | 1, SYN | RST, 0))))
+    elif kind == "udp":
+        frame = a.udp(b, sport, dport, draw(st.binary(max_size=8)))
+    elif kind in ("echo", "reply"):
+        frame = a.echo(b, reply=kind == "reply")
+    elif kind == "sctp":
+        frame = a._send(b, 132, sport.to_bytes(2, "big") + dport.to_bytes(2, "big") + bytes(8))
+    elif kind == "error":
+        frame = a.unreachable(b, b.udp(a, dport, sport)) if not family else a.echo(b)
+    elif kind == "arp":
+        frame = a.arp(b.ip) if not family else a.echo(b)
+    else:
+        frame = a._send(b, 47, bytes(8))
+    if draw(st.integers(0, 5)) == 0:
+        at = draw(st.integers(0, len(frame) - 1))
+        frame = frame[:at] + draw(st.binary(min_size=1, max_size=2)) + frame[at + 1 :]
+    if draw(st.integers(0, 7)) == 0:
+        frame = frame[: draw(st.integers(0, len(frame)))]
+    return frame
+
+
+@st.composite
+def packets(draw: st.DrawFn) -> tuple[Any, ...]:
+    """A packet-in: mostly of the right switch, sessions and rule."""
+    sender, receiver = draw(st.sampled_from(HOSTS)), draw(st.sampled_from(HOSTS))
+    said = [HOSTS.index(one) + 1 for one in (sender, receiver)]
+    if draw(st.integers(0, 9)) == 0:
+        said = [draw(st.sampled_from((0, 1, 2, 3, 4, 5, 0xFFFF00))) for _ in said]
+    rule = draw(st.sampled_from((*RULES[:4], *RULES, 0, Reason.NO_RULE, 77)))
+    switch = draw(st.sampled_from(("s2" if sender is DB1 else "s1",) * 5 + ("s2", "s3")))
+    return "packet", switch, rule, *said, sender.port, draw(frames(sender, receiver))
+
+
+@st.composite
+def removals(draw: st.DrawFn) -> tuple[Any, ...]:
+    """A report that an entry which was written is gone, as it should be, or damaged."""
+    damage = draw(st.one_of(st.none(), st.none(), st.none(), st.tuples(st.integers(0, 160), st.integers(0, 255))))
+    return (
+        "removed",
+        draw(st.sampled_from(("s1", "s1", "s1", "s2", "s3"))),
+        draw(st.integers(0, 40)),
+        draw(st.sampled_from((0, 0, 1, 2, 3))),
+        draw(st.sampled_from((0, 5, 2**64 - 1))),
+        draw(st.sampled_from((None, None, 2, 0))),
+        damage,
+    )
+
+
+CHANGES = st.one_of(
+    st.tuples(st.just("wait"), st.sampled_from((0.0004, 0.5, 2.0, 40.0))),
+    st.tuples(st.just("end"), st.integers(1, 4)),
+    st.tuples(st.just("policy"), st.sampled_from((POLICY, OTHER_POLICY, STAFF_ONLY))),
+    st.tuples(st.just("stage"), st.booleans()),
+    st.tuples(st.just("class"), st.integers(1, 2)),
+    st.tuples(st.just("hold"), st.booleans()),
+    st.tuples(st.just("limit"), st.sampled_from(("flows_per_session", "flows_per_switch", "timed_flows_per_switch"))),
+    st.tuples(st.just("ready"), st.sampled_from(("s1", "s2")), st.booleans()),
+    st.tuples(st.just("watch"), st.sampled_from(("s1", "s2"))),
+    st.tuples(st.just("raw"), st.sampled_from(("s1", "s2")), st.binary(max_size=64), st.sampled_from((10, 11, 3))),
+)
+STEPS = st.lists(st.one_of(packets(), packets(), packets(), packets(), removals(), removals(), CHANGES), max_size=30)
+
+
+async def change(hot: HotSite, step: tuple[Any, ...]) -> None:
+    """Something happens beside packets."""
+    site, state = hot.site, hot.state
+    name, *what = step
+    if name == "wait":
+        site.now += what[0]
+        site.admin.tick(site.now)
+    elif name == "end":
+        site.admin.end_session(what[0], SessionEvent.LOGOUT)
+    elif name == "policy":
+        await hot.use_policy(what[0])
+    elif name == "hold":
+        await hot.hold(what[0])
+    elif name == "stage":
+        state.stage(state.policy.policy if what[0] else None)
+    elif name == "class":
+        live = state.sessions.by_number.get(what[0])
+        if live is not None:
+            proof = live.session.proofs[0]
+            other = replace(proof, mfa_at=None if proof.mfa_at is not None else site.now)
+            hot.site.admin.change_proof(what[0], proof, other, SessionEvent.CHANGED, "")
+    elif name == "limit":
+        object.__setattr__(state.limits, what[0], 2)
+    elif name == "ready":
+        state.fabric.by_name[what[0]].ready = what[1]
+    elif name == "watch":
+        watching = hot.channels[what[0]].watch()
+        watching.__enter__()
+
+
+def apply(hot: HotSite, pending: list[tuple[str, bytes]], step: tuple[Any, ...]) -> bool:
+    """Put a packet or a report into what is to be read; whether the step was one."""
+    state = hot.state
+    if step[0] == "packet":
+        _, switch, rule, subject, obj, port, frame = step
+        number = state.policy.rule_numbers.get(rule, 3) if isinstance(rule, str) else int(rule)
+        pending.append((switch, packet_in(number, subject, obj, port, frame)))
+    elif step[0] == "removed":
+        _, switch, place, reason, packets, idle, damage = step
+        written = [one for one in messages(hot.sinks[switch].written) if one[1] == 14 and one[24] == 3]
+        if written:
+            report = bytearray(flow_removed(written[place % len(written)], reason, packets, packets, idle=idle))
+            if damage is not None:
+                report[8 + damage[0] % (len(report) - 8)] = damage[1]
+            pending.append((switch, bytes(report)))
+    elif step[0] == "raw":
+        pending.append((step[1], message(step[3], step[2])))
+    else:
+        return False
+    return True
+
+
+async def play(fast: bool, steps: list[tuple[Any, ...]], cuts: list[int]) -> list[dict[str, Any]]:
+    """What there is to see after each change, and at the end."""
+    hot = await HotSite(fast=fast).start()
+    seen: list[dict[str, Any]] = []
+    pending: list[tuple[str, bytes]] = []
+    place = 0
+
+    def read() -> None:
+        nonlocal place
+        for name in ("s1", "s2", "s3"):
+            data = b"".join(one for switch, one in pending if switch == name)
+            while data and hot.channels[name]._closed_for is None:
+                size = cuts[place % len(cuts)] if cuts else len(data)
+                place += 1
+                hot.feed(name, data[:size])
+                data = data[size:]
+        pending.clear()
+
+    for step in steps:
+        if step[0] == "removed":
+            read()  # what is reported has to be there
+        if not apply(hot, pending, step):
+            read()
+            await change(hot, step)
+            seen.append(hot.view())
+    read()
+    await hot.hold(False)
+    seen.append(hot.view())
+    return seen
+
+
+@settings(max_examples=50, deadline=None)
+@given(STEPS, st.lists(st.integers(1, 600), max_size=4))
+def test_both_paths_do_the_same(steps: list[tuple[Any, ...]], cuts: list[int]) -> None:
+    compiled = asyncio.run(play(True, steps, cuts))
+    with pure():
+        expected = asyncio.run(play(False, steps, cuts))
+    for one, other in zip(compiled, expected, strict=True):
+        for name in one:
+            assert one[name] == other[name], name
+
+
+async def test_plain_packets_take_the_compiled_path() -> None:
+    hot = await HotSite(fast=True).start()
+    rule = hot.state.policy.rule_numbers["staff-web"]
+    again = packet_in(rule, 1, 3, LAPTOP.port, LAPTOP.tcp(WEB1, 1000, 443))
+    hot.feed("s1", again + packet_in(rule, 2, 4, PHONE.port, PHONE.udp(DB1, 1000, 53)) + again)
+    assert hot.fast.taken == 3
+    assert hot.state.counters["allowed"] == 2
+    assert len(messages(hot.sinks["s2"].written)) == 3  # two rules and the packet, at the far end

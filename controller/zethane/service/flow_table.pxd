@@ -89,6 +89,7 @@ cdef class FlowTable:
     cdef int enter(self, LiveFlow flow) except -1
     cdef void leave(self, LiveFlow flow) noexcept
     cdef int grow(self) except -1
+    cdef bint remembers(self, const Key* wire) except -1
     cdef int32_t until_test(self, LiveFlow flow) except -1
     cdef int queue_up(self, LiveFlow flow, int32_t seconds, int32_t queue, double now) except -1
     cdef void out_of_queue(self, LiveFlow flow) noexcept

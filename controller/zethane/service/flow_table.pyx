@@ -778,6 +778,14 @@ cdef class FlowTable:
             self.unanswered.popitem(last=False)
             self.idle_others -= 1
 
+    cdef bint remembers(self, const Key* wire) except -1:
+        """Whether a packet with this key may belong to a flow that is remembered."""
+        cdef object key = unpacked(wire), back
+        if key in self.idle or key in self.unanswered:
+            return True
+        back = key.reverse()
+        return back in self.idle or back in self.unanswered
+
     def recall(self, key, double now):
         """A remembered flow by the key of a packet, and the packet's direction; it is forgotten with this."""
         for wanted, direction in ((key, FORWARD), (key.reverse(), RETURN)):

@@ -892,8 +892,10 @@ cdef class FastPath:
         if key.proto == TCP:
             if read.flags & (FIN | SYN | RST | ACK) != SYN:
                 return False
-        elif ((key.proto == ICMP or key.proto == ICMPV6) and key.sport != 8) or table.idle_others:
-            return False  # it may be remembered
+        elif (key.proto == ICMP or key.proto == ICMPV6) and key.sport != 8:
+            return False
+        elif table.idle_others and table.remembers(key):
+            return False
         decision = self.decision(subject.session_class, to.session_class, key)
         if decision is None or not self.usable(to.switch):
             return False
@@ -1032,24 +1034,42 @@ cdef class FastPath:
         finished = 0 < idle <= FIN_SECONDS
         if reason == 1 and not finished:
             return False  # it may go on
+        if reason == 0 and not finished and not flow.idle_timeout and idle > FIN_SECONDS:
+            return False  # it may go on
         if flow.alive & ~direction == 0:
             opener, to = self.party(flow.subject), self.party(flow.to)
             if opener is None or to is None or opener.session is not flow.opened_by or to.session is not flow.opened_to:
                 return False
+            if not flow.idle_timeout and to.switch is not opener.switch and not self.usable(to.switch):
+                return False
+        elif finished and not flow.idle_timeout:
+            return False  # the other direction is put to the test
         flow.add_up(direction, be64(message + 32), be64(message + 40))
         flow.alive &= ~direction
         if not flow.alive:
-            self.end(flow, opener, to, finished, reason)
+            self.end(flow, opener, to, finished, reason, idle)
         return True
 
-    cdef int end(self, LiveFlow flow, Party opener, Party to, bint finished, int reason) except -1:
+    cdef int end(self, LiveFlow flow, Party opener, Party to, bint finished, int reason, int idle) except -1:
         cdef object live = opener.live, watcher
+        cdef int back
+        cdef double now = self.clock()
         self.table.leave(flow)
+        if not flow.idle_timeout and to.switch is not opener.switch:
+            self.open(to.switch)
+            for back in range(2):
+                write_rule(
+                    self.rule_of(&flow.wire), to.switch.out, &flow.wire, back, flow.subject, flow.to,
+                    flow.subject_class, flow.object_class, flow.rule, False, FIN_SECONDS,
+                )  # fmt: skip
         live.opened -= 1
-        if flow.wire.proto == TCP and not finished:
-            self.table.remember(flow)
+        if not finished:
+            if flow.wire.proto == TCP:
+                self.table.remember(flow)
+            elif reason == 0 and idle < self.idle_seconds[flow.wire.proto]:
+                self.table.expect_answer(flow, now)
         self.flows_ended += 1
-        self.write_ended(flow, opener, to, 3 if finished else reason if 0 <= reason <= 2 else 2, self.clock())
+        self.write_ended(flow, opener, to, 3 if finished else reason if 0 <= reason <= 2 else 2, now)
         if self.journal.flow_watchers:
             self.hand_over()
             for watcher in self.journal.flow_watchers:

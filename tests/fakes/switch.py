@@ -13,8 +13,9 @@ from zethane.net.vlan import tagged
 from zethane.pipeline.change import Add, Change, Installed, Remove, RemoveMatching
 from zethane.pipeline.fields import split_cookie
 from zethane.pipeline.flow import EntryKey, Flow
+from zethane.pipeline.held import Reported, held_rule
 from zethane.pipeline.simulate import Outcome, Simulator
-from zethane.pipeline.tables import VLAN_PRESENT, Table
+from zethane.pipeline.tables import VLAN_PRESENT, Priority, Table
 from zethane.pipeline.verified import Verified, key_of, verified_flow
 from zethane.service.switch import FlowRemoved, MeterState, PacketIn, PortState, SwitchEvents
 from zethane.service.written import Watches, Written
@@ -69,6 +70,12 @@ class FakeBundle:
 
     def commit(self) -> Awaitable[None]:
         return self._switch.commit(self._changes)
+
+
+def as_read(entry: Reported) -> Reported:
+    """An entry in the form in which the adapter reports it: per-flow rules of TCP and UDP in theirs."""
+    rule = held_rule(entry) if entry.table == Table.FLOW and entry.priority == Priority.FLOW_VERIFIED else None
+    return entry if rule is None or rule.key.proto not in (TCP, UDP) else rule
 
 
 class FakeSwitch:
@@ -133,17 +140,17 @@ class FakeSwitch:
     def watch(self) -> AbstractContextManager[Written]:
         return self._watches.watch()
 
-    async def read_tables(self) -> list[Installed]:
+    async def read_tables(self) -> list[Reported]:
         """As they are when they are asked for; the answer comes later."""
         now = self.clock()
-        found = [
+        found: list[Reported] = [
             Installed(
                 flow.table, flow.priority, flow.match, flow, now - self.added.get(key, now), 0, 0, cookie=flow.cookie
             )
             for key, flow in self.tables.items()
         ]
         await self.answer()
-        return found
+        return [as_read(entry) for entry in found]
 
     async def answer(self) -> None:
         """The time that an answer takes; a test may let something happen meanwhile."""

@@ -6,6 +6,7 @@ ones that it was written for, and the policy in force still allows its flow by t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -13,19 +14,22 @@ from zethane.net.endpoint import Attachment
 from zethane.net.flowkey import FlowKey
 from zethane.pipeline.change import Installed
 from zethane.pipeline.fields import PORTAL_NUMBER, split_cookie, vlan_of
-from zethane.pipeline.flow import EntryKey
+from zethane.pipeline.held import HeldRule, Reported, held_rule
 from zethane.pipeline.portal import PORTAL_COOKIE, portal_flow
 from zethane.pipeline.tables import Priority, Table
-from zethane.pipeline.verified import FIN_IDLE, both_directions, key_of, verified_flow
-from zethane.service.comparison import is_same_rule
+from zethane.pipeline.verified import FIN_IDLE, idle_timeout, key_of
+from zethane.service.comparison import fits_lease, is_same_rule
 from zethane.service.flow_rules import let_run_out
 from zethane.service.flows import FORWARD, RETURN, LiveFlow, opened
 from zethane.service.points import Point
 from zethane.service.portal_access import PortalAccess
 from zethane.service.relations import verdict_on
 from zethane.service.sessions import Live
-from zethane.service.slices import in_slices
+from zethane.service.slices import READ_SLICE, in_slices
 from zethane.service.state import State
+
+Verdicts = dict[tuple[int, int, int, int, int], float]
+"""Until when flows may go on: by both classes, protocol, port that was opened, and rule."""
 
 
 class PlausibleRule(NamedTuple):
@@ -47,35 +51,45 @@ class Adoption:
         self._state = state
         self._portal_access = portal_access
         self._point = point
-        self._seen: set[FlowKey] = set()
+        self._seen: set[LiveFlow] = set()
+        self._policy = state.policy
+        self._verdicts: Verdicts = {}
 
-    async def adopt(self, found: Iterable[Installed]) -> set[EntryKey]:
-        """The keys of the per-flow rules that are right. Gives way to everything else again and again.
+    async def adopt(self, found: Iterable[Reported]) -> list[Reported]:
+        """What remains when the per-flow rules are taken away that are right. Gives way again and again.
 
         Flows of this switch's own sessions that it no longer holds have ended, unless they go on with a packet.
         """
-        flows = [entry for entry in found if entry.table == Table.FLOW and entry.priority == Priority.FLOW_VERIFIED]
-        keep: set[EntryKey] = set()
+        others: list[Reported] = []
+        portal: list[Installed] = []
+        async for entry in in_slices(found, READ_SLICE):
+            if entry.table != Table.FLOW or entry.priority != Priority.FLOW_VERIFIED:
+                others.append(entry)
+            elif entry.cookie == PORTAL_COOKIE and isinstance(entry, Installed):
+                portal.append(entry)
+            elif not self._verified(entry):
+                others.append(entry)
         # Portal connections are known by their first direction, which names the port.
-        flows.sort(key=lambda entry: not any(field.name == "in_port" for field in entry.match))
-        async for entry in in_slices(flows):
-            right = self._portal(entry) if entry.cookie == PORTAL_COOKIE else self._verified(entry)
-            if right:
-                keep.add((Table.FLOW, entry.priority, entry.match))
+        portal.sort(key=lambda entry: not any(field.name == "in_port" for field in entry.match))
+        others += [entry for entry in portal if not self._portal(entry)]
         self._end_missing()
-        return keep
+        return others
 
-    def _verified(self, entry: Installed) -> bool:
-        rule = plausible(self._state, self._point, entry, self._asked)
-        if rule is not None and rule.subject.switch == self._point.number:
-            self._learn(rule, entry)
+    def _verified(self, entry: Reported) -> bool:
+        if self._state.policy is not self._policy:
+            self._policy, self._verdicts = self._state.policy, {}
+        held = held_rule(entry)
+        rule = plausible(self._state, self._point, held, self._asked, self._verdicts) if held is not None else None
+        if held is not None and rule is not None and rule.subject.switch == self._point.number:
+            self._learn(rule, held)
         return rule is not None
 
-    def _learn(self, found: PlausibleRule, entry: Installed) -> None:
+    def _learn(self, found: PlausibleRule, held: HeldRule) -> None:
         state = self._state
         key, direction, subject, obj, rule = found
         now = self._asked
-        flow = state.flows.by_key.get(key)
+        known = state.flows.find(key)
+        flow = known[0] if known is not None and known[1] == FORWARD else None
         if flow is None:
             flow = LiveFlow(
                 key,
@@ -86,35 +100,35 @@ class Adoption:
                 obj.class_at(key.dst),
                 subject.party_at(key.src),
                 obj.party_at(key.dst),
-                now - entry.age,
-                now - entry.age,
+                now - held.age,
+                now - held.age,
                 alive=0,
+                idle_timeout=held.idle_timeout,
                 tests=1,
             )
             state.flows.add(flow)
             subject.opens(key.src)
-        if key not in self._seen:
-            self._seen.add(key)
+        if flow not in self._seen:
+            self._seen.add(flow)
             flow.alive, flow.replaced = 0, (0, 0)
         flow.alive |= direction
-        held = entry.flow.idle_timeout if entry.flow is not None else 0
-        if not held or held > FIN_IDLE:
+        if not held.idle_timeout or held.idle_timeout > FIN_IDLE:
             # Rules without a timeout in either direction are the controller's to watch.
-            both = held if flow.alive == direction else min(flow.idle_timeout, held)
-            state.flows.set_idle_timeout(flow, both)
+            both = held.idle_timeout if flow.alive == direction else min(flow.idle_timeout, held.idle_timeout)
             if both:
                 state.flows.wait_no_more(flow)
-            else:
+            elif flow.idle_timeout:
                 state.flows.wait(flow, now)
-        if entry.flow is not None and entry.flow.hard_timeout:
-            flow.ends = now + entry.flow.hard_timeout - entry.age
+            state.flows.set_idle_timeout(flow, both)
+        if held.hard_timeout:
+            flow.ends = now + held.hard_timeout - held.age
 
     def _end_missing(self) -> None:
         state = self._state
         uplinks = (number for number, live in state.outside.items() if live.switch == self._point.number)
         for number in (*self._point.local, *uplinks):
             for flow in state.flows.of_session(number):
-                if flow.subject == number and flow.key not in self._seen:
+                if flow.subject == number and flow not in self._seen:
                     state.flows.close(flow, "lost", state.clock())
                     let_run_out(state, flow)
                     state.flows.remember(flow)
@@ -143,30 +157,54 @@ class Adoption:
         return Attachment(self._point.switch.dpid, fields["in_port"], vlan, fields.get("eth_src", 0))
 
 
-def plausible(state: State, point: Point, entry: Installed, asked: float | None = None) -> PlausibleRule | None:
+def plausible(
+    state: State, point: Point, rule: HeldRule, asked: float, verdicts: Verdicts | None = None
+) -> PlausibleRule | None:
     """What a per-flow rule on a switch is for; None if the policy in force gives nobody such a rule there.
 
-    `asked` is when the switch was asked for it; None: just now.
+    `asked` is when the switch was asked for it. `verdicts` keeps what has been decided under one policy.
     """
-    key = key_of(entry.match)
-    subject_number, object_number, rule = split_cookie(entry.cookie)
+    subject_number, object_number, number = split_cookie(rule.cookie)
     subject, obj = state.party(subject_number), state.party(object_number)
-    if key is None or subject is None or obj is None:
+    if subject is None or obj is None:
         return None
+    key = rule.key
     direction = FORWARD if subject.holds(key.src) else RETURN
     first = key if direction == FORWARD else key.reverse()
     if not subject.holds(first.src) or not obj.holds(first.dst):
         return None
-    classes = subject.class_at(first.src), obj.class_at(first.dst)
-    verdict = verdict_on(state, first, subject, obj)
     own = subject.switch == point.number
+    if rule.notify_removed != own or not (own or obj.switch == point.number):
+        return None
+    classes = subject.class_at(first.src), obj.class_at(first.dst)
+    if direction == FORWARD:
+        written = (subject_number, object_number, *classes)
+    else:
+        written = (object_number, subject_number, *classes[::-1])
+    if rule[1:5] != written:
+        return None
     group = (*classes, *opened(first))
-    if not state.policy.stands(verdict, group, rule) or not (own or obj.switch == point.number):
-        return None
-    pair = both_directions(first, subject_number, object_number, *classes, rule)
+    until = _allowed_until(state, first, subject, obj, (*group, number), verdicts if verdicts is not None else {})
     # Whether it has an idle timeout is told by the rule alone.
-    idle = 0 if entry.flow is not None and entry.flow.idle_timeout == 0 else None
-    meant = verified_flow(pair[direction - 1], notify=own, idle=idle)
-    if not is_same_rule(entry, meant, verdict.until - (state.clock() if asked is None else asked)):
+    intended = idle_timeout(key.proto) if rule.idle_timeout else 0
+    if until == -math.inf or not fits_lease(rule, until - asked) or not rule.fits_idle_timeout(intended):
         return None
-    return PlausibleRule(first, direction, subject, obj, rule)
+    return PlausibleRule(first, direction, subject, obj, number)
+
+
+def _allowed_until(
+    state: State, first: FlowKey, subject: Live, obj: Live, kind: tuple[int, int, int, int, int], verdicts: Verdicts
+) -> float:
+    """Until when a flow may go on under a rule; minus infinity if it may not.
+
+    `kind` is its group and the rule's number: what is decided once is so for all of the kind, unless it depends on who
+    they are.
+    """
+    known = verdicts.get(kind)
+    if known is None:
+        *group, rule = kind
+        verdict = verdict_on(state, first, subject, obj)
+        known = verdict.until if state.policy.stands(verdict, kind[:4], rule) else -math.inf
+        if not state.policy.verdict(*group).relations:
+            verdicts[kind] = known
+    return known

@@ -14,21 +14,29 @@ from collections.abc import Iterable
 from zethane.errors import ChannelError
 from zethane.net.flowkey import FlowKey
 from zethane.pipeline.bindings import flow_lease
-from zethane.pipeline.change import Installed
 from zethane.pipeline.fields import split_cookie, split_meter
 from zethane.pipeline.flow import EntryKey, Flow
+from zethane.pipeline.held import HeldRule, Reported, held_rule
 from zethane.pipeline.portal import PORTAL_COOKIE, portal_flow
 from zethane.pipeline.tables import Priority, Table
 from zethane.pipeline.verified import idle_timeout, key_of, verified_flow
 from zethane.service.adoption import plausible
-from zethane.service.comparison import Comparison, Finding, Leases, altered, ends_soon, is_same_rule
+from zethane.service.comparison import (
+    Comparison,
+    Finding,
+    Leases,
+    altered,
+    ends_soon,
+    is_rule_of,
+    is_same_rule,
+)
 from zethane.service.flow_rules import directions
 from zethane.service.flows import FORWARD, RETURN, LiveFlow
 from zethane.service.intent import intended_entries
 from zethane.service.points import Point
 from zethane.service.portal_access import PortalAccess
 from zethane.service.reconciliation import Reconciliation
-from zethane.service.slices import SLICE, in_slices
+from zethane.service.slices import READ_SLICE, SLICE, in_slices
 from zethane.service.state import State
 from zethane.service.switch import SwitchChannel
 from zethane.service.written import Written
@@ -79,8 +87,8 @@ class Attestation:
         asked = self._state.clock()
         self._note_policy(asked)
         comparison = Comparison()
-        rules: list[Installed] = []
-        async for entry in in_slices(await channel.read_tables()):
+        rules: list[Reported] = []
+        async for entry in in_slices(await channel.read_tables(), READ_SLICE):
             if entry.table == Table.FLOW and entry.priority == Priority.FLOW_VERIFIED and not entry.raw:
                 rules.append(entry)
             else:
@@ -107,11 +115,15 @@ class Attestation:
     # per-flow rules
 
     async def _rules(
-        self, point: Point, rules: list[Installed], comparison: Comparison, findings: list[Finding], asked: float
+        self, point: Point, rules: list[Reported], comparison: Comparison, findings: list[Finding], asked: float
     ) -> None:
         """The per-flow rules that a switch holds, and those of its own sessions that it does not."""
         seen: set[EntryKey] = set()
-        async for entry in in_slices(rules):
+        right: set[FlowKey] = set()
+        async for entry in in_slices(rules, READ_SLICE):
+            if isinstance(entry, HeldRule) and self._is_right(point, entry, asked):
+                right.add(entry.key)
+                continue
             key = (Table.FLOW, entry.priority, entry.match)
             seen.add(key)
             intended = self._rule_for(point, entry)
@@ -121,11 +133,24 @@ class Attestation:
             elif not is_same_rule(entry, intended, self._left(entry, asked)):
                 findings.append(altered(entry, intended))
         async for number in in_slices(self._own_numbers(point)):
-            async for flow in in_slices(self._state.flows.of_session(number)):
+            async for flow in in_slices(self._state.flows.of_session(number), READ_SLICE):
                 if flow.subject == number:
-                    findings += self._missing(flow, seen)
+                    findings += self._missing(flow, seen, right)
 
-    def _left(self, entry: Installed, asked: float) -> float:
+    def _is_right(self, point: Point, rule: HeldRule, asked: float) -> bool:
+        """Whether it is a live flow's rule as it should be: told without making an entry of it, as nearly all are."""
+        found = self._state.flows.find(rule.key)
+        if found is None:
+            return False
+        flow, direction = found
+        subject, obj = self._state.party(flow.subject), self._state.party(flow.object)
+        if subject is None or obj is None:
+            return False
+        own = subject.switch == point.number
+        is_here = own or obj.switch == point.number
+        return is_here and is_rule_of(rule, flow, direction, own=own, left=flow.ends - asked)
+
+    def _left(self, entry: Reported, asked: float) -> float:
         """For how many seconds a per-flow rule might be there when it was read; infinity where hours do not end it."""
         key = key_of(entry.match)
         found = self._state.flows.find(key) if key is not None and entry.cookie != PORTAL_COOKIE else None
@@ -135,7 +160,7 @@ class Attestation:
         outside = [number for number, live in self._state.outside.items() if live.switch == point.number]
         return [*point.local, *outside]
 
-    def _rule_for(self, point: Point, entry: Installed) -> Flow | None:
+    def _rule_for(self, point: Point, entry: Reported) -> Flow | None:
         """The rule that should be where this one is; None if none should be."""
         key = key_of(entry.match)
         if key is None:
@@ -161,29 +186,28 @@ class Attestation:
         if own or obj.switch == point.number:
             yield self._rule(flow, direction, own=own)
 
-    def _may_linger(self, point: Point, entry: Installed) -> bool:
+    def _may_linger(self, point: Point, entry: Reported) -> bool:
         """Whether a rule of no live flow may be left to run out.
 
         A flow has ended when its subject's switch says so. At the object's its rules stay until they are idle; nothing
         reaches them, and they allow nothing that the policy does not, unless it has just changed.
         """
-        key, flow = key_of(entry.match), entry.flow
-        if key is None or flow is None or flow.notify_removed or not flow.idle_timeout:
+        rule = held_rule(entry)
+        if rule is None or rule.notify_removed or not 0 < rule.idle_timeout <= idle_timeout(rule.key.proto):
             return False
-        if flow.idle_timeout > idle_timeout(key.proto):
-            return False
-        if plausible(self._state, point, entry) is not None:
+        if plausible(self._state, point, rule, self._state.clock()) is not None:
             return True
         subject_number, object_number, _ = split_cookie(entry.cookie)
         subject, obj = self._state.party(subject_number), self._state.party(object_number)
         recent = self._state.clock() - self._policy_since < LINGER
         return recent and subject is not None and obj is not None and subject.switch != point.number
 
-    def _missing(self, flow: LiveFlow, seen: set[EntryKey]) -> list[Finding]:
+    def _missing(self, flow: LiveFlow, seen: set[EntryKey], right: set[FlowKey]) -> list[Finding]:
         """The rules at the subject's switch that are not there, although nothing was reported of them."""
         found = []
         for direction in (FORWARD, RETURN):
-            if flow.alive & direction:
+            key = flow.key if direction == FORWARD else flow.key.reverse()
+            if flow.alive & direction and key not in right:
                 rule = self._rule(flow, direction, own=True)
                 over = 0 < rule.hard_timeout <= 2
                 if rule.key not in seen and not over:

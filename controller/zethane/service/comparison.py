@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from zethane.pipeline.bindings import MAX_LEASE
-from zethane.pipeline.change import Add, Change, Installed
+from zethane.pipeline.change import Add, Change
+from zethane.pipeline.fields import cookie
 from zethane.pipeline.flow import EntryKey, FinTimeout, Flow
+from zethane.pipeline.held import HeldRule, Reported
 from zethane.pipeline.tables import Table
 from zethane.pipeline.text import render_flow
+from zethane.service.flows import FORWARD, LiveFlow
 
 RuleState = Literal["foreign-rule", "missing-rule", "altered-rule"]
 """What is wrong with an entry."""
@@ -57,10 +60,10 @@ class Comparison:
     """Takes what was found; is told what is intended; what remains is foreign."""
 
     def __init__(self) -> None:
-        self._left: dict[EntryKey, Installed] = {}
-        self._raw: list[Installed] = []
+        self._left: dict[EntryKey, Reported] = {}
+        self._raw: list[Reported] = []
 
-    def add(self, entry: Installed) -> None:
+    def add(self, entry: Reported) -> None:
         """An entry that the switch holds. Those of tables that are not Zethane's are nobody's business."""
         if entry.table not in Table._value2member_map_:
             return
@@ -69,13 +72,9 @@ class Comparison:
         else:
             self._left[Table(entry.table), entry.priority, entry.match] = entry
 
-    def found(self, key: EntryKey) -> Installed | None:
+    def found(self, key: EntryKey) -> Reported | None:
         """The entry with this key, if nobody has claimed it yet."""
         return self._left.get(key)
-
-    def keep(self, key: EntryKey) -> None:
-        """The entry with this key is right."""
-        self._left.pop(key, None)
 
     def hold(self, intended: Flow, leases: Leases) -> Finding | None:
         """Claim the entry for an intended one; what is wrong, if something is."""
@@ -90,17 +89,17 @@ class Comparison:
         """What nobody has claimed."""
         for entry in self._raw:
             yield Finding("foreign-rule", None, entry.cookie, entry.removal, _found_text(entry))
-        for key, entry in self._left.items():
-            yield Finding("foreign-rule", key, entry.cookie, entry.removal, _found_text(entry))
+        for key, other in self._left.items():
+            yield Finding("foreign-rule", key, other.cookie, other.removal, _found_text(other))
 
 
-def altered(entry: Installed, intended: Flow) -> Finding:
+def altered(entry: Reported, intended: Flow) -> Finding:
     """An entry of ours that does something else."""
     text = f"{_found_text(entry)}; intended: {render_flow(intended)}"
     return Finding("altered-rule", intended.key, entry.cookie, Add(intended), _text(text))
 
 
-def is_right(entry: Installed, intended: Flow, leases: Leases) -> bool:
+def is_right(entry: Reported, intended: Flow, leases: Leases) -> bool:
     """Whether an entry does what is intended, for as long."""
     if entry.flow is None or entry.flow.body != intended.body:
         return False
@@ -109,7 +108,7 @@ def is_right(entry: Installed, intended: Flow, leases: Leases) -> bool:
     return leases.fits(entry.flow.hard_timeout - entry.age, intended.hard_timeout)
 
 
-def is_same_rule(entry: Installed, intended: Flow, left: float = math.inf) -> bool:
+def is_same_rule(entry: Reported, intended: Flow, left: float = math.inf) -> bool:
     """Whether a per-flow rule is the intended one but for its idle timeout, which a FIN that passed has shortened.
 
     `left` is for how many seconds more it may be there. Both leases are cut to whole seconds, and the one that is there
@@ -118,15 +117,35 @@ def is_same_rule(entry: Installed, intended: Flow, left: float = math.inf) -> bo
     flow = entry.flow
     if flow is None or flow.key != intended.key:
         return False
-    if left == math.inf:
-        fits = flow.hard_timeout == intended.hard_timeout
-    else:
-        fits = 0 < flow.hard_timeout <= entry.age + left + 2.0
-    if not fits:
+    if flow.hard_timeout != intended.hard_timeout if left == math.inf else not _fits_lease(flow, entry.age, left):
         return False
     first, second = list(flow.body), list(intended.body)
     first[5] = second[5] = 0
     return first == second and _fits_idle(flow, intended.idle_timeout)
+
+
+def is_rule_of(rule: HeldRule, flow: LiveFlow, direction: int, *, own: bool, left: float) -> bool:
+    """The same for the rule of a live flow's direction, on its subject's own switch or not."""
+    if direction == FORWARD:
+        ends = (flow.subject, flow.object, flow.subject_class, flow.object_class)
+    else:
+        ends = (flow.object, flow.subject, flow.object_class, flow.subject_class)
+    return (
+        ends == rule[1:5]
+        and rule.cookie == cookie(flow.subject, flow.object, flow.rule)
+        and rule.notify_removed == own
+        and rule.fits_idle_timeout(flow.idle_timeout)
+        and fits_lease(rule, left)
+    )
+
+
+def fits_lease(rule: HeldRule, left: float) -> bool:
+    """Whether a per-flow rule is there no longer than it may be; one that may be for ever has no lease."""
+    return rule.hard_timeout == 0 if left == math.inf else _fits_lease(rule, rule.age, left)
+
+
+def _fits_lease(found: Flow | HeldRule, age: float, left: float) -> bool:
+    return 0 < found.hard_timeout <= age + left + 2.0
 
 
 def _fits_idle(found: Flow, intended: int) -> bool:
@@ -137,13 +156,13 @@ def _fits_idle(found: Flow, intended: int) -> bool:
     return found.idle_timeout in (0, shortened)
 
 
-def ends_soon(entry: Installed) -> bool:
+def ends_soon(entry: Reported) -> bool:
     """Whether the switch removes an entry by itself within two seconds."""
     flow = entry.flow
     return flow is not None and 0 < flow.hard_timeout <= entry.age + 2
 
 
-def _found_text(entry: Installed) -> str:
+def _found_text(entry: Reported) -> str:
     """An entry as text; what has no names in Zethane is told by where it is."""
     if entry.flow is not None:
         return _text(render_flow(entry.flow))

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from zethane.errors import ChannelError
-from zethane.pipeline.change import Add, Change, Installed, Remove
+from zethane.pipeline.change import Add, Change, Remove
+from zethane.pipeline.held import Reported
 from zethane.service.adoption import Adoption
 from zethane.service.comparison import Comparison, Finding, Leases
 from zethane.service.delivery import send
@@ -65,18 +66,15 @@ class Reconciliation:
                 await committed
         return bundle.size
 
-    async def _write(self, point: Point, channel: SwitchChannel, found: Sequence[Installed], asked: float) -> Bundle:
+    async def _write(self, point: Point, channel: SwitchChannel, found: Sequence[Reported], asked: float) -> Bundle:
         """Write what is not as intended into a bundle, and learn the flows, giving way again and again.
 
         In which order the members of a bundle come that are about different entries is all one: they take effect at
         once.
         """
-        keep = await Adoption(self._state, self._portal_access, point, asked).adopt(found)
         comparison = Comparison()
-        async for entry in in_slices(found):
+        async for entry in in_slices(await Adoption(self._state, self._portal_access, point, asked).adopt(found)):
             comparison.add(entry)
-        for key in keep:
-            comparison.keep(key)
         bundle = channel.bundle()
         async for flow in in_slices(intended_entries(self._state, point, asked)):
             _still(point, channel)

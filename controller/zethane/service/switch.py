@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
 from zethane.net.flowkey import FlowKey
-from zethane.pipeline.change import Change, Installed
+from zethane.pipeline.change import Change
 from zethane.pipeline.fields import vlan_of
+from zethane.pipeline.held import Reported
 from zethane.pipeline.verified import Verified
 from zethane.service.written import Written
 
@@ -115,7 +116,7 @@ class SwitchChannel(Protocol):
     async def barrier(self) -> None:
         """Return when the switch has processed all that was sent before. Raises ChannelError."""
 
-    async def read_tables(self) -> list[Installed]:
+    async def read_tables(self) -> list[Reported]:
         """Everything in Zethane's tables. Raises ChannelError."""
 
     def watch(self) -> AbstractContextManager[Written]:

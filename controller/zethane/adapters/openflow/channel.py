@@ -27,8 +27,9 @@ from zethane.adapters.openflow.intake import Intake, TurnLimits
 from zethane.adapters.openflow.output import Output
 from zethane.errors import ChannelError
 from zethane.net.vlan import tagged
-from zethane.pipeline.change import Change, Installed
+from zethane.pipeline.change import Change
 from zethane.pipeline.fields import SUBJECT_MASK, cookie
+from zethane.pipeline.held import Reported
 from zethane.pipeline.tables import Table
 from zethane.pipeline.verified import Verified
 from zethane.service.switch import MeterState, PacketIn, PortState, SwitchEvents
@@ -43,7 +44,7 @@ _ONF_BUNDLE = (0x4F4E4600, 2300)
 _METER_ADD, _METER_MODIFY, _METER_DELETE = 0, 1, 2
 _PORT_DELETED = 1
 
-READ_SLICE = 64
+READ_SLICE = 256
 """Entries that are read at a time before other work has its turn: about a millisecond."""
 
 _log = structlog.get_logger("zethane.openflow")
@@ -430,7 +431,7 @@ class Channel(asyncio.Protocol):
         """Return when the switch has processed all that was sent before. Raises ChannelError."""
         await self._request(encode.barrier_request)
 
-    async def read_tables(self) -> list[Installed]:
+    async def read_tables(self) -> list[Reported]:
         """Every entry of the pipeline's tables; what others have in other tables is not asked for.
 
         Reading many entries gives way to other work again and again. Raises ChannelError.
@@ -438,7 +439,7 @@ class Channel(asyncio.Protocol):
         # All are written before the first suspension: nothing that is sent later comes in between.
         limit = self._limits.flow_list_bytes
         answers = [self._ask(partial(encode.flow_stats_request, table), limit) for table in Table]
-        found: list[Installed] = []
+        found: list[Reported] = []
         for answer in await asyncio.gather(*answers):
             for entry in decode.read_flow_stats(answer):
                 found.append(entry)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
+from zethane.adapters.openflow.held import read_held_rule
 from zethane.adapters.openflow.oxm import UnreadableMatchError, match_bytes, read_field, read_match
 from zethane.errors import ChannelError
 from zethane.pipeline.change import Installed
@@ -25,6 +26,7 @@ from zethane.pipeline.flow import (
     SetField,
     ToController,
 )
+from zethane.pipeline.held import Reported
 from zethane.pipeline.tables import FIELD_BITS, PipelineError, Table
 from zethane.service.switch import PortState
 
@@ -88,7 +90,7 @@ def _parts(data: bytes, at: int, end: int, minimum: int) -> Iterator[tuple[int, 
         at += length
 
 
-def read_flow_stats(body: bytes) -> Iterator[Installed]:
+def read_flow_stats(body: bytes) -> Iterator[Reported]:
     """The entries of one flow-stats reply. Raises ChannelError for bytes that are no list of entries."""
     at = 0
     while at < len(body):
@@ -97,7 +99,7 @@ def read_flow_stats(body: bytes) -> Iterator[Installed]:
         length = struct.unpack_from("!H", body, at)[0]
         if length < _ENTRY.size + 8 or at + length > len(body):
             raise ChannelError(f"flow stats: entry of {length} bytes")
-        yield _flow(body, at, at + length)
+        yield read_held_rule(body, at, length) or _flow(body, at, at + length)
         at += length
 
 

@@ -1,0 +1,104 @@
+"""Per-flow rules as a switch reports them: by far the most of what it holds, and all of one form.
+
+What has that form is told by a few numbers, and compared by them; an entry is made of it only where one is needed.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from zethane.net.flowkey import TCP, FlowKey
+from zethane.pipeline.change import Change, Installed, Remove
+from zethane.pipeline.fields import OBJECT_CLASS, OBJECT_SHIFT, SUBJECT_CLASS, SUBJECT_SHIFT
+from zethane.pipeline.flow import Flow, Match
+from zethane.pipeline.tables import Priority, Table
+from zethane.pipeline.verified import FIN_IDLE, Verified, key_of, verified_flow
+
+_NUMBER = 0xFFFFFF
+
+
+class HeldRule(NamedTuple):
+    """A per-flow rule in a switch, in the form in which Zethane writes them. Times in seconds.
+
+    It can stand wherever an `Installed` can.
+    """
+
+    key: FlowKey
+    sender: int
+    receiver: int
+    sender_class: int
+    receiver_class: int
+    cookie: int
+    idle_timeout: int
+    hard_timeout: int
+    notify_removed: bool
+    age: float
+    packets: int
+    octets: int
+
+    @property
+    def table(self) -> Table:
+        """Where it is."""
+        return Table.FLOW
+
+    @property
+    def priority(self) -> int:
+        """Its priority there."""
+        return Priority.FLOW_VERIFIED
+
+    @property
+    def flow(self) -> Flow:
+        """The entry."""
+        direction = Verified(self.key, self.sender, self.receiver, self.sender_class, self.receiver_class, self.cookie)
+        return verified_flow(direction, notify=self.notify_removed, lease=self.hard_timeout, idle=self.idle_timeout)
+
+    @property
+    def raw(self) -> bytes:
+        """Its match has names."""
+        return b""
+
+    @property
+    def match(self) -> Match:
+        """What it matches."""
+        return self.flow.match
+
+    @property
+    def removal(self) -> Change:
+        """What removes this entry and nothing else."""
+        return Remove(Table.FLOW, Priority.FLOW_VERIFIED, self.match)
+
+    def fits_idle_timeout(self, intended: int) -> bool:
+        """Whether its idle timeout is the intended one, or what a FIN that passed has made of it."""
+        if intended:
+            return 0 < self.idle_timeout <= intended
+        return self.idle_timeout == 0 or (self.idle_timeout == FIN_IDLE and self.key.proto == TCP)
+
+
+Reported = Installed | HeldRule
+"""An entry as a switch reports it."""
+
+
+def held_rule(entry: Reported) -> HeldRule | None:
+    """The per-flow rule that an entry is; None if it has not their form."""
+    if isinstance(entry, HeldRule):
+        return entry
+    flow, key = entry.flow, key_of(entry.match)
+    if flow is None or key is None:
+        return None
+    fields = {name: value for name, value, _ in entry.match}
+    parties = fields.get("metadata", 0)
+    rule = HeldRule(
+        key,
+        parties >> SUBJECT_SHIFT & _NUMBER,
+        parties >> OBJECT_SHIFT & _NUMBER,
+        fields.get(SUBJECT_CLASS, 0),
+        fields.get(OBJECT_CLASS, 0),
+        entry.cookie,
+        flow.idle_timeout,
+        flow.hard_timeout,
+        flow.notify_removed,
+        entry.age,
+        entry.packets,
+        entry.octets,
+    )
+    return rule if rule.flow == flow else None

@@ -33,7 +33,16 @@ class Finding:
     key: EntryKey | None
     cookie: int
     change: Change
-    text: str
+    found: Reported | None
+    intended: Flow | None
+
+    @property
+    def text(self) -> str:
+        """The entry that is there, and the intended one, for people. Few findings are ever told of one by one."""
+        if self.found is None:
+            return _text(render_flow(self.intended)) if self.intended is not None else ""
+        there = _found_text(self.found)
+        return there if self.intended is None else _text(f"{there}; intended: {render_flow(self.intended)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +89,7 @@ class Comparison:
         """Claim the entry for an intended one; what is wrong, if something is."""
         entry = self._left.pop(intended.key, None)
         if entry is None:
-            return Finding("missing-rule", intended.key, intended.cookie, Add(intended), _text(render_flow(intended)))
+            return Finding("missing-rule", intended.key, intended.cookie, Add(intended), None, intended)
         if is_right(entry, intended, leases):
             return None
         return altered(entry, intended)
@@ -88,15 +97,14 @@ class Comparison:
     def foreign(self) -> Iterator[Finding]:
         """What nobody has claimed."""
         for entry in self._raw:
-            yield Finding("foreign-rule", None, entry.cookie, entry.removal, _found_text(entry))
+            yield Finding("foreign-rule", None, entry.cookie, entry.removal, entry, None)
         for key, other in self._left.items():
-            yield Finding("foreign-rule", key, other.cookie, other.removal, _found_text(other))
+            yield Finding("foreign-rule", key, other.cookie, other.removal, other, None)
 
 
 def altered(entry: Reported, intended: Flow) -> Finding:
     """An entry of ours that does something else."""
-    text = f"{_found_text(entry)}; intended: {render_flow(intended)}"
-    return Finding("altered-rule", intended.key, entry.cookie, Add(intended), _text(text))
+    return Finding("altered-rule", intended.key, entry.cookie, Add(intended), entry, intended)
 
 
 def is_right(entry: Reported, intended: Flow, leases: Leases) -> bool:

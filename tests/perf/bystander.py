@@ -1,4 +1,4 @@
-"""The load of `fairness`: a switch where hosts open a flow now and then, while one port may flood.
+"""The load of `fairness` and `isolation`: a switch where hosts open a flow now and then, while one port may flood.
 
 `python -m perf.bystander` prints the microseconds from the packet-in of each bystander's flow until its packet comes
 out, as JSON. The flood is what the port's meter lets through, at its worst: 5,000 new flows a second, in bursts.
@@ -25,6 +25,12 @@ BYSTANDERS = 32
 FLOODER = wire.CLIENTS - 1
 """The client whose port floods."""
 
+OTHERS = range(BYSTANDERS, FLOODER)
+"""The clients that have opened flows before, which live on."""
+
+AT_ONCE = 128
+"""Of those flows, how many are outstanding."""
+
 WARM_UP = 100
 """Bystanders' flows that are not timed."""
 
@@ -46,9 +52,22 @@ class _Switch(SwitchEnd):
         super().__init__(connection, "zethane")
         self.out: dict[int, int] = {}
 
+    def _answer(self, kind: int, xid: int, message: bytes) -> None:
+        # Of what a policy writes in a bundle nothing is looked at once its rule is known: it would hold up the clock.
+        if kind != wire.EXPERIMENTER or not self.rule or message[12:16] != _BUNDLE_ADD:
+            super()._answer(kind, xid, message)
+
     def _deliver(self, data: bytes, frame: int) -> None:
         at = frame + wire.SEQUENCE_AT
         self.out[int.from_bytes(data[at : at + 4], "big")] = time.perf_counter_ns()
+
+
+_BUNDLE_ADD = (2301).to_bytes(4, "big")
+
+
+def live(number: int) -> int:
+    """The sequence number of the flow of this number that is there before: those of the other clients in turn."""
+    return number // len(OTHERS) * wire.CLIENTS + OTHERS[number % len(OTHERS)]
 
 
 def bystander(number: int) -> int:
@@ -56,8 +75,13 @@ def bystander(number: int) -> int:
     return number // BYSTANDERS * wire.CLIENTS + number % BYSTANDERS
 
 
-def measure(address: tuple[str, int], flows: int, interval: float, burst: int, every: float) -> FairnessResult:
-    """One turn: a flow each `interval` seconds, beside `burst` new flows of one port each `every` seconds."""
+def measure(
+    address: tuple[str, int], flows: int, interval: float, burst: int, every: float, before: int = 0
+) -> FairnessResult:
+    """One turn: a flow each `interval` seconds, beside `burst` new flows of one port each `every` seconds.
+
+    So many flows are opened `before`, and a line is printed when they are.
+    """
     with socket.create_connection(address, TIMEOUT) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         switch = _Switch(connection)
@@ -65,11 +89,22 @@ def measure(address: tuple[str, int], flows: int, interval: float, burst: int, e
         sequences = [bystander(number) for number in range(WARM_UP + flows)]
         messages = [wire.NewFlow(sequence).from_pipeline(switch.rule) for sequence in sequences]
         bursts = _bursts(switch.rule, burst, int(len(messages) * interval / every) + 1 if burst else 0)
+        _open(switch, [live(number) for number in range(before)])
+        print("begun", flush=True)
         gc.freeze()
         gc.disable()  # the generator's pauses are not the controller's
         sent = _run(connection, switch, list(zip(sequences, messages, strict=True)), bursts, interval, every)
     latencies = [(switch.out[one] - sent[one]) / 1000 for one in sequences[WARM_UP:]]
     return FairnessResult(percentile(latencies, 50), percentile(latencies, 99), len(latencies), burst * len(bursts))
+
+
+def _open(switch: _Switch, sequences: list[int]) -> None:
+    """Set up flows that nobody times."""
+    for at in range(0, len(sequences), AT_ONCE):
+        some = sequences[at : at + AT_ONCE]
+        switch.send(b"".join(wire.NewFlow(sequence).from_pipeline(switch.rule) for sequence in some))
+        while not switch.out.keys() >= set(some):
+            switch.receive()
 
 
 def _bursts(rule: int, burst: int, number: int) -> list[bytes]:
@@ -119,10 +154,11 @@ def main() -> int:
     parser.add_argument("--interval", type=float, required=True)
     parser.add_argument("--burst", type=int, required=True)
     parser.add_argument("--every", type=float, required=True)
+    parser.add_argument("--live", type=int, default=0)
     given = parser.parse_args()
     try:
         address = ("127.0.0.1", given.port)
-        result = measure(address, given.flows, given.interval, given.burst, given.every)
+        result = measure(address, given.flows, given.interval, given.burst, given.every, given.live)
     except (LoadError, OSError) as error:
         print(error, file=sys.stderr)
         return 1

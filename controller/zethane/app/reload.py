@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -85,6 +86,8 @@ class PolicyFile(_WatchedFile):
         self._digest = topology.policy.digest
 
     async def _read(self) -> bool:
+        if await asyncio.to_thread(_digest, self.file) == self._digest:
+            return False
         policy = await self._checked()
         if policy.digest == self._digest:
             return False
@@ -150,6 +153,11 @@ def checked(file: Path, topology: Topology, now: float) -> Policy:
     if problems:
         raise InputError(problems)
     return policy
+
+
+def _digest(file: Path) -> str:
+    """The SHA-256 of its text, as a policy has it. Raises InputError."""
+    return hashlib.sha256(read_text(file).encode()).hexdigest()
 
 
 def _size(file: Path) -> int:

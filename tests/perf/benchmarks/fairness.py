@@ -60,5 +60,5 @@ class Fairness(Benchmark):
                     "--every": load.every,
                 }
                 command = python("perf.bystander", *(part for option in options.items() for part in option))
-                told: Turn = json.loads(run_program(command, self.run.tagged, TIMEOUT))
+                told: Turn = json.loads(run_program(command, self.run.tagged, TIMEOUT).splitlines()[-1])
                 return told

@@ -65,15 +65,15 @@ async def test_one_pass_puts_right_whatever_somebody_did_and_leaves_other_tables
 ) -> None:
     before = await bodies(site)
     bridge.ofctl("add-flow", "table=0,priority=65000,actions=NORMAL")
-    bridge.ofctl("add-flow", "table=1,priority=1000,ct_state=+trk,ip,actions=goto_table:5")
+    bridge.ofctl("add-flow", "table=1,priority=1000,ct_state=+trk,ip,actions=goto_table:10")
     bridge.ofctl("del-flows", "table=0,priority=250,arp,in_port=2,vlan_tci=0x0000/0x1fff", strict=True)
-    bridge.ofctl("add-flow", "table=4,priority=0,cookie=0xff07,actions=output:2")
+    bridge.ofctl("add-flow", "table=7,priority=0,cookie=0xff07,actions=output:2")
     rule = next(
         line.strip()
         for line in bridge.ofctl("dump-flows", "table=3,tcp,nw_src=10.0.0.21,tp_dst=443", "--no-stats").splitlines()
         if "tp_src=40000" in line
     )
-    bridge.ofctl("add-flow", rule.replace("goto_table:5", "output:3"))
+    bridge.ofctl("add-flow", rule.replace("goto_table:10", "output:3"))
     bridge.ofctl("add-flow", "table=20,cookie=0xff07,priority=9,ip,actions=output:2")
     bridge.ofctl("add-flow", f"table=20,cookie={3 << 40 | 1 << 16:#x},priority=8,actions=drop")
     bridge.ofctl("add-meter", "meter=999,pktps,burst,bands=type=drop,rate=3,burst_size=3")
@@ -112,7 +112,7 @@ async def test_a_live_flow_is_not_interrupted_and_keeps_its_counters(site: LiveS
 
     send()
     for priority in (50, 100, 150):
-        bridge.ofctl("add-flow", f"table=4,priority={priority},tcp,tp_dst=9,actions=drop")
+        bridge.ofctl("add-flow", f"table=7,priority={priority},tcp,tp_dst=9,actions=drop")
     bridge.ofctl("del-flows", "table=1,ip,nw_src=10.0.0.14")
     assert await attest(site) >= 4
     send()

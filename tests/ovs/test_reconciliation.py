@@ -129,20 +129,20 @@ FOREIGN = [
     "table=0,priority=65535,in_port=5,actions=output:2",
     "table=0,priority=65535,in_port=5,dl_vlan=7,actions=pop_vlan,output:2",
     "table=0,priority=200,arp,arp_spa=10.0.0.11,actions=NORMAL",
-    "table=0,priority=9,actions=resubmit(,5)",
-    "table=1,priority=1000,ct_state=+trk,ip,actions=goto_table:5",
+    "table=0,priority=9,actions=resubmit(,10)",
+    "table=1,priority=1000,ct_state=+trk,ip,actions=goto_table:10",
     "table=1,priority=1,actions=write_actions(output:2),goto_table:2",
     "table=1,priority=200,tun_id=5,actions=NORMAL",
     "table=2,priority=500,ip,nw_tos=32,actions=FLOOD",
     "table=2,priority=500,ip,nw_ttl=1,actions=drop",
-    "table=3,priority=200,tcp,nw_src=10.0.0.0/8,tp_dst=22,actions=goto_table:5",
-    "table=3,priority=65000,metadata=0x10000/0xff0000,actions=goto_table:5",
+    "table=3,priority=200,tcp,nw_src=10.0.0.0/8,tp_dst=22,actions=goto_table:10",
+    "table=3,priority=65000,metadata=0x10000/0xff0000,actions=goto_table:10",
     "table=3,cookie=0x123456789abcdef0,priority=3,ip,ip_frag=later,actions=drop",
-    "table=4,priority=65535,reg7=1,actions=output:1",
-    "table=4,priority=39000,tcp,tp_dst=443,idle_timeout=500,actions=output:2",
-    "table=5,priority=300,actions=ALL",
-    "table=5,priority=10,mpls,mpls_label=5,actions=output:3",
-    "table=5,priority=11,icmp6,nd_target=fe80::1,actions=output:3",
+    "table=7,priority=65535,reg7=1,actions=output:1",
+    "table=7,priority=39000,tcp,tp_dst=443,idle_timeout=500,actions=output:2",
+    "table=10,priority=300,actions=ALL",
+    "table=10,priority=10,mpls,mpls_label=5,actions=output:3",
+    "table=10,priority=11,icmp6,nd_target=fe80::1,actions=output:3",
 ]
 
 
@@ -189,12 +189,12 @@ async def test_an_unreadable_entry_with_the_cookie_of_a_session_goes_and_the_ses
 WRONG = [
     # an entry of ours by table, priority and match that does something else
     "table=0,priority=0,cookie=0xff09,actions=NORMAL",
-    "table=4,priority=0,cookie=0xff07,actions=output:2",
-    "table=5,priority=0,cookie=0xff0a,actions=FLOOD",
-    "table=3,priority=0,cookie=0xff0c,actions=goto_table:5",
+    "table=7,priority=0,cookie=0xff07,actions=output:2",
+    "table=10,priority=0,cookie=0xff0a,actions=FLOOD",
+    "table=3,priority=0,cookie=0xff0c,actions=goto_table:10",
     "table=2,priority=0,cookie=0xff06,actions=set_field:1->reg1,goto_table:3",
-    "table=5,priority=200,cookie=0xff0a,reg2=1,reg4=0,vlan_tci=0x0000/0x1fff,actions=output:NXM_NX_REG3[0..15]",
-    "table=0,priority=200,cookie=0xff0a,in_port=2,vlan_tci=0x0000/0x1fff,ip,actions=goto_table:5",
+    "table=10,priority=200,cookie=0xff0a,reg2=1,reg4=0,vlan_tci=0x0000/0x1fff,actions=output:NXM_NX_REG3[0..15]",
+    "table=0,priority=200,cookie=0xff0a,in_port=2,vlan_tci=0x0000/0x1fff,ip,actions=goto_table:10",
     "table=0,priority=200,cookie=0xff0a,in_port=2,vlan_tci=0x0000/0x1fff,ip,idle_timeout=5,actions=goto_table:1",
     "table=0,priority=200,cookie=0xff0b,in_port=2,vlan_tci=0x0000/0x1fff,ip,actions=goto_table:1",
     "table=0,priority=200,cookie=0xff0a,in_port=2,vlan_tci=0x0000/0x1fff,ip,hard_timeout=9999,actions=goto_table:1",
@@ -233,7 +233,7 @@ async def test_a_lease_that_somebody_has_lengthened_is_put_right(bridge: Bridge,
 async def test_missing_entries_come_back(bridge: Bridge, controllers: Controllers) -> None:
     site = await (await controllers.start()).log_in()
     before = await site.bodies()
-    for wanted in ("table=0,arp", "table=1", "table=4,tcp", "table=5"):
+    for wanted in ("table=0,arp", "table=1", "table=7,tcp", "table=10"):
         bridge.ofctl("del-flows", wanted)
     assert len(await site.channel.read_tables()) < len(before)
     await site.reconcile()
@@ -253,7 +253,7 @@ async def test_entries_that_are_right_keep_their_counters_and_their_age(
     counted = {key: entry.packets for key, entry in before.items() if entry.packets >= 3}
     assert {key[0] for key in counted} >= {Table.PORT, Table.SOURCE, Table.DESTINATION, Table.FLOW, Table.FORWARD}
     bridge.ofctl("add-flow", FOREIGN[0])
-    bridge.ofctl("del-flows", "table=4,udp")
+    bridge.ofctl("del-flows", "table=7,udp")
     other = await controllers.restart()
     after = await other.tables()
     assert after.keys() == before.keys()
@@ -424,7 +424,7 @@ async def test_meters_are_as_intended_whatever_was_there_and_those_of_others_sta
     site = await controllers.start()
     wanted = site.point.meters(site.state.limits.meters)
     assert meters(bridge) == wanted
-    assert len(wanted) == 1 + 4 * 6
+    assert len(wanted) == 2 + 4 * 6
     bridge.ofctl("add-meter", "meter=99,pktps,burst,bands=type=drop,rate=7,burst_size=7")
     bridge.ofctl("mod-meter", "meter=8,kbps,burst,bands=type=drop,rate=5000,burst_size=5000")
     bridge.ofctl("mod-meter", "meter=1,pktps,burst,bands=type=drop,rate=100000,burst_size=100000")

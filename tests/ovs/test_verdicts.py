@@ -20,6 +20,7 @@ from zethane.net.flowkey import ETH_IPV4, ETH_IPV6, ICMP, ICMPV6, SCTP, TCP, TCP
 from zethane.pipeline.fields import Reason
 from zethane.pipeline.flow import Flow
 from zethane.pipeline.simulate import Simulator
+from zethane.pipeline.tables import Table
 from zethane.policy.compile import CompiledPolicy, compile_policy, simulate
 from zethane.policy.decide import Decision, decide
 from zethane.policy.entry import Class, Entry, NetworkClass
@@ -305,12 +306,12 @@ def test_a_wrong_table_would_be_noticed(lab: Lab) -> None:
     principals = [ALICE, BOB, ALICE, BOB]
     denied = [Attempt(0, 1, TCP, 22, 40000, ipv6=False)]
     check(lab, EVERYTHING, principals, denied)
-    lab.bridge.ofctl("add-flow", "table=4,priority=65535,tcp,tp_dst=22,actions=CONTROLLER:65535")
+    lab.bridge.ofctl("add-flow", "table=7,priority=65535,tcp,tp_dst=22,actions=CONTROLLER:65535")
     try:
         lab.loop.run_until_complete(lab.site.channel.barrier())
         trace = lab.bridge.trace(denied[0].fields())
-        assert trace.steps[-1] == Step(4, 65535, 0)
+        assert trace.steps[-1] == Step(Table.RULE, 65535, 0)
         assert trace.does == (VERIFY,)
     finally:
-        lab.bridge.ofctl("del-flows", "table=4,priority=65535,tcp,tp_dst=22", strict=True)
+        lab.bridge.ofctl("del-flows", "table=7,priority=65535,tcp,tp_dst=22", strict=True)
     check(lab, EVERYTHING, principals, denied)

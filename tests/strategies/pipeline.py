@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from zethane.net.flowkey import ICMP, ICMPV6, SCTP, TCP, UDP, FlowKey
 from zethane.pipeline.flow import (
     Action,
+    Commit,
     FinTimeout,
     Flow,
     ForgetPort,
@@ -20,6 +21,7 @@ from zethane.pipeline.flow import (
     Resubmit,
     SetField,
     ToController,
+    Track,
     match,
 )
 from zethane.pipeline.tables import FIELD_BITS, TABLES, Table
@@ -55,7 +57,8 @@ def directions() -> st.SearchStrategy[Verified]:
 @st.composite
 def matches(draw: st.DrawFn, table: Table) -> Match:
     """Any fields that the table may match, exact or masked; they need not make sense together."""
-    names = draw(st.lists(st.sampled_from(sorted(TABLES[table].matches)), unique=True, max_size=6))
+    known = sorted(TABLES[table].matches)
+    names = draw(st.lists(st.sampled_from(known), unique=True, max_size=6)) if known else []
     fields: dict[str, Any] = {}
     for name in names:
         full = (1 << FIELD_BITS[name]) - 1
@@ -66,7 +69,7 @@ def matches(draw: st.DrawFn, table: Table) -> Match:
 
 def _actions(table: Table) -> st.SearchStrategy[Action]:
     fields = {
-        **{f"reg{number}": 32 for number in range(5)},
+        **{f"reg{number}": 32 for number in range(6)},
         "eth_dst": 48,
         "vlan_vid": 13,
         "metadata": 64,
@@ -83,6 +86,10 @@ def _actions(table: Table) -> st.SearchStrategy[Action]:
     ]
     if TABLES[table].may_output:
         inside += [st.builds(Output, st.integers(1, 0xFFFFFF00)), st.builds(OutputRegister, REGISTERS)]
+    tracked_to = TABLES[table].tracked_to
+    if tracked_to is not None:
+        inside.append(st.builds(Track, PORTS, st.just(tracked_to)))
+        inside.append(st.builds(Commit, PORTS, st.just(tracked_to), st.integers(0, 2**32 - 1)))
     inside += [st.just(Resubmit(after)) for after in sorted(TABLES[table].metered_by)]
     return st.one_of(inside)
 

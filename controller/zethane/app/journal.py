@@ -48,6 +48,10 @@ class LogJournal:
         """A flow was verified and let through."""
         self._log.write(partial(_allowed, flow, switch, rule, now, staged))
 
+    def granted(self, flow: LiveFlow, switch: str, rule: str, now: float, staged: WouldBe | None = None) -> None:
+        """A switch has let a connection in by itself."""
+        self._log.write(partial(_granted, flow, switch, rule, now, staged))
+
     def denied(self, what: Denied, now: float) -> None:
         """A packet was not let through."""
         self._log.write(partial(_denied, what, now))
@@ -126,6 +130,10 @@ def _allowed(flow: LiveFlow, switch: str, rule: str, now: float, staged: WouldBe
         **connection(flow.key),
         **_staged(staged),
     }
+
+
+def _granted(flow: LiveFlow, switch: str, rule: str, now: float, staged: WouldBe | None) -> dict[str, Any]:
+    return {**_allowed(flow, switch, rule, now, staged), "enforced": "switch"}
 
 
 def _staged(would_be: WouldBe | None) -> dict[str, Any]:

@@ -36,6 +36,7 @@ from zethane.app.topology import Topology, load_topology
 from zethane.errors import ChannelError, InputError, Problem
 from zethane.identity.directory import Directory
 from zethane.network.model import Network
+from zethane.pipeline.grants import Tracking
 from zethane.policy.model import Policy
 from zethane.service.administrator import Administrator
 from zethane.service.authentication import Authenticator
@@ -110,7 +111,7 @@ class _Process:
         log = AuditLog(settings.decision_log)
         log.start()
         stack.callback(log.close)
-        fabric = Fabric(self._network)
+        fabric = Fabric(self._network, Tracking(settings.conntrack_zones, store.epoch()))
         journal = LogJournal(log, fabric, time.time)
         stages = Stages(settings.enforced_policy, was_enforced=store.knows_rules())
         administrator = self._administrator(store, journal, fabric, stages)

@@ -32,6 +32,8 @@ class Settings:
     api_tls: ApiTls | None = None
     limits: Limits = field(default_factory=Limits)
     attest_interval: float = 30.0
+    conntrack_zones: int = 0
+    """In front of a switch's number in network.yaml: the zone of connection tracking that it uses."""
     sources: Path | None = None
     """The sources.yaml in the place of the topology's."""
 

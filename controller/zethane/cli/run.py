@@ -13,6 +13,8 @@ from zethane.app.run import run as run_controller
 from zethane.app.settings import ApiTls, Settings
 from zethane.cli.logs import log_to_stderr
 from zethane.errors import InputError, Problem
+from zethane.pipeline.fabric import MAX_SWITCH
+from zethane.pipeline.grants import MAX_ZONE
 from zethane.service.points import MeterRates
 from zethane.service.state import Limits
 
@@ -56,6 +58,17 @@ def run(
     attest_interval: Annotated[
         float, typer.Option(min=1, help="Seconds after which a switch's tables are read back and put right.")
     ] = 30.0,
+    grant_log_rate: Annotated[
+        int, typer.Option(min=1, help="Connections that switches let in themselves, per second and switch, to log.")
+    ] = 1000,
+    conntrack_zones: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=MAX_ZONE - MAX_SWITCH,
+            help="Zones of connection tracking: this and a switch's number. Each controller of one daemon has its own.",
+        ),
+    ] = 0,
     sources: Annotated[Path | None, typer.Option(help="A sources.yaml in the place of the topology's.")] = None,
     log_json: Annotated[bool, typer.Option(help="Log to standard error as JSON.")] = False,
 ) -> None:
@@ -70,7 +83,13 @@ def run(
         flows_per_external_address=flows_per_external_address,
         session_lifetime=session_lifetime,
         reauthenticate_after=reauthenticate_after,
-        meters=MeterRates(verify=verify_rate, neighbour=neighbour_rate, protocol=protocol_rate, denied=deny_log_rate),
+        meters=MeterRates(
+            verify=verify_rate,
+            neighbour=neighbour_rate,
+            protocol=protocol_rate,
+            denied=deny_log_rate,
+            record=grant_log_rate,
+        ),
     )
     settings = Settings(
         topology,
@@ -81,6 +100,7 @@ def run(
         _api_tls(api, api_tls),
         limits,
         attest_interval,
+        conntrack_zones,
         sources,
     )
     run_controller(settings, serve_all)

@@ -26,7 +26,7 @@ from zethane.pipeline.fields import (
     Reason,
     cookie,
 )
-from zethane.pipeline.flow import SAMPLED, FieldValue, Flow, SetField, ToController, match
+from zethane.pipeline.flow import ASKED, SAMPLED, FieldValue, Flow, SetField, match
 from zethane.pipeline.infrastructure import Server
 from zethane.pipeline.tables import Priority, Table
 
@@ -82,7 +82,7 @@ def dns_rule() -> Iterator[Flow]:
             if proto == TCP:
                 answered["tcp_flags"] = (TCP_ACK, TCP_ACK)
             for wanted, why in ((asked, Reason.DNS), (answered, Reason.RETURN)):
-                yield Flow(Table.RULE, Priority.RULE_DNS, match(**wanted), cookie(0, 0, why), actions=(ToController(),))
+                yield Flow(Table.RULE, Priority.RULE_DNS, match(**wanted), cookie(0, 0, why), actions=ASKED)
     for side in (SUBJECT_CLASS, OBJECT_CLASS):
         priority = Priority.RULE_NO_DNS + (side == OBJECT_CLASS)
         yield Flow(Table.RULE, priority, match(**{side: DNS_CLASS}), cookie(0, 0, Reason.NO_RULE), actions=SAMPLED)

@@ -1,12 +1,17 @@
 """Every bit that the pipeline names: metadata, cookies, registers, reserved rule numbers, meters.
 
-metadata  63        40 39        16 15       4 3    1  0
-         +-----------+-----------+----------+------+---+
-         |  subject  |  object   |   VLAN   |  -   | F |    F: the packet came through the fabric
-         +-----------+-----------+----------+------+---+
+metadata  63        40 39        16 15       4 3 2 1 0
+         +-----------+-----------+----------+-+-+-+-+
+         |  subject  |  object   |   VLAN   |-|A|O|F|    F: the packet came through the fabric
+         +-----------+-----------+----------+-+-+-+-+    O: it belongs to a connection that the subject has opened
+                                                         A: it answers one that was opened to the subject
 cookie   +-----------+-----------+----------------+
          |  subject  |  object   |      rule      |
          +-----------+-----------+----------------+
+ct_label  127  96 95   64 63     40 39     16 15     0
+         +-------+-------+---------+---------+--------+
+         |   0   | epoch | subject | object  |  rule  |
+         +-------+-------+---------+---------+--------+
 """
 
 from __future__ import annotations
@@ -25,6 +30,15 @@ VLAN_MASK = 0xFFF << VLAN_SHIFT
 """The VLAN that a packet was tagged with on the edge port where it came in; 0: it had no tag."""
 
 FABRIC = 1
+OPENED = 2
+"""The packet belongs to a connection that the switch has let in, and goes the way in which it was opened."""
+ANSWERS = 4
+"""It goes the other way."""
+CONNECTION_MASK = OPENED | ANSWERS
+
+EPOCH_SHIFT = 64
+EPOCH_MASK = 0xFFFFFFFF << EPOCH_SHIFT
+"""What tells connections of this store's sessions from those of an earlier one, whose numbers mean others."""
 ALL_BITS = 2**64 - 1
 
 SUBJECT_CLASS = "reg0"
@@ -35,6 +49,12 @@ EGRESS_PORT = "reg3"
 """OpenFlow port of the object on its switch."""
 EGRESS_VLAN = "reg4"
 """VLAN id to tag a packet with at the object's port; 0: none."""
+
+GRANT = "reg5"
+"""Number of the rule by which the switch lets a packet pass."""
+
+CT_TRACKED, CT_REPLY, CT_INVALID = 0x20, 0x08, 0x10
+"""Bits of `ct_state` (ovs-fields(7))."""
 
 PORTAL_NUMBER = 2**24 - 1
 """The number that stands for the portal where a session's number would be; no session has it."""
@@ -110,6 +130,12 @@ class Reason(IntEnum):
     """A session's question to a DNS server of the infrastructure, which needs no rule of the policy."""
     EAPOL = 0xFF14
     """EAPOL frames of supplicants, for the authenticator of IEEE 802.1X."""
+    UNTRACKED = 0xFF15
+    """A grant allows it, but the switch cannot tell whether it belongs to a connection: verified per flow."""
+    ANSWER_DENIED = 0xFF17
+    """The answer of a connection that a grant has let in and a deny rule is about now."""
+    NOT_COMMITTED = 0xFF16
+    """A grant allows a connection that connection tracking has no room for."""
 
     @property
     def text(self) -> str:
@@ -119,6 +145,9 @@ class Reason(IntEnum):
 
 DENY_METER = 1
 """The meter in front of the sampled denies of a switch that belong to no edge port."""
+
+RECORD_METER = 2
+"""The meter of a switch for copies of packets that it has let in by itself."""
 
 _METERS = ("new-flows", "neighbour", "denied", "protocol")
 """What each of the four meters of a port limits, by the last two bits of the meter's id."""
@@ -148,7 +177,18 @@ def split_meter(meter: int) -> tuple[str, int | None]:
     """What a meter limits, and of which port: `("new-flows", 3)`; the fabric's denies are of none."""
     if meter == DENY_METER:
         return "denied", None
+    if meter == RECORD_METER:
+        return "granted", None
     return _METERS[meter % 4], meter // 4 - 1
+
+
+def label(*, subject: int | None = None, obj: int | None = None, epoch: int) -> tuple[int, int]:
+    """A match on the label of a connection: value and mask."""
+    value, mask = epoch << EPOCH_SHIFT, EPOCH_MASK
+    for number, shift, part in ((subject, SUBJECT_SHIFT, SUBJECT_MASK), (obj, OBJECT_SHIFT, OBJECT_MASK)):
+        if number is not None:
+            value, mask = value | number << shift, mask | part
+    return value, mask
 
 
 def vlan_of(metadata: int) -> int:

@@ -107,13 +107,47 @@ class Resubmit:
     table: Table
 
 
-Action = Output | OutputRegister | ToController | SetField | PushVlan | PopVlan | ForgetPort | FinTimeout | Resubmit
+@dataclass(frozen=True, slots=True)
+class Track:
+    """Look the packet's connection up in a zone, and go on with it at another table (ct, ovs-actions(7))."""
+
+    zone: int
+    table: Table
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Take the packet's connection up in a zone, labelled with subject, object, rule and this epoch, and go on with it
+    at another table. One that is there under another label is relabelled; one the other way round is forgotten.
+    """
+
+    zone: int
+    table: Table
+    epoch: int
+
+
+Action = (
+    Output
+    | OutputRegister
+    | ToController
+    | SetField
+    | PushVlan
+    | PopVlan
+    | ForgetPort
+    | FinTimeout
+    | Resubmit
+    | Track
+    | Commit
+)
 
 _OUTPUTS = (Output, OutputRegister)
 _NO_TABLE: frozenset[Table] = frozenset()
 
 SAMPLED: tuple[Action, ...] = (Resubmit(Table.SAMPLE), ToController(SAMPLE_LENGTH))
 """What a deny does that an operator wants to know of: a sample goes up, metered by the port it came from."""
+
+ASKED: tuple[Action, ...] = (Resubmit(Table.ASK), ToController())
+"""What has to be verified goes up, metered by the port it came from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +185,11 @@ class Flow:
             if isinstance(action, Resubmit):
                 found |= {action.table}
         return found
+
+    @property
+    def tracked_to(self) -> Table | None:
+        """The table where packets go on when connection tracking has looked at them."""
+        return next((action.table for action in self.actions if isinstance(action, Track | Commit)), None)
 
     @property
     def key(self) -> EntryKey:

@@ -31,7 +31,7 @@ from zethane.pipeline.fields import (
     cookie,
     parties,
 )
-from zethane.pipeline.flow import FinTimeout, Flow, SetField, ToController, match
+from zethane.pipeline.flow import ASKED, FinTimeout, Flow, SetField, match
 from zethane.pipeline.tables import Priority, Table
 from zethane.pipeline.verified import FIN_IDLE, key_fields
 
@@ -120,12 +120,11 @@ def portal_path(portal: Portal, switch: int) -> Iterator[Flow]:
 
 def portal_rule() -> Iterator[Flow]:
     """The entries of `rule` for packets to and from the portal, and for packets that belong to nobody."""
-    ask = (ToController(),)
     why = cookie(0, 0, Reason.PORTAL)
     to_portal = match(metadata=(parties(0, PORTAL_NUMBER), PARTIES_MASK))
     from_portal = match(metadata=(parties(PORTAL_NUMBER, 0), PARTIES_MASK))
-    yield Flow(Table.RULE, Priority.RULE_PORTAL, to_portal, why, actions=ask)
-    yield Flow(Table.RULE, Priority.RULE_PORTAL, from_portal, why, actions=ask)
+    yield Flow(Table.RULE, Priority.RULE_PORTAL, to_portal, why, actions=ASKED)
+    yield Flow(Table.RULE, Priority.RULE_PORTAL, from_portal, why, actions=ASKED)
     for mask in (SUBJECT_MASK, OBJECT_MASK):
         nobody = match(metadata=(0, mask))
         yield Flow(Table.RULE, Priority.RULE_NOBODY + (mask == SUBJECT_MASK), nobody, cookie(0, 0, Reason.NO_RULE))

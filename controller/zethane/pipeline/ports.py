@@ -26,7 +26,6 @@ from zethane.pipeline.flow import (
     FieldMatch,
     FieldValue,
     Flow,
-    Match,
     PopVlan,
     SetField,
     ToController,
@@ -61,21 +60,11 @@ def edge_port(port: int) -> Iterator[Flow]:
         yield Flow(Table.PORT, Priority.PORT_MULTICAST, group, cookie(0, 0, Reason.MULTICAST))
         plain = match(**untagged, eth_type=eth_type)
         yield Flow(Table.PORT, Priority.PORT_IP, plain, cookie(0, 0, Reason.FORWARD), goto=Table.SOURCE)
-        yield _unverified(port, Priority.FLOW_NEW_CONNECTION, match(in_port=port, **_new_connection(eth_type)))
-    yield _unverified(port, Priority.FLOW_UNVERIFIED, match(in_port=port))
-    yield Flow(
-        Table.SAMPLE,
-        Priority.SAMPLE_PORT,
-        match(in_port=port),
-        cookie(0, 0, Reason.SAMPLE),
-        meter=denied_meter(port),
-    )
-
-
-def _unverified(port: int, priority: Priority, wanted: Match) -> Flow:
-    """What no per-flow rule takes goes on to `rule`, at a bounded rate per port."""
-    why = cookie(0, 0, Reason.UNVERIFIED)
-    return Flow(Table.FLOW, priority, wanted, why, goto=Table.RULE, meter=verify_meter(port))
+    for table, priority, meter in (
+        (Table.SAMPLE, Priority.SAMPLE_PORT, denied_meter(port)),
+        (Table.ASK, Priority.ASK_PORT, verify_meter(port)),
+    ):
+        yield Flow(table, priority, match(in_port=port), cookie(0, 0, Reason.SAMPLE), meter=meter)
 
 
 def _new_connection(eth_type: int) -> dict[str, FieldValue]:
@@ -153,8 +142,12 @@ def misses() -> Iterator[Flow]:
         (Table.SOURCE, Reason.UNAUTHENTICATED, True),
         (Table.DESTINATION, Reason.UNKNOWN_DESTINATION, True),
         (Table.FLOW, Reason.UNVERIFIED, False),
+        (Table.TRACK, Reason.UNVERIFIED, False),
+        (Table.CONNECTION, Reason.UNVERIFIED, False),
+        (Table.OWNER, Reason.UNVERIFIED, False),
         (Table.RULE, Reason.NO_RULE, True),
         (Table.FORWARD, Reason.FORWARD, False),
+        (Table.ASK, Reason.SAMPLE, False),
     ):
         yield Flow(
             table,
@@ -172,23 +165,10 @@ def still_tagged() -> Iterator[Flow]:
     yield Flow(Table.SOURCE, Priority.SOURCE_TAGGED, wanted, cookie(0, 0, Reason.MALFORMED))
 
 
-def fabric_arrivals() -> Iterator[Flow]:
-    """What reaches `flow` through the fabric without a per-flow rule.
-
-    A connection's first packet is delivered by the controller and never crosses the fabric, so a SYN that
-    does is dropped; anything else is asked about as at the edge where it came in.
-    """
+def unverified() -> Iterator[Flow]:
+    """What no per-flow rule takes goes on to `rule`; with SYN and without ACK, whatever its connection has left."""
+    why = cookie(0, 0, Reason.UNVERIFIED)
     for eth_type in (ETH_IPV4, ETH_IPV6):
-        yield Flow(
-            Table.FLOW,
-            Priority.FLOW_NEW_CONNECTION,
-            match(metadata=(FABRIC, FABRIC), **_new_connection(eth_type)),
-            cookie(0, 0, Reason.UNVERIFIED),
-        )
-    yield Flow(
-        Table.FLOW,
-        Priority.FLOW_UNVERIFIED,
-        match(metadata=(FABRIC, FABRIC)),
-        cookie(0, 0, Reason.UNVERIFIED),
-        goto=Table.RULE,
-    )
+        new = match(**_new_connection(eth_type))
+        yield Flow(Table.FLOW, Priority.FLOW_NEW_CONNECTION, new, why, goto=Table.RULE)
+    yield Flow(Table.FLOW, Priority.FLOW_UNVERIFIED, (), why, goto=Table.RULE)

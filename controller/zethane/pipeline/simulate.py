@@ -9,8 +9,11 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from zethane.pipeline.fields import ALL_BITS
+from zethane.pipeline.connections import Connections
+from zethane.pipeline.fields import ALL_BITS, EPOCH_SHIFT, GRANT, PARTIES_MASK, RULE_MASK
 from zethane.pipeline.flow import (
+    Action,
+    Commit,
     Flow,
     ForgetPort,
     Match,
@@ -18,8 +21,10 @@ from zethane.pipeline.flow import (
     OutputRegister,
     PopVlan,
     PushVlan,
+    Resubmit,
     SetField,
     ToController,
+    Track,
 )
 from zethane.pipeline.tables import VLAN_PRESENT, Table
 
@@ -28,7 +33,7 @@ from zethane.pipeline.tables import VLAN_PRESENT, Table
 class Outcome:
     """What happened to a packet: the entries it took, where it went out, and whether it went up.
 
-    `sampled_by` is the entry of `sample` whose meter a packet passes before it goes up.
+    `passed` are the entries that it was sent through on the way, such as that whose meter it passes before it goes up.
     `vlans` are the VLAN ids of the tags that it had at each of the ports where it went out; 0: none.
     """
 
@@ -36,8 +41,13 @@ class Outcome:
     ports: list[int] = field(default_factory=list)
     vlans: list[int] = field(default_factory=list)
     to_controller: bool = False
-    sampled_by: Flow | None = None
+    passed: list[Flow] = field(default_factory=list)
     fields: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def sampled_by(self) -> Flow | None:
+        """The entry whose meter the packet passed before it went up."""
+        return self.passed[-1] if self.passed else None
 
     @property
     def last(self) -> Flow | None:
@@ -46,9 +56,10 @@ class Outcome:
 
 
 class Simulator:
-    """A set of entries, indexed by table."""
+    """A set of entries, indexed by table, with the connections that they have let in."""
 
-    def __init__(self, flows: Iterable[Flow]) -> None:
+    def __init__(self, flows: Iterable[Flow], connections: Connections | None = None) -> None:
+        self.connections = Connections() if connections is None else connections
         tables: dict[Table, list[Flow]] = defaultdict(list)
         for flow in flows:
             tables[flow.table].append(flow)
@@ -70,11 +81,29 @@ class Simulator:
             if flow is None:
                 break
             outcome.path.append(flow)
-            _apply(flow, outcome)
-            for passed in flow.resubmits:
-                outcome.sampled_by = self._lookup(passed, outcome.fields)
-            table = flow.goto
+            self._apply(flow, outcome)
+            table = flow.tracked_to if flow.goto is None else flow.goto
         return outcome
+
+    def _apply(self, flow: Flow, outcome: Outcome) -> None:
+        fields = outcome.fields
+        for action in flow.actions:
+            if isinstance(action, Resubmit):
+                passed = self._lookup(action.table, fields)
+                if passed is not None:
+                    outcome.passed.append(passed)
+                    self._apply(passed, outcome)
+            elif isinstance(action, Track):
+                fields["ct_state"], fields["ct_label"] = self.connections.look_up(action.zone, fields)
+            elif isinstance(action, Commit):
+                parts = fields.get("metadata", 0) & PARTIES_MASK | fields.get(GRANT, 0) & RULE_MASK
+                found = self.connections.commit(action.zone, fields, action.epoch << EPOCH_SHIFT | parts)
+                fields["ct_state"], fields["ct_label"] = found
+            else:
+                _act(action, outcome)
+        if flow.metadata is not None:
+            value, mask = flow.metadata
+            fields["metadata"] = fields.get("metadata", 0) & ~mask & ALL_BITS | value & mask
 
     def _lookup(self, table: Table, fields: dict[str, int]) -> Flow | None:
         return next((flow for flow in self._tables.get(table, ()) if _matches(flow.match, fields)), None)
@@ -84,24 +113,20 @@ def _matches(wanted: Match, fields: dict[str, int]) -> bool:
     return all(fields.get(name, 0) & mask == value for name, value, mask in wanted)
 
 
-def _apply(flow: Flow, outcome: Outcome) -> None:
+def _act(action: Action, outcome: Outcome) -> None:
     fields = outcome.fields
-    for action in flow.actions:
-        if isinstance(action, SetField):
-            fields[action.name] = action.value
-        elif isinstance(action, PushVlan | PopVlan):
-            fields["vlan_vid"] = 0
-        elif isinstance(action, ForgetPort):
-            fields["in_port"] = 0
-        elif isinstance(action, Output):
-            _send(outcome, action.port)
-        elif isinstance(action, OutputRegister):
-            _send(outcome, fields.get(action.register, 0))
-        elif isinstance(action, ToController):
-            outcome.to_controller = True
-    if flow.metadata is not None:
-        value, mask = flow.metadata
-        fields["metadata"] = fields.get("metadata", 0) & ~mask & ALL_BITS | value & mask
+    if isinstance(action, SetField):
+        fields[action.name] = action.value
+    elif isinstance(action, PushVlan | PopVlan):
+        fields["vlan_vid"] = 0
+    elif isinstance(action, ForgetPort):
+        fields["in_port"] = 0
+    elif isinstance(action, Output):
+        _send(outcome, action.port)
+    elif isinstance(action, OutputRegister):
+        _send(outcome, fields.get(action.register, 0))
+    elif isinstance(action, ToController):
+        outcome.to_controller = True
 
 
 def _send(outcome: Outcome, port: int) -> None:

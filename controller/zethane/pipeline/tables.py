@@ -23,9 +23,16 @@ class Table(IntEnum):
     SOURCE = 1
     DESTINATION = 2
     FLOW = 3
-    RULE = 4
-    FORWARD = 5
-    SAMPLE = 6
+    TRACK = 4
+    CONNECTION = 5
+    OWNER = 6
+    RULE = 7
+    GRANT = 8
+    COMMITTED = 9
+    FORWARD = 10
+    SAMPLE = 11
+    ASK = 12
+    RECORD = 13
 
     @property
     def text(self) -> str:
@@ -62,6 +69,9 @@ FIELD_BITS = {
     "reg2": 32,
     "reg3": 32,
     "reg4": 32,
+    "reg5": 32,
+    "ct_state": 32,
+    "ct_label": 128,
 }
 """Width of every field that the pipeline matches or sets."""
 
@@ -81,7 +91,8 @@ class PipelineError(ZethaneError):
 class TableDeclaration:
     """What a table decides, what its entries may match, and the tables that may follow.
 
-    `metered_by` is a table that entries may send denied packets through before a sample of them goes up.
+    `metered_by` are tables that entries may send packets through before they, or a sample of them, go up; `tracked_to`
+    is the table where packets go on when connection tracking has looked at them.
     """
 
     decides: str
@@ -89,6 +100,7 @@ class TableDeclaration:
     next: frozenset[Table]
     may_output: bool = False
     metered_by: frozenset[Table] = frozenset()
+    tracked_to: Table | None = None
     may_act: bool = True
 
     def check(self, flow: Flow) -> None:
@@ -105,6 +117,10 @@ class TableDeclaration:
                 raise PipelineError(f"table {flow.table.text} sends nothing out of a port")
             if not flow.resubmits <= self.metered_by:
                 raise PipelineError(f"table {flow.table.text} sends nothing through another table")
+            if flow.tracked_to is not None and flow.tracked_to != self.tracked_to:
+                raise PipelineError(
+                    f"table {flow.table.text} tracks no connection on the way to {flow.tracked_to.text}"
+                )
             if not self.may_act:
                 raise PipelineError(f"table {flow.table.text} does nothing but meter")
         if not 0 <= flow.priority <= 0xFFFF:
@@ -112,6 +128,8 @@ class TableDeclaration:
 
 
 _SAMPLED = frozenset((Table.SAMPLE,))
+_ASKED = frozenset((Table.ASK,))
+_LABEL = frozenset(("ct_state", "ct_label", "metadata"))
 
 TABLES: dict[Table, TableDeclaration] = {
     Table.PORT: TableDeclaration(
@@ -135,15 +153,44 @@ TABLES: dict[Table, TableDeclaration] = {
         metered_by=_SAMPLED,
     ),
     Table.FLOW: TableDeclaration(
-        "per-flow rules",
+        "per-flow rules; what may belong to a connection that the switch has let in goes to be tracked",
         frozenset(("in_port", "metadata", "eth_src", "eth_dst", "reg0", "reg1")) | _IP | _PORTS | _ICMP,
-        frozenset((Table.RULE, Table.FORWARD)),
+        frozenset((Table.TRACK, Table.RULE, Table.FORWARD)),
+    ),
+    Table.TRACK: TableDeclaration(
+        "connection tracking, in the zone of the switch",
+        frozenset(("eth_type",)),
+        frozenset((Table.RULE,)),
+        tracked_to=Table.CONNECTION,
+    ),
+    Table.CONNECTION: TableDeclaration(
+        "the sender is the session that opened the connection, or that it was opened to; writes the direction",
+        _LABEL,
+        frozenset((Table.OWNER, Table.RULE)),
+    ),
+    Table.OWNER: TableDeclaration(
+        "the receiver is the session at the other end of the connection",
+        _LABEL,
+        frozenset((Table.RULE,)),
     ),
     Table.RULE: TableDeclaration(
-        "the compiled policy: drop, or verify",
+        "the compiled policy: drop, verify, or grant",
         frozenset(("metadata", "reg0", "reg1", "eth_type")) | _PORTS | _ICMP,
-        frozenset(),
-        metered_by=_SAMPLED,
+        frozenset((Table.GRANT, Table.FORWARD)),
+        metered_by=_SAMPLED | _ASKED,
+    ),
+    Table.GRANT: TableDeclaration(
+        "what a grant allows: packets of an open connection, and those that open one",
+        frozenset(("metadata", "eth_type")) | _PORTS | _ICMP,
+        frozenset((Table.FORWARD,)),
+        metered_by=_ASKED,
+        tracked_to=Table.COMMITTED,
+    ),
+    Table.COMMITTED: TableDeclaration(
+        "a new connection that tracking has taken up; a copy of its first packet goes up for the log",
+        frozenset(("metadata", "reg5", "ct_label")),
+        frozenset((Table.FORWARD,)),
+        metered_by=_SAMPLED | frozenset((Table.FORWARD, Table.RECORD)),
     ),
     Table.FORWARD: TableDeclaration(
         "to the object's port, or through the fabric to its switch",
@@ -154,6 +201,18 @@ TABLES: dict[Table, TableDeclaration] = {
     Table.SAMPLE: TableDeclaration(
         "the meter of the port that a denied packet came from; no packet ends here",
         frozenset(("in_port",)),
+        frozenset(),
+        may_act=False,
+    ),
+    Table.ASK: TableDeclaration(
+        "the meter of the port that a packet came from which the controller has to verify; no packet ends here",
+        frozenset(("in_port",)),
+        frozenset(),
+        may_act=False,
+    ),
+    Table.RECORD: TableDeclaration(
+        "the meter for copies of packets that the switch has let in by itself; no packet ends here",
+        frozenset(),
         frozenset(),
         may_act=False,
     ),
@@ -192,20 +251,37 @@ class Priority(IntEnum):
     # flow
     FLOW_NEW_CONNECTION = 300
     FLOW_VERIFIED = 200
-    FLOW_UNVERIFIED = 100
+    FLOW_TRACKED = 100  # entries overlap, and do the same
+    FLOW_TRACKED_BACK = 99
+    FLOW_UNVERIFIED = 50
+    # track
+    TRACK = 200
+    # connection and owner
+    CONNECTION = 200
+    CONNECTION_OTHER = 100
     # rule: bands with one priority per policy rule
     RULE_PORTAL = 65000
     RULE_NOBODY = 64000
     RULE_RELATED = 63000
     RULE_DNS = 62600
     RULE_NO_DNS = 62500  # and one more for what goes to a server: it may come from one
+    RULE_ANSWER_DENIED = 62200
+    RULE_ANSWER_ASKED = 62150
+    RULE_ANSWER = 62100
     RULE_RETURN = 62000
     RULE_DENY_TOP = 60000
     RULE_ALLOW_TOP = 40000
     RULE_ALLOW_BOTTOM = 1000
+    RULE_GRANT_RETURN = 500
+    # grant
+    GRANT_OPEN = 300
+    GRANT_NEW = 200
+    # committed
+    COMMITTED = 200
     # forward
     FORWARD = 200
-    # sample
+    # sample, ask
     SAMPLE_PORT = 200
+    ASK_PORT = 200
     # every table
     MISS = 0

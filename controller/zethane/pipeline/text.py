@@ -9,8 +9,9 @@ from zethane.net.flowkey import ETH_ARP, ETH_IPV4, ETH_IPV6
 from zethane.net.mac import format_mac
 from zethane.pipeline.fields import Reason, split_cookie
 from zethane.pipeline.flow import Action, FieldMatch, Flow
-from zethane.pipeline.tables import FIELD_BITS
+from zethane.pipeline.tables import FIELD_BITS, Table
 
+_IN_HEX = {"metadata", "tcp_flags", "vlan_vid", "eth_type", "ct_state", "ct_label"}
 _ETH_TYPES = {ETH_IPV4: "ip", ETH_ARP: "arp", ETH_IPV6: "ipv6"}
 
 
@@ -53,10 +54,11 @@ def _value(name: str, value: int) -> str:
         return str(ipaddress.IPv4Address(value))
     if name.startswith("ipv6_"):
         return str(ipaddress.IPv6Address(value))
-    return hex(value) if name in ("metadata", "tcp_flags", "vlan_vid", "eth_type") else str(value)
+    return hex(value) if name in _IN_HEX else str(value)
 
 
 def _action(action: Action) -> str:
     name = type(action).__name__
-    words = ",".join(str(getattr(action, slot)) for slot in action.__slots__)
+    values = (getattr(action, slot) for slot in action.__slots__)
+    words = ",".join(value.text if isinstance(value, Table) else str(value) for value in values)
     return f"{name}({words})" if words else name

@@ -310,7 +310,7 @@ def compile_rule(rule: Rule, frame: Frame, room: int) -> Compiled:
         raise CapacityError(f"rule {rule.id}: the policy compiles to more than {MAX_ENTRIES} entries")
     allow = rule.allow
     entries = tuple(
-        Entry(rule.id, allow, subject, target, service, rule.expression)
+        Entry(rule.id, allow, subject, target, service, rule.expression, rule.is_grant)
         for subject in subjects
         for target in objects
         for service in services

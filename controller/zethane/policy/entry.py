@@ -56,6 +56,8 @@ class Entry:
     service: Service
     relation: str | None = None
     """An expression about both ends: where it does not hold, it is as if the entry were not there."""
+    grant: bool = False
+    """The switch lets flows in by itself."""
 
     @property
     def rank(self) -> tuple[bool, str]:

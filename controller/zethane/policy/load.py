@@ -144,9 +144,24 @@ class _Loader:
         if target_networks and asked[0]:
             message = "expected no condition on the object: nobody in a network has logged in"
             self._problem(message, *path, "when", "object", key=True)
-        read = Rule(rule.id, *parties, *place, source_networks, target_networks, *asked, stage=rule.stage)
+        ends = source_networks, target_networks
+        read = Rule(rule.id, *parties, *place, *ends, *asked, stage=rule.stage, enforce=rule.enforce)
         expression = self._expression(rule.when.cel, *path, "when", "cel")
-        return read if expression is None else with_expression(read, expression)
+        read = read if expression is None else with_expression(read, expression)
+        self._grantable(read, *path)
+        return read
+
+    def _grantable(self, rule: Rule, *path: str | int) -> None:
+        """A switch decides by the classes of both ends and the service: what takes more, it cannot grant."""
+        if not rule.is_grant:
+            return
+        if not rule.allow:
+            self._problem("expected flow: a deny rule is the switch's own business anyway", *path, "enforce")
+        if rule.expression is not None:
+            message = (
+                "expected flow: its expression is about both ends, an address or the time, which no switch can tell"
+            )
+            self._problem(message, *path, "enforce")
 
     def _expression(self, text: str | None, *path: str | int) -> Expression | None:
         if text is None:

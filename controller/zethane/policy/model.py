@@ -21,6 +21,9 @@ Action = Literal["allow", "deny"]
 Stage = Literal["enforce", "audit"]
 """`audit`: what it would decide is logged, and changes nothing."""
 
+Enforce = Literal["flow", "switch"]
+"""Who lets a flow of an allow rule in: the controller, flow by flow, or the switch by itself (a grant)."""
+
 ANY = "any"
 """In `from` and `to`: every authenticated session."""
 
@@ -106,6 +109,12 @@ class Rule:
     hours: Hours | None = None
     expression: str | None = None
     stage: Stage = "enforce"
+    enforce: Enforce = "flow"
+
+    @property
+    def is_grant(self) -> bool:
+        """Whether the switch lets its flows in by itself."""
+        return self.enforce == "switch"
 
     @property
     def allow(self) -> bool:

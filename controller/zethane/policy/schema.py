@@ -135,7 +135,7 @@ Ends = Annotated[
 
 
 class RuleFile(Model):
-    """One rule."""
+    """One rule. `enforce: switch`: the switch lets its flows in by itself, and the controller is asked for nothing."""
 
     id: Name
     sources: Annotated[Ends, Field(alias="from")]
@@ -144,6 +144,7 @@ class RuleFile(Model):
     when: ConditionFile = ConditionFile()
     action: Literal["allow", "deny"] = "allow"
     stage: Literal["enforce", "audit"] = "enforce"
+    enforce: Literal["flow", "switch"] = "flow"
 
 
 class TestFile(Model):

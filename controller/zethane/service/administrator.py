@@ -28,6 +28,7 @@ from zethane.service.directory_change import use_directory
 from zethane.service.discovery import Discovery
 from zethane.service.dot1x import TELLS_OF_HOSTS, PortAccess
 from zethane.service.enforcement import Enforcement
+from zethane.service.grants import Grants, is_record
 from zethane.service.idleness import Idleness
 from zethane.service.journal import Denied
 from zethane.service.leases import Lease
@@ -73,6 +74,7 @@ class Administrator:
         self.attestation = Attestation(state, self.reconciliation, self.portal_access)
         self.discovery = Discovery(state, self.enforcement.links_changed)
         self._verifier = Verifier(state)
+        self._grants = Grants(state)
         self.accounting = Accounting(state, self._verifier.renew)
         self.aging = Aging(state)
         self.life = SessionLife(state, store, self.enforcement, spawn)
@@ -287,12 +289,17 @@ class Administrator:
                 self.port_access.packet_in(point, event)
         elif rule in SAMPLED or state.policy.denies(rule):
             state.deny(denied(state, point, event, rule))
+        elif is_record(event):
+            self._grants.packet_in(point, event)
         else:
             self._verifier.packet_in(point, event)
 
     def packet_dropped(self, channel: SwitchChannel, event: PacketIn) -> None:
         """A packet found its port's queue full. It is not looked at: that would be work for whoever floods."""
         point = self.state.fabric.points[channel.dpid]
+        if is_record(event):
+            self.state.counters["grant_records_dropped"] += 1
+            return
         point.queue_drops[event.port if event.port in point.ports else 0] += 1
         self.state.counters["packet_ins_dropped"] += 1
         place = (point.switch.name, event.port)

@@ -56,12 +56,13 @@ class Enforcement:
         """
         number, presence = live.session.number, self.presence
         changes: Changes = defaultdict(list)
+        everything = all_of(number, tracked=self._state.policy.has_grants)
         for point in presence.holding(live):
             changes[point.number] += flows_of(number)
         for where, more in presence.recount(live).items():
             changes[where] += more
         for point in presence.holding(live):
-            changes[point.number] += presence.bindings(point, live) or all_of(number)
+            changes[point.number] += presence.bindings(point, live) or everything
         self._rewrite(flows, changes)
         return commit_each(self._state.fabric, changes)
 

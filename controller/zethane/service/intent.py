@@ -8,8 +8,9 @@ from dataclasses import replace
 from zethane.pipeline.dns import dns_bindings
 from zethane.pipeline.external import external_destinations, external_sources
 from zethane.pipeline.flow import EntryKey, Flow
+from zethane.pipeline.grants import connection_ends
 from zethane.service.outside import Outside
-from zethane.service.points import Fabric, Point, binding_entries, standing_entries
+from zethane.service.points import Point, binding_entries, standing_entries
 from zethane.service.sessions import Live
 from zethane.service.state import State
 
@@ -36,19 +37,36 @@ def intended_entries(state: State, point: Point, now: float) -> Iterator[Flow]:
 def session_bindings(state: State, point: Point, live: Live, now: float) -> Iterator[Flow]:
     """A session's bindings. An address that DHCP has leased ends with that lease, controller or not."""
     session, binding, leases = live.session, live.binding, state.leases
+    bound = False
     for address in session.addresses:
         until = leases.until(address, session.attachment)
         ends = live.ends if until is None else min(live.ends, until)
         one = replace(binding, addresses=(address,), session_class=live.class_at(address))
-        yield from binding_entries(one, point, ends, now)
+        for flow in binding_entries(one, point, ends, now):
+            yield flow
+            bound = True
+    if bound and state.policy.has_grants:
+        yield from session_connections(state, live)
+
+
+def session_connections(state: State, live: Live) -> Iterator[Flow]:
+    """What shows that connections of grants are a session's; the same wherever it is bound.
+
+    It has no lease: where no packet is the session's, none belongs to its connections.
+    """
+    number = live.session.number
+    return connection_ends(number, state.fabric.tracking.epoch, f"session {number}")
 
 
 def outside_entries(state: State, point: Point) -> Iterator[Flow]:
     """What a switch should hold about the networks behind uplinks."""
     for outside in tuple(state.outside.values()):
-        yield from _external(state.fabric, point, outside)
+        yield from _external(state, point, outside)
 
 
-def _external(fabric: Fabric, point: Point, outside: Outside) -> Iterator[Flow]:
-    yield from external_sources(outside.gateway, outside.regions, fabric.own_prefixes, point.number)
-    yield from external_destinations(outside.gateway, outside.regions, fabric.own_prefixes)
+def _external(state: State, point: Point, outside: Outside) -> Iterator[Flow]:
+    gateway, own = outside.gateway, state.fabric.own_prefixes
+    yield from external_sources(gateway, outside.regions, own, point.number)
+    yield from external_destinations(gateway, outside.regions, own)
+    if state.policy.has_grants and outside.regions:
+        yield from connection_ends(gateway.number, state.fabric.tracking.epoch, f"uplink {gateway.name}")

@@ -41,6 +41,9 @@ class Journal(Protocol):
     def allowed(self, flow: LiveFlow, switch: str, rule: str, now: float, staged: WouldBe | None = None) -> None:
         """A flow was verified and let through. `staged` is what would be decided if nothing were staged."""
 
+    def granted(self, flow: LiveFlow, switch: str, rule: str, now: float, staged: WouldBe | None = None) -> None:
+        """A switch has let a connection in by itself; `flow` describes it, and is none that the controller keeps."""
+
     def denied(self, what: Denied, now: float) -> None:
         """A packet was not let through."""
 

@@ -21,6 +21,7 @@ from zethane.pipeline.fabric import FabricLink, forward_entries, next_hops
 from zethane.pipeline.fields import (
     DENY_METER,
     FIRST_STATIC,
+    RECORD_METER,
     denied_meter,
     neighbour_meter,
     protocol_meter,
@@ -28,16 +29,17 @@ from zethane.pipeline.fields import (
 )
 from zethane.pipeline.flow import EntryKey, Flow
 from zethane.pipeline.frames import fragments
+from zethane.pipeline.grants import Tracking, tracking_entries
 from zethane.pipeline.infrastructure import DHCP, DNS, Server, dhcp_answers, dhcp_clients, rogue_answers
 from zethane.pipeline.portal import Portal, portal_path, portal_rule
 from zethane.pipeline.ports import (
     edge_port,
-    fabric_arrivals,
     link_discovery,
     misses,
     still_tagged,
     tagged_port,
     trunk_port,
+    unverified,
 )
 from zethane.pipeline.routers import advertisements
 from zethane.pipeline.rules import related_errors
@@ -47,9 +49,10 @@ from zethane.service.switch import PortState, SwitchChannel
 
 @dataclass(frozen=True, slots=True)
 class MeterRates:
-    """Packets per second, with a burst of as many, of each meter: per port, but for `deny`.
+    """Packets per second, with a burst of as many, of each meter: per port, but for `deny` and `record`.
 
-    `deny` is for sampled denies that come through the fabric, `denied` for those of one edge port.
+    `deny` is for sampled denies that come through the fabric, `denied` for those of one edge port; `record` for the
+    connections that a switch lets in by itself.
     """
 
     deny: int = 100
@@ -58,6 +61,7 @@ class MeterRates:
     denied: int = 50
     protocol: int = 100
     server: int = 2000
+    record: int = 1000
 
 
 @dataclass(slots=True, eq=False)
@@ -128,7 +132,7 @@ class Point:
 
     def meters(self, rates: MeterRates, ports: Collection[int] | None = None) -> dict[int, tuple[int, int]]:
         """Every meter of the switch, or those that it has with these ports: id to rate and burst."""
-        found = {DENY_METER: (rates.deny, rates.deny)}
+        found = {DENY_METER: (rates.deny, rates.deny), RECORD_METER: (rates.record, rates.record)}
         for port in self.ports if ports is None else ports:
             # A server answers everybody: what keeps it from too much is the meter of each port that asks.
             protocol = rates.server if self.switch.role(port) == "infrastructure" else rates.protocol
@@ -143,7 +147,8 @@ class Point:
 class Fabric:
     """The switches and the links between them; `used` are those that paths lead over now."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, tracking: Tracking | None = None) -> None:
+        self.tracking = tracking or Tracking()
         self.points = {switch.dpid: Point(switch) for switch in network.switches.values()}
         self.by_number = {point.number: point for point in self.points.values()}
         self.links = Links(network)
@@ -236,7 +241,8 @@ def standing_entries(fabric: Fabric, point: Point, policy: Iterable[Flow]) -> It
     yield from misses()
     yield from fragments()
     yield from still_tagged()
-    yield from fabric_arrivals()
+    yield from unverified()
+    yield from tracking_entries(fabric.tracking, point.number)
     yield from forward_entries(point.number, point.hops, point.vlans)
     yield from related_errors()
     yield from portal_rule()

@@ -12,7 +12,7 @@ from zethane.pipeline.flow import EntryKey, Flow
 from zethane.service.delivery import Changes, Pending, commit_each, settle
 from zethane.service.flow_rules import flow_rules
 from zethane.service.flows import LiveFlow
-from zethane.service.intent import outside_entries
+from zethane.service.intent import outside_entries, session_connections
 from zethane.service.points import Point, difference
 from zethane.service.policy_in_force import PolicyInForce, Standing
 from zethane.service.policy_review import PolicyReview
@@ -42,16 +42,27 @@ class PolicyChange:
         state, before = self._state, self._state.policy
         removed, added = before.difference(new)
         concerned = new.concerned_after(before)
-        outside = self._outside() if new.networks != before.networks else {}
+        first_grants = new.has_grants and not before.has_grants
+        outside = self._outside() if new.networks != before.networks or first_grants else {}
         state.policy = new
         elsewhere = [live for live, session, standing in moved if self._stand(live, session, standing)]
         changes = self._presence.policy_changed(elsewhere)
+        if first_grants:
+            self._show_connections(changes)
         for point, entries in outside.items():
             after = {flow.key: flow for flow in outside_entries(state, point)}
             changes[point.number] += difference(entries, after)
         taken_back = self._review.no_longer_allowed(concerned=concerned)
         common = [*(Remove(*key) for key in removed), *taken_back, *map(Add, added)]
         return commit_each(state.fabric, {number: [*common, *changes[number]] for number in state.fabric.by_number})
+
+    def _show_connections(self, changes: Changes) -> None:
+        """The first grants since the controller has started: what shows connections to be those of sessions."""
+        sessions = self._state.sessions.by_number
+        for point in self._state.fabric.points.values():
+            for number in sorted(point.local | point.remote) if point.ready else ():
+                if sessions[number].session.addresses:
+                    changes[point.number] += map(Add, session_connections(self._state, sessions[number]))
 
     def _outside(self) -> dict[Point, dict[EntryKey, Flow]]:
         points = self._state.fabric.points.values()

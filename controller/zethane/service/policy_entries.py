@@ -21,6 +21,30 @@ from zethane.service.policy_numbers import Numbering, Priorities
 _Flows = tuple[Flow, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """`granting`: some rule is a grant. `tracked` are the pairs of ends that some grant is or was about: switches may
+    hold connections between them."""
+
+    granting: bool
+    tracked: frozenset[Pair]
+
+    @classmethod
+    def of(cls, compiled: CompiledPolicy, tracked: frozenset[Pair]) -> Granted:
+        """Those of a policy that follows one with these pairs."""
+        found = [name for name, one in compiled.rules.items() if one.rule.is_grant]
+        return cls(bool(found), tracked | _pairs_of(found, compiled))
+
+    def changed(self, change: Recompiled, compiled: CompiledPolicy) -> Granted:
+        """Those of a policy that was compiled from the one of these."""
+        new = [name for name, one in change.after.items() if one.rule.is_grant]
+        lost = any(one.rule.is_grant for one in change.before.values())
+        granting = bool(new) or self.granting
+        if lost and not new:
+            granting = any(one.rule.is_grant for one in compiled.rules.values())
+        return Granted(granting, self.tracked | _pairs_of(new, compiled))
+
+
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class PolicyEntries:
     """Never changed: another policy, or hour, has others, which share what is the same.
@@ -34,13 +58,20 @@ class PolicyEntries:
     _answers: Mapping[Pair, _Flows]
     _priorities: Priorities
     _classes: ClassNumbers
+    grants: Granted
     _before: tuple[ref[PolicyEntries], Iterable[str], Iterable[Pair]] | None = field(default=None, compare=False)
 
     @classmethod
     def of(
-        cls, compiled: CompiledPolicy, classes: ClassNumbers, rule_numbers: Mapping[str, int], numbering: Numbering
+        cls,
+        compiled: CompiledPolicy,
+        classes: ClassNumbers,
+        rule_numbers: Mapping[str, int],
+        numbering: Numbering,
+        tracked: frozenset[Pair] = frozenset(),
     ) -> PolicyEntries:
-        """All entries of a policy. Raises CapacityError."""
+        """All entries of a policy; `tracked` are pairs with connections of an earlier one's grants. Raises
+        CapacityError."""
         allows = {name: one.rule.allow for name, one in compiled.rules.items()}
         kept = numbering.priorities
         priorities, given = Priorities.of(allows, kept)
@@ -49,8 +80,9 @@ class PolicyEntries:
             name: policy_entries(one, classes.field, rule_numbers[name], priorities[allows[name], name])
             for name, one in compiled.rules.items()
         }
-        answers = _answers_between(compiled.by_pair, compiled, classes)
-        return cls(compiled.closed, rules, answers, priorities, classes)
+        grants = Granted.of(compiled, tracked)
+        answers = _answers_between(compiled.by_pair, compiled, classes, grants)
+        return cls(compiled.closed, rules, answers, priorities, classes, grants)
 
     def changed(
         self,
@@ -74,12 +106,15 @@ class PolicyEntries:
             rules[name] = policy_entries(one, classes.field, rule_numbers[name], priorities[one.rule.allow, name])
         turned = self.closed ^ compiled.closed
         pairs = change.pairs | _pairs_of(turned & compiled.rules.keys(), compiled)
+        grants = self.grants.changed(change, compiled)
+        if grants.granting != self.grants.granting:
+            pairs |= compiled.by_pair.keys()
         answers = dict(self._answers)
         for pair in pairs:
             answers.pop(pair, None)
-        answers.update(_answers_between(pairs, compiled, classes))
+        answers.update(_answers_between(pairs, compiled, classes, grants))
         before = ref(self), differing | turned, pairs
-        return PolicyEntries(compiled.closed, rules, answers, priorities, classes, before)
+        return PolicyEntries(compiled.closed, rules, answers, priorities, classes, grants, before)
 
     def as_of(self, compiled: CompiledPolicy) -> PolicyEntries:
         """Those of the same policy at another hour."""
@@ -88,7 +123,7 @@ class PolicyEntries:
         answers = dict(self._answers)
         for pair in pairs:
             answers.pop(pair, None)
-        answers.update(_answers_between(pairs, compiled, self._classes))
+        answers.update(_answers_between(pairs, compiled, self._classes, self.grants))
         return replace(self, closed=compiled.closed, _answers=answers, _before=(ref(self), turned, pairs))
 
     def __iter__(self) -> Iterator[Flow]:
@@ -117,16 +152,21 @@ class PolicyEntries:
         return () if rule in self.closed else self._rules.get(rule, ())
 
 
-def _answers_between(pairs: Iterable[Pair], compiled: CompiledPolicy, classes: ClassNumbers) -> dict[Pair, _Flows]:
-    """The answers to what open rules allow, where there are any."""
+def _answers_between(
+    pairs: Iterable[Pair], compiled: CompiledPolicy, classes: ClassNumbers, grants: Granted
+) -> dict[Pair, _Flows]:
+    """The answers to what open rules allow, where there are any; and, where there are grants, to what they deny."""
     found: dict[Pair, _Flows] = {}
     for pair in pairs:
-        allowed = [
-            entry for entry in compiled.by_pair.get(pair, ()) if entry.allow and entry.rule not in compiled.closed
+        entries = [
+            entry
+            for entry in compiled.by_pair.get(pair, ())
+            if (entry.allow or grants.granting) and entry.rule not in compiled.closed
         ]
-        if allowed:
-            allowed.sort(key=lambda entry: entry.rule)
-            found[pair] = answer_entries(pair, allowed, classes.field)
+        if entries:
+            entries.sort(key=lambda entry: entry.rule)
+            tracked = pair in grants.tracked
+            found[pair] = answer_entries(pair, entries, classes.field, granting=grants.granting, tracked=tracked)
     return found
 
 

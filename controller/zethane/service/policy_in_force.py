@@ -89,7 +89,9 @@ class PolicyInForce:
         self.rule_ids: Mapping[int, str] = {Reason.DNS.value: DNS_RULE}
         self._denying: frozenset[int] = frozenset()
         self._take(policy, policy.rules, numbering)
-        self.flows = PolicyEntries.of(compiled, self.classes, self.rule_numbers, numbering)
+        earlier: PolicyEntries | None = getattr(self, "flows", None)
+        tracked = frozenset() if earlier is None else earlier.grants.tracked
+        self.flows: PolicyEntries = PolicyEntries.of(compiled, self.classes, self.rule_numbers, numbering, tracked)
         """What the table `rule` should hold."""
         self._kept = KeptVerdicts()
         self._after: tuple[ref[PolicyInForce], Sequence[tuple[int, int]]] | None = None
@@ -126,6 +128,11 @@ class PolicyInForce:
     def entries(self) -> Mapping[EntryKey, Flow]:
         """What the table `rule` should hold, by key. It is made at each look, and large."""
         return {flow.key: flow for flow in self.flows}
+
+    @property
+    def has_grants(self) -> bool:
+        """Whether switches let connections in by themselves, or have done so since the controller has started."""
+        return bool(self.flows.grants.tracked)
 
     # another policy, another hour
 

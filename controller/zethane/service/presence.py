@@ -13,7 +13,7 @@ from zethane.pipeline.fields import DNS_CLASS
 from zethane.service.delivery import Changes
 from zethane.service.intent import session_bindings
 from zethane.service.points import Point
-from zethane.service.removals import all_of, flows_of
+from zethane.service.removals import all_of, connections_of, flows_of
 from zethane.service.sessions import Live
 from zethane.service.state import State
 
@@ -40,6 +40,9 @@ class Presence:
             return []
         return [Add(flow) for flow in session_bindings(self._state, point, live, self._state.clock())]
 
+    def _all_of(self, number: int) -> list[Change]:
+        return all_of(number, tracked=self._state.policy.has_grants)
+
     def enter(self, live: Live) -> Changes:
         """A session is there: its bindings, and those of everybody that it may talk with at its switch."""
         number, home = live.session.number, self._state.point_of(live)
@@ -58,6 +61,8 @@ class Presence:
         changes: Changes = defaultdict(list)
         for point in self.holding(live):
             changes[point.number] += flows_of(number)
+            if self._state.policy.has_grants:
+                changes[point.number] += connections_of(number)
             point.remote.discard(number)
         home.local.discard(number)
         if self._uncount(home, live):
@@ -76,7 +81,7 @@ class Presence:
             belongs = bool(self._bits(live) & point.wanted)
             if point is not home and number in point.remote and not belongs:
                 point.remote.discard(number)
-                changes[point.number] += all_of(number)
+                changes[point.number] += self._all_of(number)
             elif point is not home and belongs:
                 point.remote.add(number)
         changes[home.number] += self.wanted(home)
@@ -113,7 +118,7 @@ class Presence:
                 point.remote.add(number)
             elif number in point.remote:
                 point.remote.discard(number)
-                changes[point.number] += all_of(number)
+                changes[point.number] += self._all_of(number)
 
     def _recount_all(self, changes: Changes) -> None:
         """Count everybody under the policy that is in force now."""
@@ -132,7 +137,7 @@ class Presence:
             for session_class in state.policy.classes.at(point.wanted):
                 point.remote |= self._members.get(session_class, _NOBODY) - point.local
             for number in before[point.number] - point.remote - point.local:
-                changes[point.number] += all_of(number)
+                changes[point.number] += self._all_of(number)
             for number in point.remote - before[point.number]:
                 changes[point.number] += self.bindings(point, state.sessions.by_number[number])
 
@@ -154,7 +159,7 @@ class Presence:
             for number in self._members.get(session_class, _NOBODY) & point.remote:
                 if not self._bits(sessions[number]) & wanted:
                     point.remote.discard(number)
-                    changes += all_of(number)
+                    changes += self._all_of(number)
         point.wanted = wanted
         return changes
 

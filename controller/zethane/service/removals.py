@@ -12,9 +12,17 @@ from zethane.pipeline.flow import match
 from zethane.pipeline.tables import Table
 
 
-def all_of(number: int) -> list[Change]:
-    """Everything that names a session as subject or as object."""
-    return [*bindings_of(number), *flows_of(number)]
+def all_of(number: int, *, tracked: bool) -> list[Change]:
+    """Everything that names a session as subject or as object; `tracked`: in connections of grants as well."""
+    return [*bindings_of(number), *flows_of(number), *(connections_of(number) if tracked else ())]
+
+
+def connections_of(number: int) -> list[Change]:
+    """What shows that connections of grants are a session's."""
+    return [
+        RemoveMatching(Table.CONNECTION, (), cookie(number, 0, 0), SUBJECT_MASK),
+        RemoveMatching(Table.OWNER, (), cookie(0, number, 0), OBJECT_MASK),
+    ]
 
 
 def bindings_of(number: int) -> list[Change]:

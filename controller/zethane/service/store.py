@@ -30,6 +30,10 @@ class SessionStore(Protocol):
         Raises CapacityError if every number is in use.
         """
 
+    def epoch(self) -> int:
+        """A number of 32 bits that this store has chosen at random, and keeps: it tells what switches hold of its
+        sessions from what they hold of an earlier store's, whose numbers mean others. Never 0."""
+
     def last_totp_step(self, user: str) -> int:
         """The time step of the last code accepted from a user; -1 if there was none."""
 

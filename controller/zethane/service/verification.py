@@ -24,7 +24,7 @@ from zethane.net.flowkey import (
     Packet,
     parse_frame,
 )
-from zethane.pipeline.fields import split_cookie
+from zethane.pipeline.fields import ANSWERS, CONNECTION_MASK, split_cookie
 from zethane.pipeline.verified import both_directions
 from zethane.service.denials import for_want_of_proof
 from zethane.service.flows import FORWARD, RETURN, LiveFlow
@@ -75,15 +75,29 @@ class Verifier:
             self._known(point, event, packet, sender, receiver, *found)
         elif found is not None:
             self._deny(point, event, DenyReason.ADDRESS_NOT_BOUND, packet, sender, receiver)
+        elif event.metadata & CONNECTION_MASK and not packet.flags & TCP_SYN:
+            self._adopt(point, event, packet, sender, receiver)
         elif not _opens(packet) or point.number != sender.switch:
             self._deny(point, event, DenyReason.NO_FLOW, packet, sender, receiver)
         else:
             self._open(point, event, packet, sender, receiver)
 
-    def _open(self, point: Point, event: PacketIn, packet: Packet, subject: Live, obj: Live) -> None:
-        """A new flow: decide."""
+    def _adopt(self, point: Point, event: PacketIn, packet: Packet, sender: Live, receiver: Live) -> None:
+        """A connection that a switch let in by itself goes on as a flow: its rule is no grant any more.
+
+        The switch has shown by the connection's label that these sessions are its ends, and which of them opened it.
+        """
+        if event.metadata & CONNECTION_MASK == ANSWERS:
+            self._open(point, event, packet, receiver, sender, RETURN)
+        else:
+            self._open(point, event, packet, sender, receiver)
+
+    def _open(
+        self, point: Point, event: PacketIn, packet: Packet, subject: Live, obj: Live, direction: int = FORWARD
+    ) -> None:
+        """A new flow: decide. `direction` is that of the packet."""
         state = self._state
-        key = packet.key
+        key = packet.key if direction == FORWARD else packet.key.reverse()
         verdict = self._verdict(key, subject, obj)
         if not verdict.allowed:
             reason = DenyReason.DENY_RULE if verdict.rule_id else DenyReason.NO_RULE
@@ -119,9 +133,9 @@ class Verifier:
         )
         state.flows.add(flow)
         subject.opens(key.src)
-        self._deliver(subject, obj, event.frame)
+        self._deliver(*((subject, obj) if direction == FORWARD else (obj, subject)), event.frame)
         self._install(flow, subject, obj, 0 if verdict.until == math.inf else flow.lease(verdict.until, now))
-        flow.count(FORWARD, 1, len(event.frame))
+        flow.count(direction, 1, len(event.frame))
         state.counters["allowed"] += 1
         state.journal.allowed(flow, point.switch.name, verdict.rule_id or "", now, state.would_be(flow, now))
 
@@ -179,17 +193,24 @@ class Verifier:
     ) -> None:
         """An ICMP error passes if it goes to the end that sent what it quotes, from the other end of that flow."""
         found = self._state.flows.find(about)
-        fits = (
-            found is not None
-            and about.src == packet.key.dst
-            and _may_tell(sender, packet.key.src, about)
-            and _is_between(found, receiver, sender)
+        known = _is_between(found, receiver, sender) or (
+            found is None and self._granted(event, sender, receiver, about)
         )
+        fits = about.src == packet.key.dst and _may_tell(sender, packet.key.src, about) and known
         if fits:
             self._deliver(sender, receiver, event.frame)
             self._state.counters["related"] += 1
         else:
             self._deny(point, event, DenyReason.UNRELATED_ERROR, packet, sender, receiver)
+
+    def _granted(self, event: PacketIn, sender: Live, receiver: Live, about: FlowKey) -> bool:
+        """Whether a packet that a host is told of belongs to a connection which a switch has let in, and still may."""
+        role = event.metadata & CONNECTION_MASK
+        if not role or not receiver.holds(about.src) or not sender.holds(about.dst):
+            return False
+        if role == ANSWERS:  # the error goes against the way in which the connection was opened: what it quotes, along
+            return self._verdict(about, receiver, sender).allowed
+        return self._verdict(about.reverse(), sender, receiver).allowed
 
     def _verdict(self, key: FlowKey, subject: Live, obj: Live) -> Verdict:
         port = 0 if key.proto in (ICMP, ICMPV6) else key.dport

@@ -61,7 +61,7 @@ async def test_an_error_that_nothing_waits_for_is_reported_with_its_cookie() -> 
     channel.apply([change(0xC0FFEE)])
     await channel.barrier()
     (what,) = events.of("refused")
-    assert "table 4 cookie 0x0000000000c0ffee" in what
+    assert f"table {Table.RULE:d} cookie 0x0000000000c0ffee" in what
 
 
 async def test_two_requests_at_once_get_each_its_own_answer() -> None:

@@ -71,7 +71,7 @@ FOREIGN = {
     "a set-field of a part": (as_reported(PLAIN), "0019 0010 80000c02 1002 0000", "0019 0010 80000d04 1002 0fff"),
     "another tag protocol": (as_reported(PLAIN), "0011 0008 8100", "0011 0008 88a8"),
     "half a register": (REGISTER, "000f 001f 0001 0604", "000f 000f 0001 0604"),
-    "another register": (REGISTER, "000f 001f 0001 0604", "000f 001f 0001 0a04"),
+    "another register": (REGISTER, "000f 001f 0001 0604", "000f 001f 0001 0c04"),
     "another vendor": (REGISTER, "ffff 0018 00002320", "ffff 0018 00002321"),
     "another action": (as_reported(PLAIN), "0011 0008 8100", "000b 0008 0000"),
     "write-actions": (REGISTER, "0004 0020 0000 0000", "0003 0020 0000 0000"),
@@ -144,7 +144,8 @@ def test_an_error_names_the_flow_mod_that_caused_it() -> None:
     cause = encode.flow_mod(Add(PLAIN), 0x77)
     text = decode.describe_error(struct.pack("!HH", 5, 1) + cause[:64])
     assert text == (
-        "error type 5 code 1 for message type 14 xid 119 (flow-mod command 0 table 5 cookie 0x0000000000000005)"
+        "error type 5 code 1 for message type 14 xid 119 "
+        f"(flow-mod command 0 table {Table.FORWARD:d} cookie 0x0000000000000005)"
     )
 
 
@@ -152,7 +153,7 @@ def test_an_error_names_the_flow_mod_inside_a_bundle() -> None:
     cause = encode.bundle_add(1, Add(PLAIN), 0x78)
     text = decode.describe_error(struct.pack("!HH", 5, 1) + cause[:64])
     assert text.startswith("error type 5 code 1 for message type 4 xid 120")
-    assert text.endswith("(flow-mod command 0 table 5 cookie 0x0000000000000005)")
+    assert text.endswith(f"(flow-mod command 0 table {Table.FORWARD:d} cookie 0x0000000000000005)")
 
 
 @given(st.binary(max_size=100))

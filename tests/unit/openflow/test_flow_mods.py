@@ -12,6 +12,7 @@ from zethane.adapters.openflow import encode
 from zethane.pipeline.change import Add, Change, Remove, RemoveMatching
 from zethane.pipeline.flow import (
     Action,
+    Commit,
     FieldMatch,
     FinTimeout,
     Flow,
@@ -24,6 +25,7 @@ from zethane.pipeline.flow import (
     Resubmit,
     SetField,
     ToController,
+    Track,
 )
 from zethane.pipeline.tables import FIELD_BITS, TABLES, PipelineError, Table
 
@@ -41,7 +43,8 @@ def fields(draw: st.DrawFn, name: str) -> FieldMatch:
 
 @st.composite
 def matches(draw: st.DrawFn, table: Table) -> Match:
-    names = draw(st.sets(st.sampled_from(sorted(TABLES[table].matches)), max_size=8))
+    known = sorted(TABLES[table].matches)
+    names = draw(st.sets(st.sampled_from(known), max_size=8)) if known else set()
     return tuple(draw(fields(name)) for name in sorted(names))
 
 
@@ -56,6 +59,8 @@ actions: st.SearchStrategy[Action] = st.one_of(
     st.builds(ForgetPort),
     st.builds(FinTimeout, u16, u16),
     st.builds(Resubmit, st.sampled_from(list(Table))),
+    st.builds(Track, st.integers(0, 0xFFFF), st.just(Table.CONNECTION)),
+    st.builds(Commit, st.integers(0, 0xFFFF), st.just(Table.COMMITTED), st.integers(0, 2**32 - 1)),
 )
 
 

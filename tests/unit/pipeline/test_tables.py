@@ -10,7 +10,18 @@ import pytest
 from fakes.frames import ACK, Host
 from fakes.site import ALICE, DB, PORTAL, TWO_SWITCHES, WEB, Site
 from zethane.pipeline.fields import DENY_METER, FABRIC, denied_meter
-from zethane.pipeline.flow import SAMPLED, Flow, Match, Output, OutputRegister, Resubmit, ToController, match
+from zethane.pipeline.flow import (
+    SAMPLED,
+    Commit,
+    Flow,
+    Match,
+    Output,
+    OutputRegister,
+    Resubmit,
+    ToController,
+    Track,
+    match,
+)
 from zethane.pipeline.simulate import Simulator
 from zethane.pipeline.tables import TABLES, VLAN_PRESENT, PipelineError, Priority, Table
 
@@ -115,7 +126,12 @@ BAD = {
     "two strange fields": (entry(Table.FORWARD, match(eth_src=1, eth_dst=1)), "eth_dst, eth_src"),
     "a jump over source": (entry(Table.PORT, goto=Table.DESTINATION), "port does not go on to destination"),
     "a jump over flow": (entry(Table.DESTINATION, goto=Table.FORWARD), "destination does not go on to forward"),
-    "a jump from rule": (entry(Table.RULE, goto=Table.FORWARD), "rule does not go on to forward"),
+    "a jump from rule": (entry(Table.RULE, goto=Table.COMMITTED), "rule does not go on to committed"),
+    "tracking in rule": (entry(Table.RULE, actions=(Track(1, Table.FORWARD),)), "rule tracks no connection"),
+    "a commit past its check": (
+        entry(Table.GRANT, actions=(Commit(1, Table.FORWARD, 1),)),
+        "grant tracks no connection on the way to forward",
+    ),
     "a jump back": (entry(Table.FLOW, goto=Table.SOURCE), "flow does not go on to source"),
     "a loop": (entry(Table.SOURCE, goto=Table.SOURCE), "source does not go on to source"),
     "an output in port": (entry(Table.PORT, actions=(Output(1),)), "port sends nothing out"),
@@ -158,7 +174,8 @@ def test_a_match_has_one_form() -> None:
 def test_only_forward_lets_anything_out_and_the_order_of_tables_is_fixed() -> None:
     assert [table for table in Table if TABLES[table].may_output] == [Table.FORWARD]
     assert all(after > table for table in Table for after in TABLES[table].next)
-    assert TABLES[Table.RULE].next == frozenset()
+    assert TABLES[Table.RULE].next == {Table.GRANT, Table.FORWARD}
+    assert TABLES[Table.SAMPLE].next == TABLES[Table.ASK].next == TABLES[Table.RECORD].next == frozenset()
 
 
 async def test_samples_of_denied_packets_pass_the_meter_of_the_port_they_came_from() -> None:

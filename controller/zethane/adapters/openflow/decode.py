@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
+from zethane.adapters.openflow import tracking
 from zethane.adapters.openflow.held import read_held_rule
 from zethane.adapters.openflow.oxm import UnreadableMatchError, match_bytes, read_field, read_match
 from zethane.errors import ChannelError
@@ -71,7 +72,7 @@ _NO_PORT = bytes((0, 0, 0, 2, 0, 0)).ljust(12, b"\0")
 """Nicira's 16 bits of in_port set to 0, which is no port (Open vSwitch, nicira-ext.h, NXM_OF_IN_PORT)."""
 _WHOLE_REGISTER = 31
 """Offset 0 and 32 bits, as `ofs_nbits` says it (Open vSwitch, nicira-ext.h)."""
-_REGISTERS = {0x00010004 + 0x200 * number: f"reg{number}" for number in range(5)}
+_REGISTERS = {0x00010004 + 0x200 * number: f"reg{number}" for number in range(6)}
 
 
 class _UnreadableError(ValueError):
@@ -180,6 +181,10 @@ def _nicira_action(data: bytes, start: int, length: int) -> Action:
         register = _REGISTERS.get(source)
         if register is not None and bits == _WHOLE_REGISTER:
             return OutputRegister(register)
+    if (vendor, subtype) == (_NICIRA, tracking.SUBTYPE):
+        action = tracking.read(data[start : start + length])
+        if action is not None:
+            return action
     raise _UnreadableError(f"experimenter action {vendor:#x}:{subtype}")
 
 

@@ -14,11 +14,13 @@ from os_ken.ofproto import ofproto_protocol
 from os_ken.ofproto import ofproto_v1_3 as ofp
 from os_ken.ofproto import ofproto_v1_3_parser as parser
 
+from zethane.adapters.openflow import tracking
 from zethane.adapters.openflow.flow_mods import HEADER, FlowMods
 from zethane.net.mac import format_mac
 from zethane.pipeline.change import Add, Change, Remove, RemoveMatching, RemoveRaw
 from zethane.pipeline.flow import (
     Action,
+    Commit,
     FieldMatch,
     FinTimeout,
     Flow,
@@ -31,6 +33,7 @@ from zethane.pipeline.flow import (
     Resubmit,
     SetField,
     ToController,
+    Track,
 )
 from zethane.pipeline.tables import FIELD_BITS, PipelineError
 
@@ -71,6 +74,19 @@ def _match(wanted: Match) -> Any:
     return parser.OFPMatch(_ordered_fields=sorted(ordered, key=lambda item: item[0] == "ip_frag"))
 
 
+class _Bytes(parser.OFPAction):  # type: ignore[misc]  # os-ken has no types
+    """An action that is bytes already, as os-ken takes it."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.len = len(data)
+
+    def serialize(self, buf: bytearray, offset: int) -> None:
+        """Append the action."""
+        buf += bytes(max(0, offset + self.len - len(buf)))
+        buf[offset : offset + self.len] = self._data
+
+
 _ACTIONS: dict[type, Callable[[Any], Any]] = {
     Output: lambda action: parser.OFPActionOutput(action.port),
     OutputRegister: lambda action: parser.NXActionOutputReg(ofs_nbits=31, src=action.register, max_len=0),
@@ -81,6 +97,8 @@ _ACTIONS: dict[type, Callable[[Any], Any]] = {
     Resubmit: lambda action: parser.NXActionResubmitTable(table_id=action.table),
     ForgetPort: lambda _: parser.OFPActionSetField(in_port_nxm=0),  # its 32 bits may not be set, these 16 may
     FinTimeout: lambda action: parser.NXActionFinTimeout(action.idle, action.hard),
+    Track: lambda action: _Bytes(tracking.track(action)),
+    Commit: lambda action: _Bytes(tracking.commit(action)),
 }
 
 

@@ -20,7 +20,7 @@ from zethane.audit.record import place as as_place
 from zethane.audit.record import rfc3339
 from zethane.identity.session import MAX_SESSION
 from zethane.net.flowkey import FlowKey
-from zethane.pipeline.fields import MAX_RULE, cookie
+from zethane.pipeline.fields import CONNECTION_MASK, MAX_RULE, cookie
 from zethane.pipeline.tables import Table
 from zethane.pipeline.verified import FIN_IDLE, Verified, idle_timeout
 from zethane.service.sessions import Live
@@ -215,6 +215,8 @@ cdef uint32_t MAX_RULE_NUMBER = MAX_RULE
 cdef uint32_t MAX_NUMBER = MAX_SESSION
 cdef int FIN_SECONDS = FIN_IDLE
 cdef int FLOW_TABLE = Table.FLOW
+cdef int COMMITTED_TABLE = Table.COMMITTED
+cdef uint64_t CONNECTION_BITS = CONNECTION_MASK
 cdef double REINSTALL = REINSTALL_AFTER
 cdef int DECISIONS = 4096
 cdef int LINE = 1024  # bytes of a record beside its texts, at the most
@@ -858,6 +860,8 @@ cdef class FastPath:
         cdef int direction = 0, source, target
         if rule == 0 or rule > MAX_RULE_NUMBER or self.denied[rule] or size > 0xFF00:
             return False
+        if up.table == COMMITTED_TABLE or up.metadata & CONNECTION_BITS:
+            return False  # let in by the switch
         if not read_frame(frame, size, &read):
             return False
         sender = self.party(<uint32_t>(up.metadata >> 40))

@@ -40,7 +40,13 @@ _BASIC_FIELDS = {
     30: "icmpv6_code",
     42: "tcp_flags",
 }
-_NXM_FIELDS = {0: "reg0", 1: "reg1", 2: "reg2", 3: "reg3", 4: "reg4", 26: "ip_frag", 34: "tcp_flags"}
+_NXM_FIELDS = {
+    **{number: f"reg{number}" for number in range(6)},
+    26: "ip_frag",
+    34: "tcp_flags",
+    105: "ct_state",
+    108: "ct_label",
+}
 _EXPERIMENTER_FIELDS = {42: "tcp_flags"}
 
 _HEADER = struct.Struct("!HBB")

@@ -213,6 +213,14 @@ class SqliteStore(FactorTable, PostureTable, SeenTable):
         # Another dictionary: somebody may be looking at this one beside the event loop.
         self._numbers[kind] = {**{key: one for key, one in known.items() if key not in gone}, **given}
 
+    def epoch(self) -> int:
+        """A number of 32 bits, chosen at random when it is first asked for. Raises CapacityError."""
+        epoch = self._meta("epoch")
+        if not epoch:
+            epoch = 1 + secrets.randbelow(2**32 - 1)
+            self._write("INSERT INTO meta VALUES ('epoch', ?)", (epoch,))
+        return epoch
+
     def knows_rules(self) -> bool:
         """Whether a rule of a policy file ever had a number: those that are made here have a colon in their names."""
         row = self._db.execute("SELECT 1 FROM numbers WHERE kind = 'rule' AND instr(key, ':') = 0 LIMIT 1").fetchone()

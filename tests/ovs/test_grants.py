@@ -1,0 +1,318 @@
+"""Grants on a real bridge: what the switch lets in by itself, what it does not, and what takes it back."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from fakes.conversation import Conversation, checked, segment
+from fakes.frames import ACK, SYN, Host
+from fakes.records import MemoryStore
+from fakes.site import ALICE, BOB, DB, WEB
+from livesite import LiveSite
+from openvswitch import Bridge
+from wires import Wires
+from zethane.audit.reason import DenyReason, SessionEvent
+from zethane.pipeline.grants import Tracking
+from zethane.pipeline.tables import Table
+from zethane.service.intent import intended
+
+pytestmark = pytest.mark.ovs
+
+WEB1 = Host(2, "02:00:00:00:00:11", "10.0.0.11", "2001:db8::11")
+DB1 = Host(3, "02:00:00:00:00:14", "10.0.0.14")
+LAPTOP = Host(4, "02:00:00:00:00:21", "10.0.0.21", "2001:db8::21")
+LAPTOP6 = Host(4, LAPTOP.mac, "2001:db8::21")
+WEB6 = Host(2, WEB1.mac, "2001:db8::11")
+
+SEGMENTS = """
+version: 1
+segments:
+  web: {labels: {tier: web}}
+  db: {labels: {tier: db}}
+  staff: {groups: [staff]}
+rules:
+"""
+GRANTS = f"""{SEGMENTS}
+  - {{id: staff-web, from: [staff], to: [web], services: [tcp/443, udp/443], enforce: switch}}
+  - {{id: web-db, from: [web], to: [db], services: [tcp/5432]}}
+  - {{id: ping, from: [any], to: [web], services: [icmp], enforce: switch}}
+"""
+
+
+class GrantSite(LiveSite):
+    """Three sessions, a wire at every port, and zones that no other run has."""
+
+    def __init__(self, bridge: Bridge, policy: str = GRANTS, store: MemoryStore | None = None, **more: Any) -> None:
+        tracking = more.pop("tracking", None) or Tracking(secrets.randbelow(60000), secrets.randbits(32))
+        super().__init__(bridge, policy, store, **more)
+        self.state.fabric.tracking = tracking
+        self.wires = Wires(bridge, range(2, 7))
+
+    async def log_in(self) -> GrantSite:
+        self.web, self.db, self.laptop = (
+            self.login(host, principal).number for host, principal in ((WEB1, WEB), (DB1, DB), (LAPTOP, ALICE))
+        )
+        for host, number in ((WEB1, self.web), (LAPTOP, self.laptop)):
+            self.admin.claim_address(self.endpoint(host, address=host.addresses[1]), number)
+        await self.channel.barrier()
+        return self
+
+    async def passes(self, sender: Host, frame: bytes, receiver: Host, within: float = 5.0) -> bool:
+        """Whether a frame comes out where it should, and nowhere else."""
+        self.wires.send(sender.port, frame)
+        try:
+            port, heard = await self.wires.next(within)
+        except asyncio.TimeoutError:
+            return False
+        assert (port, heard) == (receiver.port, frame)
+        return True
+
+    async def refused(self, sender: Host, frame: bytes, receiver: Host) -> bool:
+        """Whether a frame does not come out; of one that does, it is known sooner."""
+        return not await self.passes(sender, frame, receiver, 0.25)
+
+    async def opened(self, sport: int = 40000, client: Host = LAPTOP, server: Host = WEB1) -> Conversation:
+        """A connection that stands."""
+        talk = Conversation(client, server, sport, 443)
+        assert await self.passes(client, talk.syn(), server)
+        assert await self.passes(server, talk.syn_ack(), client)
+        assert await self.passes(client, talk.says(client, b"hello"), server)
+        assert await self.passes(server, talk.says(server, b"hello"), client)
+        return talk
+
+    async def goes_on(self, talk: Conversation) -> tuple[bool, bool]:
+        """Whether data pass, to the server and back."""
+        there = await self.passes(talk.client, talk.says(talk.client, b"more"), talk.server)
+        return there, await self.passes(talk.server, talk.says(talk.server, b"more"), talk.client)
+
+    async def stops(self, talk: Conversation) -> None:
+        """Nothing passes any more: a switch that says so goes on for some milliseconds, until it has gone through its
+        cache (docs/performance.md)."""
+        async with asyncio.timeout(5):
+            for host, other in ((talk.client, talk.server), (talk.server, talk.client)):
+                while not await self.refused(host, talk.says(host), other):
+                    pass
+                assert await self.refused(host, talk.says(host, b"late"), other)
+
+    async def told(self, number: int) -> list[tuple[Any, ...]]:
+        """The records of connections that the switch has let in, when there are so many."""
+        async with asyncio.timeout(5):
+            while len(self.records.of("granted")) < number:  # noqa: ASYNC110  # it comes from outside
+                await asyncio.sleep(0.01)
+        return self.records.of("granted")
+
+    def verified(self) -> int:
+        return len(self.records.of("allowed"))
+
+
+@pytest.fixture
+async def site(bridge: Bridge) -> AsyncIterator[GrantSite]:
+    made = GrantSite(bridge)
+    await made.start()
+    with made.wires:
+        yield await made.log_in()
+    await made.stop()
+
+
+async def test_the_switch_lets_a_connection_in_by_itself_and_the_log_tells_of_it(site: GrantSite) -> None:
+    await site.opened()
+    await site.opened(40001, LAPTOP6, WEB6)
+    assert await site.passes(LAPTOP, checked(LAPTOP.udp(WEB1, 5000, 443)), WEB1)
+    assert await site.passes(WEB1, checked(WEB1.udp(LAPTOP, 443, 5000)), LAPTOP)
+    assert await site.passes(DB1, checked(DB1.echo(WEB1)), WEB1)
+    assert await site.passes(WEB1, checked(WEB1.echo(DB1, reply=True)), DB1)
+    told = await site.told(4)
+    assert {(flow.subject, flow.object, flow.key.dport, rule) for flow, _, rule, *_ in told} == {
+        (site.laptop, site.web, 443, "staff-web"),
+        (site.db, site.web, 0, "ping"),
+    }
+    assert len(told) == 4
+    assert len(site.state.flows) == site.verified() == 0
+    assert site.records.of("denied") == []
+
+
+async def test_what_is_written_for_grants_reads_back_as_right(site: GrantSite) -> None:
+    await site.opened()
+    wanted = intended(site.state, site.point)
+    found = {entry.flow.key: entry.flow.body for entry in await site.channel.read_tables() if entry.flow is not None}
+    assert found == {key: flow.body for key, flow in wanted.items()}
+    assert {Table(key[0]) for key in found} == set(Table)
+    assert await site.reconcile() == 0
+    assert await site.admin.attestation.attest(site.point) == 0
+
+
+async def test_nothing_passes_in_the_middle_of_a_connection_that_nobody_opened(site: GrantSite) -> None:
+    stray = segment(LAPTOP, WEB1, (40000, 443), ACK, 7, 9, b"x")
+    assert await site.refused(LAPTOP, stray, WEB1)
+    answer = segment(WEB1, LAPTOP, (443, 40000), ACK, 7, 9, b"x")
+    assert await site.refused(WEB1, answer, LAPTOP)
+    assert await site.refused(WEB1, checked(WEB1.udp(LAPTOP, 443, 5000)), LAPTOP)
+    for flags in (SYN | 1, SYN | 4, 0, 1, 4, 0x29):
+        assert await site.refused(LAPTOP, segment(LAPTOP, WEB1, (40002, 443), flags, 7, 9), WEB1)
+    assert set(site.records.reasons()) <= {DenyReason.NO_FLOW, DenyReason.NO_RULE}
+    assert site.records.of("granted") == []
+
+
+async def test_the_answering_end_opens_nothing(site: GrantSite) -> None:
+    talk = await site.opened()
+    assert await site.refused(WEB1, segment(WEB1, LAPTOP, (443, 40000), SYN, 9000, 0), LAPTOP)
+    assert await site.goes_on(talk) == (True, True)
+
+
+@pytest.mark.parametrize("whose", ["subject", "object"])
+async def test_a_session_that_ends_takes_its_connections_with_it(site: GrantSite, whose: str) -> None:
+    talk = await site.opened()
+    site.admin.end_session(site.laptop if whose == "subject" else site.web, SessionEvent.REVOKED)
+    await site.stops(talk)
+    left = [entry for entry in await site.channel.read_tables() if entry.table in (Table.CONNECTION, Table.OWNER)]
+    assert len(left) == 2 * 4 + 4
+
+
+async def test_a_new_session_at_an_old_address_inherits_nothing_and_may_use_the_same_ports(site: GrantSite) -> None:
+    talk = await site.opened()
+    site.admin.end_session(site.laptop, SessionEvent.REVOKED)
+    site.login(LAPTOP, BOB)
+    await site.stops(talk)
+    assert await site.refused(WEB1, checked(WEB1.udp(LAPTOP, 443, 5000)), LAPTOP)
+    anew = Conversation(LAPTOP, WEB1, 40000, 443)
+    assert await site.passes(LAPTOP, anew.syn(), WEB1)
+    assert (await site.told(2))[-1][0].opened_by.principal.name == "bob"
+
+
+async def test_a_datagram_of_a_new_session_takes_the_connection_over(site: GrantSite) -> None:
+    there, back = checked(LAPTOP.udp(WEB1, 5000, 443)), checked(WEB1.udp(LAPTOP, 443, 5000))
+    assert await site.passes(LAPTOP, there, WEB1)
+    assert await site.passes(WEB1, back, LAPTOP)
+    site.admin.end_session(site.laptop, SessionEvent.REVOKED)
+    site.login(LAPTOP, BOB)
+    async with asyncio.timeout(5):
+        while not await site.refused(WEB1, back, LAPTOP):
+            pass
+    assert await site.passes(LAPTOP, there, WEB1)
+    assert await site.passes(WEB1, back, LAPTOP)
+    assert len(await site.told(2)) == 2
+
+
+async def test_a_connection_of_an_earlier_store_opens_nothing(bridge: Bridge) -> None:
+    """The numbers begin anew with a new store, and mean others."""
+    zones = secrets.randbelow(60000)
+    first = GrantSite(bridge, tracking=Tracking(zones, 1))
+    await first.start()
+    with first.wires:
+        await first.log_in()
+        talk = await first.opened()
+        await first.stop()
+        second = GrantSite(bridge, tracking=Tracking(zones, 2))
+        await second.start()
+        second.wires = first.wires
+        await second.log_in()
+        assert (second.laptop, second.web) == (first.laptop, first.web)
+        await second.stops(talk)
+        await second.opened(40001)
+        await second.stop()
+
+
+async def test_a_restart_cuts_no_connection(bridge: Bridge) -> None:
+    first = GrantSite(bridge)
+    await first.start()
+    with first.wires:
+        await first.log_in()
+        talk = await first.opened()
+        await first.stop()
+        assert await first.goes_on(talk) == (True, True)
+        await first.opened(40007)  # a switch alone goes on letting connections in
+        second = GrantSite(bridge, GRANTS, first.store, tracking=first.state.fabric.tracking)
+        second.wires = first.wires
+        await second.start()
+        assert await second.goes_on(talk) == (True, True)
+        await second.stop()
+
+
+async def test_a_rule_that_goes_takes_its_connections_with_it(site: GrantSite) -> None:
+    talk = await site.opened()
+    await site.use_policy(GRANTS.replace("tcp/443, udp/443", "udp/443"))
+    await site.stops(talk)
+    await site.use_policy(GRANTS)
+    assert await site.goes_on(talk) == (True, True)
+
+
+async def test_another_grant_carries_a_connection_on(site: GrantSite) -> None:
+    talk = await site.opened()
+    await site.use_policy(GRANTS.replace("id: staff-web", "id: other"))
+    assert await site.goes_on(talk) == (True, True)
+
+
+async def test_a_deny_rule_stops_both_directions(site: GrantSite) -> None:
+    talk = await site.opened()
+    deny = "  - {id: stop, from: [any], to: [web], services: [tcp/443], action: deny}\n"
+    await site.use_policy(GRANTS + deny)
+    await site.stops(talk)
+    assert set(site.records.reasons()) <= {DenyReason.DENY_RULE, DenyReason.NO_LONGER_ALLOWED}
+
+
+async def test_a_connection_goes_on_as_a_flow_when_its_rule_is_no_grant_any_more(site: GrantSite) -> None:
+    talk = await site.opened()
+    await site.use_policy(GRANTS.replace(", enforce: switch", ""))
+    async with asyncio.timeout(5):
+        while not site.verified():
+            assert await site.goes_on(talk) == (True, True)
+    assert site.verified() == 1
+    await site.use_policy(GRANTS)
+    assert await site.goes_on(talk) == (True, True)
+    stray = segment(LAPTOP, WEB1, (40009, 443), ACK, 7, 9, b"x")
+    assert await site.refused(LAPTOP, stray, WEB1)
+
+
+async def test_an_answer_alone_takes_a_connection_into_the_flows(site: GrantSite) -> None:
+    talk = await site.opened()
+    await site.use_policy(GRANTS.replace(", enforce: switch", "").replace("id: staff-web", "id: other"))
+    async with asyncio.timeout(5):
+        while not site.verified():
+            assert await site.passes(WEB1, talk.says(WEB1, b"late"), LAPTOP)
+    ((flow, *_),) = site.records.of("allowed")
+    assert (flow.subject, flow.object, flow.key.dport) == (site.laptop, site.web, 443)
+
+
+async def test_errors_about_a_connection_pass_and_others_do_not(site: GrantSite) -> None:
+    talk = await site.opened()
+    quoted = talk.says(LAPTOP, b"quoted")
+    error, other = (checked(WEB1.unreachable(LAPTOP, one)) for one in (quoted, LAPTOP.tcp(WEB1, 40100, 443)))
+    assert await site.passes(WEB1, error, LAPTOP)
+    assert await site.refused(WEB1, other, LAPTOP)
+    assert await site.refused(DB1, checked(DB1.unreachable(LAPTOP, quoted)), LAPTOP)
+    await site.use_policy(GRANTS.replace("tcp/443, udp/443", "udp/443"))
+    assert await site.refused(WEB1, error, LAPTOP)
+
+
+async def test_the_same_services_that_are_no_grant_are_verified(site: GrantSite) -> None:
+    talk = Conversation(WEB1, DB1, 41000, 5432)
+    assert await site.passes(WEB1, talk.syn(), DB1)
+    assert await site.passes(DB1, talk.syn_ack(), WEB1)
+    assert site.verified() == 1
+    assert site.records.of("granted") == []
+
+
+async def test_protocols_that_a_switch_cannot_track_are_verified(site: GrantSite) -> None:
+    await site.use_policy(f"{SEGMENTS}  - {{id: all, from: [staff], to: [web], services: [any], enforce: switch}}\n")
+    frame = LAPTOP._send(WEB1, 47, b"gre so to say")
+    assert await site.passes(LAPTOP, frame, WEB1)
+    assert site.verified() == 1
+    assert await site.refused(LAPTOP, checked(LAPTOP.unreachable(WEB1, LAPTOP.tcp(WEB1, 1, 2))), WEB1)
+
+
+async def test_both_ends_may_grant_each_other_everything(site: GrantSite) -> None:
+    """A packet may then be an answer by its ports, and go the way in which its connection was opened all the same."""
+    await site.use_policy(f"{SEGMENTS}  - {{id: all, from: [any], to: [any], services: [any], enforce: switch}}\n")
+    talk = await site.opened()
+    other = await site.opened(40000, WEB1, LAPTOP)
+    assert await site.goes_on(talk) == await site.goes_on(other) == (True, True)
+    assert len(await site.told(2)) == 2
+    only = f"{SEGMENTS}  - {{id: all, from: [web], to: [staff], services: [any], enforce: switch}}\n"
+    await site.use_policy(only)
+    await site.stops(talk)
+    assert await site.goes_on(other) == (True, True)

@@ -31,7 +31,7 @@ from zethane.identity.proof import Proof, acting
 from zethane.identity.session import Attachment, Session
 from zethane.net.flowkey import TCP
 
-SEGMENTS, ZONE_SEGMENTS = 8, 2
+SEGMENTS, ZONE_SEGMENTS = 8, 1
 """Segments of clients, and as many of servers: where there is one zone, and of each zone where there are more."""
 
 PORTS, MAX_MACS = 48, 1000

@@ -212,7 +212,10 @@ class Fabric:
 
     def route(self) -> list[tuple[Point, Mapping[int, int]]]:
         """Work out the paths over the links that are up; the points whose next hops change, with the old ones."""
-        self.used = tuple(link for link in self.links.usable() if self.is_up(link))
+        used = tuple(link for link in self.links.usable() if self.is_up(link))
+        if used == self.used:
+            return []
+        self.used = used
         hops = next_hops(self.used, tuple(sorted(self.by_number)))
         changed = []
         for number, point in self.by_number.items():

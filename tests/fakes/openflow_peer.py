@@ -122,6 +122,7 @@ class Wire(asyncio.Transport):
         self.written: list[Message] = []
         self.writes = 0
         self.reading = True
+        self.unwritten = 0
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._channel = channel
         self._peer = peer
@@ -132,6 +133,9 @@ class Wire(asyncio.Transport):
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         self.high_water = high, low
+
+    def get_write_buffer_size(self) -> int:
+        return self.unwritten
 
     def is_closing(self) -> bool:
         return self._closing

@@ -93,6 +93,7 @@ class FakeSwitch:
         self._watches = Watches()
         self.closed: str | None = None
         self.waiting = 0
+        self.is_behind = False
         self.fragments_matched = False
         self.meters: dict[int, tuple[int, int]] = {}
         self.drops: dict[int, int] = {}

@@ -33,7 +33,7 @@ class Aging:
         """Begin and end tests. Returns whether more is due."""
         more = False
         for dpid, point in self._state.fabric.points.items():
-            if point.ready and point.channel is not None:
+            if point.ready and point.channel is not None and not point.channel.is_behind:
                 more |= self._end(dpid, now) | self._begin(dpid, now)
         return more
 

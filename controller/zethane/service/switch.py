@@ -89,6 +89,10 @@ class SwitchChannel(Protocol):
     def waiting(self) -> int:
         """Packets that have come up and wait for their turn."""
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether the switch does not process as fast as is written to it: what can wait should."""
+
     def apply(self, changes: Sequence[Change]) -> None:
         """Send changes one by one, without waiting."""
 

@@ -313,15 +313,33 @@ async def test_meters_are_made_changed_and_removed_and_what_is_right_or_somebody
 
 async def test_a_switch_that_does_not_read_is_not_read_from() -> None:
     channel, transport, _ = await connect()
+    transport.unwritten = 5 * 2**20
     channel.pause_writing()
     assert not transport.reading
+    transport.unwritten = 0
     channel.resume_writing()
     assert transport.reading
-    assert transport.high_water == (4 * 2**20, None)
+    assert transport.high_water == (2**16, None)
+
+
+async def test_a_switch_that_is_a_little_behind_is_read_from_until_its_questions_are_too_many() -> None:
+    channel, transport, _ = await connect()
+    transport.unwritten = 2**17
+    channel.pause_writing()
+    assert channel.is_behind
+    assert transport.reading
+    transport.unwritten = 5 * 2**20
+    transport.deliver(message(ECHO_REQUEST, 1))
+    assert not transport.reading
+    transport.unwritten = 0
+    channel.resume_writing()
+    assert transport.reading
+    assert not channel.is_behind
 
 
 async def test_nothing_is_read_again_from_a_connection_that_is_closing() -> None:
     channel, transport, _ = await connect()
+    transport.unwritten = 5 * 2**20
     channel.pause_writing()
     channel.close("enough")
     channel.resume_writing()

@@ -134,9 +134,10 @@ async def test_nothing_is_handled_while_the_switch_does_not_read() -> None:
     transport.deliver(b"".join(map(packet_in, range(6))))
     channel.pause_writing()
     await asyncio.sleep(0)
-    transport.deliver(packet_in(6))  # what was on its way already
+    assert transport.reading  # for reports of ended flows: without them a switch goes no further
+    transport.deliver(packet_in(6))
     await asyncio.sleep(0)
-    assert (len(told(events)), transport.reading) == (4, False)
+    assert len(told(events)) == 4
     channel.resume_writing()
     assert transport.reading
     await asyncio.sleep(0)

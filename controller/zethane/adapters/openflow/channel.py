@@ -7,6 +7,7 @@ older or stranger than OpenFlow 1.3 allows ends the connection, and never the co
 from __future__ import annotations
 
 import asyncio
+import socket
 import struct
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -25,6 +26,7 @@ from zethane.adapters.openflow.hotpath import (
 )
 from zethane.adapters.openflow.intake import Intake, TurnLimits
 from zethane.adapters.openflow.output import Output
+from zethane.adapters.openflow.pace import AHEAD, CAUGHT_UP, Pace
 from zethane.errors import ChannelError
 from zethane.net.vlan import tagged
 from zethane.pipeline.change import Change
@@ -62,7 +64,12 @@ class ChannelLimits:
     """One list answer: ports and meters, of which a switch has at most 65,536 each."""
     flow_list_bytes: int = 64 * 2**20
     """The entries of one table: some hundred thousand."""
-    write_high_water: int = 4 * 2**20
+    write_high_water: int = 64 * 2**10
+    send_buffer: int = 128 * 2**10
+    """What may wait to be written, here and in the kernel: some hundred set-ups. A switch that is behind gets no more
+    work then, and what takes a session back never waits behind seconds of it."""
+    unread_bytes: int = 4 * 2**20
+    """Where so much waits to be written, nothing is read any more: answers would add to it."""
     held_bytes: int = 64 * 2**20
     turn: TurnLimits = field(default_factory=TurnLimits)
 
@@ -148,6 +155,8 @@ class Channel(asyncio.Protocol):
         self._intake = Intake(self._packet_in, self._turn_done, self._loop, self._limits.turn, quick=quick)
         self._reading = True
         self._writable = True
+        self._pace = Pace()
+        self._is_behind = False
         self._closed_for: str | None = None
         self._heard = self._expected = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
@@ -161,6 +170,9 @@ class Channel(asyncio.Protocol):
         self._transport = transport = cast("asyncio.Transport", transport)
         self.peer = str(transport.get_extra_info("peername"))
         transport.set_write_buffer_limits(high=self._limits.write_high_water)
+        connection = transport.get_extra_info("socket")
+        if connection is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._limits.send_buffer)
         # Our version only, without elements: OpenFlow 1.3.5 §6.3.1 falls back to the header's version.
         self._send(_HEADER.pack(encode.VERSION, _HELLO, _HEADER.size, self._next_xid()))
         self._timer = self._loop.call_later(self._limits.handshake, self._handshake_expired)
@@ -186,16 +198,34 @@ class Channel(asyncio.Protocol):
             self._on_lost(self)
 
     def pause_writing(self) -> None:
-        """Back-pressure: while the switch does not read, take no more work from it."""
+        """Back-pressure: while the switch does not read, no new flow is begun.
+
+        What it says is read nevertheless: Open vSwitch reads nothing while the reports of ended flows that it has to
+        send are not taken from it.
+        """
         self._writable = False
-        self._intake.hold()
-        self._read(False)
+        self._look_at_pace()
+        if self._transport is not None:
+            self._read(self._transport.get_write_buffer_size() <= self._limits.unread_bytes)
 
     def resume_writing(self) -> None:
         """The switch reads again."""
         self._writable = True
-        self._intake.release()
+        self._look_at_pace()
         self._read(True)
+
+    def _look_at_pace(self) -> None:
+        """Begin no new flows while the switch is behind with what it has to process, or does not even read it."""
+        ahead = self._pace.ahead
+        is_behind = not self._writable or ahead > (CAUGHT_UP if self._is_behind else AHEAD)
+        if is_behind == self._is_behind:
+            return
+        self._is_behind = is_behind
+        if is_behind:
+            self._intake.hold()
+            self._read(True)  # it is not while a turn is due
+        else:
+            self._intake.release()
 
     def _read(self, wanted: bool) -> None:
         if self._transport is None or self._transport.is_closing() or wanted == self._reading:
@@ -227,9 +257,11 @@ class Channel(asyncio.Protocol):
             at += length
         self._received = received[at:]
         self._intake.end()
-        if self._intake:
+        if self._intake and not self._is_behind:
             self._read(False)  # until the next turn: one read of a busy switch at a time
         self._flush()
+        if not self._writable:
+            self.pause_writing()  # by now it may be too much
 
     def _take_plain(self, fast: FastPath, received: bytes, at: int) -> int:
         """Let the compiled path take what it can from here on; where the rest begins."""
@@ -244,7 +276,8 @@ class Channel(asyncio.Protocol):
         """A later turn is over: read what has come meanwhile, whatever still waits."""
         if self._closed_for is not None:
             self._intake.stop()
-        self._read(self._writable)
+        if self._writable:
+            self._read(True)
         self._flush()
 
     def _handle(self, kind: int, xid: int, message: bytes) -> None:
@@ -284,6 +317,9 @@ class Channel(asyncio.Protocol):
             self._error(xid, body)
         elif kind == _MULTIPART_REPLY:
             self._multipart(xid, body)
+        elif kind == _BARRIER_REPLY and self._pace.reached(xid):
+            self._look_at_pace()
+            self._write(b"")
         elif kind in (_FEATURES_REPLY, _BARRIER_REPLY):
             self._answer(xid, body)
         elif kind == _EXPERIMENTER:
@@ -345,6 +381,11 @@ class Channel(asyncio.Protocol):
         self._watches.changes(changes)
         for change in changes:
             self._send(encode.flow_mod(change, self._next_xid()))
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the switch does not process as fast as is written to it."""
+        return self._is_behind
 
     def flush(self) -> None:
         """Write what has been sent until now."""
@@ -585,6 +626,16 @@ class Channel(asyncio.Protocol):
 
     def _flush(self) -> None:
         if self._out:
-            taken = self._out.take()
-            if self._transport is not None and not self._transport.is_closing():
-                self._transport.write(taken)
+            self._write(self._out.take())
+
+    def _write(self, taken: bytes) -> None:
+        """Write, with a barrier behind it now and then that tells how far the switch has come."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        if self._pace.wrote(len(taken)):
+            xid = self._next_xid()
+            self._pace.mark(xid)
+            taken += encode.barrier_request(xid)
+        if taken:
+            self._transport.write(taken)
+        self._look_at_pace()

@@ -13,7 +13,7 @@ from perf.load import Load, program, turn_of_zethane
 
 POINTS = (100, 10_000, 100_000)
 QUICK = (100, 200)
-LARGE = 1_000_000
+LARGE = 100_000
 """Switches times sessions above which a cell is measured with `--full` alone: its controller takes long to start."""
 
 

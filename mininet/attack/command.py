@@ -20,6 +20,7 @@ from attack.scenarios import ATTACKS
 from attack.view import output, print_results, print_summary, report, scenarios_table
 from lab.command import load, require_writable
 from lab.ending import EXIT_DONE, EXIT_NO, status_of
+from lab.granted import ENFORCE_HELP, Enforce, enforced_by
 from lab.interrupts import Interrupts
 from lab.network import LabNetwork
 from zethane.app.topology import Topology
@@ -41,6 +42,7 @@ def attack(
         bool,
         typer.Option("--unprotected", help="Without Zethane: every attack has to succeed, else it proves nothing."),
     ] = False,
+    enforce: Annotated[Enforce, typer.Option("--enforce", help=ENFORCE_HELP)] = "flow",
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the results here.")] = None,
     listing: Annotated[bool, typer.Option("--list", help="Show the attacks and try none.")] = False,
 ) -> None:
@@ -56,7 +58,8 @@ def attack(
                 return EXIT_DONE
             if json_file is not None:
                 require_writable(json_file)
-            return Run(console, interrupts, load(topology), json_file, unprotected=unprotected).go(scenarios)
+            with enforced_by(load(topology), enforce) as attacked:
+                return Run(console, interrupts, attacked, json_file, unprotected=unprotected).go(scenarios)
 
     raise typer.Exit(status_of(work, "The attacks"))
 

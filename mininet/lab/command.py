@@ -18,6 +18,7 @@ from rich.status import Status
 
 from lab.ending import EXIT_DONE, EXIT_INPUT, EXIT_NO, tell_problems
 from lab.errors import LabError, Terminated
+from lab.granted import ENFORCE_HELP, Enforce, enforced_by
 from lab.host import RunningHost
 from lab.interrupts import Interrupts
 from lab.ledger import Ledger
@@ -54,6 +55,7 @@ def lab(
     keep: Annotated[bool, typer.Option("--keep", help="Leave everything running.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show every step, and the controller's log.")] = False,
     unprotected: Annotated[bool, typer.Option("--unprotected", help="Do without Zethane: what passes then?")] = False,
+    enforce: Annotated[Enforce, typer.Option("--enforce", help=ENFORCE_HELP)] = "flow",
     down: Annotated[str | None, typer.Option("--down", metavar="ID", help="Take a kept run down.")] = None,
 ) -> None:
     """Build a network, log every host in, probe every pair on every service, compare with the policy."""
@@ -66,8 +68,10 @@ def lab(
             else:
                 if json_file is not None:
                     require_writable(json_file)
-                run = Run(console, interrupts, load(topology), json_file, verbose=verbose)
-                status = run.go(cli=cli, keep=keep, unprotected=unprotected)
+                _require_kept(keep=keep, enforce=enforce)
+                with enforced_by(load(topology), enforce) as running:
+                    run = Run(console, interrupts, running, json_file, verbose=verbose)
+                    status = run.go(cli=cli, keep=keep, unprotected=unprotected)
     except InputError as error:
         tell_problems(error.problems)
         status = EXIT_INPUT
@@ -79,6 +83,13 @@ def lab(
     except Terminated as terminated:
         status = 128 + terminated.signum
     raise typer.Exit(status)
+
+
+def _require_kept(*, keep: bool, enforce: Enforce) -> None:
+    """Raises InputError for a network that would go on without its policy."""
+    if keep and enforce != "flow":
+        message = "expected --enforce flow with --keep: the policy with grants is gone at the end"
+        raise InputError([Problem("lab", message)])
 
 
 def _plain(error: Exception) -> str:

@@ -17,7 +17,7 @@ from zethane.pipeline.held import Reported, held_rule
 from zethane.pipeline.simulate import Outcome, Simulator
 from zethane.pipeline.tables import VLAN_PRESENT, Priority, Table
 from zethane.pipeline.verified import Verified, key_of, verified_flow
-from zethane.service.switch import FlowRemoved, MeterState, PacketIn, PortState, SwitchEvents
+from zethane.service.switch import EntryRemoved, FlowRemoved, MeterState, PacketIn, PortState, SwitchEvents
 from zethane.service.written import Watches, Written
 
 
@@ -146,7 +146,13 @@ class FakeSwitch:
         now = self.clock()
         found: list[Reported] = [
             Installed(
-                flow.table, flow.priority, flow.match, flow, now - self.added.get(key, now), 0, 0, cookie=flow.cookie
+                flow.table,
+                flow.priority,
+                flow.match,
+                flow,
+                now - self.added.get(key, now),
+                *self.counted.get(key, (0, 0)),
+                cookie=flow.cookie,
             )
             for key, flow in self.tables.items()
         ]
@@ -213,7 +219,10 @@ class FakeSwitch:
 
     def _remove(self, key: EntryKey, reason: int = 2, packets: int = 1) -> None:
         flow = self.tables.pop(key, None)
-        if flow is not None and flow.notify_removed:
+        if flow is not None and flow.notify_removed and flow.table != Table.FLOW:
+            counted = self.counted.pop(key, (0, 0))
+            self._events.entry_removed(self, EntryRemoved(flow.table, flow.cookie, *counted))
+        elif flow is not None and flow.notify_removed:
             if (gone := key_of(flow.match)) is not None:
                 self._watches.flow(gone)
             fields = {name: value for name, value, _ in flow.match}

@@ -29,6 +29,7 @@ PORT = PORTS.first
 HEADINGS = {
     "normal": "NORMAL",
     "verified": "Zethane, verified",
+    "grant": "Zethane, grant",
     "firewall": "NORMAL + conntrack",
     "direct": "no switch",
 }
@@ -45,7 +46,10 @@ services:
 rules:
   - {{id: load, from: [clients], to: [servers], services: [load]EXTRA}}
 """
-POLICIES = {"verified": _POLICY.replace("EXTRA", "")}
+POLICIES = {
+    "verified": _POLICY.replace("EXTRA", ""),
+    "grant": _POLICY.replace("EXTRA", ", enforce: switch"),
+}
 
 _FIRST_ZONE = 60_000
 _ZONES = 5_000
@@ -76,6 +80,8 @@ class DataPath:
                 controller.wait_switches(["s1"])
             else:
                 network.program(*(self._firewall() if side == "firewall" else ("actions=NORMAL",)))
+            # What the daemon has cached for the side before is looked through for every packet until it has aged.
+            run(["ovs-appctl", "revalidator/purge"])
             yield network.ends
         finally:
             network.release()

@@ -12,6 +12,7 @@ from zethane.audit.reason import FactorEvent, LoginRefusal, SessionEvent
 from zethane.audit.record import connection, head, party, place, session_event
 from zethane.identity.session import Attachment, Endpoint, Session
 from zethane.policy.stage import WouldBe
+from zethane.service.counts import Counts, RuleCounts
 from zethane.service.flows import LiveFlow
 from zethane.service.journal import Denied
 from zethane.service.points import Fabric
@@ -66,6 +67,24 @@ class LogJournal:
         self._log.write(partial(_flow_ended, flow, switch, flow.untold, rule, reason, now))
         for watcher in self.flow_watchers:
             watcher(flow)
+
+    def session_usage(self, session: Session, counts: Counts, reason: str, now: float) -> None:
+        """What a session has carried so far through connections that switches have let in by themselves."""
+        switch = self._name(session.attachment.dpid)
+        self._log.write(partial(_session_usage, session, switch, counts, reason, now))
+
+    def rule_usage(self, rule: str, switch: str, counts: RuleCounts, now: float) -> None:
+        """What a switch has let through by a rule since the last such record."""
+        self._write(
+            "grant_usage",
+            now,
+            reason="interval",
+            rule=rule,
+            switch=switch,
+            connections=counts.connections,
+            packets=counts.packets,
+            bytes=counts.octets,
+        )
 
     def session(self, event: SessionEvent, session: Session, reason: str, now: float) -> None:
         """A session started, was renewed, or ended."""
@@ -134,6 +153,20 @@ def _allowed(flow: LiveFlow, switch: str, rule: str, now: float, staged: WouldBe
 
 def _granted(flow: LiveFlow, switch: str, rule: str, now: float, staged: WouldBe | None) -> dict[str, Any]:
     return {**_allowed(flow, switch, rule, now, staged), "enforced": "switch"}
+
+
+def _session_usage(session: Session, switch: str, counts: Counts, reason: str, now: float) -> dict[str, Any]:
+    attachment = session.attachment
+    return {
+        **head("grant_usage", now),
+        "reason": reason,
+        "subject": party(session),
+        **place(switch, attachment.port, attachment.mac),
+        "sent_packets": counts.sent_packets,
+        "sent_bytes": counts.sent_octets,
+        "received_packets": counts.received_packets,
+        "received_bytes": counts.received_octets,
+    }
 
 
 def _staged(would_be: WouldBe | None) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def _account(running: Running, settings: Radius, servers: Sequence[Server], pati
     """Follow the sessions that RADIUS vouches for, those of the last run too, and report on them."""
     state = running.administrator.state
     client = AccountingClient(servers, settings.nas_identifier, running.clock, patience, state.counters)
-    usage, file = Usage(state), UsageFile(running.settings.state_dir / "usage.json")
+    usage, file = Usage(state, running.administrator.grant_usage), UsageFile(running.settings.state_dir / "usage.json")
     accounting = RadiusAccounting(state, usage, client.send, seconds(settings.interim))
     carried = file.load()
     for session in running.controller.sessions():

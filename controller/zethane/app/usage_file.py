@@ -11,7 +11,8 @@ import structlog
 
 from zethane.app.files import read_text
 from zethane.errors import InputError
-from zethane.service.usage import Carried, Counts
+from zethane.service.counts import Counts
+from zethane.service.usage import Carried
 
 _log = structlog.get_logger("zethane.radius")
 

@@ -90,9 +90,9 @@ def _openings() -> Iterator[dict[str, FieldValue]]:
         yield family | {"ip_proto": proto, f"{version}_type": request, f"{version}_code": 0}
 
 
-def connection_ends(number: int, epoch: int, source: str) -> Iterator[Flow]:
+def connection_ends(number: int, epoch: int, source: str, *, notify: bool) -> Iterator[Flow]:
     """The entries of one session, uplink included: what it sends and receives in connections that it has opened, or
-    that were opened to it. Their counters are the session's account."""
+    that were opened to it. Their counters are the session's account, which its own switch reports when they go."""
     as_sender, as_receiver = cookie(number, 0, Reason.BINDING), cookie(0, number, Reason.BINDING)
     for role, reply in ((OPENED, 0), (ANSWERS, CT_REPLY)):
         first, second = ("subject", "obj") if role == OPENED else ("obj", "subject")
@@ -107,6 +107,7 @@ def connection_ends(number: int, epoch: int, source: str) -> Iterator[Flow]:
             as_sender,
             metadata=(role, CONNECTION_MASK),
             goto=Table.OWNER,
+            notify_removed=notify,
             source=source,
         )
         yield Flow(
@@ -118,6 +119,7 @@ def connection_ends(number: int, epoch: int, source: str) -> Iterator[Flow]:
             ),
             as_receiver,
             goto=Table.RULE,
+            notify_removed=notify,
             source=source,
         )
 

@@ -99,9 +99,8 @@ class CompiledPolicy:
 
     def _about(self, subject: Class, target: Class) -> Iterator[Entry]:
         """The same, whether the rules are open or not."""
-        for source in _with_any(subject):
-            for other in _with_any(target):
-                yield from self.by_pair.get((source, other), ())
+        for pair in pairs_about(subject, target):
+            yield from self.by_pair.get(pair, ())
 
     def sure_until(
         self,
@@ -172,6 +171,11 @@ class CompiledPolicy:
 def _with_any(one: Class) -> tuple[End, ...]:
     """The ends whose entries are about this class."""
     return (one, one.segment, None) if isinstance(one, SessionClass) else (one,)
+
+
+def pairs_about(subject: Class, target: Class) -> Iterator[Pair]:
+    """The pairs of ends whose entries are about these two classes."""
+    return ((source, other) for source in _with_any(subject) for other in _with_any(target))
 
 
 def compile_policy(policy: Policy) -> CompiledPolicy:

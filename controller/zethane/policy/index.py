@@ -91,4 +91,5 @@ def _meaning(rule: Rule) -> tuple[object, ...]:
         rule.hours,
         rule.expression,
         rule.stage,
+        rule.enforce,
     )

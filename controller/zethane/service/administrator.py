@@ -28,6 +28,7 @@ from zethane.service.directory_change import use_directory
 from zethane.service.discovery import Discovery
 from zethane.service.dot1x import TELLS_OF_HOSTS, PortAccess
 from zethane.service.enforcement import Enforcement
+from zethane.service.grant_usage import GrantUsage
 from zethane.service.grants import Grants, is_record
 from zethane.service.idleness import Idleness
 from zethane.service.journal import Denied
@@ -45,7 +46,7 @@ from zethane.service.session_life import SessionLife, Spawn
 from zethane.service.session_start import SessionStart
 from zethane.service.state import State
 from zethane.service.store import Store
-from zethane.service.switch import FlowRemoved, PacketIn, PortState, SwitchChannel
+from zethane.service.switch import EntryRemoved, FlowRemoved, PacketIn, PortState, SwitchChannel
 from zethane.service.verification import Verifier
 
 MAX_PORTS = 1024
@@ -71,13 +72,14 @@ class Administrator:
         self.enforcement = Enforcement(state)
         self._policy_change = PolicyChange(state, self.enforcement.presence)
         self.reconciliation = Reconciliation(state, self.portal_access)
-        self.attestation = Attestation(state, self.reconciliation, self.portal_access)
         self.discovery = Discovery(state, self.enforcement.links_changed)
         self._verifier = Verifier(state)
         self._grants = Grants(state)
+        self.grant_usage = GrantUsage(state)
+        self.attestation = Attestation(state, self.reconciliation, self.portal_access, self.grant_usage)
         self.accounting = Accounting(state, self._verifier.renew)
         self.aging = Aging(state)
-        self.life = SessionLife(state, store, self.enforcement, spawn)
+        self.life = SessionLife(state, store, self.enforcement, spawn, self.grant_usage.ended)
         self.blocking = Blocking(state, store, self.life)
         self.idleness = Idleness(state, self.life, spawn)
         self.leasing = Leasing(state, store, self._lease_granted, self.life.lease_ended)
@@ -135,6 +137,7 @@ class Administrator:
         self.leasing.tick(now)
         self._routers.tick()
         self.accounting.settle(now)
+        self.grant_usage.tick(now)
         self.discovery.tick(now)
         if self.port_access is not None:
             self.port_access.tick(now)
@@ -312,6 +315,10 @@ class Administrator:
             self.portal_access.flow_removed(channel.dpid, event)
         elif event.key is not None:
             self.accounting.flow_removed(channel.dpid, event.key, subject, event)
+
+    def entry_removed(self, channel: SwitchChannel, event: EntryRemoved) -> None:
+        """An entry whose counters are a session's account is gone."""
+        self.grant_usage.removed(channel.dpid, event)
 
     def port_status(self, channel: SwitchChannel, port: PortState, *, removed: bool) -> None:
         """A port changed: its sessions end when it goes down, and paths lead around it."""

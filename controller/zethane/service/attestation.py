@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from zethane.errors import ChannelError
 from zethane.net.flowkey import FlowKey
 from zethane.pipeline.bindings import flow_lease
+from zethane.pipeline.change import Installed
 from zethane.pipeline.fields import split_cookie, split_meter
 from zethane.pipeline.flow import EntryKey, Flow
 from zethane.pipeline.held import HeldRule, Reported, held_rule
@@ -32,6 +33,7 @@ from zethane.service.comparison import (
 )
 from zethane.service.flow_rules import directions
 from zethane.service.flows import FORWARD, RETURN, LiveFlow
+from zethane.service.grant_usage import GrantUsage, is_counted
 from zethane.service.intent import intended_entries
 from zethane.service.points import Point
 from zethane.service.portal_access import PortalAccess
@@ -51,10 +53,13 @@ LINGER = 310.0
 class Attestation:
     """Goes through one switch at a time."""
 
-    def __init__(self, state: State, reconciliation: Reconciliation, portal_access: PortalAccess) -> None:
+    def __init__(
+        self, state: State, reconciliation: Reconciliation, portal_access: PortalAccess, grant_usage: GrantUsage
+    ) -> None:
         self._state = state
         self._reconciliation = reconciliation
         self._portal_access = portal_access
+        self._grant_usage = grant_usage
         self._policy = state.policy
         self._policy_since = float("-inf")
 
@@ -88,11 +93,15 @@ class Attestation:
         self._note_policy(asked)
         comparison = Comparison()
         rules: list[Reported] = []
+        counted: list[Installed] = []
         async for entry in in_slices(await channel.read_tables(), READ_SLICE):
             if entry.table == Table.FLOW and entry.priority == Priority.FLOW_VERIFIED and not entry.raw:
                 rules.append(entry)
             else:
                 comparison.add(entry)
+                if isinstance(entry, Installed) and is_counted(entry.table):
+                    counted.append(entry)
+        self._grant_usage.read(point, counted)
         findings: list[Finding] = []
         async for flow in in_slices(intended_entries(self._state, point, asked)):
             elapsed = self._state.clock() - asked

@@ -46,16 +46,16 @@ def session_bindings(state: State, point: Point, live: Live, now: float) -> Iter
             yield flow
             bound = True
     if bound and state.policy.has_grants:
-        yield from session_connections(state, live)
+        yield from session_connections(state, point, live)
 
 
-def session_connections(state: State, live: Live) -> Iterator[Flow]:
-    """What shows that connections of grants are a session's; the same wherever it is bound.
+def session_connections(state: State, point: Point, live: Live) -> Iterator[Flow]:
+    """What shows that connections of grants are a session's; its own switch reports what these entries had counted.
 
     It has no lease: where no packet is the session's, none belongs to its connections.
     """
-    number = live.session.number
-    return connection_ends(number, state.fabric.tracking.epoch, f"session {number}")
+    number, own = live.session.number, live.switch == point.number
+    return connection_ends(number, state.fabric.tracking.epoch, f"session {number}", notify=own)
 
 
 def outside_entries(state: State, point: Point) -> Iterator[Flow]:
@@ -69,4 +69,4 @@ def _external(state: State, point: Point, outside: Outside) -> Iterator[Flow]:
     yield from external_sources(gateway, outside.regions, own, point.number)
     yield from external_destinations(gateway, outside.regions, own)
     if state.policy.has_grants and outside.regions:
-        yield from connection_ends(gateway.number, state.fabric.tracking.epoch, f"uplink {gateway.name}")
+        yield from connection_ends(gateway.number, state.fabric.tracking.epoch, f"uplink {gateway.name}", notify=False)

@@ -12,6 +12,7 @@ from zethane.audit.reason import DenyReason, SessionEvent
 from zethane.identity.session import Session
 from zethane.net.flowkey import FlowKey
 from zethane.policy.stage import WouldBe
+from zethane.service.counts import Counts, RuleCounts
 from zethane.service.flows import LiveFlow
 
 
@@ -56,6 +57,15 @@ class Journal(Protocol):
 
     def flow_ended(self, flow: LiveFlow, rule: str | None, reason: str, now: float) -> None:
         """A flow has ended; its counters are final."""
+
+    def session_usage(self, session: Session, counts: Counts, reason: str, now: float) -> None:
+        """What a session has carried so far through connections that switches have let in by themselves.
+
+        `reason` is `interval` or `session-ended`.
+        """
+
+    def rule_usage(self, rule: str, switch: str, counts: RuleCounts, now: float) -> None:
+        """What a switch has let through by a rule since the last such record."""
 
     def session(self, event: SessionEvent, session: Session, reason: str, now: float) -> None:
         """A session started, was renewed, or ended."""

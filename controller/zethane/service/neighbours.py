@@ -196,13 +196,18 @@ class Neighbours:
         return None if holder is None else holder.mac
 
     def _may_know(self, asker: Live, target: Live, question: Question) -> bool:
-        """Whether a rule lets the asker reach the target, or would if it proved more.
+        """Whether a rule lets the asker reach the target, or would if it proved more; or it may have to answer it.
 
-        Without an answer it would never send the packet whose denial tells the person what to prove.
+        Without an answer it would never send the packet whose denial tells the person what to prove. Whether there is
+        something to answer nobody knows but the switch where it may let the target's connections in by itself.
         """
         policy = self._state.policy
-        classes = asker.class_at(question.sender), target.class_at(question.target)
-        return policy.offers(*classes) or self._state.flows.between(asker.session.number, target.session.number)
+        asking, asked = asker.class_at(question.sender), target.class_at(question.target)
+        return (
+            policy.offers(asking, asked)
+            or policy.may_be_granted(asked, asking)
+            or self._state.flows.between(asker.session.number, target.session.number)
+        )
 
     def _deny(
         self, point: Point, event: PacketIn, question: Question | None, asker: Live | None, reason: DenyReason

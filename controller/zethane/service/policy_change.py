@@ -62,7 +62,7 @@ class PolicyChange:
         for point in self._state.fabric.points.values():
             for number in sorted(point.local | point.remote) if point.ready else ():
                 if sessions[number].session.addresses:
-                    changes[point.number] += map(Add, session_connections(self._state, sessions[number]))
+                    changes[point.number] += map(Add, session_connections(self._state, point, sessions[number]))
 
     def _outside(self) -> dict[Point, dict[EntryKey, Flow]]:
         points = self._state.fabric.points.values()

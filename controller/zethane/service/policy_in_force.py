@@ -19,7 +19,7 @@ from zethane.net.prefix import Prefix
 from zethane.pipeline.dns import PORT
 from zethane.pipeline.fields import DNS_CLASS, Reason
 from zethane.pipeline.flow import EntryKey, Flow
-from zethane.policy.compile import CompiledPolicy, compile_policy, simulate
+from zethane.policy.compile import CompiledPolicy, compile_policy, pairs_about, simulate
 from zethane.policy.condition import Condition
 from zethane.policy.entry import Class, Entry, SessionClass
 from zethane.policy.model import Place, Policy, Rule
@@ -257,6 +257,14 @@ class PolicyInForce:
         """Whether some rule lets one class open some flow to the other."""
         subject, obj = self.classes.classes.get(subject_class), self.classes.classes.get(object_class)
         return subject is not None and obj is not None and self.compiled.may_reach(subject, obj)
+
+    def may_be_granted(self, subject_class: int, object_class: int) -> bool:
+        """Whether switches may let flows of one class in to the other by themselves, or may have done so."""
+        tracked = self.flows.grants.tracked
+        subject, obj = self.classes.classes.get(subject_class), self.classes.classes.get(object_class)
+        if not tracked or subject is None or obj is None:
+            return False
+        return any(pair in tracked for pair in pairs_about(subject, obj))
 
     def offers(self, subject_class: int, object_class: int) -> bool:
         """Whether some rule lets one class open some flow to the other, or would if it proved more, or later.

@@ -9,9 +9,10 @@ from typing import Literal
 from zethane.audit.reason import SessionEvent
 from zethane.identity.proof import Proof
 from zethane.identity.session import Attachment, Session
+from zethane.service.counts import Counts
 from zethane.service.radius import INTERIM, ISSUER, NAS_PORT_ID, classes_of
 from zethane.service.state import State
-from zethane.service.usage import Counts, Usage
+from zethane.service.usage import Usage
 
 MIN_INTERIM = 60.0
 """Seconds: a server may not want interim records more often (RFC 2869 §2.1)."""

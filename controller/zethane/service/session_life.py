@@ -33,11 +33,20 @@ Spawn = Callable[[Coroutine[Any, Any, None]], object]
 class SessionLife:
     """Carries what happens to live sessions to the table, the store, the switches and the journal."""
 
-    def __init__(self, state: State, store: SessionStore, enforcement: Enforcement, spawn: Spawn) -> None:
+    def __init__(
+        self,
+        state: State,
+        store: SessionStore,
+        enforcement: Enforcement,
+        spawn: Spawn,
+        ended: Callable[[Live], None],
+    ) -> None:
+        """`ended` is called with every session that ends, before its entries go."""
         self._state = state
         self._store = store
         self._enforcement = enforcement
         self._spawn = spawn
+        self._ended = ended
         self._leases_due = 0.0
 
     def enter(self, session: Session, standing: Standing, point: Point) -> None:
@@ -251,6 +260,7 @@ class SessionLife:
     def end(self, live: Live, reason: SessionEvent, detail: str = "") -> None:
         """End a session: no packet of it passes any switch from here on."""
         state = self._state
+        self._ended(live)
         # First of all, and written at once: what there is to do for ten thousand flows can wait, the switches not.
         self._enforcement.session_barred(live)
         close_flows(state, live, f"session-{reason.value}")

@@ -51,6 +51,15 @@ class FlowRemoved(NamedTuple):
     """The classes of sender and receiver that it was for, where the switch says so."""
 
 
+class EntryRemoved(NamedTuple):
+    """An entry of another table that was to report its end is gone, with its counters."""
+
+    table: int
+    cookie: int
+    packets: int
+    octets: int
+
+
 @dataclass(frozen=True, slots=True)
 class PortState:
     """A port of a switch, and whether packets can pass there."""
@@ -170,6 +179,9 @@ class SwitchEvents(Protocol):
 
     def flow_removed(self, channel: SwitchChannel, event: FlowRemoved) -> None:
         """An entry with `notify_removed` is gone."""
+
+    def entry_removed(self, channel: SwitchChannel, event: EntryRemoved) -> None:
+        """An entry of `connection` or `owner` with `notify_removed` is gone."""
 
     def port_status(self, channel: SwitchChannel, port: PortState, *, removed: bool) -> None:
         """A port changed."""

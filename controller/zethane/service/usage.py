@@ -1,7 +1,8 @@
 """How much a session has sent and received: what its switch counts now, and what has ended before.
 
 Only sessions that somebody asks about are followed: reading takes two requests to the session's own switch, for one
-sum each, however many flows it has.
+sum each, however many flows it has. What went through connections that the switch has let in by itself is as it was
+when that was last read.
 """
 
 from __future__ import annotations
@@ -11,40 +12,10 @@ from dataclasses import dataclass
 
 from zethane.errors import ChannelError
 from zethane.pipeline.fields import OBJECT_MASK, SUBJECT_MASK, parties
+from zethane.service.counts import NOTHING, Counts
 from zethane.service.flows import LiveFlow
+from zethane.service.grant_usage import GrantUsage
 from zethane.service.state import State
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """Packets and octets of frames, as the session sees them."""
-
-    sent_packets: int = 0
-    sent_octets: int = 0
-    received_packets: int = 0
-    received_octets: int = 0
-
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(
-            self.sent_packets + other.sent_packets,
-            self.sent_octets + other.sent_octets,
-            self.received_packets + other.received_packets,
-            self.received_octets + other.received_octets,
-        )
-
-    @property
-    def all(self) -> tuple[int, int, int, int]:
-        """In their order."""
-        return self.sent_packets, self.sent_octets, self.received_packets, self.received_octets
-
-    def at_least(self, other: Counts) -> Counts:
-        """Each of them as large as the other's: counters never go back."""
-        return Counts(
-            max(self.sent_packets, other.sent_packets),
-            max(self.sent_octets, other.sent_octets),
-            max(self.received_packets, other.received_packets),
-            max(self.received_octets, other.received_octets),
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +26,15 @@ class Carried:
     told: Counts
 
 
-_NOTHING = Carried(Counts(), Counts())
+_NOTHING = Carried(NOTHING, NOTHING)
 
 
 class Usage:
     """Follows sessions by their numbers."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, granted: GrantUsage) -> None:
         self._state = state
+        self._granted = granted
         self._followed: dict[int, Carried] = {}
 
     def follow(self, number: int, carried: Carried = _NOTHING) -> None:
@@ -89,7 +61,7 @@ class Usage:
         followed = self._followed.get(number)
         if followed is None:
             return Counts()
-        known = followed.ended
+        known = followed.ended + self._granted.of(number)
         for flow in self._state.flows.of_session(number):
             known += _of(flow, number)
         told = (known + live).at_least(followed.told)
@@ -98,7 +70,7 @@ class Usage:
 
     def is_final(self, number: int) -> bool:
         """Whether the switches have told all about the flows of a session that has ended."""
-        return not self._state.flows.is_closing(number)
+        return not self._state.flows.is_closing(number) and not self._granted.is_closing(number)
 
     async def _live(self, number: int) -> Counts:
         """What the rules that are in the session's switch have counted."""

@@ -9,9 +9,11 @@ from typing import ClassVar
 
 from perf.benchmark import Benchmark, Measure, Run, Turn, registered
 from perf.data_path import HEADINGS, PORTS, DataPath, daemon_time, data_path
+from perf.goals import at_least, ratio
 from perf.path_program import PathProgram, Protocol
 
 PROTOCOLS: tuple[Protocol, ...] = ("tcp", "udp")
+GRANTED = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,11 @@ class Connections(Benchmark):
         Measure("udp_p99", "UDP: until the byte is back, p99", "µs"),
         Measure("udp_daemon", "processor time of the switch's daemon per UDP exchange", "µs"),
     )
-    pairs = (("verified", "normal"), ("firewall", "normal"))
+    pairs = (("verified", "normal"), ("grant", "normal"), ("firewall", "normal"))
+    goals = tuple(
+        at_least(f"{proto.upper()}, Zethane, grant / NORMAL", ratio(proto, "grant", "normal"), GRANTED)
+        for proto in PROTOCOLS
+    )
 
     def __init__(self, run: Run) -> None:
         super().__init__(run)

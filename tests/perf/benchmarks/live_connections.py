@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from typing import ClassVar
@@ -33,7 +33,7 @@ class LiveConnections(Benchmark):
 
     name = "live-connections"
     title = "TCP connections that stay open, through one Open vSwitch bridge that tracks them"
-    sides: ClassVar = {key: HEADINGS[key] for key in ("firewall",)}
+    sides: ClassVar = {key: HEADINGS[key] for key in ("grant", "firewall")}
     measures = (
         Measure("new_p50", "a new connection, p50", "µs", 1),
         Measure("new_p99", "a new connection, p99", "µs", 1, is_log=True),
@@ -42,7 +42,7 @@ class LiveConnections(Benchmark):
         Measure("rate", "opened on the way there", "per second"),
         Measure("tracked", "connections that the switch counts", "", is_drawn=False),
     )
-    pairs = ()
+    pairs = (("grant", "firewall"),)
 
     def __init__(self, run: Run) -> None:
         super().__init__(run)
@@ -52,7 +52,7 @@ class LiveConnections(Benchmark):
         self.parameters = asdict(self._load)
         self._path: DataPath
         self._program: PathProgram
-        self._turns: dict[tuple[str, int], dict[int, Turn]] = {}
+        self._turns: dict[tuple[str, int], Mapping[int, Turn]] = {}
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
@@ -70,14 +70,16 @@ class LiveConnections(Benchmark):
     def _held(self, ends: tuple[End, ...]) -> AbstractContextManager[Held]:
         return self._program.held(ends, PORTS, self._load.window, self._load.probes)
 
-    def _grow(self, side: str) -> dict[int, Turn]:
+    def _grow(self, side: str) -> Mapping[int, Turn]:
         assert self.axis is not None
-        points, found, there = self.axis.points, {}, 0
+        points, found, there = self.axis.points, dict[int, dict[str, float]](), 0
         with self._path.given_to(side) as ends, self._held(ends) as held:
             for point in points:
                 told = held.grow(max(0, point - there - self._load.probes))
                 there = int(told["held"])
                 found[point] = {**told, "tracked": self._path.tracked(side)}
+                if not told["rate"]:  # the single ones were all that was lacking
+                    del found[point]["rate"]
                 if found[point]["tracked"] < point:
                     raise LabError(f"{side}: {point} connections were opened and the switch knows of fewer")
         return found

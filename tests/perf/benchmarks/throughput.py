@@ -38,12 +38,16 @@ class Throughput(Benchmark):
         Measure("p50", "round trip of 32 bytes, p50", "µs", 1),
         Measure("p99", "round trip of 32 bytes, p99", "µs", 1),
     )
-    pairs = (("verified", "normal"), ("firewall", "normal"))
-    goals = (
-        at_least("one stream, verified beside NORMAL", ratio("one", "verified", "normal"), VERIFIED),
-        at_least("eight streams, verified beside NORMAL", ratio("several", "verified", "normal"), VERIFIED),
-        at_least("round trip p50, NORMAL beside verified", ratio("p50", "normal", "verified"), VERIFIED),
-        at_least("round trip p99, NORMAL beside verified", ratio("p99", "normal", "verified"), VERIFIED),
+    pairs = (("verified", "normal"), ("grant", "normal"), ("firewall", "normal"))
+    goals = tuple(
+        at_least(f"{text}, {order}", figure, least)
+        for side, least in (("verified", VERIFIED), ("grant", CONNTRACK))
+        for text, order, figure in (
+            ("one stream", f"{HEADINGS[side]} / NORMAL", ratio("one", side, "normal")),
+            ("eight streams", f"{HEADINGS[side]} / NORMAL", ratio("several", side, "normal")),
+            ("round trip, p50", f"NORMAL / {HEADINGS[side]}", ratio("p50", "normal", side)),
+            ("round trip, p99", f"NORMAL / {HEADINGS[side]}", ratio("p99", "normal", side)),
+        )
     )
 
     def __init__(self, run: Run) -> None:

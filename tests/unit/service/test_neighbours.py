@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from fakes.frames import Host, mac, packed
-from fakes.site import ALICE, BOB, DB, PORTAL, TWO_SWITCHES, WEB, Site
+from fakes.site import ALICE, BOB, DB, POLICY, PORTAL, TWO_SWITCHES, WEB, Site
 from zethane.audit.reason import DenyReason
 from zethane.net.flowkey import ETH_ARP, ICMPV6
 from zethane.pipeline.portal import NEIGHBOUR_MAC
@@ -189,3 +189,25 @@ async def test_a_spoofed_question_on_another_switch_is_a_lie_too() -> None:
     site.switches["s2"].send(4, LAPTOP.arp("10.0.0.254", sender="10.0.0.11"))
     assert site.records.reasons() == ["neighbour-spoof"]
     assert site.switches["s2"].take() == []
+
+
+async def test_who_may_have_to_answer_a_connection_that_a_switch_has_let_in_learns_who_opened_it() -> None:
+    """The controller does not know whether there is one; without grants it would know the flow."""
+    grants = "rules:\n  - {id: web-db, from: [web], to: [db], services: [tcp/5432], enforce: switch}\n"
+    text = POLICY.partition("rules:")[0]
+    site = await Site(policy=text + grants).start()
+    site.login(WEB1, WEB)
+    site.login(DB1, DB)
+    site.login(LAPTOP, ALICE)
+    assert send(site, DB1, DB1.arp("10.0.0.11"))[0] != []
+    assert send(site, DB1, DB1.arp("10.0.0.21"))[0] == []
+    await site.use_policy(text + grants.replace(", enforce: switch", ""))
+    assert send(site, DB1, DB1.arp("10.0.0.11"))[0] != []
+    assert send(await _without_grants(text + grants), DB1, DB1.arp("10.0.0.11"))[0] == []
+
+
+async def _without_grants(policy: str) -> Site:
+    site = await Site(policy=policy.replace(", enforce: switch", "")).start()
+    site.login(WEB1, WEB)
+    site.login(DB1, DB)
+    return site

@@ -19,6 +19,7 @@ import structlog
 
 from zethane.adapters.openflow import decode, encode
 from zethane.adapters.openflow.hotpath import (
+    read_entry_removed,
     read_flow_removed,
     read_packet_in,
     write_packet_out,
@@ -291,6 +292,8 @@ class Channel(asyncio.Protocol):
                     if removed.key is not None:
                         self._watches.flow(removed.key)
                     self._events.flow_removed(self, removed)
+                elif (counted := read_entry_removed(message)) is not None:
+                    self._events.entry_removed(self, counted)
             else:
                 self._handle_rare(kind, xid, message)
         except ChannelError as error:

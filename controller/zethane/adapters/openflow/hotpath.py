@@ -17,7 +17,7 @@ from zethane.pipeline.addresses import IPV4_LENGTH
 from zethane.pipeline.fields import OBJECT_CLASS, OBJECT_SHIFT, PARTIES_MASK, SUBJECT_CLASS, SUBJECT_SHIFT
 from zethane.pipeline.tables import Priority, Table
 from zethane.pipeline.verified import FIN_IDLE, Verified, key_of
-from zethane.service.switch import FlowRemoved, PacketIn
+from zethane.service.switch import EntryRemoved, FlowRemoved, PacketIn
 
 _PACKET_IN = struct.Struct("!8xIHBBQHH")
 _OXM_HEADER = struct.Struct("!I")
@@ -33,6 +33,7 @@ _ANY = 0xFFFFFFFF
 _SEND_FLOW_REM = 1
 
 _CLASSES = {SUBJECT_CLASS, OBJECT_CLASS}
+_NOT_COUNTED = 2**64 - 1
 _FLOW_REMOVED = struct.Struct("!8xQHBBIIHHQQ")
 
 
@@ -74,6 +75,16 @@ def read_flow_removed(message: bytes) -> FlowRemoved | None:
     metadata, port = fields.get("metadata", 0), fields.get("in_port", 0)
     classes = (fields[SUBJECT_CLASS], fields[OBJECT_CLASS]) if fields.keys() >= _CLASSES else None
     return FlowRemoved(cookie, reason, key, packets, octets, idle, metadata, port, classes)
+
+
+def read_entry_removed(message: bytes) -> EntryRemoved | None:
+    """The flow-removed of an entry whose counters are an account; None if it is malformed or about another table."""
+    if len(message) < 56:
+        return None
+    cookie, _, _, table, *_, packets, octets = _FLOW_REMOVED.unpack_from(message)
+    if table not in (Table.CONNECTION, Table.OWNER):
+        return None
+    return EntryRemoved(table, cookie, packets, octets) if max(packets, octets) < _NOT_COUNTED else None
 
 
 # A per-flow rule: header, flow-mod, match (metadata/mask, reg0, reg1, eth_type, addresses, proto, ports), padding

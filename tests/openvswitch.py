@@ -121,7 +121,7 @@ def read_trace(text: str) -> Trace:
     steps: list[Step] = []
     does: list[str] = []
     nested: list[Step] = []
-    for line in text.partition("\nFinal flow:")[0].splitlines():
+    for line in text.splitlines():  # of all passes: a packet that is tracked goes through the tables anew
         found = _STEP.match(line)
         if found:
             step = Step(int(found[2]), int(found[3]), int(found[4] or "0", 16))

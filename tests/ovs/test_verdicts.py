@@ -168,7 +168,7 @@ def check(lab: Lab, policy: Policy, principals: list[Principal], sent: list[Atte
         trace = lab.bridge.trace(attempt.fields())
         outcome = tables.run(attempt.fields())
         assert trace.steps == tuple(map(_step, outcome.path)), trace.text
-        assert trace.nested == ((_step(outcome.sampled_by),) if outcome.sampled_by else ()), trace.text
+        assert trace.nested == tuple(map(_step, outcome.passed)), trace.text
         subject, target = (_party(principals, place, attempt) for place in (attempt.source, attempt.target))
         decision = decide(policy, subject, target, attempt.proto, attempt.port, NOW)
         _compare_compiled(policy, decision, subject, target, attempt)
@@ -227,7 +227,8 @@ def _compare(
 ) -> None:
     """What the switch did, or the controller where the switch asks, is what the engine decided, by the same rule."""
     in_force = state.policy
-    rule = trace.steps[-1].cookie & 0xFFFF
+    table, _, why = trace.steps[-1]
+    rule = why & 0xFFFF
     does = trace.does[-1]
     source, destination = (_class(in_force.policy, in_force.compiled, one) for one in (subject, target))
     if source is None or destination is None:
@@ -236,6 +237,16 @@ def _compare(
         wanted = unknown if source is None else Reason.UNKNOWN_DESTINATION
         assert (rule, does) == (wanted, SAMPLE)
         assert not decision.allowed
+    elif table == Table.COMMITTED:
+        # Let in by the switch, and a copy told of it: the controller would have decided the same.
+        assert (decision.allowed, decision.rule, does) == (True, in_force.rule_ids[rule], SAMPLE)
+        assert in_force.policy.rule(decision.rule).is_grant
+        assert _controller(state, attempt) == (True, decision.rule)
+    elif rule == Reason.UNTRACKED:
+        assert attempt.proto not in (TCP, UDP, ICMP, ICMPV6)
+        assert decision.allowed
+        assert in_force.policy.rule(decision.rule).is_grant
+        assert (_controller(state, attempt), does) == ((True, decision.rule), VERIFY)
     elif rule == Reason.RETURN:
         # It may be an answer to what the other side was allowed to open; only the controller knows.
         assert any(entry.allow for entry in in_force.compiled.concerning(destination, source))
@@ -264,6 +275,18 @@ def _controller(state: State, attempt: Attempt) -> tuple[bool, str | None]:
     return verdict.allowed, verdict.rule_id
 
 
+@st.composite
+def mixed(draw: st.DrawFn) -> Policy:
+    """Policies of which about half of the rules that may be grants are."""
+    policy = draw(policies(expressions=True))
+    may_be = [rule.allow and rule.expression is None for rule in policy.rules]
+    rules = [
+        replace(rule, enforce="switch") if may and draw(st.booleans()) else rule
+        for rule, may in zip(policy.rules, may_be, strict=True)
+    ]
+    return replace(policy, rules=tuple(rules))
+
+
 ALICE = Principal("user", "a", labels=(("segment", "web"),), mfa=True)
 BOB = Principal("user", "b", labels=(("segment", "db"),))
 EVERYTHING = read(
@@ -284,9 +307,16 @@ EVERYTHING = read(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
 )
 @given(
-    policy=policies(expressions=True),
+    policy=mixed(),
     principals=st.lists(members(), min_size=STRANGER, max_size=STRANGER),
     sent=st.lists(attempts(), min_size=1, max_size=PACKETS),
+)
+@example(
+    policy=replace(EVERYTHING, rules=(replace(EVERYTHING.rules[0], enforce="switch"), EVERYTHING.rules[1])),
+    principals=[ALICE, BOB, ALICE, BOB],
+    sent=[
+        Attempt(a, b, proto, 22, 40000, proto == ICMPV6) for a, b in ((0, 1), (1, 0)) for proto in (TCP, ICMP, 58, 47)
+    ],
 )
 @example(
     policy=EVERYTHING,

@@ -33,7 +33,7 @@ def diff(old: Policy, new: Policy, now: float) -> Difference:
     double = [
         _changes(space, _about(_without(found, harmless), several), side) for side, found in ((1, gained), (0, lost))
     ]
-    notes = [*_partial(space), *_double(space, harmless), *_renamed(old, new), *_staged(space)]
+    notes = [*_partial(space), *_double(space, harmless), *_renamed(old, new), *_enforced(old, new), *_staged(space)]
     return Difference(old, new, plain[0], plain[1], double[0], double[1], tuple(notes), tuple(space.places.all))
 
 
@@ -182,6 +182,18 @@ def _renamed(old: Policy, new: Policy) -> Iterator[str]:
             yield f"segment {before.name} is called {segment.name} now"
         if before.vlan != segment.vlan:
             yield f"segment {segment.name}: its VLAN is {segment.vlan or 'none'} now, not {before.vlan or 'none'}"
+
+
+def _enforced(old: Policy, new: Policy) -> Iterator[str]:
+    """Rules of which somebody else lets the flows in."""
+    for rule in new.rules:
+        before = old.rule(rule.id)
+        if before is None or not rule.allow or not before.allow or before.enforce == rule.enforce:
+            continue
+        who = (
+            "the switch lets its connections in by itself now" if rule.is_grant else "each of its flows is verified now"
+        )
+        yield f"rule {rule.id} ({new.file}:{rule.line}): {who}"
 
 
 def _staged(space: Space) -> Iterator[str]:

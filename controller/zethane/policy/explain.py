@@ -19,7 +19,7 @@ from zethane.policy.decide import (
     place_of,
     probes,
 )
-from zethane.policy.model import Place, Policy, Rule
+from zethane.policy.model import Enforce, Place, Policy, Rule
 from zethane.policy.principal import External, Parties, Principal
 from zethane.policy.principal import Party as End
 from zethane.policy.relation import values_seen
@@ -104,6 +104,8 @@ class Explanation:
     """What would let the flow pass, where no rule decides."""
     staged: Decision | None = None
     """What would be decided if nothing were staged; None where nothing is."""
+    enforced: Enforce | None = None
+    """Who lets the flow in; None where nobody does."""
 
     def view(self) -> Mapping[str, Any]:
         """JSON-ready, as other programs rely on it."""
@@ -114,6 +116,7 @@ class Explanation:
             "service": str(self.service),
             "place": self.place,
             "staged": _staged_view(self.staged) if self.staged else None,
+            "enforced": self.enforced,
             "lacking": {"rule": self.lack.rule, "needs": list(self.lack.needs)} if self.lack else None,
             "from": self.subject.view(),
             "to": self.object.view(),
@@ -156,6 +159,7 @@ def explain(
         _place(policy, rule) if rule else None,
         None if decision.rule else _lack(policy, source, target, (probe[0], probe[1]), now),
         _staged(policy, (subject, object), service, now),
+        rule.enforce if rule and rule.allow else None,
     )
 
 

@@ -30,7 +30,7 @@ class Finding:
     """One remark.
 
     `code` names its kind: dead-rule, covered-rule, repeated-service, empty-segment, shared-vlan, open-rule,
-    lapsing-deny, staged-rule, staged-policy, unreachable-network or timed-test.
+    lapsing-deny, staged-rule, staged-policy, verified-grant, unreachable-network or timed-test.
     """
 
     code: str
@@ -65,6 +65,7 @@ def lint(
         *_repeated_services(policy),
         *_open_rules(policy),
         *_staged(policy),
+        *_verified_grants(policy),
         *(_unreachable_networks(policy, outside) if outside is not None else ()),
     ]
     return tuple(sorted(found, key=lambda finding: (finding.problem.line or 0, finding.code, finding.problem.message)))
@@ -280,7 +281,7 @@ def _covers(wide: Rule, wide_services: Iterable[Service], rule: Rule, services: 
         return False
     if not implied((rule.object_condition,), wide.object_condition) or wide.hours not in (None, rule.hours):
         return False
-    if wide.expression not in (None, rule.expression) or wide.stage != rule.stage:
+    if wide.expression not in (None, rule.expression) or (wide.stage, wide.enforce) != (rule.stage, rule.enforce):
         return False
     same = _asked(wide) == _asked(rule) and _sides(wide) == _sides(rule)
     return not (same and tuple(wide_services) == tuple(services)) or wide.id < rule.id
@@ -355,6 +356,19 @@ def _staged(policy: Policy) -> Iterator[Finding]:
     for rule in policy.rules:
         if rule.stage == "audit":
             yield _about_rule(policy, "staged-rule", rule, f"would {rule.action}, and is only logged")
+
+
+_TRACKED = ("tcp", "udp", "icmp")
+"""The protocols of which a switch can tell connections apart."""
+
+
+def _verified_grants(policy: Policy) -> Iterator[Finding]:
+    """What a grant stands for and no switch can track."""
+    for rule in policy.rules:
+        others = [str(service) for service in rule.services if service.proto not in _TRACKED]
+        if rule.is_grant and others:
+            message = f"the controller verifies what of {', '.join(dict.fromkeys(others))} is not TCP, UDP or echo"
+            yield _about_rule(policy, "verified-grant", rule, message)
 
 
 def _unreachable_networks(policy: Policy, outside: Sequence[Prefix]) -> Iterator[Finding]:

@@ -100,6 +100,7 @@ def rule_view(rule: Rule) -> Mapping[str, Any]:
         "services": [str(service) for service in rule.services],
         "asks": list(asks(rule)),
         "stage": rule.stage,
+        "enforce": rule.enforce,
     }
 
 

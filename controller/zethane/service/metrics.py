@@ -79,6 +79,9 @@ HELP: Mapping[str, str] = {
     "posture_reports": "Reports on devices that were taken.",
     "posture_refused": "Reports on devices by who may not tell that.",
     "posture_late": "Reports on devices that were not newer than what was known.",
+    "granted": "Connections that switches have let in by themselves, as far as they told.",
+    "grant_records_dropped": "Copies of such connections' packets that found the queue of their port full.",
+    "grant_records_refused": "Copies that did not fit the sessions that are there.",
     "repaired_meters": "Meters that were gone or changed, made again.",
 }
 """What the plain counters count. One that is missing here is shown by its name."""

@@ -75,6 +75,8 @@ def print_explanation(explanation: Explanation, source: str, target: str) -> Non
     console.print(Text.assemble(("allow" if decision.allowed else "deny", style), f": {decision.reason}"))
     if explanation.place:
         console.print(Text(f"rule at {explanation.place}"))
+    if explanation.enforced == "switch":
+        console.print(Text("the switch lets it in by itself"))
     if explanation.lack:
         needs = " and ".join(explanation.lack.needs)
         console.print(Text(f"rule {explanation.lack.rule} would allow it with {needs}"))

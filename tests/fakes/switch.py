@@ -141,7 +141,9 @@ class FakeSwitch:
     def watch(self) -> AbstractContextManager[Written]:
         return self._watches.watch()
 
-    async def read_tables(self) -> list[Reported]:
+    async def read_tables(
+        self, tables: Collection[Table] = tuple(Table), cookie: int = 0, mask: int = 0
+    ) -> list[Reported]:
         """As they are when they are asked for; the answer comes later."""
         now = self.clock()
         found: list[Reported] = [
@@ -155,6 +157,7 @@ class FakeSwitch:
                 cookie=flow.cookie,
             )
             for key, flow in self.tables.items()
+            if flow.table in tables and flow.cookie & mask == cookie
         ]
         await self.answer()
         return [as_read(entry) for entry in found]

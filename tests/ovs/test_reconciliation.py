@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
@@ -14,6 +15,7 @@ from fakes.records import MemoryStore
 from fakes.site import ALICE, DB, POLICY, PORTAL, WEB
 from livesite import LiveSite
 from openvswitch import Bridge
+from zethane.adapters.openflow.channel import OpenBundle
 from zethane.pipeline.change import Change, Installed
 from zethane.pipeline.fields import PARTIES_MASK, Reason, parties
 from zethane.pipeline.flow import EntryKey
@@ -102,14 +104,20 @@ def count_writes(site: Site, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str,
     """Every way to change the tables from here on, as (name, changes)."""
     written: list[tuple[str, int]] = []
     channel = site.channel
-    for name in ("apply", "commit"):
-        real = getattr(channel, name)
+    real = channel.apply
 
-        def counting(changes: Sequence[Change], name: str = name, real: Any = real) -> Any:
-            written.append((name, len(changes)))
-            return real(changes)
+    def counting(changes: Sequence[Change]) -> None:
+        written.append(("apply", len(changes)))
+        real(changes)
 
-        monkeypatch.setattr(channel, name, counting)
+    monkeypatch.setattr(channel, "apply", counting)
+
+    class Counting(OpenBundle):
+        def commit(self) -> asyncio.Task[None]:
+            written.append(("commit", self.size))
+            return super().commit()
+
+    monkeypatch.setattr(channel, "bundle", lambda: Counting(channel))  # type: ignore[arg-type]  # it is a real one
     return written
 
 

@@ -48,6 +48,9 @@ from zethane.service.state import State
 TICK = 0.1
 """Seconds between looks at what has come to its end. Switches end leases by themselves, to the second."""
 
+PIECE_INTERVAL = 3.0
+"""Seconds between two pieces of a large number of per-flow rules: a switch goes through all of them for each."""
+
 AGING_INTERVAL = 0.05
 """Seconds between looks for flows that may have gone silent."""
 
@@ -241,17 +244,22 @@ async def _keep_accounts(administrator: Administrator) -> None:
 
 async def _keep_attesting(administrator: Administrator, dpid: int, first: float, interval: float) -> None:
     """Read a switch's tables back again and again; `first` spreads the switches over the interval."""
-    point = administrator.state.fabric.points[dpid]
+    point, attestation = administrator.state.fabric.points[dpid], administrator.attestation
     await asyncio.sleep(first)
+    due = 0.0
     while True:
         try:
-            await administrator.attestation.attest(point)
+            if time.monotonic() >= due:
+                due = time.monotonic() + interval
+                await attestation.attest(point)
+            elif attestation.in_pieces(point):
+                await attestation.attest_piece(point)
         except ChannelError as error:
             _log.warning("not-attested", switch=point.switch.name, reason=str(error))
         except Exception:  # noqa: BLE001  # whatever a switch has answered, it is asked again
             administrator.state.counters["attestations_failed"] += 1
             _log.exception("attestation-failed", switch=point.switch.name)
-        await asyncio.sleep(interval)
+        await asyncio.sleep(min(PIECE_INTERVAL, max(due - time.monotonic(), 0.1)))
 
 
 async def _use_policy(administrator: Administrator, stages: Stages, policy: Policy) -> None:

@@ -10,12 +10,13 @@ import asyncio
 import math
 from collections import Counter
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from zethane.errors import ChannelError
 from zethane.net.flowkey import FlowKey
 from zethane.pipeline.bindings import flow_lease
 from zethane.pipeline.change import Installed
-from zethane.pipeline.fields import split_cookie, split_meter
+from zethane.pipeline.fields import SUBJECT_SHIFT, split_cookie, split_meter
 from zethane.pipeline.flow import EntryKey, Flow
 from zethane.pipeline.held import HeldRule, Reported, held_rule
 from zethane.pipeline.portal import PORTAL_COOKIE, portal_flow
@@ -46,8 +47,38 @@ from zethane.service.written import Written
 MAX_LOGGED = 50
 """Findings of one pass that are logged one by one; the others are counted in one record."""
 
+LARGE = 10_000
+"""Flows of a switch from which on its per-flow rules are looked at in pieces: a switch does nothing else meanwhile."""
+
+PIECES = 64
+"""Of a large table, told apart by the last bits of the subject's number in the cookie, whoever has written it."""
+
 LINGER = 310.0
 """Seconds that the far end's rule of a flow may outlive the flow: its idle timeout."""
+
+
+class Part(NamedTuple):
+    """What is read in one go: whole tables, or of the per-flow rules those with these bits in their cookies."""
+
+    tables: tuple[Table, ...] = tuple(Table)
+    piece: int | None = None
+
+    @property
+    def bits(self) -> tuple[int, int]:
+        """Cookie and mask."""
+        return (0, 0) if self.piece is None else (self.piece << SUBJECT_SHIFT, (PIECES - 1) << SUBJECT_SHIFT)
+
+    def has(self, flow: Flow) -> bool:
+        """Whether an entry is of this part."""
+        cookie, mask = self.bits
+        return flow.table in self.tables and flow.cookie & mask == cookie
+
+    def has_flows_of(self, number: int) -> bool:
+        """Whether the rules of flows are that a session has opened."""
+        return Table.FLOW in self.tables and (self.piece is None or number % PIECES == self.piece)
+
+
+ALL_BUT_FLOWS = Part(tuple(table for table in Table if table != Table.FLOW))
 
 
 class Attestation:
@@ -62,19 +93,46 @@ class Attestation:
         self._grant_usage = grant_usage
         self._policy = state.policy
         self._policy_since = float("-inf")
+        self._pieces: Counter[int] = Counter()
 
     async def attest(self, point: Point) -> int:
-        """One pass over a switch that has its tables; how much was put right. Raises ChannelError."""
+        """One pass over a switch that has its tables; how much was put right. Raises ChannelError.
+
+        Of a switch with many flows it leaves out the per-flow rules.
+        """
         async with point.lock:
             channel = point.channel
             if channel is None or not point.ready:
                 return 0
             found = await self._meters(point, channel)
-            with channel.watch() as written:
-                found += await self._tables(point, channel, written)
+            found += await self._part(point, channel, ALL_BUT_FLOWS if self.in_pieces(point) else Part())
         point.attested = self._state.clock()
-        point.repaired += found
         self._state.counters["attestations"] += 1
+        return found
+
+    def in_pieces(self, point: Point) -> bool:
+        """Whether a switch has so many flows that its per-flow rules are looked at a piece at a time."""
+        return self._state.flows.at(point.switch.dpid) > LARGE
+
+    async def attest_piece(self, point: Point) -> int:
+        """The next piece of a switch's per-flow rules; after `PIECES` of them all have been looked at.
+
+        Returns how much was put right. Raises ChannelError.
+        """
+        async with point.lock:
+            channel = point.channel
+            if channel is None or not point.ready:
+                return 0
+            piece = self._pieces[point.number]
+            self._pieces[point.number] = (piece + 1) % PIECES
+            found = await self._part(point, channel, Part((Table.FLOW,), piece))
+        self._state.counters["attested_pieces"] += 1
+        return found
+
+    async def _part(self, point: Point, channel: SwitchChannel, part: Part) -> int:
+        with channel.watch() as written:
+            found = await self._tables(point, channel, written, part)
+        point.repaired += found
         return found
 
     async def _meters(self, point: Point, channel: SwitchChannel) -> int:
@@ -88,29 +146,34 @@ class Attestation:
         self._state.counters["repaired_meters"] += repaired
         return repaired
 
-    async def _tables(self, point: Point, channel: SwitchChannel, written: Written) -> int:
+    async def _tables(self, point: Point, channel: SwitchChannel, written: Written, part: Part) -> int:
         asked = self._state.clock()
         self._note_policy(asked)
         comparison = Comparison()
         rules: list[Reported] = []
         counted: list[Installed] = []
-        async for entry in in_slices(await channel.read_tables(), READ_SLICE):
+        async for entry in in_slices(await channel.read_tables(part.tables, *part.bits), READ_SLICE):
             if entry.table == Table.FLOW and entry.priority == Priority.FLOW_VERIFIED and not entry.raw:
                 rules.append(entry)
             else:
                 comparison.add(entry)
                 if isinstance(entry, Installed) and is_counted(entry.table):
                     counted.append(entry)
-        self._grant_usage.read(point, counted)
+        if part.piece is None:
+            self._grant_usage.read(point, counted)
         findings: list[Finding] = []
-        async for flow in in_slices(intended_entries(self._state, point, asked)):
+        # No entry but per-flow rules of `flow` is about a session.
+        wanted = () if part.piece else intended_entries(self._state, point, asked)
+        async for flow in in_slices(wanted):
+            if not part.has(flow):
+                continue
             elapsed = self._state.clock() - asked
             finding = comparison.hold(flow, Leases(elapsed, renewed=True))
             # A lease that is as good as over may be so in the switch already.
             over = 0 < flow.hard_timeout <= 2 + elapsed
             if finding is not None and not (over and finding.what == "missing-rule"):
                 findings.append(finding)
-        await self._rules(point, rules, comparison, findings, asked)
+        await self._rules(point, part, rules, comparison, findings, asked)
         async for finding in in_slices(comparison.foreign()):
             entry_found = comparison.found(finding.key) if finding.key is not None else None
             if entry_found is None or not ends_soon(entry_found):
@@ -124,7 +187,13 @@ class Attestation:
     # per-flow rules
 
     async def _rules(
-        self, point: Point, rules: list[Reported], comparison: Comparison, findings: list[Finding], asked: float
+        self,
+        point: Point,
+        part: Part,
+        rules: list[Reported],
+        comparison: Comparison,
+        findings: list[Finding],
+        asked: float,
     ) -> None:
         """The per-flow rules that a switch holds, and those of its own sessions that it does not."""
         seen: set[EntryKey] = set()
@@ -141,7 +210,8 @@ class Attestation:
                     comparison.add(entry)
             elif not is_same_rule(entry, intended, self._left(entry, asked)):
                 findings.append(altered(entry, intended))
-        async for number in in_slices(self._own_numbers(point)):
+        own = [number for number in self._own_numbers(point) if part.has_flows_of(number)]
+        async for number in in_slices(own):
             async for flow in in_slices(self._state.flows.of_session(number), READ_SLICE):
                 if flow.subject == number:
                     findings += self._missing(flow, seen, right)

@@ -65,6 +65,7 @@ HELP: Mapping[str, str] = {
     "radius_requests_refused": "Authentications that found too many others waiting for RADIUS servers.",
     "expression_errors": "Times that a rule's expression had no answer, which denies.",
     "attestations": "Times that a switch's tables were read back and held against what is intended.",
+    "attested_pieces": "Pieces of a large number of per-flow rules that were read back.",
     "attestations_abandoned": "Readings given up because too much was sent meanwhile.",
     "foreign_rules": "Entries of others, removed from the pipeline's tables.",
     "missing_rules": "Entries that were gone, written again.",

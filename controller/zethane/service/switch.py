@@ -14,6 +14,7 @@ from zethane.net.flowkey import FlowKey
 from zethane.pipeline.change import Change
 from zethane.pipeline.fields import vlan_of
 from zethane.pipeline.held import Reported
+from zethane.pipeline.tables import Table
 from zethane.pipeline.verified import Verified
 from zethane.service.written import Written
 
@@ -129,8 +130,10 @@ class SwitchChannel(Protocol):
     async def barrier(self) -> None:
         """Return when the switch has processed all that was sent before. Raises ChannelError."""
 
-    async def read_tables(self) -> list[Reported]:
-        """Everything in Zethane's tables. Raises ChannelError."""
+    async def read_tables(
+        self, tables: Collection[Table] = tuple(Table), cookie: int = 0, mask: int = 0
+    ) -> list[Reported]:
+        """Everything in these tables of Zethane's whose cookie agrees under the mask. Raises ChannelError."""
 
     def watch(self) -> AbstractContextManager[Written]:
         """What is sent to the switch, and reported gone by it, within the block."""

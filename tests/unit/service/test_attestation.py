@@ -17,6 +17,7 @@ from zethane.errors import ChannelError, SessionError
 from zethane.pipeline.change import Add, Installed, Remove, RemoveMatching
 from zethane.pipeline.fields import Reason, cookie, verify_meter
 from zethane.pipeline.flow import Flow, Output, ToController, match
+from zethane.pipeline.held import Reported
 from zethane.pipeline.tables import TABLES, Priority, Table
 from zethane.pipeline.verified import FIN_IDLE
 from zethane.service import attestation, written
@@ -443,8 +444,8 @@ async def test_twenty_thousand_entries_give_way_to_others_again_and_again() -> N
     ]
     real = site.s1.read_tables
 
-    async def read_tables() -> list[Installed]:
-        return await real() + found
+    async def read_tables(*_: object) -> list[Reported]:
+        return [*await real(), *found]
 
     site.s1.read_tables = read_tables  # type: ignore[method-assign]  # more than is worth writing
     turns = 0
@@ -498,3 +499,24 @@ async def test_rules_without_timeouts_are_to_have_none_until_a_fin_has_passed(id
     site.s1.tables[rule.key] = Flow(**fields)
     assert await attest(site) == findings
     assert site.s1.tables[rule.key].idle_timeout == (idle if not findings else 0)
+
+
+async def test_many_flows_are_looked_at_in_pieces_that_together_are_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    site = await busy()
+    before = dict(site.s1.tables)
+    monkeypatch.setattr(attestation, "LARGE", 1)
+    assert site.admin.attestation.in_pieces(point(site))
+    gone, changed = per_flow(site)[:2]
+    del site.s1.tables[gone.key]
+    fields = {name: getattr(changed, name) for name in Flow.__dataclass_fields__} | {"goto": Table.RULE}
+    site.s1.tables[changed.key] = Flow(**fields)
+    del site.s1.tables[next(key for key in before if key[0] == Table.FLOW and key[1] != Priority.FLOW_VERIFIED)]
+    for number in range(200):
+        foreign = Flow(Table.FLOW, 500, match(metadata=number), number << 40 | 7, goto=Table.FORWARD)
+        site.s1.tables[foreign.key] = foreign
+    assert await attest(site) == 0, "the per-flow rules are not read with all the others"
+    found = [await site.admin.attestation.attest_piece(point(site)) for _ in range(attestation.PIECES)]
+    assert sum(found) == 203
+    assert site.s1.tables == before
+    assert sum([await site.admin.attestation.attest_piece(point(site)) for _ in range(attestation.PIECES)]) == 0
+    assert await attest(site) == 0

@@ -63,8 +63,8 @@ class ChannelLimits:
     request: float = 30.0
     list_bytes: int = 8 * 2**20
     """One list answer: ports and meters, of which a switch has at most 65,536 each."""
-    flow_list_bytes: int = 64 * 2**20
-    """The entries of one table: some hundred thousand."""
+    flow_list_bytes: int = 160 * 2**20
+    """The entries of one table: some hundred thousand, 160 bytes each, and as many more that are somebody else's."""
     write_high_water: int = 64 * 2**10
     send_buffer: int = 128 * 2**10
     """What may wait to be written, here and in the kernel: some hundred set-ups. A switch that is behind gets no more
@@ -475,14 +475,17 @@ class Channel(asyncio.Protocol):
         """Return when the switch has processed all that was sent before. Raises ChannelError."""
         await self._request(encode.barrier_request)
 
-    async def read_tables(self) -> list[Reported]:
-        """Every entry of the pipeline's tables; what others have in other tables is not asked for.
+    async def read_tables(
+        self, tables: Collection[Table] = tuple(Table), cookie: int = 0, mask: int = 0
+    ) -> list[Reported]:
+        """The entries of the pipeline's tables whose cookies agree under the mask; no others are asked for.
 
         Reading many entries gives way to other work again and again. Raises ChannelError.
         """
         # All are written before the first suspension: nothing that is sent later comes in between.
         limit = self._limits.flow_list_bytes
-        answers = [self._ask(partial(encode.flow_stats_request, table), limit) for table in Table]
+        asked = [partial(encode.flow_stats_request, table, cookie=cookie, mask=mask) for table in tables]
+        answers = [self._ask(build, limit) for build in asked]
         found: list[Reported] = []
         for answer in await asyncio.gather(*answers):
             for entry in decode.read_flow_stats(answer):

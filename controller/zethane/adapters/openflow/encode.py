@@ -252,9 +252,10 @@ def port_description_request(xid: int) -> bytes:
     return _finish(parser.OFPPortDescStatsRequest(_DATAPATH, 0), xid)
 
 
-def flow_stats_request(table: int, xid: int) -> bytes:
-    """Ask for all entries of a table."""
-    request = parser.OFPFlowStatsRequest(_DATAPATH, 0, table, ofp.OFPP_ANY, ofp.OFPG_ANY, 0, 0, parser.OFPMatch())
+def flow_stats_request(table: int, xid: int, cookie: int = 0, mask: int = 0) -> bytes:
+    """Ask for a table's entries whose cookies agree under the mask."""
+    anywhere = ofp.OFPP_ANY, ofp.OFPG_ANY
+    request = parser.OFPFlowStatsRequest(_DATAPATH, 0, table, *anywhere, cookie, mask, parser.OFPMatch())
     return _finish(request, xid)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from ipaddress import IPv4Address
 from pathlib import Path
 
 from lab import openvswitch
@@ -13,6 +14,12 @@ from lab.processes import START_TIMEOUT, Controller, stop, tail, wait_for
 from perf.benchmark import Run
 from perf.controllers import free_port, is_listening, peer, zethane
 from perf.flow_network import FlowNetwork
+from perf.peers import os_ken_same_job
+from perf.same_job import Identity
+from perf.topology import TCP_SERVICE, UDP_SERVICE
+from zethane.net.flowkey import TCP, UDP
+
+RULE = "clients-servers"
 
 TESTCONTROLLER_IDLE = 5
 """Seconds that an entry of ovs-testcontroller lives without a packet: as few of them as may be, in its favour."""
@@ -31,8 +38,12 @@ def controlled(side: str, network: FlowNetwork, run: Run, folder: Path, extra: S
             network.switch_alone()
             yield Control(None)
         else:
-            starts = {"testcontroller": testcontroller(folder, run), "os-ken": peer(folder, run.tagged, deliver=True)}
-            with starts[side] as port:
+            starts = {
+                "testcontroller": lambda: testcontroller(folder, run),
+                "os-ken": lambda: peer(folder, run.tagged, deliver=True),
+                "same-job": lambda: _same_job(folder, run, network),
+            }
+            with starts[side]() as port:
                 network.control(port)
                 wait_for(
                     f"{side} did not get the switch", lambda: _is_connected(network.bridge), START_TIMEOUT, lambda: ""
@@ -60,6 +71,20 @@ class Control:
         """How many flows Zethane knows to be live."""
         counters = self.zethane.get("/counters")["counters"]
         return next(int(one["value"]) for one in counters if one["name"] == "flows")
+
+
+@contextmanager
+def _same_job(folder: Path, run: Run, network: FlowNetwork) -> Iterator[int]:
+    """The os-ken application that does the same job, for these hosts; its port."""
+    identities = {
+        str(IPv4Address(place.address)): Identity(
+            f"{place.role}{number}", f"{place.role}s", network.dpid, place.port, place.mac.hex(":")
+        )
+        for number, place in enumerate(network.places)
+    }
+    rules = [("clients", "servers", proto, port, RULE) for proto, port in ((TCP, TCP_SERVICE), (UDP, UDP_SERVICE))]
+    with os_ken_same_job(folder, run.tagged, identities, rules) as started:
+        yield started.port
 
 
 @contextmanager

@@ -32,10 +32,11 @@ class FirstPackets(Benchmark):
     sides: ClassVar = {
         "zethane": "Zethane",
         "testcontroller": "ovs-testcontroller",
-        "os-ken": "os-ken",
+        "same-job": "os-ken, same job",
+        "os-ken": "os-ken, minimal",
         "normal": "Open vSwitch alone",
     }
-    pairs = (("zethane", "testcontroller"), ("zethane", "os-ken"))
+    pairs = (("zethane", "testcontroller"), ("zethane", "same-job"))
     measures = (
         Measure("new_p50", "first packet, p50", "µs"),
         Measure("new_p99", "first packet, p99", "µs"),

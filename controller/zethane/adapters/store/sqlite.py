@@ -21,6 +21,8 @@ from types import MappingProxyType
 from typing import Any
 
 import structlog
+from msgspec import MsgspecError
+from msgspec import json as fast_json
 
 from zethane.adapters.store.factors import FactorTable
 from zethane.adapters.store.posture import PostureTable
@@ -351,7 +353,10 @@ def _proof_value(proof: Proof) -> dict[str, object]:
 
 
 def _read(body: str) -> Session:
-    value = json.loads(body)
+    try:
+        value = fast_json.decode(body)
+    except MsgspecError:  # it takes no half of a surrogate pair, which the standard library has written
+        value = json.loads(body)
     proofs = tuple(_read_proof(one) for one in value["proofs"])
     return Session(
         number=value["number"],

@@ -180,14 +180,14 @@ def turn_of_limit(load: Load, tagged: Mapping[str, str] | None = None) -> dict[s
         return generate(load, LIMIT, port, tagged, pid=pid)
 
 
-def turn_of_zethane(load: Load, folder: Path, tagged: Mapping[str, str]) -> dict[str, Any]:
+def turn_of_zethane(load: Load, folder: Path, tagged: Mapping[str, str], made: Path | None = None) -> dict[str, Any]:
     """A whole controller on the first core, the generator on the rest; the decision log is held against the flows.
 
-    Raises LabError, also for a flow that is not in the log.
+    `made` is a folder with the site, written before. Raises LabError, also for a flow that is not in the log.
     """
     with (
         pinned(first=True),
-        site.zethane(site.Site(load.switches, load.sessions, load.across), folder, tagged) as controller,
+        site.zethane(site.Site(load.switches, load.sessions, load.across), folder, tagged, made) as controller,
     ):
         port, pid = int(controller.openflow.rpartition(":")[2]), controller.process.pid if controller.process else 0
         with pinned(first=False):

@@ -79,6 +79,8 @@ def check_address(fabric: Fabric, port: Port, endpoint: Endpoint) -> None:
 
 def has_room(sessions: SessionTable, port: Port, attachment: Attachment) -> bool:
     """Whether one more card fits behind a port; one that has a session there fits always."""
+    if sessions.number_on_port(attachment.dpid, attachment.port) < port.macs:
+        return True  # so there are fewer cards; a port with a thousand sessions is not gone through for each of them
     cards = {live.session.attachment.mac for live in sessions.on_port(attachment.dpid, attachment.port)}
     return attachment.mac in cards or len(cards) < port.macs
 

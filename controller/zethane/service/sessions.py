@@ -157,6 +157,10 @@ class SessionTable:
         """The sessions of a port."""
         return list(self._by_port.get((dpid, port), {}).values())
 
+    def number_on_port(self, dpid: int, port: int) -> int:
+        """How many sessions a port has."""
+        return len(self._by_port.get((dpid, port), ()))
+
     def of_mac(self, mac: int) -> list[Live]:
         """The sessions of a card, wherever they are."""
         return list(self._by_mac.get(mac, {}).values())

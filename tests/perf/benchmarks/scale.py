@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import ClassVar
 
 from perf.benchmark import Axis, Benchmark, Measure, Run, Turn, registered
 from perf.goals import apart, within
 from perf.load import Load, program, turn_of_zethane
+from perf.site import Site
 
 POINTS = (100, 10_000, 100_000)
 QUICK = (100, 200)
@@ -59,11 +62,21 @@ class Scale(Benchmark):
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
-        """Compile the generator. Raises LabError."""
+        """Compile the generator, and write every site once. Raises LabError."""
         program()
+        for point in self.axis.points if self.axis else ():
+            for side in self.sides:
+                if self.can(side, point):
+                    Site(int(side), point).write(self._made(side, point))
         yield
+
+    def _made(self, side: str, point: int) -> Path:
+        return self.run.folder / f"scale-{side}-{point}"
 
     def turn(self, side: str, number: int, point: int) -> Turn:
         """Measure one size once. Raises LabError."""
         folder = self.run.folder / f"scale-{side}-{point}-{number}"
-        return turn_of_zethane(self._load(side, point), folder, self.run.tagged)
+        try:
+            return turn_of_zethane(self._load(side, point), folder, self.run.tagged, self._made(side, point))
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)  # a hundred megabytes each; what is left goes with the run

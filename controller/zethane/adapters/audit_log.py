@@ -75,7 +75,7 @@ Queued = MakeRecord | Lines
 class AuditLog:
     """A bounded queue in front of a file. `keep` of the newest records stay readable in memory."""
 
-    def __init__(self, file: Path, *, keep: int = 1000, queue: int = 65536) -> None:
+    def __init__(self, file: Path, *, keep: int = 1000, queue: int = 131_072) -> None:
         self.lost = 0
         self.failing = False
         self._file = file

@@ -4,6 +4,7 @@
 import json
 import math
 from ipaddress import ip_address
+from json.encoder import encode_basestring
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_GetItem
@@ -16,7 +17,6 @@ from libc.string cimport memcmp, memcpy, memset, strlen
 from zethane.service.flow_table cimport FlowTable, Key, LiveFlow, hash_of
 
 from zethane.audit.record import party as as_party
-from zethane.audit.record import place as as_place
 from zethane.audit.record import rfc3339
 from zethane.identity.session import MAX_SESSION
 from zethane.net.flowkey import FlowKey
@@ -28,6 +28,8 @@ from zethane.service.switch import PacketIn
 from zethane.service.verification import REINSTALL_AFTER
 
 cdef double INFINITY = math.inf
+cdef const char* HEX = b"0123456789abcdef"
+cdef char COLON = 58
 cdef Py_ssize_t KEPT_ROOM = 1 << 20
 
 
@@ -162,6 +164,7 @@ cdef class Switch:
 
     cdef object point, channel
     cdef Output out
+    cdef bytes where
     cdef int32_t place
     cdef uint64_t dpid, checked
     cdef bint fits
@@ -323,6 +326,47 @@ cdef object as_json(value):
     return json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
+cdef bytes who(session):
+    """A session as a record has it: `audit.record.party`."""
+    cdef object principal = session.principal, kind = principal.kind
+    if kind == "network" or kind == "server":
+        return as_json(as_party(session))
+    text = (
+        f'{{"session": {session.number}, "principal": {encode_basestring(kind + ":" + principal.name)}, '
+        f'"segment": {encode_basestring(session.segment)}}}'
+    )
+    return text.encode("utf-8", "backslashreplace")
+
+
+cdef bytes where(uint64_t port, uint64_t mac):
+    """Where a session is, behind its switch: `audit.record.place`."""
+    cdef char text[64]
+    cdef char* at = words_at(text, b'"port": ')
+    cdef int shift
+    at = number_at(at, port)
+    at = words_at(at, b', "mac": "')
+    for shift in range(40, -8, -8):
+        at[0], at[1], at[2] = HEX[mac >> (shift + 4) & 15], HEX[mac >> shift & 15], COLON
+        at += 3
+    at -= 1
+    at = words_at(at, b'"')
+    return PyBytes_FromStringAndSize(text, at - text)
+
+
+cdef bytes address_text(const uint8_t* address, int size):
+    """An address as JSON."""
+    cdef char text[32]
+    cdef char* at
+    cdef int place
+    if size != 4:
+        return as_json(str(ip_address(PyBytes_FromStringAndSize(<const char*>address, size))))
+    at = words_at(text, b'"')
+    for place in range(4):
+        at = number_at(at, address[place])
+        at = words_at(at, b"." if place < 3 else b'"')
+    return PyBytes_FromStringAndSize(text, at - text)
+
+
 cdef int address_of(Party party, const uint8_t* address, int size) noexcept:
     """The place of an address among those of a session; -1 if it is none of them."""
     cdef int at
@@ -343,7 +387,7 @@ cdef char* address_at(char* at, Party party, const uint8_t* address, int size) e
     cdef bytes text
     if place >= 0:
         return part_at(at, party, 2 + place)
-    text = as_json(str(ip_address(PyBytes_FromStringAndSize(<const char*>address, size))))
+    text = address_text(address, size)
     return text_at(at, PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
 
 
@@ -550,6 +594,7 @@ cdef class FastPath:
     def _add_switch(self, dpid, point):
         cdef Switch switch = Switch.__new__(Switch)
         switch.point, switch.dpid = point, dpid
+        switch.where = b'"switch": ' + as_json(point.switch.name) + b", "
         self.switches[dpid] = self.by_number[point.number] = switch
 
     def _make_templates(self):
@@ -761,16 +806,14 @@ cdef class FastPath:
         party = Party.__new__(Party)
         party.live, party.session, party.switch, party.number = live, session, switch, number
         party.session_class, party.port, party.vlan = live.session_class, place.port, place.vlan
-        name = (<Switch>switch).point.switch.name
-        where = as_json(as_place(name, place.port, place.mac))
-        texts = [as_json(as_party(session)), where[1 : len(where) - 1]]
+        texts = [who(session), (<Switch>switch).where + where(place.port, place.mac)]
         for at, address in enumerate(session.addresses):
             if len(address) not in (4, 16):
                 return None
             party.sizes[at] = len(address)
             memset(party.address[at], 0, 16)
             memcpy(party.address[at], PyBytes_AS_STRING(address), len(address))
-            texts.append(as_json(str(ip_address(address))))
+            texts.append(address_text(party.address[at], party.sizes[at]))
         party.addresses = len(session.addresses)
         for at in range(len(texts)):
             party.ends[at] = (party.ends[at - 1] if at else 0) + len(texts[at])
@@ -791,6 +834,13 @@ cdef class FastPath:
         Py_INCREF(party)
         page[number & 1023] = <PyObject*>party
         return party
+
+    def prepare(self, numbers):
+        """Get to know the sessions of these numbers before their packets come."""
+        cdef uint32_t number
+        self.runs += 1
+        for number in numbers:
+            self.party(number)
 
     cdef void forget(self) noexcept:
         cdef int at, inner

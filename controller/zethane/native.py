@@ -12,6 +12,9 @@ from typing import Any
 PURE = "ZETHANE_PURE"
 """The environment variable that keeps compiled modules from being used, if it is neither empty nor 0."""
 
+HOT_PATH = "zethane.adapters.openflow.fast_path"
+"""The module with the compiled half of the hot path."""
+
 
 def native(name: str) -> Any:
     """The compiled module of this name; None if it was not built, or Python alone is wanted."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fuzz import (
     applications,
     captures,
+    compiled,
     documents,
     frames,
     logs,
@@ -23,6 +24,7 @@ _MODULES = (
     services,
     openflow,
     switches,
+    compiled,
     documents,
     applications,
     openid,

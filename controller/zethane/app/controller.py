@@ -22,6 +22,7 @@ from zethane.errors import InputError, Problem
 from zethane.identity.posture import Report
 from zethane.identity.proof import Proof
 from zethane.identity.session import MAX_SESSION, Attachment, Endpoint, Session
+from zethane.native import HOT_PATH, native
 from zethane.net.flowkey import TCP, FlowKey
 from zethane.policy.decide import decide_service
 from zethane.policy.explain import explain
@@ -317,6 +318,7 @@ class Controller:
             gauge("portal_connections", "Connections to the portal.", len(self._administrator.portal_access)),
             gauge("blocked_accounts", "Accounts that an operator has blocked.", len(state.accounts.blocks)),
             gauge("switches_ready", "Switches that have their tables.", ready),
+            gauge("hot_path_compiled", "Whether the hot path is compiled.", float(native(HOT_PATH) is not None)),
             lost,
             *self._runtime.metrics(),
         ]

@@ -19,6 +19,7 @@ import structlog
 import uvloop
 
 from zethane.adapters.audit_log import AuditLog
+from zethane.adapters.openflow.channel import FastPath
 from zethane.adapters.openflow.compiled import compiled_path
 from zethane.adapters.openflow.listener import Listener
 from zethane.adapters.store.sqlite import SqliteStore
@@ -44,6 +45,9 @@ from zethane.service.points import Fabric
 from zethane.service.policy_in_force import PolicyInForce
 from zethane.service.sources import SourceRegistry
 from zethane.service.state import State
+
+PREPARED_AT_ONCE = 64
+"""Sessions that the compiled path gets to know before other work has its turn: a fifth of a millisecond."""
 
 TICK = 0.1
 """Seconds between looks at what has come to its end. Switches end leases by themselves, to the second."""
@@ -164,6 +168,8 @@ class _Process:
         listener = Listener(administrator, fast=fast)
         host, port = await listener.start(settings.openflow_host, settings.openflow_port, settings.openflow_tls)
         stack.push_async_callback(listener.stop)
+        if fast is not None:
+            self._spawn(_prepare(fast, administrator))
         self._keep(administrator)
         self._spawn(policy_file.watch())
         self._spawn(identities.watch())
@@ -212,6 +218,14 @@ class _Process:
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+async def _prepare(fast: FastPath, administrator: Administrator) -> None:
+    """Let the compiled path get to know the sessions that were taken up, with pauses for other work."""
+    numbers = list(administrator.state.sessions.by_number)
+    for at in range(0, len(numbers), PREPARED_AT_ONCE):
+        fast.prepare(numbers[at : at + PREPARED_AT_ONCE])
+        await asyncio.sleep(0.001)
 
 
 async def _keep_time(administrator: Administrator) -> None:

@@ -35,6 +35,7 @@ from zethane.pipeline.fields import SUBJECT_MASK, cookie
 from zethane.pipeline.held import Reported
 from zethane.pipeline.tables import Table
 from zethane.pipeline.verified import Verified
+from zethane.service.fair_queue import FairQueue
 from zethane.service.switch import MeterState, PacketIn, PortState, SwitchEvents
 from zethane.service.written import Watches, Written
 
@@ -121,8 +122,11 @@ class FastPath(Protocol):
     def run(self, channel: Channel, data: bytes, at: int) -> int:
         """Take the messages from `at` on that are plain; where the first is that is not."""
 
-    def packet(self, channel: Channel, event: PacketIn) -> bool:
-        """Take one packet that has waited; False if it is not plain."""
+    def take_waiting(self, channel: Channel, queue: FairQueue[PacketIn], intake: Intake) -> PacketIn | None:
+        """Take packets that wait for as long as they are plain; the first that is not, if that is why this ends."""
+
+    def prepare(self, numbers: Sequence[int]) -> None:
+        """Get to know the sessions of these numbers before their packets come."""
 
 
 class Channel(asyncio.Protocol):
@@ -152,7 +156,7 @@ class Channel(asyncio.Protocol):
         self._greeted = False
         self._accepted = False
         self._fast = fast
-        quick = partial(fast.packet, self) if fast is not None else None
+        quick = partial(fast.take_waiting, self) if fast is not None else None
         self._intake = Intake(self._packet_in, self._turn_done, self._loop, self._limits.turn, quick=quick)
         self._reading = True
         self._writable = True

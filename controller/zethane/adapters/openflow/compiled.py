@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol, cast
 
 from zethane.adapters.openflow.channel import Channel, FastPath
-from zethane.native import native
+from zethane.native import HOT_PATH, native
 from zethane.service.flows import LiveFlow
 from zethane.service.state import State
 
@@ -22,5 +22,5 @@ class Lines(Protocol):
 
 def compiled_path(state: State, journal: Lines) -> FastPath | None:
     """The compiled path for all connections; None where it was not built, or Python alone is wanted."""
-    module = native("zethane.adapters.openflow.fast_path")
+    module = native(HOT_PATH)
     return cast("FastPath", module.FastPath(state, journal, Channel)) if module is not None else None

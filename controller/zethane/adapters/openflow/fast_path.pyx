@@ -212,7 +212,7 @@ cdef int TCP = 6, UDP = 17, SCTP = 132, ICMP = 1, ICMPV6 = 58
 cdef int FIN = 1, SYN = 2, RST = 4, ACK = 16
 cdef int FORWARD = 1, RETURN = 2
 cdef int PACKET_IN = 10, FLOW_REMOVED = 11
-cdef int QUICK = 16  # of such packets count as one
+cdef int QUICK = 32  # of such packets count as one
 cdef int CLOCK_EVERY = 64
 cdef uint32_t MAX_RULE_NUMBER = MAX_RULE
 cdef uint32_t MAX_NUMBER = MAX_SESSION
@@ -676,19 +676,34 @@ cdef class FastPath:
                 intake._left = (left - quick) // QUICK
         return at
 
-    def packet(self, channel, event):
-        """Take one packet that has waited; False if it is not plain."""
+    def take_waiting(self, channel, queue, intake):
+        """Take packets that wait for as long as they are plain and their turn lasts. The first that is not plain, if
+        that is why this ends: it is not in the queue any more."""
         cdef Up up
-        cdef bytes frame = event[4]
-        cdef bint done
+        cdef bytes frame
+        cdef tuple event
+        cdef int64_t left, quick = 0
+        cdef double until
+        cdef object clock
         if not self.begin(channel):
-            return False
-        up.port, up.table, up.cookie, up.metadata = event[0], event[1], event[2], event[3]
+            return queue.take()
+        clock, until = intake._clock, intake._until
+        left = <int64_t>intake._left * QUICK
         try:
-            done = self.packet_up(&up, <const uint8_t*>PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame))
+            while quick < left and queue:
+                event = queue.take()
+                frame = event[4]
+                up.port, up.table, up.cookie, up.metadata = event[0], event[1], event[2], event[3]
+                if not self.packet_up(&up, <const uint8_t*>PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame)):
+                    return event
+                quick += 1
+                if quick % CLOCK_EVERY == 0 and <double>clock() >= until:
+                    left = quick
         finally:
             self.finish()
-        return done
+            if quick:
+                intake._left = (left - quick) // QUICK
+        return None
 
     cdef bint begin(self, channel) except -1:
         """Look at everything that is the same for all packets of a run; whether there may be one."""
@@ -1234,3 +1249,32 @@ cdef class FastPath:
         self.size = at - self.lines
         self.count += 1
         return 0
+
+
+def frame_of(bytes frame not None):
+    """The key and the TCP flags of a plain frame; None for all others. To be held against `net.flowkey.parse_frame`."""
+    cdef Read read
+    if not read_frame(<const uint8_t*>PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame), &read):
+        return None
+    return key_of(&read.key), read.flags
+
+
+def removed_of(bytes message not None):
+    """The key and the classes in a flow-removed that is plain. To be held against `hotpath.read_flow_removed`."""
+    cdef Key key
+    cdef uint32_t classes[2]
+    cdef const uint8_t* data = <const uint8_t*>PyBytes_AS_STRING(message)
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(message)
+    if size < 56 or data[19] != FLOW_TABLE or not read_removed(data, size, &key, classes):
+        return None
+    return key_of(&key), (classes[0], classes[1])
+
+
+cdef object key_of(const Key* key):
+    return FlowKey(
+        PyBytes_FromStringAndSize(<const char*>key.src, key.size),
+        PyBytes_FromStringAndSize(<const char*>key.dst, key.size),
+        key.proto,
+        key.sport,
+        key.dport,
+    )

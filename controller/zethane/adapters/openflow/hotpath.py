@@ -11,7 +11,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from zethane.adapters.openflow.oxm import UnreadableMatchError, read_match
-from zethane.native import native
+from zethane.native import HOT_PATH, native
 from zethane.net.flowkey import ICMP, ICMPV6, SCTP, TCP, UDP
 from zethane.pipeline.addresses import IPV4_LENGTH
 from zethane.pipeline.fields import OBJECT_CLASS, OBJECT_SHIFT, PARTIES_MASK, SUBJECT_CLASS, SUBJECT_SHIFT
@@ -185,5 +185,5 @@ def write_packet_out(port: int, frame: bytes, xid: int) -> bytes:
 
 
 pure_read_packet_in = read_packet_in
-if not TYPE_CHECKING and (compiled := native("zethane.adapters.openflow.fast_path")) is not None:
+if not TYPE_CHECKING and (compiled := native(HOT_PATH)) is not None:
     read_packet_in = compiled.read_packet_in

@@ -19,9 +19,6 @@ from zethane.service.switch import PacketIn
 CLOCK_EVERY = 4
 """Packets between looks at the clock."""
 
-QUICK = 16
-"""Packets on the compiled path that count as one: they take so much less time."""
-
 FRAME_OVERHEAD = 64
 """Bytes that a packet-in takes beside its frame."""
 
@@ -38,8 +35,9 @@ class TurnLimits:
 class Intake:
     """The queue of one connection. `handle` must not raise; `turn_done` is called after each later turn.
 
-    `quick` is asked first to handle a packet that has waited; of those that are not queued, the compiled path has
-    taken its own before, and has left as much of the turn as it has not used.
+    `quick` is the compiled path: it takes packets that wait and are plain, and gives back the first that is not. Of
+    those that are just being read it has taken its own before. A packet there counts as a part of one, for it takes so
+    much less time, and what it leaves of a turn is for the others.
     """
 
     def __init__(
@@ -49,7 +47,7 @@ class Intake:
         loop: asyncio.AbstractEventLoop,
         limits: TurnLimits | None = None,
         clock: Callable[[], float] = perf_counter,
-        quick: Callable[[PacketIn], bool] | None = None,
+        quick: Callable[[FairQueue[PacketIn], Intake], PacketIn | None] | None = None,
     ) -> None:
         self._handle = handle
         self._quick = quick
@@ -111,14 +109,9 @@ class Intake:
         self._next = None
         self._left = self._limits.packets
         self._until = self._clock() + self._limits.seconds
-        taken = 0
         while self._left and self._queue:
-            event = self._queue.take()
-            if self._quick is not None and self._quick(event):
-                taken += 1
-                if taken % QUICK == 0:
-                    self._spend()
-            else:
+            event = self._queue.take() if self._quick is None else self._quick(self._queue, self)
+            if event is not None:
                 self._take_turn(event)
         self.end()
         self._turn_done()
@@ -127,12 +120,6 @@ class Intake:
         left = self._left = self._left - 1
         self._handle(event)
         if not left % CLOCK_EVERY and self._clock() >= self._until:
-            self._left = 0
-
-    def _spend(self) -> None:
-        """As many packets have been handled on the compiled path as count as one."""
-        self._left -= 1
-        if not self._left % CLOCK_EVERY and self._clock() >= self._until:
             self._left = 0
 
     def _cancel(self) -> None:

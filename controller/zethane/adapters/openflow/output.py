@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from zethane.native import native
+from zethane.native import HOT_PATH, native
 
 
 class Output:
@@ -42,5 +42,5 @@ class Output:
 
 
 PureOutput = Output
-if not TYPE_CHECKING and (compiled := native("zethane.adapters.openflow.fast_path")) is not None:
+if not TYPE_CHECKING and (compiled := native(HOT_PATH)) is not None:
     Output = compiled.Output

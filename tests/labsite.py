@@ -122,10 +122,10 @@ def running(folder: Path, *extra: str, login: Sequence[str] | None = ()) -> Iter
             assert [record for record in events if record["reason"].endswith(("-rule", "-meter"))] == []
 
 
-def lab_report(topology: str, file: Path) -> Any:
+def lab_report(topology: str, file: Path, *options: str) -> Any:
     """What the lab's own command writes as JSON after it has probed a topology."""
     done = subprocess.run(
-        [sys.executable, "-m", "lab", topology, "--json", str(file)],
+        [sys.executable, "-m", "lab", topology, "--json", str(file), *options],
         env=os.environ | {"PYTHONPATH": str(ROOT / "mininet"), "COLUMNS": "160"},
         cwd=ROOT,
         capture_output=True,

@@ -15,6 +15,7 @@ from zethane.identity.session import Attachment, Session
 from zethane.net.flowkey import FlowKey
 from zethane.network.load import parse_network
 from zethane.policy.principal import Principal
+from zethane.service.counts import Counts, RuleCounts
 from zethane.service.flows import LiveFlow
 from zethane.service.journal import Denied
 from zethane.service.points import Fabric
@@ -79,6 +80,15 @@ class WrittenLog:
         ended = flow.afresh()
         ended.started, ended.packets, ended.octets = self.now + 1 - lasted, packets, octets
         self.journal.flow_ended(ended, rule, "finished", self._tick())
+
+    def grant(self, source: str, target: str, rule: str, port: int = 443, proto: int = 6) -> None:
+        """A switch has let a connection in by itself."""
+        self.journal.granted(self._flow(source, target, port, proto), "s1", rule, self._tick())
+
+    def usage(self, source: str, rule: str) -> None:
+        """What a session, and a rule, have carried through such connections."""
+        self.journal.session_usage(self._sessions[source], Counts(7, 700, 5, 500), "interval", self._tick())
+        self.journal.rule_usage(rule, "s1", RuleCounts(2, 7, 700), self._tick())
 
     def denial(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,10 +21,25 @@ NAMES = [
 ]
 
 
+GRANTED = [
+    pytest.param(path.name, marks=[] if path.name == "three-tier" else [pytest.mark.slow])
+    for path in sorted(TOPOLOGIES.iterdir())
+    if path.is_dir()
+]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_observed_is_what_the_policy_says(name: str, tmp_path: Path) -> None:
     """Real logins and real connections for every pair and service; not one cell differs."""
-    report = lab_report(name, tmp_path / "cells.json")
+    _assert_as_the_policy_says(lab_report(name, tmp_path / "cells.json"))
+
+
+@pytest.mark.parametrize("name", GRANTED)
+def test_it_is_the_same_when_switches_let_connections_in_by_themselves(name: str, tmp_path: Path) -> None:
+    _assert_as_the_policy_says(lab_report(name, tmp_path / "cells.json", "--enforce", "switch"))
+
+
+def _assert_as_the_policy_says(report: Any) -> None:
     assert report["summary"]["mismatches"] == 0
     assert report["summary"]["cells"] == len(report["cells"]) > 0
     assert {cell["decision"] for cell in report["cells"]} == {"allow", "deny"}

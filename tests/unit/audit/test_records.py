@@ -20,6 +20,7 @@ from zethane.identity.session import Attachment, Endpoint, Session
 from zethane.net.flowkey import FlowKey
 from zethane.network.load import parse_network
 from zethane.policy.stage import WouldBe
+from zethane.service.counts import Counts, RuleCounts
 from zethane.service.flows import LiveFlow
 from zethane.service.journal import Denied, Journal
 from zethane.service.points import Fabric
@@ -168,6 +169,45 @@ def test_a_flow_that_ends_has_its_counters_of_that_moment(log: OneRecord, journa
         "return_packets": 8,
         "return_bytes": 2000,
         "duration": 1.5,
+    }
+
+
+def test_what_grants_have_carried_is_told_by_session_and_by_rule(log: OneRecord, journal: LogJournal) -> None:
+    journal.session_usage(LAPTOP, Counts(10, 1000, 8, 2000), "session-ended", NOW)
+    assert log.newest() == {
+        "time": TIME,
+        "event": "grant_usage",
+        "reason": "session-ended",
+        "subject": STAFF,
+        **PLACE,
+        "sent_packets": 10,
+        "sent_bytes": 1000,
+        "received_packets": 8,
+        "received_bytes": 2000,
+    }
+    journal.rule_usage("staff-web", "s1", RuleCounts(2, 10, 1000), NOW)
+    assert log.newest() == {
+        "time": TIME,
+        "event": "grant_usage",
+        "reason": "interval",
+        "rule": "staff-web",
+        "switch": "s1",
+        "connections": 2,
+        "packets": 10,
+        "bytes": 1000,
+    }
+    journal.granted(flow(), "s1", "staff-web", NOW)
+    assert log.newest() == {
+        "time": TIME,
+        "event": "decision",
+        "decision": "allow",
+        "enforced": "switch",
+        "rule": "staff-web",
+        "reason": "rule",
+        "subject": STAFF,
+        "object": TIER,
+        **PLACE,
+        **CONNECTION,
     }
 
 

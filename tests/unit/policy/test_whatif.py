@@ -72,6 +72,17 @@ def test_what_ends_says_who_how_often_how_much_and_by_which_rules(log: WrittenLo
     assert answer.allowed == 2
 
 
+def test_connections_that_switches_have_let_in_are_flows_and_what_they_carried_is_none(log: WrittenLog) -> None:
+    log.grant(LAPTOP, WEB1, "staff-web")
+    log.grant(LAPTOP, WEB1, "staff-web")
+    log.usage(LAPTOP, "staff-web")
+    answer = held(log, POLICY + "  - {id: no-web, from: [staff], to: [web], services: [tcp/443], action: deny}\n")
+    assert summary(answer) == [("ends", "staff", "web", "tcp/443", 2)]
+    observer = Observer(lambda _: None)
+    assert sum(observer.line(line) is not None for line in log.lines) == 2
+    assert not observer.account.damaged
+
+
 def test_what_was_denied_and_would_pass_is_told(log: WrittenLog) -> None:
     log.denial(WEB1, DB1, 22, DenyReason.DENY_RULE, "no-ssh")
     log.denial(DB1, WEB1, 9000)

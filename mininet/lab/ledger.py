@@ -67,7 +67,7 @@ class Ledger:
         return os.environ | {TAG: self.run_id}
 
     def note(self, kind: str, *names: str) -> None:
-        """Record bridges (`bridge`) or interfaces (`interface`) that are about to be made."""
+        """Record bridges (`bridge`), interfaces (`interface`) or zones of conntrack (`zone`) that are about to be made."""
         with self._file.open("a", encoding="ascii") as file:
             file.writelines(f"{kind} {name}\n" for name in names)
 
@@ -82,6 +82,7 @@ class Ledger:
         """Take everything down. What could not be is told, and the record kept for another attempt."""
         steps: tuple[Callable[[], None], ...] = (
             lambda: end_processes(self.run_id, signal.SIGTERM),
+            lambda: openvswitch.forget_connections(self.noted("zone")),
             lambda: openvswitch.delete(self.noted("bridge")),
             lambda: end_processes(self.run_id, signal.SIGKILL),
             self._delete_interfaces,
@@ -90,7 +91,7 @@ class Ledger:
         for step in steps:
             try:
                 step()
-            except (LabError, OSError) as error:  # noqa: PERF203 - four steps, and each must be tried
+            except (LabError, OSError) as error:  # noqa: PERF203 - five steps, and each must be tried
                 failed.append(str(error))
         if not failed:
             shutil.rmtree(self.directory, ignore_errors=False)

@@ -314,6 +314,8 @@ class LabNetwork:
             if self.controller is None:
                 self.controller = Controller(self._topology, self.ledger.directory, self._tag)
                 self._start_sources(self.controller)
+                zones = (self.controller.zones + switch.number for switch in self.network.switches.values())
+                self.ledger.note("zone", *map(str, zones))
             self.controller.start(extra)
         openflow = self.controller.wait_listening()
         bridges = [self.bridge(name) for name in self.network.switches]

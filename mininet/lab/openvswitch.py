@@ -173,6 +173,13 @@ def delete(bridges: Iterable[str]) -> None:
         vsctl(*arguments)
 
 
+def forget_connections(zones: Iterable[str]) -> None:
+    """Empty these zones of connection tracking: a daemon keeps idle connections for a day, whoever has made them."""
+    if is_running() and "netdev@ovs-netdev" in run(["ovs-appctl", "dpctl/dump-dps"]):
+        for zone in zones:
+            run(["ovs-appctl", "dpctl/flush-conntrack", "netdev@ovs-netdev", f"zone={zone}"])
+
+
 def existing_bridges() -> list[str]:
     """All bridges of the machine, whoever made them."""
     return vsctl("list-br").split()

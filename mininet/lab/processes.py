@@ -72,7 +72,7 @@ class Controller:
         self.openflow = "127.0.0.1:0"
         self.sources: Path | None = None
         """The sources.yaml to use in the place of the topology's."""
-        self._zones = secrets.randbelow(MAX_ZONE - MAX_SWITCH)
+        self.zones = secrets.randbelow(MAX_ZONE - MAX_SWITCH)
         """Connections tracked for one lab are not those of another on this machine."""
         self._topology = topology
         self._directory = directory
@@ -85,7 +85,7 @@ class Controller:
             raise LabError("the controller is already running")
         (self._directory / "run.json").unlink(missing_ok=True)
         command = zethane("run", str(self._topology), "--state-dir", str(self._directory), "--openflow", self.openflow)
-        command += ["--conntrack-zones", str(self._zones)]
+        command += ["--conntrack-zones", str(self.zones)]
         if self.sources is not None:
             command += ["--sources", str(self.sources)]
         with self.log.open("ab") as log:

@@ -85,7 +85,7 @@ class DataPath:
             yield network.ends
         finally:
             network.release()
-            run(["ovs-appctl", "dpctl/flush-conntrack", f"zone={self._zone}"])
+            openvswitch.forget_connections([str(self.zone(side))])
 
     def tracked(self, side: str) -> int:
         """How many connections the switch knows of, of a side that tracks them. Raises LabError."""
@@ -93,9 +93,9 @@ class DataPath:
         found = re.search(r"Total:\s*(\d+)", told)
         return int(found.group(1)) if found else 0
 
-    def zone(self, side: str) -> int:  # noqa: ARG002  # that of the others is their own
+    def zone(self, side: str) -> int:
         """The zone of conntrack that a side has."""
-        return self._zone
+        return self._controllers[side].zones + 1 if side in self._controllers else self._zone
 
     def _firewall(self) -> Iterator[str]:
         zone, server = self._zone, self.network.server

@@ -67,7 +67,7 @@ class Ledger:
         return os.environ | {TAG: self.run_id}
 
     def note(self, kind: str, *names: str) -> None:
-        """Record bridges (`bridge`), interfaces (`interface`) or zones of conntrack (`zone`) that are about to be made."""
+        """Record bridges (`bridge`), interfaces (`interface`) or zones (`zone`) that are about to be made."""
         with self._file.open("a", encoding="ascii") as file:
             file.writelines(f"{kind} {name}\n" for name in names)
 

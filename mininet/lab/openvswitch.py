@@ -177,7 +177,7 @@ def forget_connections(zones: Iterable[str]) -> None:
     """Empty these zones of connection tracking: a daemon keeps idle connections for a day, whoever has made them."""
     if is_running() and "netdev@ovs-netdev" in run(["ovs-appctl", "dpctl/dump-dps"]):
         for zone in zones:
-            run(["ovs-appctl", "dpctl/flush-conntrack", "netdev@ovs-netdev", f"zone={zone}"])
+            run(["ovs-appctl", "dpctl/flush-conntrack", f"zone={zone}"])
 
 
 def existing_bridges() -> list[str]:

@@ -13,7 +13,7 @@ from attack.scenario import Attack, NotHereError, Scenario
 from attack.trial import Trial
 from lab.errors import LabError
 
-Status = Literal["held", "passed", "unproven", "harmed", "failed", "skipped"]
+Status = Literal["held", "limited", "passed", "unproven", "harmed", "failed", "skipped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,7 @@ class Result:
     """What came of a scenario.
 
     held      nothing got through, the controller is well and permitted traffic passes
+    limited   under grants, what a switch cannot keep out of permitted connections got through, and nothing else
     passed    something got through
     unproven  the attempt proves nothing: its frames were not sent or not all captured, or its control was not seen
     harmed    nothing got through, but the controller or permitted traffic suffered
@@ -37,7 +38,7 @@ class Result:
 
     def as_wanted(self, *, protected: bool) -> bool:
         """Under Zethane every attack has to be held; without it every one has to succeed in all of its variants."""
-        return self.status in ("held", "skipped") if protected else self.status in ("passed", "skipped")
+        return self.status in ("held", "limited", "skipped") if protected else self.status in ("passed", "skipped")
 
     def view(self) -> Mapping[str, Any]:
         """JSON-ready."""
@@ -92,12 +93,19 @@ def _try(arena: Arena, scenario: Scenario) -> tuple[Status, Passed, list[str], s
     harm = health.faults()
     status: Status = "held"
     if any(passed.values()):
-        status = "passed"
+        status = "limited" if _is_limit(arena, scenario, passed) and not harm else "passed"
     elif harm:
         status = "harmed"
     elif unproven:
         status = "unproven"
     return status, passed, [*unproven, *harm], logged(evidence)
+
+
+def _is_limit(arena: Arena, scenario: Scenario, passed: Passed) -> bool:
+    permit, known = arena.cast.service, scenario.granted
+    if known is None or not arena.granted:
+        return False
+    return all(known.covers(label, permit.source, permit.target) for label, text in passed.items() if text)
 
 
 def attempt(arena: Arena, attack: Attack) -> Evidence:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -18,6 +19,23 @@ Judge = Callable[[Evidence], Passed]
 
 class NotHereError(Exception):
     """The topology has nothing that this attack could be tried on. The message says what is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """What a switch that lets connections in by itself cannot keep out, and why.
+
+    `variants` is a regular expression that the whole label of such a variant has to match, with `{source}` and
+    `{target}` for the pair that a rule lets talk; whatever else gets through has got through.
+    """
+
+    why: str
+    variants: str
+
+    def covers(self, label: str, source: str, target: str) -> bool:
+        """Whether a variant is one of those."""
+        wanted = self.variants.replace("{source}", re.escape(source)).replace("{target}", re.escape(target))
+        return re.fullmatch(wanted, label) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +63,7 @@ class Scenario:
     unprotected: str = ""
     control: Attack | None = None
     late: bool = False
+    granted: Granted | None = None
 
     def __post_init__(self) -> None:
         if bool(self.unprotected) != (self.control is not None):
@@ -113,13 +132,14 @@ class Group:
         tool: str | None = None,
         unprotected: str = "",
         control: Attack | None = None,
+        granted: Granted | None = None,
     ) -> Callable[[Attack], Attack]:
         """Register the decorated function as the attack."""
 
         def register(attack: Attack) -> Attack:
             scenario = Scenario(
                 name, self.name, reference, tried, success, attack, covers,
-                judge, quick, version, tool, unprotected, control, self._late,
+                judge, quick, version, tool, unprotected, control, self._late, granted,
             )  # fmt: skip
             self._registry.add(scenario)
             return attack

@@ -16,6 +16,7 @@ from attack.scenario import Scenario
 
 _STYLES = {
     "held": "green",
+    "limited": "yellow",
     "passed": "bold red",
     "unproven": "bold yellow",
     "harmed": "bold red",
@@ -24,6 +25,7 @@ _STYLES = {
 }
 _WORDS = {
     "held": "held",
+    "limited": "known limit of grants",
     "passed": "got through",
     "unproven": "unproven",
     "harmed": "did harm",

@@ -37,6 +37,7 @@ class WatchedNetwork:
         self.network = network
         self.topology = topology
         self.protected = not network.unprotected
+        self.granted = self.protected and any(rule.is_grant for rule in topology.policy.enforced)
         self.sessions: dict[str, LoginResult] = {}
         self._logins = logins
         self._stack = ExitStack()

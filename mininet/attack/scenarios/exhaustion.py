@@ -15,7 +15,7 @@ from scapy.packet import Raw
 from attack.cast import Permit
 from attack.evidence import observations
 from attack.frames import BROADCAST, NOBODY, arp, ether, tcp, udp
-from attack.scenario import ATTACKS, Group
+from attack.scenario import ATTACKS, Granted, Group
 from attack.tools import run_tool
 from attack.trial import Trial
 from lab.shell import run
@@ -185,6 +185,7 @@ def _one_flow(trial: Trial) -> None:
     judge=observations,
     unprotected=_NO_CONTROLLER,
     control=_one_flow,
+    granted=Granted("what connection tracking holds is no session's quota", "conntrack entries"),
 )
 def flow_table(trial: Trial) -> None:
     """A session has a quota. Its flows go with it at the end."""

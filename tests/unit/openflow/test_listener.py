@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
 from fakes.openflow_peer import HEADER, Events, Peer, messages
 from fakes.site import Site
@@ -247,3 +249,29 @@ def test_files_that_cannot_be_used_for_tls_are_an_input_error(certificates: Path
     paths = [certificates / ("switch.csr" if name == missing else name) for name in names]
     with pytest.raises(InputError, match="cannot be used for TLS"):
         TlsFiles(*paths).context()
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_what_is_written_to_a_switch_does_not_wait_for_more(loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    """TCP_NODELAY (RFC 9293 section 3.7.4) is what both loops set by themselves."""
+
+    class Kept(Events):
+        def connected(self, channel: Any, ports: Any) -> bool:
+            self.channel = channel
+            return super().connected(channel, ports)
+
+    async def option() -> int:
+        events = Kept()
+        async with listening(events) as address:
+            client = await Client.open(address)
+            await events.ready.wait()
+            accepted = events.channel._transport.get_extra_info("socket")
+            found: int = accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            await client.close()
+            return found
+
+    running = loop()
+    try:
+        assert running.run_until_complete(option()) != 0
+    finally:
+        running.close()

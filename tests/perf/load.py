@@ -143,6 +143,7 @@ def generate(
 
     `rate` is set-ups per second, `p50`, `p99` and `p999` microseconds of one at a time; `cpu` and `load_cpu` the
     microseconds of processor time that a set-up took the controller (where `pid` is given) and the generator,
+    `cpu_whole` the same from the first batch until the controller has come to rest, flows' ends and log included,
     `load_busy` how many percent of the time the generator was at work; `flows` all flows, `ended` those that ended.
     """
     command = arguments(load, answered, port, pid, dpid)

@@ -30,6 +30,7 @@ class Scale(Benchmark):
     measures = (
         Measure("rate", "set-ups, many at once", "per second"),
         Measure("cpu", "processor time of the controller", "µs per set-up", digits=2),
+        Measure("cpu_whole", "the same, with the flows' ends, the log and all else", "µs per set-up", digits=2),
         Measure("p50", "one at a time, p50", "µs"),
         Measure("p99", "one at a time, p99", "µs", is_log=True),
         Measure("memory", "memory of the controller at the most", "MiB"),

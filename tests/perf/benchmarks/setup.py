@@ -44,6 +44,7 @@ class Setups(Benchmark):
         Measure("p99", "one at a time, p99", "µs"),
         Measure("p999", "one at a time, p99.9", "µs"),
         Measure("cpu", "processor time of the controller, many at once", "µs per set-up", digits=2),
+        Measure("cpu_whole", "the same, with the flows' ends, the log and all else", "µs per set-up", digits=2),
         Measure("load_cpu", "processor time of the generator", "µs per set-up", digits=2),
         Measure("load_busy", "the generator was at work", "% of the time"),
     )

@@ -17,7 +17,7 @@ from zethane.service.flow_rules import flow_rules
 from zethane.service.flows import LiveFlow
 from zethane.service.points import difference
 from zethane.service.presence import Presence
-from zethane.service.removals import all_of, all_with, bindings_of, flows_of
+from zethane.service.removals import all_of, all_with, bindings_of, connections_of, flows_of
 from zethane.service.sessions import Live
 from zethane.service.state import State
 
@@ -71,6 +71,8 @@ class Enforcement:
         changes: Changes = defaultdict(list)
         for point in self.presence.holding(live):
             changes[point.number] += all_with(live.session.number, address)
+            if self._state.policy.has_grants and not set(live.session.addresses) - {address}:
+                changes[point.number] += connections_of(live.session.number)
         live.by_address.pop(address, None)
         for where, more in self.presence.recount(live).items():
             changes[where] += more

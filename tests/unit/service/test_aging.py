@@ -223,6 +223,10 @@ async def test_a_switch_that_is_away_is_not_written_to_and_its_flows_are_tested_
         switch.step()
     assert timeouts(site) == [0, 0]
     point.ready = True
+    site.s1.is_behind = True
+    switch.step()
+    assert timeouts(site) == [0, 0]
+    site.s1.is_behind = False
     switch.step()
     switch.step()
     nothing_is_left(site)

@@ -53,9 +53,11 @@ def compile_modules(root: Path) -> None:
             Extension(_module(source), [str(source)], extra_compile_args=FLAGS)
             for source in sorted(SOURCES.rglob("*.pyx"))
         ]
-        made = cythonize(modules, include_path=[str(SOURCES)], compiler_directives={"language_level": 3}, quiet=True)
+        made = cythonize(
+            modules, include_path=[str(SOURCES)], compiler_directives={"language_level": 3}, quiet=True, force=True
+        )
         command = build_ext(Distribution({"name": "zethane", "ext_modules": made, "package_dir": {"": str(SOURCES)}}))
-        command.inplace = True
+        command.inplace = command.force = True
         command.build_temp = "build/temp"
         command.parallel = os.cpu_count()
         command.ensure_finalized()

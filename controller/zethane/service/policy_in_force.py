@@ -94,7 +94,7 @@ class PolicyInForce:
         self.flows: PolicyEntries = PolicyEntries.of(compiled, self.classes, self.rule_numbers, numbering, tracked)
         """What the table `rule` should hold."""
         self._kept = KeptVerdicts()
-        self._after: tuple[ref[PolicyInForce], Sequence[tuple[int, int]]] | None = None
+        self._after: tuple[ref[PolicyInForce], Concerned] | None = None
         self._look_at(compiled, now)
 
     def _take(self, policy: Policy, rules: Iterable[Rule], numbering: Numbering) -> None:
@@ -160,9 +160,9 @@ class PolicyInForce:
         self.flows = before.flows.changed(change, compiled, self.classes, self.rule_numbers, numbering)
         # Where there are hours, a verdict says until when it is sure, by all of them.
         timed = compiled.hours or before.compiled.hours
-        concerned = change.concerned()
-        self._kept = KeptVerdicts() if timed else KeptVerdicts(before._verdicts, Concerned(self.classes, concerned))
-        self._after = None if timed else (ref(before), concerned)
+        areas = Concerned(before.classes, self.classes, change.concerned())
+        self._kept = KeptVerdicts() if timed else KeptVerdicts(before._verdicts, areas)
+        self._after = None if timed else (ref(before), areas)
         self._look_at(compiled, now)
 
     def _look_at(self, compiled: CompiledPolicy, now: float) -> PolicyInForce:
@@ -198,7 +198,7 @@ class PolicyInForce:
         """Between which classes this may decide otherwise than the policy that it has followed; None: any."""
         if self._after is None or self._after[0]() is not before:
             return None
-        return Concerned(self.classes, self._after[1])
+        return self._after[1]
 
     def moving(self, other: PolicyInForce) -> frozenset[str] | None:
         """The segments whose sessions may have other classes under another policy; None if any session may have."""
@@ -374,21 +374,27 @@ class PolicyInForce:
 class Concerned:
     """Between which classes changed rules say something."""
 
-    def __init__(self, classes: ClassNumbers, areas: Sequence[tuple[int, int]]) -> None:
+    def __init__(self, before: ClassNumbers, classes: ClassNumbers, areas: Sequence[tuple[int, int]]) -> None:
         """`areas` are subjects and objects, as bits, that the rules are about, rule by rule."""
+        self._before = before
         self._classes = classes
         self._areas = areas
         self._known: dict[tuple[int, int], bool] = {}
 
     def __call__(self, subject_class: int, object_class: int) -> bool:
-        """Whether they do between these. Classes that are gone are always concerned."""
+        """Whether they do between these. Classes that there were not, or are no longer, are always concerned."""
         pair = subject_class, object_class
         found = self._known.get(pair)
         if found is None:
-            subject, target = self._classes.bit(subject_class) >> 1, self._classes.bit(object_class) >> 1
-            found = not subject or not target or any(subject & one and target & other for one, other in self._areas)
-            self._known[pair] = found
+            found = self._known[pair] = self._is_new(subject_class) or self._is_new(object_class) or self._find(*pair)
         return found
+
+    def _is_new(self, number: int) -> bool:
+        return number not in self._before.classes or number not in self._classes.classes
+
+    def _find(self, subject_class: int, object_class: int) -> bool:
+        subject, target = self._classes.bit(subject_class) >> 1, self._classes.bit(object_class) >> 1
+        return any(subject & one and target & other for one, other in self._areas)
 
 
 class KeptVerdicts:

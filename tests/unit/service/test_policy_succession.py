@@ -1,0 +1,286 @@
+"""One policy after another: what is worked out from the policy before is what is worked out anew."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fakes.frames import Host
+from fakes.records import MemoryStore
+from fakes.site import TWO_SWITCHES, Site
+from strategies.policy import NOW, SEGMENTS, members, policy_files, read, rules
+from zethane.errors import CapacityError
+from zethane.net.flowkey import ICMP, TCP, UDP
+from zethane.pipeline.tables import Priority, Table
+from zethane.policy import recompile as recompiling
+from zethane.policy.principal import Principal
+from zethane.service.intent import intended
+from zethane.service.policy_in_force import PolicyInForce
+from zethane.service.policy_numbers import Ladder, Numbering, Priorities
+
+File = dict[str, Any]
+
+MOST = 12
+"""Classes that are asked about."""
+
+QUESTIONS = ((TCP, 443), (UDP, 53), (ICMP, 0), (TCP, 22))
+
+
+@st.composite
+def edits(draw: st.DrawFn) -> tuple[str, int, Any]:
+    """What is done to one rule of a file."""
+    kind = draw(st.sampled_from(("add", "remove", "replace", "services", "action", "stage", "when", "nothing")))
+    return kind, draw(st.integers(0, 20)), draw(rules(expressions=True))
+
+
+def edited(file: File, edit: tuple[str, int, Any], number: int) -> File:
+    """The file after an edit; as it was where the edit would make it one that is refused."""
+    kind, place, other = edit
+    new = copy.deepcopy(file)
+    held = new["rules"]
+    if kind == "add" or not held:
+        held.insert(place % (len(held) + 1), {"id": f"{'abz'[place % 3]}{number}", **other})
+    elif kind == "remove":
+        del held[place % len(held)]
+    elif kind == "replace":
+        held[place % len(held)] = {"id": held[place % len(held)]["id"], **other}
+    elif kind == "stage":
+        held[place % len(held)]["stage"] = "audit" if place % 2 else "enforce"
+    elif kind != "nothing":
+        held[place % len(held)][kind] = other[kind]
+    try:
+        read(new)
+    except Exception:  # noqa: BLE001  # more conditions than may be asked, or conditions of nobody
+        return file
+    return new
+
+
+@st.composite
+def chains(draw: st.DrawFn) -> list[File]:
+    """A file, and what becomes of it edit by edit."""
+    files = [draw(policy_files(6, expressions=True))]
+    for number, edit in enumerate(draw(st.lists(edits(), min_size=1, max_size=6))):
+        files.append(edited(files[-1], edit, number))
+    return files
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(chains(), st.lists(members(), min_size=1, max_size=4), st.sampled_from((0, 3600, 20000)))
+def test_what_follows_from_the_policy_before_is_what_is_compiled_anew(
+    files: list[File], people: list[Principal], wait: int
+) -> None:
+    """Entries with their priorities, what is sent of them, verdicts, places, and who has to do with whom."""
+    store, now = MemoryStore(), NOW
+    in_force = PolicyInForce(read(files[0]), store, now)
+    for file in files[1:]:
+        now += wait
+        before = in_force.as_of(now)
+        _ask(before)
+        numbering = Numbering(store)
+        in_force = before.succeeded_by(read(file), numbering, now)
+        numbering.keep()
+        fresh = PolicyInForce(read(file), store, now)
+        assert in_force.entries == fresh.entries
+        assert len(in_force.entries) == len(list(in_force.flows))
+        removed, added = before.difference(in_force)
+        held = {key: flow for key, flow in before.entries.items() if key not in removed}
+        assert len(held) == len(before.entries) - len(removed)
+        assert held | {flow.key: flow for flow in added} == in_force.entries
+        assert not [flow for flow in added if before.entries.get(flow.key) == flow]
+        assert in_force.classes.numbers == fresh.classes.numbers
+        assert in_force.rule_numbers == fresh.rule_numbers
+        assert in_force.rule_ids == fresh.rule_ids
+        assert _ask(in_force) == _ask(fresh)
+        assert _peers(in_force) == _peers(fresh)
+        moving = before.moving(in_force)
+        for one in people:
+            place = in_force.place(one, now)
+            assert place == fresh.place(one, now)
+            assert place is not None
+            if moving is not None and place.segment not in moving:
+                assert place == before.place(one, now)
+        concerned = in_force.concerned_after(before)
+        if concerned is not None:
+            earlier = _ask(before)
+            for question, verdict in _ask(in_force).items():
+                if question in earlier and not concerned(question[0], question[1]):
+                    assert verdict == earlier[question]
+
+
+def _ask(policy: PolicyInForce) -> dict[tuple[int, int, int, int], Any]:
+    """What it says of flows between some classes, without the rules themselves: their lines may be others."""
+    classes = sorted(policy.classes.classes)
+    some = classes[:: len(classes) // MOST + 1]
+    found = {}
+    for one in some:
+        for other in some:
+            for asked in QUESTIONS:
+                verdict = policy.verdict(one, other, *asked)
+                relations = tuple((rule.id, decided) for rule, decided in verdict.relations)
+                found[(one, other, *asked)] = verdict._replace(relations=relations)  # type: ignore[arg-type]
+    return found
+
+
+def _peers(policy: PolicyInForce) -> dict[int, set[int]]:
+    return {one: set(policy.classes.at(policy.classes.peers(one))) for one in policy.classes.classes}
+
+
+def _file(*held: File) -> File:
+    return {
+        "version": 1,
+        "segments": {name: {"labels": {"segment": name}} for name in SEGMENTS},
+        "rules": list(held),
+    }
+
+
+def _rule(name: str, source: str, target: str, *services: str, **more: Any) -> File:
+    return {"id": name, "from": [source], "to": [target], "services": list(services or ("tcp/80",)), **more}
+
+
+def succeeded(before: PolicyInForce, file: File, store: MemoryStore) -> PolicyInForce:
+    """The policy of a file after another."""
+    numbering = Numbering(store)
+    new = before.succeeded_by(read(file), numbering, NOW)
+    numbering.keep()
+    return new
+
+
+def test_a_rule_more_is_its_own_entries_and_moves_no_other() -> None:
+    store = MemoryStore()
+    many = [_rule(f"r{number:04}", "app", "db", f"tcp/{number}") for number in range(1, 1000)]
+    before = PolicyInForce(read(_file(*many)), store, NOW)
+    new = succeeded(before, _file(*many[:500], _rule("r0500a", "web", "db"), *many[500:]), store)
+    removed, added = before.difference(new)
+    assert removed == []
+    assert {flow.source for flow in added} == {"r0500a"}
+    ordered = {flow.source: flow.priority for flow in new.flows if flow.priority < Priority.RULE_ALLOW_TOP}
+    assert sorted(ordered, key=lambda rule: -ordered[rule]) == sorted(ordered)
+
+
+def test_a_restart_moves_nothing() -> None:
+    """Wherever rules have come between others before."""
+    store = MemoryStore()
+    file = _file(_rule("b", "app", "db"), _rule("d", "web", "db"))
+    policy = PolicyInForce(read(file), store, NOW)
+    for name in ("c", "a", "e", "bb"):
+        file["rules"].append(_rule(name, "app", "web", action="deny" if name == "c" else "allow"))
+        policy = succeeded(policy, file, store)
+    file["rules"].pop(0)
+    policy = succeeded(policy, file, store)
+    assert PolicyInForce(read(file), store, NOW).entries == policy.entries
+    assert "b" not in store.numbers("priority")
+
+
+def test_verdicts_that_cannot_have_changed_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemoryStore()
+    file = _file(_rule("one", "app", "db"), _rule("two", "web", "db"))
+    before = PolicyInForce(read(file), store, NOW)
+    (app,), (web,), (db,) = ([number for one, number in before.classes.numbers.items() if one.segment == name]  # type: ignore[union-attr]
+                             for name in ("app", "web", "db"))  # fmt: skip
+    kept, asked = before.verdict(app, db, TCP, 80), before.verdict(web, db, TCP, 80)
+    file["rules"][1]["services"] = ["tcp/81"]
+    new = succeeded(before, file, store)
+    monkeypatch.setattr(PolicyInForce, "_decide", lambda *_: None)
+    assert new.verdict(app, db, TCP, 80) is kept
+    assert asked.allowed
+    assert new.verdict(web, db, TCP, 80) is None
+
+
+def test_what_cannot_be_told_from_rules_alone_is_compiled_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemoryStore()
+    file = _file(_rule("one", "app", "db"))
+    before = PolicyInForce(read(file), store, NOW)
+    other = copy.deepcopy(file)
+    other["segments"]["more"] = {"groups": ["more"]}
+    assert recompiling.recompile(before.compiled, before.policy, read(other)) is None
+    assert succeeded(before, other, store).entries == PolicyInForce(read(other), store, NOW).entries
+    everybody = _file(*file["rules"], {**_rule("all", "any", "db"), "when": {"mfa": True}})
+    assert recompiling.recompile(before.compiled, before.policy, read(everybody)) is None
+    monkeypatch.setattr(recompiling, "MAX_CHANGED", 1)
+    two = _file(_rule("one", "app", "web"), _rule("two", "web", "app"))
+    assert recompiling.recompile(before.compiled, before.policy, read(two)) is None
+
+
+def test_what_moves_in_its_file_alone_is_the_same() -> None:
+    """A line more above, and rules in another order."""
+    store = MemoryStore()
+    file = _file(_rule("one", "app", "db"), _rule("two", "web", "db"))
+    before = PolicyInForce(read(file), store, NOW)
+    new = succeeded(before, _file(*reversed(file["rules"])), store)
+    assert before.difference(new) == ([], [])
+    assert before.moving(new) == frozenset()
+
+
+# priorities
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 60)), max_size=80), st.integers(61, 200))
+def test_priorities_follow_ids_whatever_comes_and_goes(steps: list[tuple[bool, int]], size: int) -> None:
+    """All are different, within the band, and in the order of the ids; those that have not changed are as they were."""
+    ladder = Ladder(1000 + size, 1000, {})
+    for adds, number in steps:
+        name, before = f"r{number:02}", dict(ladder.at)
+        if adds:
+            changed = ladder.add([name])
+        elif name in ladder.at:
+            ladder.remove(name)
+            changed = {}
+            before.pop(name)
+        else:
+            continue
+        ordered = [ladder.at[one] for one in sorted(ladder.at)]
+        assert ordered == sorted(set(ordered), reverse=True)
+        assert all(1000 <= one <= 1000 + size for one in ordered)
+        assert {one: priority for one, priority in ladder.at.items() if before.get(one) != priority} == changed
+
+
+def test_a_full_band_is_refused() -> None:
+    ladder = Ladder(10, 1, {})
+    ladder.add(map(str, range(10)))
+    assert sorted(ladder.at.values()) == list(range(1, 11))
+    with pytest.raises(CapacityError):
+        ladder.add(["one more"])
+
+
+def test_priorities_that_are_out_of_order_are_given_anew() -> None:
+    """What is kept may be damaged, or of a rule that has another action now."""
+    priorities, changed = Priorities.of({"a": True, "b": True, "c": False}, {"a": 2000, "b": 3000, "c": 2500})
+    assert changed.keys() == {"a", "b", "c"}
+    assert priorities[True, "a"] > priorities[True, "b"]
+    assert priorities[False, "c"] > Priority.RULE_ALLOW_TOP
+
+
+# on switches
+
+HOSTS = tuple(
+    (Host(2 + index, f"02:00:00:00:00:{17 + index:02x}", f"10.0.0.{2 + index}"), switch)
+    for index, switch in enumerate(("s1", "s1", "s2", "s2"))
+)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(chains(), st.lists(members(), min_size=4, max_size=4))
+async def test_switches_hold_what_they_should_after_each_change(files: list[File], people: list[Principal]) -> None:
+    """Entries, and bindings of sessions wherever somebody is that they may have to do with."""
+    site = Site(TWO_SWITCHES)
+    site.now = NOW
+    await site.start()
+    await site.admin.use_policy(read(files[0]))
+    for number, ((host, switch), principal) in enumerate(zip(HOSTS, people, strict=True)):
+        site.login(host, Principal("user", f"{principal.name}{number}", principal.groups, principal.labels), switch)
+    for file in files[1:]:
+        await site.admin.use_policy(read(file))
+        await site.settle()
+        for name, switch_at in site.switches.items():
+            held = {key: flow for key, flow in switch_at.tables.items() if key[0] != Table.FLOW or flow.priority != 200}
+            wanted = intended(site.state, site.state.fabric.points[switch_at.dpid])
+            assert held.keys() == wanted.keys(), name
+            assert all(held[key].body == flow.body for key, flow in wanted.items())
+        for live in site.state.sessions:
+            standing = site.state.policy.place(live.session.principal, site.now)
+            assert standing is not None
+            assert (live.session.segment, live.session_class) == (standing.segment, standing.session_class)

@@ -1,0 +1,176 @@
+"""A site in memory with a large policy and many sessions, whose one switch reads what is written over loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import gc
+import json
+import socket
+import threading
+import time
+from collections.abc import Awaitable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from fakes.records import MemoryStore, Records
+from perf.topology import LIFETIME
+from zethane.adapters.openflow import encode
+from zethane.app.runtime import NEVER, OLDER, YOUNG
+from zethane.audit.reason import SessionEvent
+from zethane.identity.proof import Proof, acting
+from zethane.identity.session import Attachment, Session
+from zethane.network.load import parse_network
+from zethane.pipeline.change import Change
+from zethane.policy.load import parse_policy
+from zethane.policy.model import Policy
+from zethane.service.administrator import Administrator
+from zethane.service.points import Fabric
+from zethane.service.policy_in_force import PolicyInForce
+from zethane.service.state import Limits, State
+from zethane.service.switch import PortState
+
+PORTS = 48
+ADDRESS, MAC = 0x0A40_0000, 0x0200_0A00_0000
+NETWORK = {"switches": {"s1": {"ports": {number: {"macs": 1024} for number in range(1, PORTS + 1)}}}}
+
+
+class Wire:
+    """What the administrator writes to: as bundles and flow-mods, over loopback, to somebody who reads it all."""
+
+    def __init__(self, dpid: int) -> None:
+        self.dpid = dpid
+        self.flow_mods = self.octets = 0
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self._out = socket.create_connection(listener.getsockname())
+            reader, _ = listener.accept()
+        self._reader = threading.Thread(target=_drain, args=(reader,), daemon=True)
+        self._reader.start()
+
+    def apply(self, changes: Sequence[Change]) -> None:
+        """Changes one by one."""
+        self._write(b"".join(encode.flow_mod(change, 1) for change in changes), len(changes))
+
+    def commit(self, changes: Sequence[Change]) -> Awaitable[None]:
+        """Changes as a bundle, as far as its commit."""
+        adds = b"".join(encode.bundle_add(1, change, 1) for change in changes)
+        self._write(encode.bundle_control(1, 0, 1) + adds + encode.bundle_control(1, 4, 1), len(changes))
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
+
+    def _write(self, message: bytes, flow_mods: int) -> None:
+        self._out.sendall(message)
+        self.flow_mods += flow_mods
+        self.octets += len(message)
+
+    def close(self) -> None:
+        """End the connection."""
+        self._out.close()
+        self._reader.join(timeout=5.0)
+
+
+def _drain(reader: socket.socket) -> None:
+    with reader:
+        while reader.recv(1 << 18):
+            pass
+
+
+class LargeSite:
+    """One controller with a policy of plain values and as many sessions, spread over its segments."""
+
+    def __init__(self, file: dict[str, Any], sessions: int) -> None:
+        self.file = file
+        self.now = time.time()
+        self.store = MemoryStore()
+        policy = PolicyInForce(read(file), self.store, self.now)
+        fabric = Fabric(parse_network(json.dumps(NETWORK), "network.yaml"))
+        self.state = State(lambda: self.now, Records(), fabric, policy, Limits())  # type: ignore[arg-type]
+        self.administrator = Administrator(self.state, self.store, self.store, self._spawn)
+        (point,) = fabric.points.values()
+        point.ports = {number: PortState(number, f"p{number}", up=True) for number in range(1, PORTS + 1)}
+        self._segments = list(file["segments"])
+        self.administrator.restore([self.session(number, point.switch.dpid) for number in range(1, sessions + 1)])
+        if len(self.state.sessions) != sessions:
+            raise ValueError(f"{len(self.state.sessions)} sessions of {sessions} were taken up")
+        self.store.last = sessions
+        self.wire = Wire(point.switch.dpid)
+        point.channel, point.ready = self.wire, True  # type: ignore[assignment]  # as much of one as is used here
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> object:
+        return asyncio.get_running_loop().create_task(work)
+
+    def proof(self, number: int) -> Proof:
+        """What the principal of a session has proved, without a second factor."""
+        labels = (("segment", self._segments[number % len(self._segments)]),)
+        ends = self.now + LIFETIME
+        return Proof(
+            "workload", f"w{number}", "portal", self.now, ("pwd",), labels=labels, expires=ends, reauthenticate=ends
+        )
+
+    def place(self, number: int, dpid: int) -> Attachment:
+        """Where it is."""
+        return Attachment(dpid, 1 + number % PORTS, 0, MAC | number)
+
+    def session(self, number: int, dpid: int) -> Session:
+        """One of those that are there."""
+        proof = self.proof(number)
+        return Session(
+            number, acting((proof,)), self.place(number, dpid), (address(number),), "", self.now, proofs=(proof,)
+        )
+
+    def start(self, number: int) -> int:
+        """Let one more begin; its number."""
+        return self.administrator.start_session(
+            self.place(number, self.wire.dpid), self.proof(number), address(number), None
+        ).number
+
+    def prove_more(self, number: int) -> None:
+        """Let one prove a second factor: its class is another one where rules ask for that."""
+        (proof,) = self.state.sessions.by_number[number].session.proofs
+        proved = replace(proof, amr=("pwd", "otp"), aal=2, mfa_at=self.now)
+        self.administrator.change_proof(number, proof, proved, SessionEvent.REAUTHENTICATED, "")
+
+    def end(self, number: int) -> None:
+        """Let one end."""
+        self.administrator.end_session(number, SessionEvent.LOGOUT)
+
+
+def read(file: dict[str, Any]) -> Policy:
+    """The policy that plain values stand for."""
+    return parse_policy(json.dumps(file), "policy.yaml")
+
+
+def address(number: int) -> bytes:
+    """The address of a session."""
+    return (ADDRESS + number).to_bytes(4, "big")
+
+
+def edited(file: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The file with one rule changed, then with one more, then without that."""
+    place = next(n for n, rule in enumerate(file["rules"][len(file["rules"]) // 2 :], len(file["rules"]) // 2)
+                 if "any" not in (*rule["from"], *rule["to"]))  # fmt: skip
+    changed = copy.copy(file)
+    changed["rules"] = list(file["rules"])
+    changed["rules"][place] = {**file["rules"][place], "services": ["tcp/4001"]}
+    yield "changed", changed
+    more = copy.copy(changed)
+    more["rules"] = list(changed["rules"])
+    more["rules"].insert(place, {**changed["rules"][place], "id": f"{changed['rules'][place]['id']}-more"})
+    yield "added", more
+    yield "removed", changed
+
+
+@contextmanager
+def collected_as_in_the_controller() -> Iterator[None]:
+    """Garbage is looked for as the controller does it: what is there is left alone."""
+    before = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG, OLDER, NEVER)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()

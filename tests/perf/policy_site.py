@@ -60,6 +60,9 @@ class Wire:
         done.set_result(None)
         return done
 
+    def flush(self) -> None:
+        """Everything is written at once."""
+
     def _write(self, message: bytes, flow_mods: int) -> None:
         self._out.sendall(message)
         self.flow_mods += flow_mods

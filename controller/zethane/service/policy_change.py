@@ -46,7 +46,8 @@ class PolicyChange:
         outside = self._outside() if new.networks != before.networks or first_grants else {}
         state.policy = new
         elsewhere = [live for live, session, standing in moved if self._stand(live, session, standing)]
-        changes = self._presence.policy_changed(elsewhere)
+        same_peers = concerned is not None and not elsewhere and concerned.same_peers()
+        changes: Changes = defaultdict(list) if same_peers else self._presence.policy_changed(elsewhere)
         if first_grants:
             self._show_connections(changes)
         for point, entries in outside.items():

@@ -35,7 +35,9 @@ class Succession:
         self._before = state.policy
         self._now = state.clock()
         self._new: PolicyInForce | None = None
-        self._people = [(live.session.number, live.session.principal) for live in state.sessions]
+        self._people: list[tuple[int, Principal]] = []
+        if not self._before.policy.has_places_of(policy):
+            self._people = [(live.session.number, live.session.principal) for live in state.sessions]
         self._placed: dict[int, tuple[Principal, Standing | None]] = {}
 
     def work_out(self) -> None:

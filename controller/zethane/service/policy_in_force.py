@@ -118,8 +118,10 @@ class PolicyInForce:
     def _forget(self, rules: Iterable[str]) -> None:
         """These rules are gone, or are others now."""
         gone = {name: self.rule_numbers[name] for name in rules if name in self.rule_numbers}
-        self.rule_numbers = {name: one for name, one in self.rule_numbers.items() if name not in gone}
-        self.rule_ids = {one: name for one, name in self.rule_ids.items() if name not in gone}
+        numbers, names = dict(self.rule_numbers), dict(self.rule_ids)
+        for name, number in gone.items():
+            del numbers[name], names[number]
+        self.rule_numbers, self.rule_ids = numbers, names
         self._denying = self._denying.difference(gone.values())
 
     @property

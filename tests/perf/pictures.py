@@ -51,11 +51,13 @@ def _draw(result: Result, folder: Path) -> Path:
         figure.suptitle(result.benchmark.title)
         for place, measure in zip(figure.subplots(len(drawn), squeeze=False)[:, 0], drawn, strict=True):
             _one_measure(place, result, measure.key)
-            place.set_ylabel(f"{measure.text}, {measure.unit}" if measure.unit else measure.text)
+            place.set_title(f"{measure.text}, {measure.unit}" if measure.unit else measure.text, loc="left", fontsize=9)
             if measure.is_log:
                 place.set_yscale("log")
             else:
                 place.set_ylim(bottom=0)
+            # Its own labels of logarithmic axes are formulas.
+            place.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
         figure.savefig(file, format="svg", metadata={"Date": None})
     return file
 

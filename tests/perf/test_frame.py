@@ -108,6 +108,7 @@ def test_a_picture_shows_text_as_it_is(result: Result, tmp_path: Path) -> None:
     drawn = ElementTree.parse(file)  # noqa: S314  # written a moment ago
     texts = {element.text for element in drawn.iter("{http://www.w3.org/2000/svg}text")}
     assert {"fixed figures <&> $x^2$", "A <&>", "B|$2$", "live flows"} <= texts
+    assert not [text for text in texts if text and "mathdefault" in text]
     assert not list(drawn.iter("{http://www.w3.org/2000/svg}script"))
 
 

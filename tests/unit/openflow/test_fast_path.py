@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -213,3 +214,26 @@ async def test_plain_packets_take_the_compiled_path() -> None:
     assert hot.fast.taken == 3
     assert hot.state.counters["allowed"] == 2
     assert len(messages(hot.sinks["s2"].written)) == 3  # two rules and the packet, at the far end
+
+
+@pytest.mark.parametrize("packets", [3, 64])
+async def test_packets_that_wait_take_the_compiled_path_in_the_same_order(packets: int) -> None:
+    views = []
+    for fast in (True, False):
+        with pure() if not fast else nullcontext():
+            hot = await HotSite(fast=fast).start()
+            rule = hot.state.policy.rule_numbers["staff-web"]
+            link = hot.channels["s1"]
+            link._intake.hold()
+            for place in range(packets):
+                sender = (LAPTOP, PHONE)[place % 2]
+                frame = sender.tcp(WEB1, 1000 + place, 443)
+                hot.channels["s1"].data_received(packet_in(rule, 1 + place % 2, 3, sender.port, frame))
+            assert len(link._intake) == packets
+            link._intake.release()
+            hot.feed("s1", b"")
+            assert not len(link._intake)
+            assert not fast or hot.fast.taken == packets
+            assert hot.state.counters["allowed"] == packets
+            views.append(hot.view())
+    assert views[0] == views[1]

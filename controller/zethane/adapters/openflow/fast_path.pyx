@@ -681,7 +681,7 @@ cdef class FastPath:
         that is why this ends: it is not in the queue any more."""
         cdef Up up
         cdef bytes frame
-        cdef tuple event
+        cdef object event
         cdef int64_t left, quick = 0
         cdef double until
         cdef object clock

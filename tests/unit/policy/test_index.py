@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
+from ipaddress import ip_network
 from typing import Any
 
 from hypothesis import given
@@ -9,8 +11,11 @@ from hypothesis import strategies as st
 
 from strategies.policy import SEGMENTS, externals, policies, read
 from zethane.net.prefix import longest
-from zethane.policy.model import Policy
+from zethane.policy.condition import Condition
+from zethane.policy.hours import Hours, parse_window
+from zethane.policy.model import Policy, Rule
 from zethane.policy.principal import External, Principal
+from zethane.policy.service import Service
 
 KEYS = ("role", "site")
 VALUES = ("a", "b")
@@ -39,3 +44,33 @@ def test_the_rules_from_a_place(policy: Policy, segment: str, outside: External)
             about = {rule.id for rule in policy.rules if rule.opens_from(place)}
             assert about <= {rule.id for rule in policy.rules_from(place)}
     assert all(policy.rule(rule.id) is rule for rule in policy.rules)
+
+
+def test_a_rule_that_differs_in_anything_but_its_line_is_another() -> None:
+    """Whatever a rule may say: a part that is left out here would be a change that is not put in force."""
+    rule = {"id": "one", "from": ["web"], "to": ["db"], "services": ["tcp/1"]}
+    file = {"version": 1, "segments": {name: {"labels": {"segment": name}} for name in SEGMENTS}, "rules": [rule]}
+    policy = read(file)
+    for field in fields(Rule):
+        other = replace(policy, rules=(replace(policy.rules[0], **{field.name: _OTHER[field.name]}),))
+        expected = {"id": ["one", "other"], "line": [], "column": []}.get(field.name, ["one"])
+        assert policy.differing(other) == expected, field.name
+
+
+_OTHER: dict[str, Any] = {
+    "id": "other",
+    "sources": ("db",),
+    "targets": ("web",),
+    "services": (Service("udp"),),
+    "action": "deny",
+    "condition": Condition(mfa=True),
+    "line": 77,
+    "column": 77,
+    "source_networks": (ip_network("192.0.2.0/24"),),
+    "target_networks": (ip_network("192.0.2.0/24"),),
+    "object_condition": Condition(labels=(("a", "b"),)),
+    "hours": Hours((parse_window("Mon 01:00-02:00 UTC"),)),
+    "expression": "subject.name == object.name",
+    "stage": "audit",
+    "enforce": "switch",
+}

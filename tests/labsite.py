@@ -68,10 +68,21 @@ class Site:
         return time.monotonic()
 
     def records(self, event: str) -> list[dict[str, Any]]:
-        """The decision log's records of one event."""
-        assert self.network.controller is not None
-        lines = self.network.controller.decisions.read_text(encoding="utf-8").splitlines()
-        return [record for record in map(json.loads, lines) if record["event"] == event]
+        """The decision log's records of one event, up to what the controller has decided by now.
+
+        The file is some milliseconds behind the controller, whose newest record is waited for.
+        """
+        controller = self.network.controller
+        assert controller is not None
+        newest = self.get("/decisions?limit=1")["decisions"] if controller.running else []
+
+        def written() -> list[dict[str, Any]] | None:
+            text = controller.decisions.read_text(encoding="utf-8") if controller.decisions.exists() else ""
+            records = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+            return records if all(record in reversed(records) for record in newest) else None
+
+        everything = wait_for("not in the log", written, 20.0, lambda: str(newest))
+        return [record for record in everything if record["event"] == event]
 
     def wait_record(self, event: str, **wanted: object) -> dict[str, Any]:
         """The first record that has these values; waits for it."""

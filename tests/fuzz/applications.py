@@ -34,6 +34,8 @@ _TOKEN = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGH
 _SERVER = ("10.0.0.254", 8080)
 _STATUSES = range(200, 500)
 _UNAVAILABLE = 503
+HANGS = 30.0
+"""Seconds after which a request counts as never answered."""
 
 
 @dataclass
@@ -45,6 +47,7 @@ class Exchange:
     headers: list[tuple[bytes, bytes]]
     body: list[bytes]
     sent: list[dict[str, Any]] = field(default_factory=list)
+    answered: asyncio.Event = field(default_factory=asyncio.Event)
 
     def scope(self) -> dict[str, Any]:
         path, _, query = self.target.partition(b"?")
@@ -68,10 +71,13 @@ class Exchange:
         if self.body:
             part = self.body.pop(0)
             return {"type": "http.request", "body": part, "more_body": bool(self.body)}
+        await self.answered.wait()  # who leaves before gets no more of a list that is sent in pieces
         return {"type": "http.disconnect"}
 
     async def send(self, message: Any) -> None:
         self.sent.append(dict(message))
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            self.answered.set()
 
     @property
     def status(self) -> int:
@@ -113,7 +119,7 @@ def _check(make: Callable[[], Any], *, guarded: bool = False) -> Callable[[bytes
         is_stream = exchange.target.partition(b"?")[0].endswith(b"/stream")
         if is_stream:
             return  # an answer that never ends
-        asyncio.run(make()(exchange.scope(), exchange.receive, exchange.send))
+        asyncio.run(asyncio.wait_for(make()(exchange.scope(), exchange.receive, exchange.send), HANGS))
         assert [message["type"] for message in exchange.sent[:1]] == ["http.response.start"]
         assert all(message["type"] == "http.response.body" for message in exchange.sent[1:])
         assert not exchange.sent[-1].get("more_body", False)

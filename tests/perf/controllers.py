@@ -1,4 +1,4 @@
-"""The two controllers as processes: `zethane run`, complete, and the minimal os-ken application."""
+"""`zethane run`, complete, as a process; cores, ports and command lines of all controllers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lab.errors import LabError
-from lab.processes import START_TIMEOUT, Controller, stop, tail, wait_for
+from lab.processes import Controller, tail
 from perf.topology import POLICY, Place, write_sessions, write_topology
 
 _CORES = os.sched_getaffinity(0)
@@ -81,29 +81,6 @@ def allowed_flows(folder: Path, name: str = "state/decisions.jsonl") -> int:
     """How many flows the decision log of a controller that has ended says were let through."""
     with (folder / name).open(encoding="utf-8") as log:
         return sum(json.loads(line).get("decision") == "allow" for line in log)
-
-
-@contextmanager
-def peer(folder: Path, tagged: Mapping[str, str], *, deliver: bool) -> Iterator[int]:
-    """The os-ken application; the port that it listens on. Raises LabError."""
-    folder.mkdir(parents=True)
-    port, log = free_port(), folder / "peer.log"
-    command = python("perf.peer", "--port", port, *(("--deliver",) if deliver else ()))
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=environment(tagged), start_new_session=True
-        )
-
-    def listening() -> bool | None:
-        if process.poll() is not None:
-            raise LabError(f"The os-ken application ended with status {process.returncode}. {tail(log)}")
-        return is_listening(port) or None
-
-    try:
-        wait_for("The os-ken application did not listen", listening, START_TIMEOUT, lambda: tail(log))
-        yield port
-    finally:
-        stop(process)
 
 
 def free_port() -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
@@ -74,11 +74,11 @@ def growth(measure: str, side: str, low: int, high: int) -> Figure:
     return lambda result: median(result.series(side, measure, high)) / median(result.series(side, measure, low))
 
 
-def apart(measure: str) -> Figure:
-    """By how many percent of the highest the lowest is below it, of the medians of all sides at all points."""
+def apart(measure: str, sides: Collection[str] | None = None) -> Figure:
+    """By how many percent of the highest the lowest is below it, of the medians at all points of some or all sides."""
 
     def figure(result: Result) -> float:
-        medians = [median(values) for _, _, values in result.every(measure)]
+        medians = [median(values) for side, _, values in result.every(measure) if sides is None or side in sides]
         return 100 * (1 - min(medians) / max(medians))
 
     return figure

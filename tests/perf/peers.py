@@ -19,6 +19,8 @@ from lab.processes import START_TIMEOUT, stop, tail, wait_for
 from perf.controllers import environment, free_port, is_listening, python
 from perf.same_job import Identity
 
+FAUCET = Path(__file__).parents[2] / ".venv-faucet" / "bin"
+
 
 @dataclass(frozen=True, slots=True)
 class Peer:
@@ -60,17 +62,49 @@ def os_ken_same_job(
 
 
 @contextmanager
-def test_controller(folder: Path, tagged: Mapping[str, str]) -> Iterator[Peer]:
-    """Open vSwitch's controller in C: a learning switch, one flow-mod for the exact packet. Raises LabError."""
+def ovs_testcontroller(folder: Path, tagged: Mapping[str, str], idle: int | None = None) -> Iterator[Peer]:
+    """Open vSwitch's controller in C: a learning switch, one flow-mod for the exact packet. Raises LabError.
+
+    `idle` is how many seconds an entry lives without a packet, if not as long as it is by itself.
+    """
     port = free_port()
     program = shutil.which("ovs-testcontroller")
     if program is None:
         raise LabError("ovs-testcontroller is not installed; ./run bench installs it")
     # No control socket: its name would be that of the process in a folder of the whole machine.
     command = [
-        program, f"ptcp:{port}:127.0.0.1", "--protocols=OpenFlow13", "--unixctl=none", "-vconsole:warn", "-vsyslog:off"
+        program, f"ptcp:{port}:127.0.0.1", "--protocols=OpenFlow13", "--unixctl=none", "-vconsole:warn", "-vsyslog:off",
+        *(() if idle is None else (f"--max-idle={idle}",)),
     ]  # fmt: skip
     with _running("ovs-testcontroller", command, port, folder, tagged) as peer:
+        yield peer
+
+
+def has_faucet() -> bool:
+    """Whether FAUCET is there; `./run bench` installs it where it can be."""
+    return (FAUCET / "osken-manager").exists()
+
+
+@contextmanager
+def faucet(folder: Path, tagged: Mapping[str, str], configuration: str) -> Iterator[Peer]:
+    """FAUCET with a `faucet.yaml`, in an environment of its own. Raises LabError."""
+    folder.mkdir(parents=True)
+    (folder / "faucet.yaml").write_text(configuration, encoding="utf-8")
+    port = free_port()
+    environ = {name: value for name, value in tagged.items() if name != "PYTHONPATH"}
+    environ |= {
+        "FAUCET_CONFIG": str(folder / "faucet.yaml"),
+        "FAUCET_LOG": str(folder / "faucet.log"),
+        "FAUCET_EXCEPTION_LOG": str(folder / "exceptions.log"),
+        "FAUCET_EVENT_SOCK": "0",
+        "FAUCET_PROMETHEUS_ADDR": "127.0.0.1",
+        "FAUCET_PROMETHEUS_PORT": str(free_port()),
+    }
+    command = [
+        str(FAUCET / "python"), str(FAUCET / "osken-manager"), "--ofp-listen-host=127.0.0.1",
+        f"--ofp-tcp-listen-port={port}", "faucet.faucet",
+    ]  # fmt: skip
+    with _running("FAUCET", command, port, folder, environ) as peer:
         yield peer
 
 

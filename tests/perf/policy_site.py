@@ -89,7 +89,7 @@ class LargeSite:
         self.store = MemoryStore()
         policy = PolicyInForce(read(file), self.store, self.now)
         fabric = Fabric(parse_network(json.dumps(NETWORK), "network.yaml"))
-        self.state = State(lambda: self.now, Records(), fabric, policy, Limits())  # type: ignore[arg-type]
+        self.state = State(lambda: self.now, Records(), fabric, policy, Limits())
         self.administrator = Administrator(self.state, self.store, self.store, self._spawn)
         (point,) = fabric.points.values()
         point.ports = {number: PortState(number, f"p{number}", up=True) for number in range(1, PORTS + 1)}

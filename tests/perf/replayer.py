@@ -79,7 +79,9 @@ def _dissected(packet: Any) -> tuple[FlowKey, int, int]:
 
 def told(totals: Totals) -> Mapping[str, Any]:
     """What both sides have to agree on."""
-    outcomes = {outcome: [tally.flows, tally.packets, tally.octets] for outcome, tally in totals.outcomes.items()}
+    outcomes: dict[str, list[int]] = {
+        outcome: [tally.flows, tally.packets, tally.octets] for outcome, tally in totals.outcomes.items()
+    }
     return {**outcomes, "pairs": sorted(_pairs(totals))}
 
 

@@ -109,7 +109,8 @@ def stand(site: Layout) -> Standing:
         point.standing = frozenset(trunks | set(range(1, PORTS + 1)) if is_edge else trunks)
         found[point.switch.name[0]].append(Counter(flow.table for flow in intended(state, point).values()))
     seconds = time.process_time() - started
-    return Standing(*(max(found[kind], key=Counter.total) for kind in "ec"), seconds)
+    edge, core = (max(found[kind], key=Counter.total) for kind in "ec")
+    return Standing(edge, core, seconds)
 
 
 def _never(work: Coroutine[Any, Any, None]) -> None:

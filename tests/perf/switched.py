@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from ipaddress import IPv4Address
 from pathlib import Path
 
 from lab import openvswitch
 from lab.errors import LabError
-from lab.processes import START_TIMEOUT, Controller, stop, tail, wait_for
+from lab.processes import START_TIMEOUT, Controller, wait_for
+from perf import peers
 from perf.benchmark import Run
-from perf.controllers import free_port, is_listening, peer, zethane
+from perf.controllers import zethane
 from perf.flow_network import FlowNetwork
-from perf.peers import os_ken_same_job
+from perf.peers import Peer
 from perf.same_job import Identity
 from perf.topology import TCP_SERVICE, UDP_SERVICE
 from zethane.net.flowkey import TCP, UDP
@@ -38,13 +38,8 @@ def controlled(side: str, network: FlowNetwork, run: Run, folder: Path, extra: S
             network.switch_alone()
             yield Control(None)
         else:
-            starts = {
-                "testcontroller": lambda: testcontroller(folder, run),
-                "os-ken": lambda: peer(folder, run.tagged, deliver=True),
-                "same-job": lambda: _same_job(folder, run, network),
-            }
-            with starts[side]() as port:
-                network.control(port)
+            with _peer(side, folder, run, network) as started:
+                network.control(started.port)
                 wait_for(
                     f"{side} did not get the switch", lambda: _is_connected(network.bridge), START_TIMEOUT, lambda: ""
                 )
@@ -73,9 +68,18 @@ class Control:
         return next(int(one["value"]) for one in counters if one["name"] == "flows")
 
 
-@contextmanager
-def _same_job(folder: Path, run: Run, network: FlowNetwork) -> Iterator[int]:
-    """The os-ken application that does the same job, for these hosts; its port."""
+def _peer(side: str, folder: Path, run: Run, network: FlowNetwork) -> AbstractContextManager[Peer]:
+    """One of the peers, for these hosts."""
+    if side == "testcontroller":
+        return peers.ovs_testcontroller(folder, run.tagged, TESTCONTROLLER_IDLE)
+    if side == "os-ken":
+        return peers.os_ken(folder, run.tagged)
+    identities, rules = _site(network)
+    return peers.os_ken_same_job(folder, run.tagged, identities, rules)
+
+
+def _site(network: FlowNetwork) -> tuple[dict[str, Identity], list[tuple[str, str, int, int, str]]]:
+    """Who is where and what is allowed, as the os-ken application that does the same job is told."""
     identities = {
         str(IPv4Address(place.address)): Identity(
             f"{place.role}{number}", f"{place.role}s", network.dpid, place.port, place.mac.hex(":")
@@ -83,39 +87,7 @@ def _same_job(folder: Path, run: Run, network: FlowNetwork) -> Iterator[int]:
         for number, place in enumerate(network.places)
     }
     rules = [("clients", "servers", proto, port, RULE) for proto, port in ((TCP, TCP_SERVICE), (UDP, UDP_SERVICE))]
-    with os_ken_same_job(folder, run.tagged, identities, rules) as started:
-        yield started.port
-
-
-@contextmanager
-def testcontroller(folder: Path, run: Run) -> Iterator[int]:
-    """ovs-testcontroller, which learns where hosts are and writes an exact-match entry per flow; its port."""
-    folder.mkdir(parents=True)
-    port, log = free_port(), folder / "ovs-testcontroller.log"
-    command = [
-        "ovs-testcontroller", f"ptcp:{port}:127.0.0.1", "--protocols=OpenFlow13", f"--max-idle={TESTCONTROLLER_IDLE}",
-        f"--unixctl={folder / 'control'}", "-vsyslog:off",
-    ]  # fmt: skip  # options
-    with log.open("wb") as file:
-        try:
-            process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=run.tagged, start_new_session=True
-            )
-        except FileNotFoundError:
-            raise LabError(
-                "ovs-testcontroller is missing (Debian package openvswitch-testcontroller); ./run bench installs it"
-            ) from None
-
-    def listening() -> bool | None:
-        if process.poll() is not None:
-            raise LabError(f"ovs-testcontroller ended with status {process.returncode}. {tail(log)}")
-        return is_listening(port) or None
-
-    try:
-        wait_for("ovs-testcontroller did not listen", listening, START_TIMEOUT, lambda: tail(log))
-        yield port
-    finally:
-        stop(process)
+    return identities, rules
 
 
 def _is_connected(bridge: str) -> bool | None:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from socket import AF_UNIX, SOCK_STREAM, socket
@@ -85,8 +86,8 @@ class Isolation(Benchmark):
             pinned(first=False),
             self._bystanders(controller, side) as load,
         ):
-            beside = {"policy": self._change_policies, "report": self._report}.get(side, lambda *_: 0)
-            done = _beside(lambda going: beside(controller, folder, going), load)
+            beside = {"policy": self._change_policies, "report": self._report}.get(side, _nothing)
+            done = _beside(partial(beside, controller, folder), load)
             told: Turn = json.loads(_output(load))
             return {**told, "done": done}
 
@@ -140,6 +141,10 @@ class Isolation(Benchmark):
             _get(controller.socket, _REPORTS[reports % len(_REPORTS)])
             reports += 1
         return reports
+
+
+def _nothing(controller: Controller, folder: Path, going: Callable[[], bool]) -> int:  # noqa: ARG001
+    return 0
 
 
 def _beside(work: Callable[[Callable[[], bool]], int], load: subprocess.Popen[str]) -> int:

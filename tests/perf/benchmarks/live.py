@@ -59,7 +59,9 @@ class LiveFlows(Benchmark):
 
     def __init__(self, run: Run) -> None:
         super().__init__(run)
-        points = (0, 10_000, 25_000, 50_000, MANY, 150_000) if run.is_full else (0, 25_000, 50_000, MANY)
+        points: tuple[int, ...] = (
+            (0, 10_000, 25_000, 50_000, MANY, 150_000) if run.is_full else (0, 25_000, 50_000, MANY)
+        )
         self._load = LiveLoad()
         if run.is_quick:
             points, self._load = (0, MANY), LiveLoad(count=10)

@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 from lab.errors import LabError
@@ -164,7 +165,7 @@ class PolicyChanges(Benchmark):
             file = generated(size, number)
             old, new = read(file), read(edited(file))
             found: list[Pairs] = []
-            taken[_key(size)] = _timed(lambda old=old, new=new, found=found: found.append(compare(old, new)))
+            taken[_key(size)] = _timed(partial(_kept, found, compare, old, new))
             if side == "pairwise" and found[0] != by_meaning(old, new):
                 raise LabError(f"{size[0]} rules, seed {number}: the two sides do not find the same change")
         return taken
@@ -203,8 +204,12 @@ class LargePolicy(Benchmark):
             "edited": read(edited(file)),
             "other": read(generated(self._size, number + 1000)),
         }
-        taken = {key: _timed(lambda other=other: diff(policy, other, NOW)) for key, other in others.items()}
+        taken = {key: _timed(partial(diff, policy, other, NOW)) for key, other in others.items()}
         return {**taken, "check": _timed(lambda: lint(policy, compile_policy(policy), (), (), ()))}
+
+
+def _kept(found: list[Pairs], compare: Callable[[Policy, Policy], Pairs], old: Policy, new: Policy) -> None:
+    found.append(compare(old, new))
 
 
 def _load(run: Run) -> PolicyLoad:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import ClassVar
 from unittest.mock import patch
 
@@ -105,7 +106,7 @@ async def _changes(rules: int, seed: int) -> Turn:
     taken: dict[str, float] = {}
     with collected_as_in_the_controller():
         for key, policy in known:
-            taken[key] = await _timed(lambda policy=policy: site.administrator.use_policy(policy))
+            taken[key] = await _timed(partial(site.administrator.use_policy, policy))
         counts = {"flow_mods": site.wire.flow_mods / len(known), "octets": site.wire.octets / len(known)}
         started: list[int] = []
         taken["started"] = await _timed(lambda: started.append(site.start(rules + 1)))

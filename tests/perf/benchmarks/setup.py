@@ -12,6 +12,7 @@ from perf import peers
 from perf.benchmark import Benchmark, Measure, Run, Turn, registered
 from perf.controllers import allowed_flows, pinned
 from perf.goals import TIMES, at_least, ratio
+from perf.learning import CONFIGURATION, turn_of_faucet
 from perf.load import Answers, Load, generate, program, turn_of_limit, turn_of_zethane
 from perf.peers import Peer
 from perf.site import Site
@@ -22,6 +23,7 @@ TEST_CONTROLLER = Answers(pipeline=False, mods=1, learn=True)
 
 SLOW, SLOW_SINGLE = 3000, 1000
 """Flows of a turn for what sets up some thousand a second: more would only take longer."""
+SLOW_SIDES = ("same-job", "os-ken", "faucet")
 
 
 @registered
@@ -35,6 +37,7 @@ class Setups(Benchmark):
         "testcontroller": "ovs-testcontroller",
         "same-job": "os-ken, same job",
         "os-ken": "os-ken, minimal",
+        "faucet": "FAUCET, learning a host",
         "limit": "generator alone",
     }
     pairs = (("zethane", "testcontroller"), ("zethane", "same-job"))
@@ -61,8 +64,12 @@ class Setups(Benchmark):
         slow = replace(
             self._load, single=min(self._load.single, SLOW_SINGLE), many=min(self._load.many, SLOW), batches=1
         )
-        self._loads = {side: slow if side in ("same-job", "os-ken") else self._load for side in self.sides}
-        self.parameters = {side: asdict(load) for side, load in self._loads.items()}
+        self._loads = {side: slow if side in SLOW_SIDES else self._load for side in self.sides}
+        self.parameters = {side: asdict(load) for side, load in self._loads.items() if self.can(side, 0)}
+
+    def can(self, side: str, point: int) -> bool:  # noqa: ARG002  # no axis
+        """FAUCET takes part where it could be installed."""
+        return side != "faucet" or peers.has_faucet()
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
@@ -78,11 +85,14 @@ class Setups(Benchmark):
         if side == "limit":
             return turn_of_limit(load, tagged)
         if side == "testcontroller":
-            with pinned(first=True), peers.test_controller(folder, tagged) as peer:
+            with pinned(first=True), peers.ovs_testcontroller(folder, tagged) as peer:
                 return self._against(peer, load, TEST_CONTROLLER)
         if side == "os-ken":
             with pinned(first=True), peers.os_ken(folder, tagged, deliver=False) as peer:
                 return self._against(peer, load, OS_KEN)
+        if side == "faucet":
+            with pinned(first=True), peers.faucet(folder, tagged, CONFIGURATION) as peer, pinned(first=False):
+                return turn_of_faucet(load, peer.port, peer.pid)
         site = Site(load.switches, load.sessions)
         with pinned(first=True), peers.os_ken_same_job(folder, tagged, site.identities(), site.rules()) as peer:
             turn = self._against(peer, load, SAME_JOB)

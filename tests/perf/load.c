@@ -91,7 +91,7 @@ static uint32_t *class_of;       /* by session number: the class as subject, fro
 static uint32_t *class_to;       /* as object, from its entry in `destination` */
 static struct { uint32_t a, a_mask, b, b_mask; uint16_t priority, dport, dport_mask; bool has_port; uint16_t number; } rules[MAX_RULES];
 static int rule_count;
-static int64_t last_heard;
+static int64_t last_heard, octets_sent, octets_heard, messages_heard;
 static int *dirty, dirty_count;
 static bool *is_dirty;
 static size_t packet_in_size;
@@ -377,6 +377,7 @@ static size_t write_some(Switch *sw, const uint8_t *data, size_t length) {
         if (errno != EAGAIN && errno != EINTR) die("switch %d: %s", sw->index, strerror(errno));
         done = 0;
     }
+    octets_sent += done;
     return (size_t)done;
 }
 
@@ -851,6 +852,7 @@ static void receive(Switch *sw, int flags) {
         if (sw->in[at + 1] != ECHO_REQUEST) last_heard = 0;
         handle(sw, sw->in + at, length);
         at += length;
+        messages_heard++, octets_heard += (int64_t)length;
     }
     memmove(sw->in, sw->in + at, sw->in_length -= at);
 }
@@ -1122,16 +1124,21 @@ static int be_switches(bool reflected) {
     int64_t controller_single = session_cpu_ns() - controller;
     next += single_flows;
     if (ends_flows) ended += end_flows(0, next);
+    int64_t octets_there = 0, octets_back = 0, messages_back = 0, octets_end = 0;
     int64_t wall = 0, cpu = 0, own = 0, slowest = 0, everything = session_cpu_at_rest();
     for (int i = 0; i < batches; i++) {
         make_load(next, many_flows);
         int64_t controller_before = session_cpu_ns(), own_before = own_cpu_ns();
+        octets_sent = octets_heard = messages_heard = 0;
         int64_t spent = many_at_once(many_flows);
+        octets_there += octets_sent, octets_back += octets_heard, messages_back += messages_heard;
         own += own_cpu_ns() - own_before;
         cpu += session_cpu_ns() - controller_before;
         wall += spent;
         if (spent > slowest) slowest = spent;
+        octets_sent = 0;
         if (ends_flows) ended += end_flows(next, many_flows);
+        octets_end += octets_sent;
         next += many_flows;
     }
     echo_all();
@@ -1145,12 +1152,14 @@ static int be_switches(bool reflected) {
     double total = (double)(many_flows * batches);
     printf("{\"rate\": %.1f, \"p50\": %.2f, \"p99\": %.2f, \"p999\": %.2f, \"cpu\": %.3f, \"cpu_whole\": %.3f, \"cpu_single\": %.3f, "
            "\"load_cpu\": %.3f, \"load_busy\": %.1f, \"slowest\": %.1f, \"flows\": %ld, \"ended\": %ld, "
+           "\"octets_there\": %.1f, \"octets_back\": %.1f, \"messages_back\": %.3f, \"octets_end\": %.1f, "
            "\"ready\": %.3f, \"entries\": %zu, \"seconds\": %.4f}\n",
            total / ((double)wall / 1e9), percentile(taken, single_flows, 50), percentile(taken, single_flows, 99),
            percentile(taken, single_flows, 99.9), (double)cpu / total / 1000, (double)everything / total / 1000,
            (double)controller_single / (double)single_flows / 1000, (double)own / total / 1000,
            100 * (double)own / (double)wall, (double)many_flows / ((double)slowest / 1e9), (long)flow_count, (long)ended,
-           ready, standing, (double)wall / 1e9);
+           (double)octets_there / total, (double)octets_back / total, (double)messages_back / total,
+           (double)octets_end / total, ready, standing, (double)wall / 1e9);
     return 0;
 }
 

@@ -145,6 +145,8 @@ def generate(
     microseconds of processor time that a set-up took the controller (where `pid` is given) and the generator,
     `cpu_whole` the same from the first batch until the controller has come to rest, flows' ends and log included,
     `load_busy` how many percent of the time the generator was at work; `flows` all flows, `ended` those that ended.
+    `octets_there`, `messages_back` and `octets_back` are what a set-up is on the wire, to the controller and from it,
+    `octets_end` what its end is.
     """
     command = arguments(load, answered, port, pid, dpid)
     try:

@@ -1,6 +1,6 @@
 """What a fabric holds when nobody talks: the product's own intended entries for switches of any number of endpoints.
 
-Eight edge switches hang on two core switches each. Sessions are taken up as after a restart, by the same code.
+Each edge switch hangs on two core switches. Sessions are taken up as after a restart, by the same code.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from zethane.service.policy_in_force import PolicyInForce
 from zethane.service.state import Limits, State
 
 EDGES, CORES, PORTS = 8, 2, 48
-"""Edge switches, core switches, and ports with hosts of each edge switch: several may be behind one of them."""
+"""Edge switches where nothing else is said, core switches, and ports with hosts of each edge switch: several may be
+behind one of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class Layout:
     segments: int
     rules: int
     spread: bool
+    edges: int = EDGES
 
     def pairs(self) -> list[tuple[int, int]]:
         """From and to of each rule: to the next segment first, then to the one after it, and so on."""
@@ -48,12 +50,12 @@ class Layout:
     def place(self, index: int) -> tuple[int, int, int]:
         """Segment, edge switch and port of an endpoint, counted from 0, 0 and 1."""
         segment, turn = index % self.segments, index // self.segments
-        edge = turn + segment if self.spread else segment * EDGES // self.segments + turn % 2
-        return segment, edge % EDGES, 1 + turn // EDGES % PORTS
+        edge = turn + segment if self.spread else segment * self.edges // self.segments + turn % 2
+        return segment, edge % self.edges, 1 + turn // self.edges % PORTS
 
     def attached_or_reachable(self) -> int:
         """How many endpoints the fullest edge switch has, or has somebody who may have flows with."""
-        return max(self._concerned(edge) for edge in range(EDGES))
+        return max(self._concerned(edge) for edge in range(self.edges))
 
     def _concerned(self, edge: int) -> int:
         here = {segment for segment, where, _ in self._places() if where == edge}
@@ -68,7 +70,7 @@ class Layout:
         members = Counter(segment for segment, _, _ in self._places())
         rules = Counter(self.pairs())
         found = []
-        for edge in range(EDGES):
+        for edge in range(self.edges):
             here = Counter(segment for segment, where, _ in self._places() if where == edge)
             found.append(sum(here[a] * (members[b] - (a == b)) * count for (a, b), count in rules.items()))
         return max(found)
@@ -103,7 +105,7 @@ def stand(site: Layout) -> Standing:
         raise ValueError(f"{len(state.sessions)} sessions of {site.endpoints} were taken up")
     found: dict[str, list[Counter[Table]]] = {"e": [], "c": []}
     for point in state.fabric.points.values():
-        roles = {number: point.switch.role(number) for number in range(1, PORTS + CORES + EDGES + 1)}
+        roles = {number: point.switch.role(number) for number in range(1, PORTS + CORES + site.edges + 1)}
         is_edge = point.switch.name.startswith("e")
         trunks = {number for number, role in roles.items() if role == "trunk"}
         point.standing = frozenset(trunks | set(range(1, PORTS + 1)) if is_edge else trunks)
@@ -121,10 +123,12 @@ def _never(work: Coroutine[Any, Any, None]) -> None:
 def _network(site: Layout) -> str:
     cards = max(Counter(site.place(index)[1:] for index in range(site.endpoints)).values())
     ports = {number: {"macs": cards} for number in range(1, PORTS + 1)} if cards > 1 else {}
-    switches = {f"e{edge + 1}": {"ports": ports} for edge in range(EDGES)}
+    switches = {f"e{edge + 1}": {"ports": ports} for edge in range(site.edges)}
     switches |= {f"c{core + 1}": {} for core in range(CORES)}
     links = [
-        [f"e{edge + 1}:{PORTS + 1 + core}", f"c{core + 1}:{edge + 1}"] for edge in range(EDGES) for core in range(CORES)
+        [f"e{edge + 1}:{PORTS + 1 + core}", f"c{core + 1}:{edge + 1}"]
+        for edge in range(site.edges)
+        for core in range(CORES)
     ]
     return json.dumps({"switches": switches, "links": links})
 
@@ -139,7 +143,7 @@ def _policy(site: Layout) -> str:
 
 
 def _sessions(site: Layout, fabric: Fabric, now: float) -> Iterator[Session]:
-    edges = [fabric.by_name[f"e{edge + 1}"].switch.dpid for edge in range(EDGES)]
+    edges = [fabric.by_name[f"e{edge + 1}"].switch.dpid for edge in range(site.edges)]
     ends = now + LIFETIME
     proofs = []
     for number in range(site.segments):

@@ -7,7 +7,7 @@ from typing import ClassVar
 from perf.benchmark import Axis, Benchmark, Measure, Run, Turn, registered
 from perf.goals import Figure, at_most, growth
 from perf.results import Result
-from perf.standing import Layout, stand
+from perf.standing import EDGES, Layout, stand
 from perf.standing import Standing as Stood
 from zethane.pipeline.tables import Table
 
@@ -134,3 +134,43 @@ class StandingPolicy(Benchmark):
         entries = standing.core if side == "core" else standing.edge
         found = {"entries": entries.total(), "rule": entries[Table.RULE] / point}
         return found if side == "core" else {**found, "seconds": standing.seconds}
+
+
+@registered
+class StandingSwitches(Benchmark):
+    """The same as edge switches are added and the endpoints stay."""
+
+    name = "standing-switches"
+    title = f"Standing entries of a switch as edge switches grow: 1,000 endpoints, {SEGMENTS} segments, {RULES} rules"
+    sides: ClassVar = {"edge": "edge switch", "core": "core switch"}
+    measures = (Measure("entries", "entries of the fullest switch", "", is_log=True),)
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(run)
+        self.axis = Axis("switches", "edge switches", (EDGES, 16) if run.is_quick else (EDGES, 16, 32, 64))
+        self.parameters = {"endpoints": 100 if run.is_quick else 1_000, "segments": SEGMENTS, "rules": RULES}
+
+    def turn(self, side: str, number: int, point: int) -> Turn:  # noqa: ARG002  # every round finds the same
+        """Count one side's entries."""
+        standing = stand(Layout(self.parameters["endpoints"], SEGMENTS, RULES, spread=True, edges=point))
+        return {"entries": (standing.core if side == "core" else standing.edge).total()}
+
+
+@registered
+class StandingSegments(Benchmark):
+    """The same as segments are divided and endpoints and rules stay."""
+
+    name = "standing-segments"
+    title = "Standing entries of a switch as segments grow: 1,000 endpoints, 200 rules"
+    sides: ClassVar = {"edge": "edge switch", "core": "core switch"}
+    measures = (Measure("entries", "entries of the fullest switch", "", is_log=True),)
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(run)
+        self.axis = Axis("segments", "segments", (20, 40) if run.is_quick else (20, 50, 100, 200))
+        self.parameters = {"endpoints": 100 if run.is_quick else 1_000, "rules": 200}
+
+    def turn(self, side: str, number: int, point: int) -> Turn:  # noqa: ARG002  # every round finds the same
+        """Count one side's entries."""
+        standing = stand(Layout(self.parameters["endpoints"], point, self.parameters["rules"], spread=True))
+        return {"entries": (standing.core if side == "core" else standing.edge).total()}

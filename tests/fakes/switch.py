@@ -13,7 +13,7 @@ from zethane.net.vlan import tagged
 from zethane.pipeline.change import Add, Change, Installed, Remove, RemoveMatching
 from zethane.pipeline.fields import split_cookie
 from zethane.pipeline.flow import EntryKey, Flow
-from zethane.pipeline.held import Reported, held_rule
+from zethane.pipeline.held import HeldBinding, Reported, held_rule, session_of
 from zethane.pipeline.simulate import Outcome, Simulator
 from zethane.pipeline.tables import VLAN_PRESENT, Priority, Table
 from zethane.pipeline.verified import Verified, key_of, verified_flow
@@ -88,6 +88,7 @@ class FakeSwitch:
         self.bundled: dict[EntryKey, float] = {}
         self.probes: list[tuple[int, bytes]] = []
         self.flow_mods = 0
+        self.looked_into: list[Flow] = []
         self.clock: Callable[[], float] = lambda: 0.0
         self.added: dict[EntryKey, float] = {}
         self._watches = Watches()
@@ -142,7 +143,7 @@ class FakeSwitch:
         return self._watches.watch()
 
     async def read_tables(
-        self, tables: Collection[Table] = tuple(Table), cookie: int = 0, mask: int = 0
+        self, tables: Collection[Table] = tuple(Table), cookie: int = 0, mask: int = 0, *, brief: bool = False
     ) -> list[Reported]:
         """As they are when they are asked for; the answer comes later."""
         now = self.clock()
@@ -160,7 +161,22 @@ class FakeSwitch:
             if flow.table in tables and flow.cookie & mask == cookie
         ]
         await self.answer()
-        return [as_read(entry) for entry in found]
+        return [self._brief(entry) if brief else as_read(entry) for entry in found]
+
+    def _brief(self, entry: Reported) -> Reported:
+        """The same with those of sessions in their form."""
+        session = session_of(entry.table, entry.cookie)
+        if not session or not isinstance(entry, Installed) or entry.flow is None:
+            return as_read(entry)
+        flow = entry.flow
+        digest = hash((flow.key, flow.body, flow.hard_timeout > 0))
+
+        def read(*_: object) -> Installed:
+            self.looked_into.append(flow)
+            return entry
+
+        counts = entry.age, entry.packets, entry.octets
+        return HeldBinding(entry.table, entry.cookie, session, digest, flow.hard_timeout, *counts, b"", 0, read)
 
     async def answer(self) -> None:
         """The time that an answer takes; a test may let something happen meanwhile."""

@@ -1,15 +1,25 @@
-"""Per-flow rules as a switch reports them: by far the most of what it holds, and all of one form.
+"""Per-flow rules and the entries of sessions as a switch reports them: nearly all that it holds.
 
-What has that form is told by a few numbers, and compared by them; an entry is made of it only where one is needed.
+A per-flow rule has one form and is told by a few numbers. An entry of a session is told by a digest of its bytes: what
+has been right once is right as long as they are the same. An entry is made of either only where one is needed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from zethane.net.flowkey import TCP, FlowKey
 from zethane.pipeline.change import Change, Installed, Remove
-from zethane.pipeline.fields import OBJECT_CLASS, OBJECT_SHIFT, SUBJECT_CLASS, SUBJECT_SHIFT
+from zethane.pipeline.fields import (
+    FIRST_STATIC,
+    OBJECT_CLASS,
+    OBJECT_SHIFT,
+    SUBJECT_CLASS,
+    SUBJECT_SHIFT,
+    Reason,
+    split_cookie,
+)
 from zethane.pipeline.flow import Flow, Match
 from zethane.pipeline.tables import Priority, Table
 from zethane.pipeline.verified import FIN_IDLE, Verified, key_of, verified_flow
@@ -74,7 +84,69 @@ class HeldRule(NamedTuple):
         return self.idle_timeout == 0 or (self.idle_timeout == FIN_IDLE and self.key.proto == TCP)
 
 
-Reported = Installed | HeldRule
+class HeldBinding(NamedTuple):
+    """An entry of one session, not looked into. Times in seconds.
+
+    It can stand wherever an `Installed` can. `digest` is of all that the entry is but for its age, its counters and the
+    length of its hard timeout; `read` makes the entry of `body` and `at`.
+    """
+
+    table: int
+    cookie: int
+    session: int
+    digest: int
+    hard_timeout: int
+    age: float
+    packets: int
+    octets: int
+    body: bytes
+    at: int
+    read: Callable[[bytes, int], Installed]
+
+    @property
+    def whole(self) -> Installed:
+        """The entry with all that is in it; made anew each time."""
+        return self.read(self.body, self.at)
+
+    @property
+    def priority(self) -> int:
+        """Its priority in its table."""
+        return self.whole.priority
+
+    @property
+    def match(self) -> Match:
+        """What it matches."""
+        return self.whole.match
+
+    @property
+    def flow(self) -> Flow | None:
+        """The entry, if Zethane could have written it."""
+        return self.whole.flow
+
+    @property
+    def raw(self) -> bytes:
+        """The bytes of a match that cannot be read."""
+        return self.whole.raw
+
+    @property
+    def removal(self) -> Change:
+        """What removes this entry and nothing else."""
+        return self.whole.removal
+
+
+_OF_SESSIONS = frozenset((Table.SOURCE, Table.DESTINATION, Table.CONNECTION, Table.OWNER))
+
+
+def session_of(table: int, cookie: int) -> int:
+    """The number of the session whose binding an entry says to be; 0 if it says something else."""
+    if table not in _OF_SESSIONS or cookie & 0xFFFF != Reason.BINDING:
+        return 0
+    subject, obj, _ = split_cookie(cookie)
+    number = 0 if subject and obj else subject or obj
+    return number if number < FIRST_STATIC else 0
+
+
+Reported = Installed | HeldRule | HeldBinding
 """An entry as a switch reports it."""
 
 
@@ -82,6 +154,8 @@ def held_rule(entry: Reported) -> HeldRule | None:
     """The per-flow rule that an entry is; None if it has not their form."""
     if isinstance(entry, HeldRule):
         return entry
+    if isinstance(entry, HeldBinding):
+        return None
     flow, key = entry.flow, key_of(entry.match)
     if flow is None or key is None:
         return None

@@ -10,6 +10,7 @@ import asyncio
 import math
 from collections import Counter
 from collections.abc import Iterable
+from itertools import chain
 from typing import NamedTuple
 
 from zethane.errors import ChannelError
@@ -18,7 +19,7 @@ from zethane.pipeline.bindings import flow_lease
 from zethane.pipeline.change import Installed
 from zethane.pipeline.fields import SUBJECT_SHIFT, split_cookie, split_meter
 from zethane.pipeline.flow import EntryKey, Flow
-from zethane.pipeline.held import HeldRule, Reported, held_rule
+from zethane.pipeline.held import HeldBinding, HeldRule, Reported, held_rule
 from zethane.pipeline.portal import PORTAL_COOKIE, portal_flow
 from zethane.pipeline.tables import Priority, Table
 from zethane.pipeline.verified import idle_timeout, key_of, verified_flow
@@ -35,7 +36,8 @@ from zethane.service.comparison import (
 from zethane.service.flow_rules import directions
 from zethane.service.flows import FORWARD, RETURN, LiveFlow
 from zethane.service.grant_usage import GrantUsage, is_counted
-from zethane.service.intent import intended_entries
+from zethane.service.intent import bound_sessions, common_entries, session_bindings
+from zethane.service.known_bindings import KnownBindings, Sheaf
 from zethane.service.points import Point
 from zethane.service.portal_access import PortalAccess
 from zethane.service.reconciliation import Reconciliation
@@ -94,6 +96,7 @@ class Attestation:
         self._policy = state.policy
         self._policy_since = float("-inf")
         self._pieces: Counter[int] = Counter()
+        self._known = KnownBindings(state)
 
     async def attest(self, point: Point) -> int:
         """One pass over a switch that has its tables; how much was put right. Raises ChannelError.
@@ -151,34 +154,80 @@ class Attestation:
         self._note_policy(asked)
         comparison = Comparison()
         rules: list[Reported] = []
-        counted: list[Installed] = []
-        async for entry in in_slices(await channel.read_tables(part.tables, *part.bits), READ_SLICE):
-            if entry.table == Table.FLOW and entry.priority == Priority.FLOW_VERIFIED and not entry.raw:
+        counted: list[Reported] = []
+        sheaves: dict[int, Sheaf] = {}
+        found = await channel.read_tables(part.tables, *part.bits, brief=True)
+        async for entry in in_slices(found, READ_SLICE):
+            if isinstance(entry, HeldBinding):
+                sheaves.setdefault(entry.session, Sheaf()).add(entry)
+                if is_counted(entry.table) and entry.session in point.local:
+                    counted.append(entry)
+            elif entry.table == Table.FLOW and entry.priority == Priority.FLOW_VERIFIED and not entry.raw:
                 rules.append(entry)
             else:
                 comparison.add(entry)
                 if isinstance(entry, Installed) and is_counted(entry.table):
                     counted.append(entry)
+        del found
         if part.piece is None:
             self._grant_usage.read(point, counted)
         findings: list[Finding] = []
         # No entry but per-flow rules of `flow` is about a session.
-        wanted = () if part.piece else intended_entries(self._state, point, asked)
-        async for flow in in_slices(wanted):
-            if not part.has(flow):
-                continue
-            elapsed = self._state.clock() - asked
-            finding = comparison.hold(flow, Leases(elapsed, renewed=True))
-            # A lease that is as good as over may be so in the switch already.
-            over = 0 < flow.hard_timeout <= 2 + elapsed
-            if finding is not None and not (over and finding.what == "missing-rule"):
-                findings.append(finding)
+        if not part.piece:
+            async for flow in in_slices(common_entries(self._state, point)):
+                self._hold(part, flow, comparison, findings, asked)
+        if Table.SOURCE in part.tables:
+            await self._sessions(point, part, sheaves, comparison, findings, asked)
         await self._rules(point, part, rules, comparison, findings, asked)
         async for finding in in_slices(comparison.foreign()):
             entry_found = comparison.found(finding.key) if finding.key is not None else None
             if entry_found is None or not ends_soon(entry_found):
                 findings.append(finding)
         return await self._repair(point, channel, written, findings)
+
+    def _hold(self, part: Part, flow: Flow, comparison: Comparison, findings: list[Finding], asked: float) -> bool:
+        """Look for an entry that is intended; whether it is there and right."""
+        if not part.has(flow):
+            return True
+        elapsed = self._state.clock() - asked
+        finding = comparison.hold(flow, Leases(elapsed, renewed=True))
+        # A lease that is as good as over may be so in the switch already.
+        over = 0 < flow.hard_timeout <= 2 + elapsed
+        if finding is not None and not (over and finding.what == "missing-rule"):
+            findings.append(finding)
+        return finding is None
+
+    async def _sessions(
+        self,
+        point: Point,
+        part: Part,
+        sheaves: dict[int, Sheaf],
+        comparison: Comparison,
+        findings: list[Finding],
+        asked: float,
+    ) -> None:
+        """The entries of sessions: in full where they are not those that have been right before."""
+        doubtful: list[tuple[int, Sheaf]] = []
+        async for live in in_slices(bound_sessions(self._state, point), READ_SLICE):
+            number = live.session.number
+            sheaf = sheaves.pop(number, None) or Sheaf()
+            leases = Leases(self._state.clock() - asked, renewed=True)
+            if not self._known.are_right(point, live, sheaf, leases, asked):
+                doubtful.append((number, sheaf))
+        # All of them first: one may have the cookie of another session.
+        unclear = [sheaf.entries for sheaf in (*(sheaf for _, sheaf in doubtful), *sheaves.values())]
+        async for entry in in_slices(chain.from_iterable(unclear)):
+            comparison.add(entry.whole)
+        async for number, sheaf in in_slices(doubtful, SLICE // 4):
+            found = self._state.sessions.by_number.get(number)
+            if found is None or not (number in point.local or number in point.remote):
+                continue
+            right = [
+                self._hold(part, flow, comparison, findings, asked)
+                for flow in session_bindings(self._state, point, found, asked)
+            ]
+            if all(right) and len(right) == len(sheaf.entries):
+                self._known.learn(point, found, sheaf)
 
     def _note_policy(self, now: float) -> None:
         if self._state.policy is not self._policy:

@@ -15,9 +15,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from zethane.identity.session import Session
-from zethane.pipeline.change import Installed
 from zethane.pipeline.fields import FABRIC, GRANT, RULE_MASK, split_cookie
 from zethane.pipeline.flow import SetField
+from zethane.pipeline.held import Reported
 from zethane.pipeline.tables import Table
 from zethane.service.counts import NOTHING, Counts, RuleCounts
 from zethane.service.points import Point
@@ -105,7 +105,7 @@ class GrantUsage:
 
     # what switches say
 
-    def read(self, point: Point, entries: Iterable[Installed]) -> None:
+    def read(self, point: Point, entries: Iterable[Reported]) -> None:
         """The counters of a switch's entries, as they are now. Records are written of what is due."""
         sessions: dict[int, Counts] = {}
         rules: dict[int, RuleCounts] = {}
@@ -206,7 +206,7 @@ class GrantUsage:
             account.untold, account.told_at = RuleCounts(), now
 
 
-def _of_rule(entry: Installed) -> RuleCounts | None:
+def _of_rule(entry: Reported) -> RuleCounts | None:
     """What an entry has counted for the grant whose number is in its cookie; None if it is of none."""
     if entry.flow is None:
         return None

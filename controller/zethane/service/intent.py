@@ -24,14 +24,25 @@ def intended(state: State, point: Point) -> Entries:
 
 def intended_entries(state: State, point: Point, now: float) -> Iterator[Flow]:
     """The same one by one, with the leases that are right at `now`. What changes meanwhile does no harm."""
+    yield from common_entries(state, point)
+    for live in bound_sessions(state, point):
+        yield from session_bindings(state, point, live, now)
+
+
+def common_entries(state: State, point: Point) -> Iterator[Flow]:
+    """What a switch should hold that is no session's."""
     yield from standing_entries(state.fabric, point, state.policy.flows)
     yield from outside_entries(state, point)
     for serving in state.serving.values():
         yield from dns_bindings(serving.server, point.number)
+
+
+def bound_sessions(state: State, point: Point) -> Iterator[Live]:
+    """The sessions of which a switch should hold bindings."""
     for number in sorted(point.local | point.remote):
         live = state.sessions.by_number.get(number)
         if live is not None:
-            yield from session_bindings(state, point, live, now)
+            yield live
 
 
 def session_bindings(state: State, point: Point, live: Live, now: float) -> Iterator[Flow]:

@@ -131,9 +131,12 @@ class SwitchChannel(Protocol):
         """Return when the switch has processed all that was sent before. Raises ChannelError."""
 
     async def read_tables(
-        self, tables: Collection[Table] = tuple(Table), cookie: int = 0, mask: int = 0
+        self, tables: Collection[Table] = tuple(Table), cookie: int = 0, mask: int = 0, *, brief: bool = False
     ) -> list[Reported]:
-        """Everything in these tables of Zethane's whose cookie agrees under the mask. Raises ChannelError."""
+        """Everything in these tables of Zethane's whose cookie agrees under the mask. Raises ChannelError.
+
+        `brief`: entries of sessions come as `HeldBinding`.
+        """
 
     def watch(self) -> AbstractContextManager[Written]:
         """What is sent to the switch, and reported gone by it, within the block."""

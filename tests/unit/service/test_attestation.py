@@ -17,7 +17,7 @@ from zethane.errors import ChannelError, SessionError
 from zethane.pipeline.change import Add, Installed, Remove, RemoveMatching
 from zethane.pipeline.fields import Reason, cookie, verify_meter
 from zethane.pipeline.flow import Flow, Output, ToController, match
-from zethane.pipeline.held import Reported
+from zethane.pipeline.held import Reported, session_of
 from zethane.pipeline.tables import TABLES, Priority, Table
 from zethane.pipeline.verified import FIN_IDLE
 from zethane.service import attestation, written
@@ -206,6 +206,77 @@ async def test_a_lease_that_was_lengthened_or_shortened_is_put_right() -> None:
         site.s1.tables[flow.key] = Flow(**fields)
     assert await attest(site) == 6
     assert {flow.hard_timeout for flow in site.s1.tables.values()} == {0, 8 * 3600 - 600}
+
+
+def bindings(site: Site, name: str = "s1") -> list[Flow]:
+    """The entries of sessions that a switch holds."""
+    return [flow for flow in site.switches[name].tables.values() if session_of(flow.table, flow.cookie)]
+
+
+async def test_entries_of_sessions_that_were_right_are_not_looked_into_again() -> None:
+    site = await spread()
+    for name, switch in site.switches.items():
+        assert await attest(site, name) == 0
+        switch.looked_into.clear()
+    for _ in range(3):
+        site.now += 30
+        for name, switch in site.switches.items():
+            assert await attest(site, name) == 0
+            assert switch.looked_into == []
+    site.login(DB1, DB, "s2")
+    assert [await attest(site, name) for name in site.switches] == [0, 0, 0]
+    looked = {session_of(flow.table, flow.cookie) for switch in site.switches.values() for flow in switch.looked_into}
+    assert len(looked) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        None,
+        {"cookie": cookie(0, 0, Reason.BINDING)},
+        {"cookie": cookie(9, 0, Reason.BINDING)},
+        {"hard_timeout": 0},
+        {"hard_timeout": 9},
+        {"hard_timeout": 65000},
+        {"idle_timeout": 9},
+        {"actions": ()},
+        {"metadata": (7, 7)},
+        {"notify_removed": True},
+    ],
+)
+@pytest.mark.parametrize("table", [Table.SOURCE, Table.DESTINATION])
+async def test_what_is_done_to_an_entry_of_a_session_that_was_right_is_found(
+    table: Table, change: dict[str, object] | None
+) -> None:
+    site = await busy()
+    assert await attest(site) == 0
+    before = dict(site.s1.tables)
+    for flow in [flow for flow in bindings(site) if flow.table == table]:
+        if change is None:
+            del site.s1.tables[flow.key]
+        else:
+            fields = {name: getattr(flow, name) for name in Flow.__dataclass_fields__} | change
+            site.s1.tables[flow.key] = Flow(**fields)  # type: ignore[arg-type]  # one of each
+        assert await attest(site) == 1
+        assert site.s1.tables == before
+        assert await attest(site) == 0
+
+
+async def test_an_entry_more_in_a_sessions_name_is_found_and_so_is_that_of_one_that_has_ended() -> None:
+    site = await busy()
+    assert await attest(site) == 0
+    before = dict(site.s1.tables)
+    for flow in bindings(site):
+        fields = {name: getattr(flow, name) for name in Flow.__dataclass_fields__} | {"priority": flow.priority + 1}
+        site.s1.tables[flow.table, flow.priority + 1, flow.match] = Flow(**fields)
+        assert await attest(site) == 1
+        assert site.s1.tables == before
+    (live, *_) = site.state.sessions.by_number.values()
+    held = [flow for flow in bindings(site) if session_of(flow.table, flow.cookie) == live.session.number]
+    site.admin.end_session(live.session.number, SessionEvent.REVOKED)
+    for flow in held:
+        site.s1.tables[flow.key] = flow
+    assert await attest(site) == len(held) > 0
 
 
 async def test_long_leases_that_are_renewed_in_time_are_right_all_the_while() -> None:
@@ -444,7 +515,7 @@ async def test_twenty_thousand_entries_give_way_to_others_again_and_again() -> N
     ]
     real = site.s1.read_tables
 
-    async def read_tables(*_: object) -> list[Reported]:
+    async def read_tables(*_: object, **__: object) -> list[Reported]:
         return [*await real(), *found]
 
     site.s1.read_tables = read_tables  # type: ignore[method-assign]  # more than is worth writing

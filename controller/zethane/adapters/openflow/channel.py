@@ -488,9 +488,11 @@ class Channel(asyncio.Protocol):
         await self._request(encode.barrier_request)
 
     async def read_tables(
-        self, tables: Collection[Table] = tuple(Table), cookie: int = 0, mask: int = 0
+        self, tables: Collection[Table] = tuple(Table), cookie: int = 0, mask: int = 0, *, brief: bool = False
     ) -> list[Reported]:
         """The entries of the pipeline's tables whose cookies agree under the mask; no others are asked for.
+
+        With `brief` those of sessions are not looked into.
 
         Reading many entries gives way to other work again and again. Raises ChannelError.
         """
@@ -500,7 +502,7 @@ class Channel(asyncio.Protocol):
         answers = [self._ask(build, limit) for build in asked]
         found: list[Reported] = []
         for answer in await asyncio.gather(*answers):
-            for entry in decode.read_flow_stats(answer):
+            for entry in decode.read_flow_stats(answer, brief=brief):
                 found.append(entry)
                 if len(found) % READ_SLICE == 0:
                     await asyncio.sleep(0)

@@ -27,7 +27,7 @@ from zethane.pipeline.flow import (
     SetField,
     ToController,
 )
-from zethane.pipeline.held import Reported
+from zethane.pipeline.held import HeldBinding, Reported, session_of
 from zethane.pipeline.tables import FIELD_BITS, PipelineError, Table
 from zethane.service.switch import PortState
 
@@ -91,21 +91,41 @@ def _parts(data: bytes, at: int, end: int, minimum: int) -> Iterator[tuple[int, 
         at += length
 
 
-def read_flow_stats(body: bytes) -> Iterator[Reported]:
-    """The entries of one flow-stats reply. Raises ChannelError for bytes that are no list of entries."""
-    at = 0
-    while at < len(body):
-        if len(body) - at < _ENTRY.size:
+def read_flow_stats(body: bytes, *, brief: bool = False) -> Iterator[Reported]:
+    """The entries of one flow-stats reply; with `brief` those of sessions as digests.
+
+    Raises ChannelError for bytes that are no list of entries.
+    """
+    at, end = 0, len(body)
+    while at < end:
+        if end - at < _ENTRY.size:
             raise ChannelError("flow stats: truncated entry")
-        length = struct.unpack_from("!H", body, at)[0]
-        if length < _ENTRY.size + 8 or at + length > len(body):
+        length = int.from_bytes(body[at : at + 2], "big")
+        if length < _ENTRY.size + 8 or at + length > end:
             raise ChannelError(f"flow stats: entry of {length} bytes")
-        yield read_held_rule(body, at, length) or _flow(body, at, at + length)
+        yield (brief and _binding(body, at, length)) or read_held_rule(body, at, length) or _flow(body, at)
         at += length
 
 
-def _flow(body: bytes, at: int, end: int) -> Installed:
-    _, table, sec, nsec, priority, idle, hard, flags, cookie, packets, octets = _ENTRY.unpack_from(body, at)
+def _binding(body: bytes, at: int, length: int) -> HeldBinding | None:
+    """An entry of a session, as a digest. Python's hash of bytes has a secret, and depends on each of them."""
+    _, table, sec, nsec, _, _, hard, _, cookie, packets, octets = _ENTRY.unpack_from(body, at)
+    session = session_of(table, cookie)
+    if not session:
+        return None
+    # Table; priority and idle timeout; whether there is a hard one; flags and cookie; match and instructions.
+    fixed = (
+        body[at + 2 : at + 4], body[at + 12 : at + 16], b"\1" if hard else b"\0", body[at + 18 : at + 32],
+        body[at + _ENTRY.size : at + length],
+    )  # fmt: skip  # in the order of the wire
+    digest = hash(b"".join(fixed))
+    return HeldBinding(table, cookie, session, digest, hard, sec + nsec / 1e9, packets, octets, body, at, _flow)
+
+
+def _flow(body: bytes, at: int) -> Installed:
+    """The entry at `at`, whose length has been checked."""
+    length, table, sec, nsec, priority, idle, hard, flags, cookie, packets, octets = _ENTRY.unpack_from(body, at)
+    end = at + length
     age = sec + nsec / 1e9
     wanted: Match = ()
     raw = b""

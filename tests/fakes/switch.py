@@ -61,15 +61,27 @@ class FakeBundle:
         self.size = 0
         self._switch = switch
         self._changes: list[Change] = []
+        self.is_refused = False
+        self._is_over = False
 
     def add(self, changes: Sequence[Change]) -> None:
+        assert not self._is_over
+        if self not in self._switch.open_bundles:
+            self._switch.open_bundles.append(self)
         self.size += len(changes)
         self._changes += changes
         now = self._switch.clock()
         self._switch.bundled |= {change.flow.key: now for change in changes if isinstance(change, Add)}
 
     def commit(self) -> Awaitable[None]:
+        assert not self._is_over
+        self.discard()
         return self._switch.commit(self._changes)
+
+    def discard(self) -> None:
+        self._is_over = True
+        if self in self._switch.open_bundles:
+            self._switch.open_bundles.remove(self)
 
 
 def as_read(entry: Reported) -> Reported:
@@ -94,7 +106,8 @@ class FakeSwitch:
         self._watches = Watches()
         self.closed: str | None = None
         self.waiting = 0
-        self.is_behind = False
+        self.is_behind = self.is_busy = False
+        self.open_bundles: list[FakeBundle] = []
         self.fragments_matched = False
         self.meters: dict[int, tuple[int, int]] = {}
         self.drops: dict[int, int] = {}

@@ -50,20 +50,27 @@ class Wire:
 
     def apply(self, changes: Sequence[Change]) -> None:
         """Changes one by one."""
-        self._write(b"".join(encode.flow_mod(change, 1) for change in changes), len(changes))
+        self.write(b"".join(encode.flow_mod(change, 1) for change in changes), len(changes))
 
     def commit(self, changes: Sequence[Change]) -> Awaitable[None]:
         """Changes as a bundle, as far as its commit."""
         adds = b"".join(encode.bundle_add(1, change, 1) for change in changes)
-        self._write(encode.bundle_control(1, 0, 1) + adds + encode.bundle_control(1, 4, 1), len(changes))
+        self.write(encode.bundle_control(1, 0, 1) + adds + encode.bundle_control(1, 4, 1), len(changes))
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         done.set_result(None)
         return done
 
+    is_busy = False
+
+    def bundle(self) -> OpenBundle:
+        """A bundle that is written little by little."""
+        return OpenBundle(self)
+
     def flush(self) -> None:
         """Everything is written at once."""
 
-    def _write(self, message: bytes, flow_mods: int) -> None:
+    def write(self, message: bytes, flow_mods: int) -> None:
+        """Write messages with so many flow-mods."""
         self._out.sendall(message)
         self.flow_mods += flow_mods
         self.octets += len(message)
@@ -78,6 +85,31 @@ def _drain(reader: socket.socket) -> None:
     with reader:
         while reader.recv(1 << 18):
             pass
+
+
+class OpenBundle:
+    """One that is written little by little, as far as its commit."""
+
+    is_refused = False
+
+    def __init__(self, wire: Wire) -> None:
+        self.size = 0
+        self._wire = wire
+        wire.write(encode.bundle_control(1, 0, 1), 0)
+
+    def add(self, changes: Sequence[Change]) -> None:
+        """Changes more."""
+        self.size += len(changes)
+        bodies = encode.bodies.of(changes)
+        self._wire.write(b"".join(encode.bundle_member(1, body, 1) for body in bodies), len(bodies))
+
+    def commit(self) -> Awaitable[None]:
+        """All of them take effect."""
+        return self._wire.commit(())
+
+    def discard(self) -> None:
+        """None of them does."""
+        self._wire.write(encode.bundle_control(1, 6, 1), 0)
 
 
 class LargeSite:

@@ -40,10 +40,12 @@ from zethane.service.policy_change import PolicyChange
 from zethane.service.policy_numbers import Numbering, Numbers
 from zethane.service.policy_succession import Beside, Succession, on_the_spot
 from zethane.service.portal_access import PortalAccess
+from zethane.service.preparation import Preparation
 from zethane.service.reconciliation import Reconciliation
 from zethane.service.routers import Routers
 from zethane.service.session_life import SessionLife, Spawn
 from zethane.service.session_start import SessionStart
+from zethane.service.sessions import Live
 from zethane.service.state import State
 from zethane.service.store import Store
 from zethane.service.switch import EntryRemoved, FlowRemoved, PacketIn, PortState, SwitchChannel
@@ -155,13 +157,32 @@ class Administrator:
         only asked from now on what it would decide. What takes long is worked out beside the event loop. Raises
         CapacityError, and nothing has changed then.
         """
-        state, succession = self.state, Succession(self.state, policy, Numbering(self._numbers))
-        await self._beside(succession.work_out)
-        while not succession.fits():
-            succession = Succession(state, policy, Numbering(self._numbers))
+        succession, prepared = await self._prepare(policy)
+        try:
+            homeless = await self._put_in_force(succession, prepared, policy, staged)
+        finally:
+            prepared.discard()
+        return [live.session for live in homeless]
+
+    async def _prepare(self, policy: Policy) -> tuple[Succession, Preparation]:
+        """Work a policy out that follows the one in force, and write as much of it as can be before it is."""
+        while True:
+            succession = Succession(self.state, policy, Numbering(self._numbers))
             await self._beside(succession.work_out)
+            if not succession.fits():
+                continue
+            prepared = Preparation(self.state, succession.as_of_now())
+            await prepared.write()
+            if succession.fits():
+                return succession, prepared
+            prepared.discard()
+
+    async def _put_in_force(
+        self, succession: Succession, prepared: Preparation, policy: Policy, staged: Policy | None
+    ) -> list[Live]:
+        """Change over, all before the first suspension; the sessions that have been ended."""
+        state, now = self.state, self.state.clock()
         new = succession.taken()
-        now = state.clock()
         moved, homeless = [], []
         for live, standing in succession.standings(now):
             if standing is None:
@@ -173,9 +194,9 @@ class Administrator:
         for live, why in homeless:
             self.life.end(live, why)
         state.stage(staged)
-        await self._policy_change.replaced(new, moved)
+        await self._policy_change.replaced(new, moved, prepared)
         state.journal.policy("loaded", (staged or policy).digest, Staging(policy, staged).detail, now)
-        return [live.session for live, _ in homeless]
+        return [live for live, _ in homeless]
 
     def _keep_hours(self, now: float) -> None:
         """Put in force what the policy says at this hour, if it is another: held against the clock, which may jump."""

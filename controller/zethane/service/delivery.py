@@ -52,10 +52,14 @@ def commit_each(fabric: Fabric, changes: Changes) -> list[Pending]:
     """Send changes as one bundle per switch, removals first."""
     waiting: list[Pending] = []
     for point in fabric.points.values():
-        found = changes.get(point.number, [])
-        found.sort(key=lambda change: isinstance(change, Add))
-        waiting += commit(point, found)
+        waiting += commit(point, removals_first(changes.get(point.number, [])))
     return waiting
+
+
+def removals_first(changes: list[Change]) -> list[Change]:
+    """The same list in the order in which it is to be sent: what goes may have the key of what comes."""
+    changes.sort(key=lambda change: isinstance(change, Add))
+    return changes
 
 
 async def settle(state: State, waiting: Iterable[Pending]) -> None:

@@ -7,15 +7,16 @@ from collections.abc import Iterable
 
 from zethane.identity.session import Session
 from zethane.pipeline.bindings import MAX_LEASE
-from zethane.pipeline.change import Add, Remove
+from zethane.pipeline.change import Add, Change, Remove
 from zethane.pipeline.flow import EntryKey, Flow
-from zethane.service.delivery import Changes, Pending, commit_each, settle
+from zethane.service.delivery import Changes, Pending, commit, commit_each, removals_first, settle
 from zethane.service.flow_rules import flow_rules
 from zethane.service.flows import LiveFlow
 from zethane.service.intent import outside_entries, session_connections
 from zethane.service.points import Point, difference
 from zethane.service.policy_in_force import PolicyInForce, Standing
 from zethane.service.policy_review import PolicyReview
+from zethane.service.preparation import Preparation
 from zethane.service.presence import Presence
 from zethane.service.sessions import Live
 from zethane.service.state import State
@@ -29,18 +30,27 @@ class PolicyChange:
         self._presence = presence
         self._review = PolicyReview(state)
 
-    async def replaced(self, new: PolicyInForce, moved: Iterable[tuple[Live, Session, Standing]]) -> None:
+    async def replaced(
+        self, new: PolicyInForce, moved: Iterable[tuple[Live, Session, Standing]], prepared: Preparation | None = None
+    ) -> None:
         """Put another policy in force; `moved` are sessions as they are then, with where they stand.
 
-        Everything is computed and written before the first suspension, one bundle per switch. Raises nothing for
-        a switch that refuses: its connection is closed, and reconciled when it is back.
+        Everything is computed and written before the first suspension, one bundle per switch; what is `prepared` is
+        in the bundle already. Raises nothing for a switch that refuses: its connection is closed, and reconciled when
+        it is back.
         """
-        await settle(self._state, self._written(new, moved))
+        await settle(self._state, self._written(new, moved, prepared))
 
-    def _written(self, new: PolicyInForce, moved: Iterable[tuple[Live, Session, Standing]]) -> list[Pending]:
+    def _written(
+        self, new: PolicyInForce, moved: Iterable[tuple[Live, Session, Standing]], prepared: Preparation | None
+    ) -> list[Pending]:
         """What differs is sent: entries of rules and of networks outside, and bindings. No others are looked at."""
         state, before = self._state, self._state.policy
-        removed, added = before.difference(new)
+        if prepared is None or not prepared.fits(new):
+            prepared = None
+            removed, added = _as_changes(*before.difference(new))
+        else:
+            removed, added = prepared.removed, prepared.added
         concerned = new.concerned_after(before)
         first_grants = new.has_grants and not before.has_grants
         outside = self._outside() if new.networks != before.networks or first_grants else {}
@@ -54,8 +64,17 @@ class PolicyChange:
             after = {flow.key: flow for flow in outside_entries(state, point)}
             changes[point.number] += difference(entries, after)
         taken_back = self._review.no_longer_allowed(concerned=concerned)
-        common = [*(Remove(*key) for key in removed), *taken_back, *map(Add, added)]
-        return commit_each(state.fabric, {number: [*common, *changes[number]] for number in state.fabric.by_number})
+        waiting: list[Pending] = []
+        for point in state.fabric.points.values():
+            rest = removals_first([*taken_back, *changes[point.number]])
+            bundle = prepared.take(point) if prepared is not None else None
+            if bundle is None or point.channel is None:
+                waiting += commit(point, removals_first([*removed, *rest, *added]))
+            else:
+                # Entries of rules are in a table of their own: no removal behind them is about one.
+                bundle.add(rest)
+                waiting.append((point, point.channel, bundle.commit()))
+        return waiting
 
     def _show_connections(self, changes: Changes) -> None:
         """The first grants since the controller has started: what shows connections to be those of sessions."""
@@ -97,9 +116,14 @@ class PolicyChange:
         all_flows = new.has_denies(opened) or new.since < before.since or jumped
         going_on: list[LiveFlow] = []
         taken_back = self._review.no_longer_allowed(None if all_flows else new.numbered(closed), going_on)
-        changes = [*(Remove(*key) for key in removed), *taken_back, *map(Add, added)]
+        gone, come = _as_changes(removed, added)
+        changes = [*gone, *taken_back, *come]
         rules: Changes = defaultdict(list)
         for flow in going_on:
             for point, rule in flow_rules(state, flow):
                 rules[point.number].append(Add(rule))
         return commit_each(state.fabric, {number: [*changes, *rules[number]] for number in state.fabric.by_number})
+
+
+def _as_changes(removed: Iterable[EntryKey], added: Iterable[Flow]) -> tuple[list[Change], list[Change]]:
+    return [Remove(*key) for key in removed], list(map(Add, added))

@@ -133,20 +133,17 @@ class PolicyEntries:
         for flows in self._answers.values():
             yield from flows
 
-    def difference(self, other: PolicyEntries) -> tuple[list[EntryKey], list[Flow]]:
-        """What is to be removed, and what is to be added, when others take the place of these."""
+    def differences(self, other: PolicyEntries) -> Iterator[tuple[list[EntryKey], list[Flow]]]:
+        """What is to be removed, and what is to be added, when others take the place of these: bit by bit."""
         if other._before is not None and other._before[0]() is self:
             _, rules, pairs = other._before
         else:
             rules, pairs = _others(self._rules, other._rules), _others(self._answers, other._answers)
             rules |= self.closed ^ other.closed
-        removed: list[EntryKey] = []
-        added: list[Flow] = []
         for rule in rules:
-            _differ(self._open(rule), other._open(rule), removed, added)
+            yield _differ(self._open(rule), other._open(rule))
         for pair in pairs:
-            _differ(self._answers.get(pair, ()), other._answers.get(pair, ()), removed, added)
-        return removed, added
+            yield _differ(self._answers.get(pair, ()), other._answers.get(pair, ()))
 
     def _open(self, rule: str) -> _Flows:
         return () if rule in self.closed else self._rules.get(rule, ())
@@ -182,10 +179,10 @@ def _others(old: Mapping[_K, _Flows], new: Mapping[_K, _Flows]) -> set[_K]:
     return {*(one for one in old if one not in new), *(one for one, flows in new.items() if old.get(one) is not flows)}
 
 
-def _differ(old: _Flows, new: _Flows, removed: list[EntryKey], added: list[Flow]) -> None:
+def _differ(old: _Flows, new: _Flows) -> tuple[list[EntryKey], list[Flow]]:
     if old is new:
-        return
+        return [], []
     before = {flow.key: flow for flow in old}
     after = {flow.key: flow for flow in new}
-    removed.extend(key for key in before if key not in after)
-    added.extend(flow for key, flow in after.items() if key not in before or before[key].body != flow.body)
+    added = [flow for key, flow in after.items() if key not in before or before[key].body != flow.body]
+    return [key for key in before if key not in after], added

@@ -197,7 +197,16 @@ class PolicyInForce:
     def difference(self, other: PolicyInForce) -> tuple[list[EntryKey], list[Flow]]:
         """What is to be removed from the table `rule`, and what is to be added, when another policy, or this one at
         another hour, takes its place."""
-        return self.flows.difference(other.flows)
+        removed: list[EntryKey] = []
+        added: list[Flow] = []
+        for gone, come in self.differences(other):
+            removed += gone
+            added += come
+        return removed, added
+
+    def differences(self, other: PolicyInForce) -> Iterator[tuple[list[EntryKey], list[Flow]]]:
+        """The same bit by bit; nothing of it is to be added before all is removed."""
+        return self.flows.differences(other.flows)
 
     def concerned_after(self, before: PolicyInForce) -> Concerned | None:
         """Between which classes this may decide otherwise than the policy that it has followed; None: any."""

@@ -89,6 +89,13 @@ class Bundle(Protocol):
         Awaiting it raises ChannelError if the switch refuses; then none of them took effect.
         """
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether it is known already that the switch refuses."""
+
+    def discard(self) -> None:
+        """Let none of them take effect, ever. Nothing is to be added or committed any more."""
+
 
 class SwitchChannel(Protocol):
     """One connected switch. Writes are ordered, never block, and are flushed when the current event is done."""
@@ -102,6 +109,10 @@ class SwitchChannel(Protocol):
     @property
     def is_behind(self) -> bool:
         """Whether the switch does not process as fast as is written to it: what can wait should."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it has so much to process that what can wait long should."""
 
     def apply(self, changes: Sequence[Change]) -> None:
         """Send changes one by one, without waiting."""

@@ -6,7 +6,7 @@ an entry that was not sent anything about since is what the switch holds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 from zethane.net.flowkey import FlowKey
@@ -25,11 +25,12 @@ class Written:
         self._keys: set[EntryKey] = set()
         self._flows: set[FlowKey] = set()
         self._removals: list[RemoveMatching] = []
+        self._missed = False
 
     @property
     def is_too_much(self) -> bool:
         """Whether too much has happened for it to be told apart."""
-        return len(self._keys) + len(self._flows) + len(self._removals) > MAX_WRITTEN
+        return self._missed or len(self._keys) + len(self._flows) + len(self._removals) > MAX_WRITTEN
 
     def changes(self, changes: Sequence[Change]) -> None:
         """These were sent."""
@@ -42,6 +43,10 @@ class Written:
                 self._keys.add((change.table, change.priority, change.match))
             elif isinstance(change, RemoveMatching):
                 self._removals.append(change)
+
+    def missed(self) -> None:
+        """Changes take effect now that were sent before."""
+        self._missed = True
 
     def flow(self, key: FlowKey) -> None:
         """The per-flow rule of a direction was sent, or reported as gone."""
@@ -78,6 +83,12 @@ class Watches:
         """Changes are sent."""
         for written in self.active:
             written.changes(changes)
+
+    def committed(self, told: Collection[Written]) -> None:
+        """A bundle takes effect: who is not among these has not been told of all that is in it."""
+        for written in self.active:
+            if written not in told:
+                written.missed()
 
     def flow(self, key: FlowKey) -> None:
         """The per-flow rule of a direction is sent, or reported as gone."""

@@ -286,6 +286,83 @@ async def test_bundles_at_once_fail_apart() -> None:
     assert {_bundle_of(sent) for sent in transport.of(EXPERIMENTER)} == {1, 2, 3}
 
 
+async def test_what_is_refused_while_a_bundle_is_open_is_not_forgotten_at_its_commit() -> None:
+    """The switch tells at once, and would commit the rest: a bundle that it has let go it has begun anew."""
+    peer = Peer()
+    channel, transport, _ = await connect(peer)
+    peer.refuse = lambda asked: (17, 10) if asked.kind == EXPERIMENTER and asked.body[4:8] == b"\0\0\x08\xfc" else None
+    bundle = channel.bundle()
+    bundle.add((change(1),))
+    assert not bundle.is_refused
+    await channel.barrier()
+    assert bundle.is_refused
+    bundle.add((change(2),))
+    with pytest.raises(ChannelError, match="error type 17 code 10"):
+        await bundle.commit()
+    await channel.barrier()
+    controls = [struct.unpack_from("!IIIH", sent.body) for sent in transport.of(EXPERIMENTER)]
+    assert [kind for _, number, _, kind in controls if number == 2300] == [0, 6]
+
+
+async def test_a_refusal_of_something_else_meanwhile_does_no_harm_to_an_open_bundle() -> None:
+    peer = Peer()
+    channel, transport, _ = await connect(peer)
+    bundle = channel.bundle()
+    bundle.add((change(1),))
+    peer.refuse = lambda asked: (5, 0) if asked.kind == PACKET_OUT else None
+    channel.packet_out(1, b"frame")
+    await channel.barrier()
+    bundle.add((change(2),))
+    assert not bundle.is_refused
+    await bundle.commit()
+    controls = [struct.unpack_from("!IIIH", sent.body) for sent in transport.of(EXPERIMENTER)]
+    assert [kind for _, number, _, kind in controls if number == 2300] == [0, 4]
+
+
+async def test_a_bundle_that_is_discarded_is_never_committed() -> None:
+    channel, transport, _ = await connect()
+    channel.bundle().discard()  # not even begun
+    bundle = channel.bundle()
+    bundle.add((change(1),))
+    bundle.discard()
+    bundle.discard()
+    await channel.barrier()
+    controls = [struct.unpack_from("!IIIH", sent.body) for sent in transport.of(EXPERIMENTER)]
+    assert [kind for _, number, _, kind in controls if number == 2300] == [0, 6]
+
+
+async def test_the_same_changes_to_two_switches_are_each_switchs_own() -> None:
+    changes = (change(1), change(2))
+    written = []
+    for first in (False, True):
+        channel, transport, _ = await connect()
+        if first:
+            channel.packet_out(1, b"frame")
+        bundle = channel.bundle()
+        bundle.add(changes)
+        bundle.add(list(changes))
+        await bundle.commit()
+        members = [sent for sent in transport.of(EXPERIMENTER) if sent.body[4:8] == b"\0\0\x08\xfd"]
+        assert len({sent.xid for sent in members}) == 4
+        assert [int.from_bytes(sent.body[20:24], "big") for sent in members] == [sent.xid for sent in members]
+        written.append([sent.body[24:] for sent in members])
+    assert written[0] == written[1]
+    assert written[0][:2] == written[0][2:]
+
+
+async def test_who_begins_to_watch_while_a_bundle_is_open_is_told_that_it_takes_effect() -> None:
+    channel, _, _ = await connect()
+    bundle = channel.bundle()
+    bundle.add((change(1),))
+    with channel.watch() as written:
+        assert not written.is_too_much
+        await bundle.commit()
+        assert written.is_too_much
+    with channel.watch() as written:
+        await channel.commit([change(2)])
+        assert not written.is_too_much
+
+
 def _bundle_of(sent: Message) -> int:
     return int.from_bytes(sent.body[8:12], "big")
 

@@ -27,7 +27,7 @@ from zethane.adapters.openflow.hotpath import (
 )
 from zethane.adapters.openflow.intake import Intake, TurnLimits
 from zethane.adapters.openflow.output import Output
-from zethane.adapters.openflow.pace import AHEAD, CAUGHT_UP, Pace
+from zethane.adapters.openflow.pace import AHEAD, BUSY, CAUGHT_UP, Pace
 from zethane.errors import ChannelError
 from zethane.net.vlan import tagged
 from zethane.pipeline.change import Change
@@ -94,26 +94,72 @@ class _Gate:
     size: int = 0
 
 
+@dataclass(slots=True, eq=False)
+class _Members:
+    """A bundle's messages by their numbers, and what has become of them.
+
+    A switch tells at once what it refuses to take in, long before the commit, and forgets a bundle that is left alone.
+    To one that it does not know it adds as to a new one: what is refused before must not be committed.
+    """
+
+    number: int
+    watches: tuple[Written, ...]
+    """Who was watching when it was begun."""
+    xids: list[range] = field(default_factory=list)
+    refused: str | None = None
+    request: _Request | None = None
+    """What is waited for now, when it is being committed."""
+
+    def add(self, xid: int) -> None:
+        """One message more."""
+        if self.xids and self.xids[-1].stop == xid:
+            self.xids[-1] = range(self.xids[-1].start, xid + 1)
+        else:
+            self.xids.append(range(xid, xid + 1))
+
+    def __contains__(self, xid: int) -> bool:
+        return any(xid in some for some in self.xids)
+
+    def refuse(self, why: str) -> None:
+        """The switch will not have it; only the first reason is told."""
+        if self.refused is None:
+            self.refused = why
+        if self.request is not None and not self.request.answer.done():
+            self.request.answer.set_exception(ChannelError(why))
+            self.request.answer.exception()  # retrieved: a waiter that was cancelled will not do it
+
+
 class OpenBundle:
     """Implements `service.switch.Bundle`. It begins with its first member."""
 
     def __init__(self, channel: Channel) -> None:
         self.size = 0
         self._channel = channel
-        self._number = self._first = 0
+        self._members: _Members | None = None
 
     def add(self, changes: Sequence[Change]) -> None:
         """Write these behind the others."""
-        if not self._number:
-            self._number, self._first = self._channel.open_bundle()
         self.size += len(changes)
-        self._channel.add_to_bundle(self._number, changes)
+        self._channel.add_to_bundle(self._begun(), changes)
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the switch has refused a part of it, or let all of it go."""
+        return self._members is not None and self._members.refused is not None
 
     def commit(self) -> asyncio.Task[None]:
         """Let all of them take effect; the task raises ChannelError if the switch refuses, and nothing has changed."""
-        if not self._number:
-            self._number, self._first = self._channel.open_bundle()
-        return self._channel.close_bundle(self._number, self._first)
+        return self._channel.close_bundle(self._begun())
+
+    def discard(self) -> None:
+        """Let none of them take effect, ever."""
+        if self._members is not None:
+            self._channel.discard_bundle(self._members)
+
+    def _begun(self) -> _Members:
+        if self._members is None:
+            self._members = self._channel.open_bundle()
+        return self._members
 
 
 class FastPath(Protocol):
@@ -150,7 +196,7 @@ class Channel(asyncio.Protocol):
         self._out = Output()
         self._bundle = 1
         self._requests: dict[int, _Request] = {}
-        self._bundles: dict[range, _Request] = {}
+        self._bundles: list[_Members] = []
         self._gates: list[_Gate] = []
         self._watches = Watches()
         self._greeted = False
@@ -191,10 +237,12 @@ class Channel(asyncio.Protocol):
             self._timer.cancel()
         if self._handshake is not None:
             self._handshake.cancel()
-        for request in (*self._requests.values(), *self._bundles.values()):
+        for request in self._requests.values():
             if not request.answer.done():
                 request.answer.set_exception(ChannelError(reason))
                 request.answer.exception()  # retrieved: a waiter that was cancelled will not do it
+        for members in self._bundles:
+            members.refuse(reason)
         self._requests.clear()
         self._bundles.clear()
         if self._accepted:
@@ -402,6 +450,11 @@ class Channel(asyncio.Protocol):
         """Whether the switch does not process as fast as is written to it."""
         return self._is_behind
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether the switch has something to process still, though it is not behind."""
+        return self._is_behind or self._pace.ahead > BUSY
+
     def flush(self) -> None:
         """Write what has been sent until now."""
         self._flush()
@@ -430,44 +483,54 @@ class Channel(asyncio.Protocol):
         """A bundle that is written little by little. What is sent meanwhile is not held back."""
         return OpenBundle(self)
 
-    def open_bundle(self) -> tuple[int, int]:
-        """Begin one: its number, and that of its first message. One that is never committed goes with the connection,
-        or when nothing is added to it for some seconds."""
-        number = self._bundle
-        self._bundle = number % 0xFFFFFFFF + 1
-        first = self._next_xid()
-        self._send(encode.bundle_control(number, _BUNDLE_OPEN, first))
-        return number, first
+    def open_bundle(self) -> _Members:
+        """Begin one. One that is never committed goes with the connection, or when nothing is added to it for some
+        seconds."""
+        members = _Members(self._bundle, tuple(self._watches.active))
+        self._bundle = members.number % 0xFFFFFFFF + 1
+        members.add(xid := self._next_xid())
+        self._bundles.append(members)
+        self._send(encode.bundle_control(members.number, _BUNDLE_OPEN, xid))
+        return members
 
-    def add_to_bundle(self, number: int, changes: Sequence[Change]) -> None:
+    def add_to_bundle(self, members: _Members, changes: Sequence[Change]) -> None:
         """Write members of a bundle that is open."""
         self._watches.changes(changes)
-        for change in changes:
-            self._send(encode.bundle_add(number, change, self._next_xid()))
+        for body in encode.bodies.of(changes):
+            members.add(xid := self._next_xid())
+            self._send(encode.bundle_member(members.number, body, xid))
 
-    def close_bundle(self, number: int, first: int) -> asyncio.Task[None]:
-        """Have a bundle taken and committed; `first` is the number of its first message."""
+    def discard_bundle(self, members: _Members) -> None:
+        """Let go of a bundle that is open."""
+        if members in self._bundles:
+            self._bundles.remove(members)
+            self._send(encode.bundle_control(members.number, _BUNDLE_DISCARD, self._next_xid()))
+
+    def close_bundle(self, members: _Members) -> asyncio.Task[None]:
+        """Have a bundle taken and committed."""
+        self._watches.committed(members.watches)
         last = self._next_xid()
         self._send(encode.barrier_request(last))
-        taken = self._expect(last)
-        members = range(first, last)
-        self._bundles[members] = taken
+        members.request = taken = self._expect(last)
+        if members.refused is not None:
+            members.refuse(members.refused)
         gate = _Gate()
         self._gates.append(gate)
-        return self._loop.create_task(self._commit(number, members, taken, gate))
+        return self._loop.create_task(self._commit(members, last, taken, gate))
 
-    async def _commit(self, bundle: int, members: range, taken: _Request, gate: _Gate) -> None:
+    async def _commit(self, members: _Members, last: int, taken: _Request, gate: _Gate) -> None:
         try:
-            await self._wait(members.stop, taken)
+            await self._wait(last, taken)
             xid = self._next_xid()
             # Errors at the commit name the member that caused them, too.
-            request = self._bundles[members] = self._expect(xid)
-            self._open(gate, encode.bundle_control(bundle, _BUNDLE_COMMIT, xid))
+            members.request = request = self._expect(xid)
+            self._open(gate, encode.bundle_control(members.number, _BUNDLE_COMMIT, xid))
             await self._wait(xid, request)
         finally:
-            self._bundles.pop(members, None)
+            if members in self._bundles:
+                self._bundles.remove(members)
             if gate in self._gates:
-                self._open(gate, encode.bundle_control(bundle, _BUNDLE_DISCARD, self._next_xid()))
+                self._open(gate, encode.bundle_control(members.number, _BUNDLE_DISCARD, self._next_xid()))
 
     def _open(self, gate: _Gate, message: bytes) -> None:
         """Send a bundle's last message, and then what has waited behind it."""
@@ -605,10 +668,12 @@ class Channel(asyncio.Protocol):
 
     def _error(self, xid: int, body: bytes) -> None:
         what = decode.describe_error(body)
-        request = self._requests.get(xid) or next(
-            (bundle for members, bundle in self._bundles.items() if xid in members), None
-        )
-        if request is not None and not request.answer.done():
+        request = self._requests.get(xid)
+        if request is None:
+            for members in self._bundles:
+                if xid in members:
+                    members.refuse(what)
+        elif not request.answer.done():
             request.answer.set_exception(ChannelError(what))
         if self._accepted:
             self._events.refused(self, what)

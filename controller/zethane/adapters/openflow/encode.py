@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from os_ken.ofproto import ofproto_protocol
@@ -221,10 +221,35 @@ def bundle_control(bundle: int, kind: int, xid: int) -> bytes:
 
 def bundle_add(bundle: int, change: Change, xid: int) -> bytes:
     """One change inside a bundle."""
-    inner = flow_mod(change, xid)
-    size = _BUNDLE_ADD.size + len(inner)
+    return bundle_member(bundle, flow_mod(change, 0)[HEADER.size :], xid)
+
+
+def bundle_member(bundle: int, body: bytes, xid: int) -> bytes:
+    """The same where what comes behind the flow-mod's header is known."""
+    inner = HEADER.size + len(body)
+    size = _BUNDLE_ADD.size + inner
     head = (VERSION, ofp.OFPT_EXPERIMENTER, size, xid, *_ONF_BUNDLE_ADD, bundle, _BUNDLE_FLAGS)
-    return _BUNDLE_ADD.pack(*head) + inner
+    return _BUNDLE_ADD.pack(*head) + HEADER.pack(VERSION, ofp.OFPT_FLOW_MOD, inner, xid) + body
+
+
+class Bodies:
+    """What comes behind the headers of flow-mods. The last changes are kept: they may go to several switches."""
+
+    def __init__(self) -> None:
+        self._changes: tuple[Change, ...] = ()
+        self._bodies: list[bytes] = []
+
+    def of(self, changes: Sequence[Change]) -> list[bytes]:
+        """Those of some changes; known for the very tuple that was asked for before."""
+        if changes is not self._changes:
+            bodies = [flow_mod(change, 0)[HEADER.size :] for change in changes]
+            if not isinstance(changes, tuple):
+                return bodies
+            self._changes, self._bodies = changes, bodies
+        return self._bodies
+
+
+bodies = Bodies()
 
 
 def reference_bundle_add(bundle: int, change: Change, xid: int) -> bytes:

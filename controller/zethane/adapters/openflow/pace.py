@@ -16,6 +16,9 @@ AHEAD = 128 * 2**10
 
 CAUGHT_UP = AHEAD // 2
 
+BUSY = AHEAD // 4
+"""Octets that a switch may be behind with what can wait: set-ups find room beside it."""
+
 
 class Pace:
     """Counts octets of one connection, from its beginning."""

@@ -16,6 +16,9 @@ from lab.interrupts import Interrupts
 from lab.ledger import Ledger
 from perf.benchmark import Benchmark, Run, benchmarks, run_rounds
 from perf.machine import load, machine
+from perf.measured import read_runs
+from perf.model import Scenario
+from perf.model_page import page
 from perf.pictures import can_draw, draw
 from perf.report import Report, show, write_json, write_markdown
 from perf.results import Result
@@ -46,9 +49,15 @@ def bench(
     ] = None,
     markdown: Annotated[Path | None, typer.Option("--markdown", help="Write the tables as a page here.")] = None,
     need_goals: Annotated[bool, typer.Option("--goals", help="Exit status 1 if a goal is missed.")] = False,
+    is_model: Annotated[
+        bool, typer.Option("--model", help="Reckon the cost of a large site from JSON files that are named instead.")
+    ] = False,
     only_list: Annotated[bool, typer.Option("--list", help="Name the benchmarks and their goals.")] = False,
 ) -> None:
     """Measure Zethane beside others that do the same job, or a part of it."""
+    if is_model:
+        write_model([Path(name) for name in names or ()], markdown)
+        return
     known = benchmarks()
     if unknown := [name for name in names or () if name not in known]:
         typer.echo(f"bench: expected some of {', '.join(known)}, not {unknown[0]!r}", err=True)
@@ -77,6 +86,19 @@ def bench(
     missed = any(not outcome.is_met for result in report.results for outcome in result.outcomes())
     if report.failed or (need_goals and missed):
         raise typer.Exit(EXIT_NO)
+
+
+def write_model(files: Sequence[Path], markdown: Path | None) -> None:
+    """Write the model of cost that follows from runs, or print it."""
+    try:
+        text = page(read_runs(files), Scenario())
+        if markdown is not None:
+            markdown.write_text(text, encoding="utf-8")
+    except (LabError, OSError) as error:
+        typer.echo(f"bench: {error}", err=True)
+        raise typer.Exit(EXIT_INPUT) from None
+    if markdown is None:
+        typer.echo(text)
 
 
 def list_all(known: Sequence[type[Benchmark]]) -> None:

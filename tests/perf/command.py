@@ -14,6 +14,7 @@ from rich.console import Console
 from lab.errors import LabError, Terminated
 from lab.interrupts import Interrupts
 from lab.ledger import Ledger
+from lab.names import new_run_id
 from perf.benchmark import Benchmark, Run, benchmarks, run_rounds
 from perf.machine import load, machine
 from perf.measured import read_runs
@@ -102,8 +103,9 @@ def write_model(files: Sequence[Path], markdown: Path | None) -> None:
 
 
 def list_all(known: Sequence[type[Benchmark]]) -> None:
-    """Print what there is."""
-    for benchmark in known:
+    """Print what there is, and the goals of a run without options."""
+    run = Run(Ledger(new_run_id()), Interrupts())  # of which nothing is made
+    for benchmark in (kind(run) for kind in known):
         typer.echo(f"{benchmark.name}: {benchmark.title}")
         for goal in benchmark.goals:
             typer.echo(f"    goal: {goal.text} {goal.wanted}")

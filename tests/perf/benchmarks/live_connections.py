@@ -10,6 +10,7 @@ from typing import ClassVar
 from lab.errors import LabError
 from perf.benchmark import Axis, Benchmark, Measure, Run, Turn, registered
 from perf.data_path import HEADINGS, PORTS, DataPath, data_path
+from perf.goals import TIMES, at_least, at_most, growth, median_of
 from perf.network import End
 from perf.path_program import Held, PathProgram
 
@@ -49,6 +50,14 @@ class LiveConnections(Benchmark):
         points = QUICK_POINTS if run.is_quick else FULL_POINTS if run.is_full else POINTS
         self.axis = Axis("connections", "live connections", points)
         self._load = HeldLoad(probes=20) if run.is_quick else HeldLoad()
+        if run.is_full:
+            most = points[-1]
+            self.goals = (
+                at_least("live connections of grants", median_of("tracked", "grant", most), most),
+                at_most(
+                    f"a new connection at {most:,} of them, p50", growth("new_p50", "grant", points[0], most), 2, TIMES
+                ),
+            )
         self.parameters = asdict(self._load)
         self._path: DataPath
         self._program: PathProgram

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import sys
 from typing import Annotated
@@ -70,6 +71,8 @@ def _build(wanted: str | None) -> typer.Typer:
 def main() -> int:
     """Run the command line; the exit status: 0 done, 1 the answer is no, 2 the input is wrong."""
     wanted = next((word for word in sys.argv[1:] if not word.startswith("-")), None)
+    if wanted == "run":
+        gc.disable()  # until everything is there: what is imported stays
     try:
         _build(wanted)(prog_name="zethane")
     except InputError as error:

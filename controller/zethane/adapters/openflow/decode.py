@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from functools import lru_cache
 
 from zethane.adapters.openflow import tracking
 from zethane.adapters.openflow.held import read_held_rule
 from zethane.adapters.openflow.oxm import UnreadableMatchError, match_bytes, read_field, read_match
 from zethane.errors import ChannelError
 from zethane.pipeline.change import Installed
+from zethane.pipeline.fields import PARTIES_MASK
 from zethane.pipeline.flow import (
     Action,
     FinTimeout,
@@ -30,6 +32,9 @@ from zethane.pipeline.flow import (
 from zethane.pipeline.held import HeldBinding, Reported, session_of
 from zethane.pipeline.tables import FIELD_BITS, PipelineError, Table
 from zethane.service.switch import PortState
+
+KEPT = 4096
+"""Entries, and instructions, that need not be read again; what comes beyond takes the place of the oldest."""
 
 _ENTRY = struct.Struct("!HBxIIHHHH4xQQQ")
 _PORT = struct.Struct("!I4x6s2x16sIIIIIIII")
@@ -125,13 +130,22 @@ def _binding(body: bytes, at: int, length: int) -> HeldBinding | None:
 def _flow(body: bytes, at: int) -> Installed:
     """The entry at `at`, whose length has been checked."""
     length, table, sec, nsec, priority, idle, hard, flags, cookie, packets, octets = _ENTRY.unpack_from(body, at)
-    end = at + length
-    age = sec + nsec / 1e9
+    parts = body[at + _ENTRY.size : at + length]
+    # What is of no session is the same on many switches, and each time.
+    read = _entry if cookie & PARTIES_MASK or table == Table.FLOW else _known_entry
+    wanted, flow, raw = read(table, priority, cookie, idle, hard, flags, parts)
+    return Installed(table, priority, wanted, flow, sec + nsec / 1e9, packets, octets, cookie, raw)
+
+
+def _entry(
+    table: int, priority: int, cookie: int, idle: int, hard: int, flags: int, parts: bytes
+) -> tuple[Match, Flow | None, bytes]:
+    """Match, entry, and the bytes of a match that cannot be read; `parts` are match and instructions."""
     wanted: Match = ()
     raw = b""
     flow = None
     try:
-        wanted, instructions = read_match(body, at + _ENTRY.size, end)
+        wanted, instructions = read_match(parts, 0, len(parts))
         flow = Flow(
             Table(table),
             priority,
@@ -140,20 +154,25 @@ def _flow(body: bytes, at: int) -> Installed:
             idle_timeout=idle,
             hard_timeout=hard,
             notify_removed=bool(flags & _SEND_FLOW_REM),
-            **_instructions(body, instructions, end),  # type: ignore[arg-type]  # one dict for several types
+            **_instructions(parts[instructions:]),  # type: ignore[arg-type]  # one dict for several types
         )
     except UnreadableMatchError:
-        raw = match_bytes(body, at + _ENTRY.size, end)
+        raw = match_bytes(parts, 0, len(parts))
         if not raw:
             raise ChannelError("flow stats: no match") from None
     except (_UnreadableError, PipelineError, ValueError, struct.error):
         flow = None  # foreign: reported as such, and removed by the reconciliation
-    return Installed(table, priority, wanted, flow, age, packets, octets, cookie, raw)
+    return wanted, flow, raw
 
 
-def _instructions(data: bytes, at: int, end: int) -> dict[str, object]:
+_known_entry = lru_cache(KEPT)(_entry)
+
+
+@lru_cache(KEPT)
+def _instructions(data: bytes) -> dict[str, object]:
+    """To be read only: many entries do the same."""
     found: dict[str, object] = {}
-    for kind, start, stop in _parts(data, at, end, 8):
+    for kind, start, stop in _parts(data, 0, len(data), 8):
         name, length = _INSTRUCTIONS.get(kind, ("", 0))
         if not name or name in found or length not in (0, stop - start):
             raise _UnreadableError(f"instruction {kind} of {stop - start} bytes")

@@ -49,13 +49,7 @@ class Standing(Benchmark):
     sides: ClassVar = HEADINGS
     measures = (
         Measure("entries", "entries of the fullest switch", "", is_log=True),
-        Measure(
-            "seconds",
-            "processor time to take up all sessions and make all entries of all switches",
-            "s",
-            2,
-            is_log=True,
-        ),
+        MADE_IN,
     )
     pairs = (("spread", "pairs"),)
 
@@ -105,13 +99,7 @@ class StandingPolicy(Benchmark):
     measures = (
         Measure("entries", "entries of the fullest switch", "", is_log=True),
         Measure("rule", "entries of the table rule per policy rule", "", 2),
-        Measure(
-            "seconds",
-            "processor time to take up all sessions and make all entries of all switches",
-            "s",
-            2,
-            is_log=True,
-        ),
+        MADE_IN,
     )
     pairs = ()
 

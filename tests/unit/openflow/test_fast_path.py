@@ -26,6 +26,7 @@ from fakes.hot_site import (
     packet_in,
     pure,
 )
+from zethane.adapters.openflow.intake import TurnLimits
 from zethane.audit.reason import SessionEvent
 from zethane.native import native
 from zethane.pipeline.fields import Reason
@@ -224,6 +225,7 @@ async def test_packets_that_wait_take_the_compiled_path_in_the_same_order(packet
             hot = await HotSite(fast=fast).start()
             rule = hot.state.policy.rule_numbers["staff-web"]
             link = hot.channels["s1"]
+            link._intake._limits = TurnLimits(seconds=3600.0)  # one turn for all of them, on a slow machine too
             link._intake.hold()
             for place in range(packets):
                 sender = (LAPTOP, PHONE)[place % 2]
@@ -237,3 +239,24 @@ async def test_packets_that_wait_take_the_compiled_path_in_the_same_order(packet
             assert hot.state.counters["allowed"] == packets
             views.append(hot.view())
     assert views[0] == views[1]
+
+
+async def test_a_turn_that_ends_with_a_packet_that_is_not_plain_ends() -> None:
+    """The plain ones before it have used up the turn: more that wait have the next one, and the loop goes on."""
+    hot = await HotSite(fast=True).start()
+    link = hot.channels["s1"]
+    rule = hot.state.policy.rule_numbers["staff-web"]
+    link._intake._limits = TurnLimits(packets=1, seconds=3600.0)
+    link._intake.hold()
+    for place in range(9):
+        frame = LAPTOP.tcp(WEB1, 1000 + place, 443, SYN if place % 3 != 1 else ACK)
+        link.data_received(packet_in(rule, 1, 3, LAPTOP.port, frame))
+    assert len(link._intake) == 9
+    link._intake.release()
+    for turns in range(9):
+        if not len(link._intake):
+            break
+        await asyncio.sleep(0)
+        assert len(link._intake) < 9 - turns
+    assert not len(link._intake)
+    assert hot.state.counters["allowed"] == 6

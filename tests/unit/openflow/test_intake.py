@@ -9,7 +9,7 @@ from fakes.openflow_peer import PACKET_IN, PORT_STATUS, Events, Peer, connect, m
 from zethane.adapters.openflow.channel import ChannelLimits
 from zethane.adapters.openflow.intake import Intake, TurnLimits
 from zethane.pipeline.fields import Reason
-from zethane.service.fair_queue import QueueBounds
+from zethane.service.fair_queue import FairQueue, QueueBounds
 from zethane.service.switch import PacketIn
 
 PATIENT = 3600.0
@@ -170,3 +170,34 @@ async def test_the_flood_of_one_switch_leaves_another_switch_its_turns() -> None
         await asyncio.sleep(0)
     assert order.index("other") == 4
     assert order.count("flood") == 100
+
+
+async def test_a_turn_goes_on_where_the_compiled_path_takes_nothing() -> None:
+    handled: list[PacketIn] = []
+    limits = TurnLimits(packets=4, seconds=PATIENT)
+    intake = Intake(handled.append, lambda: None, asyncio.get_running_loop(), limits, quick=lambda queue, intake: None)
+    for number in range(6):
+        assert intake.put(PacketIn(1, 0, number, 0, b""))
+    intake.end()
+    await asyncio.sleep(0)
+    assert [event.cookie for event in handled] == [0, 1, 2, 3]
+    await asyncio.sleep(0)
+    assert [event.cookie for event in handled] == [0, 1, 2, 3, 4, 5]
+
+
+async def test_the_packet_that_the_compiled_path_gives_back_is_the_last_of_a_turn_that_is_over() -> None:
+    handled: list[PacketIn] = []
+
+    def quick(queue: FairQueue[PacketIn], intake: Intake) -> PacketIn:
+        intake._left = 0  # plain packets have used it up
+        return queue.take()
+
+    limits = TurnLimits(packets=4, seconds=PATIENT)
+    intake = Intake(handled.append, lambda: None, asyncio.get_running_loop(), limits, quick=quick)
+    for number in range(3):
+        assert intake.put(PacketIn(1, 0, number, 0, b""))
+    intake.end()
+    for turn in range(3):
+        assert len(handled) == turn
+        await asyncio.sleep(0)
+    assert [event.cookie for event in handled] == [0, 1, 2]

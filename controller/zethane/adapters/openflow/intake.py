@@ -109,15 +109,18 @@ class Intake:
         self._next = None
         self._left = self._limits.packets
         self._until = self._clock() + self._limits.seconds
-        while self._left and self._queue:
-            event = self._queue.take() if self._quick is None else self._quick(self._queue, self)
+        while self._left and (waiting := len(self._queue)):
+            event = self._quick(self._queue, self) if self._quick is not None else None
+            if event is None and len(self._queue) == waiting:
+                event = self._queue.take()  # whatever the compiled path makes of them, each round takes one at least
             if event is not None:
                 self._take_turn(event)
         self.end()
         self._turn_done()
 
     def _take_turn(self, event: PacketIn) -> None:
-        left = self._left = self._left - 1
+        # What the compiled path gives back is handled, even if the turn was over with the packet before it.
+        left = self._left = max(self._left - 1, 0)
         self._handle(event)
         if not left % CLOCK_EVERY and self._clock() >= self._until:
             self._left = 0

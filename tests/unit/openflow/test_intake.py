@@ -175,7 +175,7 @@ async def test_the_flood_of_one_switch_leaves_another_switch_its_turns() -> None
 async def test_a_turn_goes_on_where_the_compiled_path_takes_nothing() -> None:
     handled: list[PacketIn] = []
     limits = TurnLimits(packets=4, seconds=PATIENT)
-    intake = Intake(handled.append, lambda: None, asyncio.get_running_loop(), limits, quick=lambda queue, intake: None)
+    intake = Intake(handled.append, lambda: None, asyncio.get_running_loop(), limits, quick=lambda *_: None)
     for number in range(6):
         assert intake.put(PacketIn(1, 0, number, 0, b""))
     intake.end()

@@ -29,6 +29,9 @@ _ENTRY = struct.Struct("!HBxIIHHHHxxxxQQQ")
 _PART = 60_000
 _ONF, _CONTROL, _ADD, _COMMIT = 0x4F4E4600, 2300, 2301, 4
 _FLOW, _METER_CONFIG, _MORE = 1, 10, 1
+_METADATA = bytes.fromhex("80000510")
+_ADDRESSES_AT = 51
+"""In the match of a per-flow rule: behind its header, metadata, two registers, EtherType and protocol."""
 _METER_MOD, _AGGREGATE = 29, 2
 _REG0, _REG1 = 0x00010004, 0x00010204
 
@@ -146,12 +149,13 @@ class Switch(asyncio.Protocol):
             self.send(wire.multipart(kind, xid))
 
     def _entries(self, xid: int, table: int) -> None:
+        """The entries of a table; the fields of per-flow rules in the order in which Open vSwitch has them."""
         now, part = time.monotonic(), bytearray()
         for (in_table, priority, _), (body, since) in self.tables.items():
             if in_table != table:
                 continue
             why, _, _, _, idle, hard, _, _, _, _, flags = _MOD.unpack_from(body)
-            rest = body[_MOD.size :]
+            rest = _in_order(body[_MOD.size :])
             age = int(now - since)
             size = _ENTRY.size + len(rest)
             part += _ENTRY.pack(size, table, age, 0, priority, idle, hard, flags, why, 0, 0) + rest
@@ -187,6 +191,16 @@ class Switch(asyncio.Protocol):
         await asyncio.wait_for(event.wait(), PATIENCE)
         del self.arrived[sequence]
         return time.perf_counter() - begun
+
+
+def _in_order(rest: bytes) -> bytes:
+    """Match and instructions of a per-flow rule, the match's fields as Open vSwitch orders them; others as they are."""
+    length = int.from_bytes(rest[2:4], "big")
+    if rest[4:8] != _METADATA or length < _ADDRESSES_AT + 16:
+        return rest
+    parties, classes, family, proto = rest[4:24], rest[24:40], rest[40:46], rest[46:51]
+    ends = _ADDRESSES_AT + 2 * (4 + rest[_ADDRESSES_AT + 3])
+    return rest[:4] + family + rest[_ADDRESSES_AT:ends] + proto + rest[ends:length] + classes + parties + rest[length:]
 
 
 class Keeper:

@@ -561,6 +561,22 @@ static uint8_t *page_room(Switch *sw, uint32_t xid, int kind, size_t length) {
     return p;
 }
 
+/* The fields of a per-flow rule's match in the order in which Open vSwitch reports them. */
+static void in_order(uint8_t *match) {
+    uint8_t found[128];
+    size_t length = r16(match + 2);
+    if (length < 67 || length > sizeof found || r32(match + 4) != 0x80000510) return;
+    size_t ports = 51 + 2 * (4 + (size_t)match[54]), at = 4;
+    if (ports > length) return;
+    memcpy(found, match, length);
+    memcpy(match + at, found + 40, 6), at += 6;                         /* EtherType */
+    memcpy(match + at, found + 51, ports - 51), at += ports - 51;       /* addresses */
+    memcpy(match + at, found + 46, 5), at += 5;                         /* protocol */
+    memcpy(match + at, found + ports, length - ports), at += length - ports;
+    memcpy(match + at, found + 24, 16), at += 16;                       /* classes */
+    memcpy(match + at, found + 4, 20);                                  /* metadata */
+}
+
 static void write_stats(Switch *sw, uint32_t xid, const uint8_t *mod, size_t length, uint32_t since, bool notify) {
     size_t body = length - 48;
     uint8_t *p = page_room(sw, xid, FLOW_STATS, 48 + body);
@@ -573,6 +589,7 @@ static void write_stats(Switch *sw, uint32_t xid, const uint8_t *mod, size_t len
     w16(p + 18, notify ? r16(mod + 44) : (uint16_t)(r16(mod + 44) & ~1));
     memcpy(p + 24, mod + 8, 8);
     memcpy(p + 48, mod + 48, body);
+    if (mod[24] == table_flow) in_order(p + 48);
 }
 
 static void flow_stats(Switch *sw, uint32_t xid, const uint8_t *request) {

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import socket
+import struct
 from collections.abc import Iterator
 
 import pytest
 
 from perf import wire
 from perf.bystander import BYSTANDERS, FLOODER, bystander
+from perf.keeper import _in_order
 from perf.reflector import answers
 from perf.statistics import percentile
 from perf.switch import LoadError, SwitchEnd
-from zethane.adapters.openflow.hotpath import read_packet_in
+from zethane.adapters.openflow.held import read_held_rule
+from zethane.adapters.openflow.hotpath import read_packet_in, write_verified
 from zethane.adapters.openflow.oxm import read_match
 from zethane.net.flowkey import TCP, TCP_SYN, FlowKey, parse_frame
 from zethane.pipeline.fields import parties
-from zethane.pipeline.tables import Table
+from zethane.pipeline.tables import Priority, Table
+from zethane.pipeline.verified import Verified
 
 
 @pytest.fixture
@@ -93,3 +97,15 @@ def test_bystanders_flows_are_none_of_the_flood_and_all_different() -> None:
     assert len(set(sequences)) == 1000
     assert {sequence % wire.CLIENTS for sequence in sequences} == set(range(BYSTANDERS))
     assert FLOODER not in range(BYSTANDERS)
+
+
+@pytest.mark.parametrize("size", [4, 16])
+def test_a_fake_switch_reports_per_flow_rules_in_the_order_of_open_vswitch(size: int) -> None:
+    """In that order alone they are told by a few numbers, as those of a real switch."""
+    direction = Verified(FlowKey(bytes(size), bytes(size - 1) + b"\1", 6, 40000, 443), 5, 9, 2, 3, 7)
+    written = write_verified(direction, 0, notify=True, lease=0, idle=300)
+    rest = _in_order(written[48:])
+    entry = struct.pack("!HBxIIHHHH4xQQQ", 48 + len(rest), Table.FLOW, 1, 0, Priority.FLOW_VERIFIED, 300, 0, 1, 7, 0, 0)
+    rule = read_held_rule(entry + rest, 0, 48 + len(rest))
+    assert rule is not None
+    assert (rule.key, *rule[1:5]) == (direction.key, 5, 9, 2, 3)

@@ -264,7 +264,7 @@ async def _keep_attesting(administrator: Administrator, dpid: int, first: float,
     while True:
         try:
             if time.monotonic() >= due:
-                due = time.monotonic() + interval
+                due = time.monotonic() + attestation.interval(interval)
                 await attestation.attest(point)
             elif attestation.in_pieces(point):
                 await attestation.attest_piece(point)

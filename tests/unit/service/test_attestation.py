@@ -262,6 +262,18 @@ async def test_what_is_done_to_an_entry_of_a_session_that_was_right_is_found(
         assert await attest(site) == 0
 
 
+async def test_many_entries_are_looked_at_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    site = await spread()
+    interval = site.admin.attestation.interval
+    assert interval(30.0) == 30.0
+    for name in site.switches:
+        await attest(site, name)
+    entries = sum(len(switch.tables) for switch in site.switches.values())
+    assert interval(30.0) == 30.0
+    monkeypatch.setattr(attestation, "PER_SECOND", 2)
+    assert interval(30.0) == entries / 2 > 30.0
+
+
 async def test_an_entry_more_in_a_sessions_name_is_found_and_so_is_that_of_one_that_has_ended() -> None:
     site = await busy()
     assert await attest(site) == 0

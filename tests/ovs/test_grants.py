@@ -20,6 +20,7 @@ from zethane.audit.reason import DenyReason, SessionEvent
 from zethane.pipeline.grants import Tracking
 from zethane.pipeline.tables import Table
 from zethane.service.intent import intended
+from zethane.service.points import MeterRates
 
 pytestmark = pytest.mark.ovs
 
@@ -156,6 +157,31 @@ async def test_nothing_passes_in_the_middle_of_a_connection_that_nobody_opened(s
         assert await site.refused(LAPTOP, segment(LAPTOP, WEB1, (40002, 443), flags, 7, 9), WEB1)
     assert set(site.records.reasons()) <= {DenyReason.NO_FLOW, DenyReason.NO_RULE}
     assert site.records.of("granted") == []
+
+
+async def test_a_port_that_opens_too_many_connections_is_slowed_down_and_no_other_port_with_it(bridge: Bridge) -> None:
+    """However many a host begins, connection tracking takes up no more of them than the meter of its port lets by."""
+    site = GrantSite(bridge, meters=MeterRates(opening=5))
+    await site.start()
+    with site.wires:
+        await site.log_in()
+        talk = await site.opened()
+        for port in range(41000, 41300):
+            site.wires.send(LAPTOP.port, Conversation(LAPTOP, WEB1, port, 443).syn())
+        arrived = 0
+        with pytest.raises(asyncio.TimeoutError):
+            while True:
+                await site.wires.next(0.5)
+                arrived += 1
+        assert 0 < arrived < 150  # 5 and 5 for each second that it took
+        assert await site.goes_on(talk) == (True, True)
+        assert await site.passes(DB1, checked(DB1.echo(WEB1)), WEB1)
+        await site.admin.accounting.read_drops(site.point)
+        [(port, dropped)] = [
+            (port, packets) for _, port, _, meter, packets, _ in site.records.of("suppressed") if meter == "new-grants"
+        ]
+        assert (port, dropped) == (LAPTOP.port, 300 - arrived)
+    await site.stop()
 
 
 async def test_the_answering_end_opens_nothing(site: GrantSite) -> None:

@@ -58,6 +58,9 @@ def run(
     attest_interval: Annotated[
         float, typer.Option(min=1, help="Seconds after which a switch's tables are read back and put right.")
     ] = 30.0,
+    grant_rate: Annotated[
+        int, typer.Option(min=1, help="Connections per second and port that switches let in themselves.")
+    ] = 20_000,
     grant_log_rate: Annotated[
         int, typer.Option(min=1, help="Connections that switches let in themselves, per second and switch, to log.")
     ] = 1000,
@@ -89,6 +92,7 @@ def run(
             protocol=protocol_rate,
             denied=deny_log_rate,
             record=grant_log_rate,
+            opening=grant_rate,
         ),
     )
     settings = Settings(

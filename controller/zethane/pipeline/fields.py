@@ -149,28 +149,33 @@ DENY_METER = 1
 RECORD_METER = 2
 """The meter of a switch for copies of packets that it has let in by itself."""
 
-_METERS = ("new-flows", "neighbour", "denied", "protocol")
-"""What each of the four meters of a port limits, by the last two bits of the meter's id."""
+_METERS = ("new-flows", "neighbour", "denied", "protocol", "new-grants")
+"""What each of the meters of a port limits, by the meter's id: the first has five times the port's number and 5."""
 
 
 def verify_meter(port: int) -> int:
     """The meter for packets of an edge port that no per-flow rule has taken."""
-    return 4 * port + 4
+    return 5 * port + 5
 
 
 def neighbour_meter(port: int) -> int:
     """The meter for ARP and ND questions of an edge port."""
-    return 4 * port + 5
+    return 5 * port + 6
 
 
 def denied_meter(port: int) -> int:
     """The meter for sampled denies of an edge port."""
-    return 4 * port + 6
+    return 5 * port + 7
 
 
 def protocol_meter(port: int) -> int:
     """The meter for DHCP, EAPOL, LLDP and router messages of a port."""
-    return 4 * port + 7
+    return 5 * port + 8
+
+
+def opening_meter(port: int) -> int:
+    """The meter for packets of an edge port that open a connection of a grant."""
+    return 5 * port + 9
 
 
 def split_meter(meter: int) -> tuple[str, int | None]:
@@ -179,7 +184,7 @@ def split_meter(meter: int) -> tuple[str, int | None]:
         return "denied", None
     if meter == RECORD_METER:
         return "granted", None
-    return _METERS[meter % 4], meter // 4 - 1
+    return _METERS[meter % 5], meter // 5 - 1
 
 
 def label(*, subject: int | None = None, obj: int | None = None, epoch: int) -> tuple[int, int]:

@@ -73,7 +73,7 @@ def tracking_entries(tracking: Tracking, switch: int) -> Iterator[Flow]:
     yield Flow(Table.GRANT, Priority.GRANT_OPEN, open_already, why, goto=Table.FORWARD)
     commit = Commit(zone, Table.COMMITTED, tracking.epoch)
     for fields in _openings():
-        yield Flow(Table.GRANT, Priority.GRANT_NEW, matching(**fields), why, actions=(commit,))
+        yield Flow(Table.GRANT, Priority.GRANT_NEW, matching(**fields), why, actions=(Resubmit(Table.OPENING), commit))
     yield Flow(Table.GRANT, Priority.MISS, (), cookie(0, 0, Reason.UNTRACKED), actions=ASKED)
     yield Flow(Table.COMMITTED, Priority.MISS, (), cookie(0, 0, Reason.NOT_COMMITTED), actions=SAMPLED)
     yield Flow(Table.RECORD, Priority.MISS, (), why, meter=RECORD_METER)

@@ -17,6 +17,7 @@ from zethane.pipeline.fields import (
     cookie,
     denied_meter,
     neighbour_meter,
+    opening_meter,
     protocol_meter,
     verify_meter,
 )
@@ -63,6 +64,7 @@ def edge_port(port: int) -> Iterator[Flow]:
     for table, priority, meter in (
         (Table.SAMPLE, Priority.SAMPLE_PORT, denied_meter(port)),
         (Table.ASK, Priority.ASK_PORT, verify_meter(port)),
+        (Table.OPENING, Priority.OPENING_PORT, opening_meter(port)),
     ):
         yield Flow(table, priority, match(in_port=port), cookie(0, 0, Reason.SAMPLE), meter=meter)
 
@@ -148,6 +150,7 @@ def misses() -> Iterator[Flow]:
         (Table.RULE, Reason.NO_RULE, True),
         (Table.FORWARD, Reason.FORWARD, False),
         (Table.ASK, Reason.SAMPLE, False),
+        (Table.OPENING, Reason.SAMPLE, False),
     ):
         yield Flow(
             table,

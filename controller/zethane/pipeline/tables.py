@@ -33,6 +33,7 @@ class Table(IntEnum):
     SAMPLE = 11
     ASK = 12
     RECORD = 13
+    OPENING = 14
 
     @property
     def text(self) -> str:
@@ -129,6 +130,7 @@ class TableDeclaration:
 
 _SAMPLED = frozenset((Table.SAMPLE,))
 _ASKED = frozenset((Table.ASK,))
+_OPENING = frozenset((Table.OPENING,))
 _LABEL = frozenset(("ct_state", "ct_label", "metadata"))
 
 TABLES: dict[Table, TableDeclaration] = {
@@ -183,7 +185,7 @@ TABLES: dict[Table, TableDeclaration] = {
         "what a grant allows: packets of an open connection, and those that open one",
         frozenset(("metadata", "eth_type")) | _PORTS | _ICMP,
         frozenset((Table.FORWARD,)),
-        metered_by=_ASKED,
+        metered_by=_ASKED | _OPENING,
         tracked_to=Table.COMMITTED,
     ),
     Table.COMMITTED: TableDeclaration(
@@ -213,6 +215,12 @@ TABLES: dict[Table, TableDeclaration] = {
     Table.RECORD: TableDeclaration(
         "the meter for copies of packets that the switch has let in by itself; no packet ends here",
         frozenset(),
+        frozenset(),
+        may_act=False,
+    ),
+    Table.OPENING: TableDeclaration(
+        "the meter of the port that a packet came from which opens a connection of a grant; no packet ends here",
+        frozenset(("in_port",)),
         frozenset(),
         may_act=False,
     ),
@@ -280,8 +288,9 @@ class Priority(IntEnum):
     COMMITTED = 200
     # forward
     FORWARD = 200
-    # sample, ask
+    # sample, ask, opening
     SAMPLE_PORT = 200
     ASK_PORT = 200
+    OPENING_PORT = 200
     # every table
     MISS = 0

@@ -24,6 +24,7 @@ from zethane.pipeline.fields import (
     RECORD_METER,
     denied_meter,
     neighbour_meter,
+    opening_meter,
     protocol_meter,
     verify_meter,
 )
@@ -52,7 +53,9 @@ class MeterRates:
     """Packets per second, with a burst of as many, of each meter: per port, but for `deny` and `record`.
 
     `deny` is for sampled denies that come through the fabric, `denied` for those of one edge port; `record` for the
-    connections that a switch lets in by itself.
+    connections that a switch lets in by itself. `opening` is for the packets that open those: one port, whatever is
+    behind it, cannot fill connection tracking with half-open connections or datagrams that nobody answers. Open vSwitch
+    keeps those for a minute at most, and has room for 3,000,000.
     """
 
     deny: int = 100
@@ -62,6 +65,7 @@ class MeterRates:
     protocol: int = 100
     server: int = 2000
     record: int = 1000
+    opening: int = 20_000
 
 
 @dataclass(slots=True, eq=False)
@@ -141,6 +145,7 @@ class Point:
                 found[verify_meter(port)] = (rates.verify, rates.verify)
                 found[neighbour_meter(port)] = (rates.neighbour, rates.neighbour)
                 found[denied_meter(port)] = (rates.denied, rates.denied)
+                found[opening_meter(port)] = (rates.opening, rates.opening)
         return found
 
 

@@ -9,7 +9,17 @@ import pytest
 
 from fakes.frames import ACK, Host
 from fakes.site import ALICE, DB, PORTAL, TWO_SWITCHES, WEB, Site
-from zethane.pipeline.fields import DENY_METER, FABRIC, denied_meter
+from zethane.pipeline.fields import (
+    DENY_METER,
+    FABRIC,
+    RECORD_METER,
+    denied_meter,
+    neighbour_meter,
+    opening_meter,
+    protocol_meter,
+    split_meter,
+    verify_meter,
+)
 from zethane.pipeline.flow import (
     SAMPLED,
     Commit,
@@ -175,7 +185,8 @@ def test_only_forward_lets_anything_out_and_the_order_of_tables_is_fixed() -> No
     assert [table for table in Table if TABLES[table].may_output] == [Table.FORWARD]
     assert all(after > table for table in Table for after in TABLES[table].next)
     assert TABLES[Table.RULE].next == {Table.GRANT, Table.FORWARD}
-    assert TABLES[Table.SAMPLE].next == TABLES[Table.ASK].next == TABLES[Table.RECORD].next == frozenset()
+    meters = (Table.SAMPLE, Table.ASK, Table.RECORD, Table.OPENING)
+    assert not any(TABLES[table].next or TABLES[table].may_act for table in meters)
 
 
 async def test_samples_of_denied_packets_pass_the_meter_of_the_port_they_came_from() -> None:
@@ -198,3 +209,18 @@ async def test_samples_of_denied_packets_pass_the_meter_of_the_port_they_came_fr
         assert outcome.to_controller
         assert outcome.sampled_by is not None
         assert outcome.sampled_by.meter == meter
+
+
+def test_every_meter_of_every_port_has_an_id_of_its_own() -> None:
+    kinds = {
+        "new-flows": verify_meter,
+        "neighbour": neighbour_meter,
+        "denied": denied_meter,
+        "protocol": protocol_meter,
+        "new-grants": opening_meter,
+    }
+    ports = (*range(1, 2000), 0xFEFF)
+    meters = {made(port): (kind, port) for kind, made in kinds.items() for port in ports}
+    assert len(meters) == len(kinds) * len(ports)
+    assert meters.keys().isdisjoint({DENY_METER, RECORD_METER})
+    assert all(split_meter(meter) == told for meter, told in meters.items())

@@ -13,8 +13,9 @@ from fakes.frames import Host
 from fakes.site import ALICE, BOB, DB, TWO_SWITCHES, WEB, Site
 from zethane.adapters.audit_log import _line
 from zethane.adapters.openflow import channel, compiled
-from zethane.adapters.openflow.channel import Channel
+from zethane.adapters.openflow.channel import Channel, ChannelLimits
 from zethane.adapters.openflow.hotpath import pure_read_packet_in
+from zethane.adapters.openflow.intake import TurnLimits
 from zethane.adapters.openflow.output import PureOutput
 from zethane.app.journal import LogJournal
 from zethane.pipeline.fields import parties
@@ -73,6 +74,7 @@ class Sink:
         self.closing = False
         self.reading = True
         self.held = False
+        self.unwritten = 0
         self.link: Channel | None = None
         self._answers = b""
 
@@ -92,6 +94,9 @@ class Sink:
         if self._answers and not self.held and self.link is not None:
             asyncio.get_running_loop().call_soon(self.link.data_received, self._answers)
             self._answers = b""
+
+    def get_write_buffer_size(self) -> int:
+        return self.unwritten
 
     def is_closing(self) -> bool:
         return self.closing
@@ -148,7 +153,9 @@ class HotSite:
         self.fast: Any = fast
         for name, switch in site.switches.items():
             self.sinks[name] = Sink()
-            made = self.channels[name] = Channel(site.admin, None, None, fast)
+            # Turns end by packets alone: where they end by time, barriers come in other places.
+            limits = ChannelLimits(turn=TurnLimits(seconds=3600.0))
+            made = self.channels[name] = Channel(site.admin, limits, None, fast)
             made._transport = self.sinks[name]  # type: ignore[assignment]
             self.sinks[name].link = made
             made.dpid, made._accepted = switch.dpid, True

@@ -108,6 +108,7 @@ class FakeSwitch:
         self.waiting = 0
         self.is_behind = self.is_busy = False
         self.open_bundles: list[FakeBundle] = []
+        self.is_full = False
         self.fragments_matched = False
         self.meters: dict[int, tuple[int, int]] = {}
         self.drops: dict[int, int] = {}

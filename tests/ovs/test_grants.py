@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import AsyncIterator
 from typing import Any
@@ -169,9 +170,8 @@ async def test_a_port_that_opens_too_many_connections_is_slowed_down_and_no_othe
         for port in range(41000, 41300):
             site.wires.send(LAPTOP.port, Conversation(LAPTOP, WEB1, port, 443).syn())
         arrived = 0
-        with pytest.raises(asyncio.TimeoutError):
-            while True:
-                await site.wires.next(0.5)
+        with contextlib.suppress(asyncio.TimeoutError):
+            while await site.wires.next(0.5):
                 arrived += 1
         assert 0 < arrived < 150  # 5 and 5 for each second that it took
         assert await site.goes_on(talk) == (True, True)

@@ -121,6 +121,12 @@ class Point:
         return self.ready or self.missed is not None
 
     @property
+    def is_full(self) -> bool:
+        """Whether packets must not be written to it. What one switch's hosts send is written to the switches of others:
+        for one that reads nothing it would all be kept here."""
+        return self.channel is not None and self.channel.is_full
+
+    @property
     def number(self) -> int:
         """The switch's number in the fabric."""
         return self.switch.number

@@ -114,6 +114,10 @@ class SwitchChannel(Protocol):
     def is_busy(self) -> bool:
         """Whether it has so much to process that what can wait long should."""
 
+    @property
+    def is_full(self) -> bool:
+        """Whether so much waits to be written to it that packets of hosts must not add to it."""
+
     def apply(self, changes: Sequence[Change]) -> None:
         """Send changes one by one, without waiting."""
 

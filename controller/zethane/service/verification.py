@@ -110,7 +110,8 @@ class Verifier:
             # As many as are still free, so that however many sessions take all they can, there is room for another.
             self._deny(point, event, DenyReason.TABLE_FULL, packet, subject, obj, verdict.rule_id)
             return
-        if not point.ready or not state.point_of(obj).ready:
+        own, far = state.point_of(subject), state.point_of(obj)
+        if not point.ready or not far.ready or own.is_full or far.is_full:
             self._deny(point, event, DenyReason.SWITCH_AWAY, packet, subject, obj, verdict.rule_id)
             return
         now = state.clock()
@@ -154,8 +155,10 @@ class Verifier:
         subject, obj = (sender, receiver) if direction == FORWARD else (receiver, sender)
         verdict = self._verdict(flow.key, subject, obj)
         now = state.clock()
-        if not verdict.allowed or verdict.until <= now:
-            self._deny(point, event, DenyReason.NO_LONGER_ALLOWED, packet, sender, receiver, verdict.rule_id)
+        allowed = verdict.allowed and verdict.until > now
+        if not allowed or state.point_of(receiver).is_full:
+            why = DenyReason.SWITCH_AWAY if allowed else DenyReason.NO_LONGER_ALLOWED
+            self._deny(point, event, why, packet, sender, receiver, verdict.rule_id)
             if not flow.alive:  # recalled a moment ago: it has no rules that would end it
                 state.flows.remove(flow)
                 state.flows.remember(flow)
@@ -197,7 +200,9 @@ class Verifier:
             found is None and self._granted(event, sender, receiver, about)
         )
         fits = about.src == packet.key.dst and _may_tell(sender, packet.key.src, about) and known
-        if fits:
+        if fits and self._state.point_of(receiver).is_full:
+            self._deny(point, event, DenyReason.SWITCH_AWAY, packet, sender, receiver)
+        elif fits:
             self._deliver(sender, receiver, event.frame)
             self._state.counters["related"] += 1
         else:

@@ -399,6 +399,32 @@ async def test_a_switch_that_does_not_read_is_not_read_from() -> None:
     assert transport.high_water == (2**16, None)
 
 
+async def test_a_switch_that_takes_nothing_is_full_until_it_reads_again() -> None:
+    channel, transport, _ = await connect()
+    transport.unwritten = 5 * 2**20
+    assert not channel.is_full
+    channel.pause_writing()
+    assert channel.is_full
+    transport.unwritten = 2**17
+    assert not channel.is_full
+    transport.unwritten = 5 * 2**20
+    channel.resume_writing()
+    assert not channel.is_full
+
+
+async def test_a_switch_that_does_not_take_a_bundle_is_full_before_its_connection_is_given_up() -> None:
+    peer = Peer()
+    channel, _, _ = await connect(peer)
+    peer.silent = {BARRIER_REQUEST}
+    writing = channel.commit([])
+    while not channel.is_full:
+        channel.packet_out(1, bytes(60000))
+    channel.packet_out(1, bytes(60000))
+    assert channel._closed_for is None
+    channel.close("over")
+    writing.cancel()
+
+
 async def test_a_switch_that_is_a_little_behind_is_read_from_until_its_questions_are_too_many() -> None:
     channel, transport, _ = await connect()
     transport.unwritten = 2**17

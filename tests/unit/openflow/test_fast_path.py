@@ -107,6 +107,7 @@ CHANGES = st.one_of(
     st.tuples(st.just("hold"), st.booleans()),
     st.tuples(st.just("limit"), st.sampled_from(("flows_per_session", "flows_per_switch", "timed_flows_per_switch"))),
     st.tuples(st.just("ready"), st.sampled_from(("s1", "s2")), st.booleans()),
+    st.tuples(st.just("full"), st.sampled_from(("s1", "s2")), st.booleans()),
     st.tuples(st.just("watch"), st.sampled_from(("s1", "s2"))),
     st.tuples(st.just("raw"), st.sampled_from(("s1", "s2")), st.binary(max_size=64), st.sampled_from((10, 11, 3))),
 )
@@ -138,6 +139,9 @@ async def change(hot: HotSite, step: tuple[Any, ...]) -> None:
         object.__setattr__(state.limits, what[0], 2)
     elif name == "ready":
         state.fabric.by_name[what[0]].ready = what[1]
+    elif name == "full":
+        hot.sinks[what[0]].unwritten = 5 * 2**20 if what[1] else 0
+        (hot.channels[what[0]].pause_writing if what[1] else hot.channels[what[0]].resume_writing)()
     elif name == "watch":
         watching = hot.channels[what[0]].watch()
         watching.__enter__()
@@ -205,6 +209,25 @@ def test_both_paths_do_the_same(steps: list[tuple[Any, ...]], cuts: list[int]) -
     for one, other in zip(compiled, expected, strict=True):
         for name in one:
             assert one[name] == other[name], name
+
+
+async def test_neither_path_writes_to_a_switch_that_takes_nothing() -> None:
+    views = []
+    for fast in (True, False):
+        with pure() if not fast else nullcontext():
+            hot = await HotSite(fast=fast).start()
+            rule = hot.state.policy.rule_numbers["staff-db"]
+            sent = packet_in(rule, 1, 4, LAPTOP.port, LAPTOP.udp(DB1, 1000, 53))
+            hot.feed("s1", sent)
+            assert hot.state.counters["allowed"] == 1
+            hot.sinks["s2"].written = b""
+            hot.sinks["s2"].unwritten = 5 * 2**20
+            hot.channels["s2"].pause_writing()
+            hot.feed("s1", sent + packet_in(rule, 1, 4, LAPTOP.port, LAPTOP.udp(DB1, 1001, 53)))
+            assert hot.sinks["s2"].written == b""
+            assert hot.state.counters["denied_switch-away"] == 2
+            views.append(hot.view())
+    assert views[0] == views[1]
 
 
 async def test_plain_packets_take_the_compiled_path() -> None:

@@ -238,3 +238,22 @@ async def test_a_switch_that_claims_to_be_another_is_refused_and_the_first_goes_
     site.admin.disconnected(second, "refused")
     assert point.channel is site.s1
     open_flow(site)
+
+
+async def test_what_hosts_send_is_not_kept_for_a_switch_that_reads_nothing() -> None:
+    """Hosts at s1 send to one at s2: what s2 does not take would pile up in the controller."""
+    site = await site_with_a_traitor()
+    open_flow(site)
+    s2 = site.switches["s2"]
+    s2.is_full = True
+    before = len(s2.tables)
+    claim(site, LAPTOP.tcp(WEB1, 40000, 443, ACK, bytes(1000)), LAPTOP_NUMBER, WEB1_NUMBER, switch="s1", port=4)
+    claim(site, LAPTOP.tcp(WEB1, 40001, 443), LAPTOP_NUMBER, WEB1_NUMBER, switch="s1", port=4)
+    assert not deliveries(site)
+    assert len(s2.tables) == before
+    assert site.records.reasons() == ["switch-away", "switch-away"]
+    assert len(site.admin.state.flows) == 1
+    s2.is_full = False
+    claim(site, LAPTOP.tcp(WEB1, 40001, 443), LAPTOP_NUMBER, WEB1_NUMBER, switch="s1", port=4)
+    claim(site, WEB1.tcp(LAPTOP, 443, 40000, SYN_ACK), WEB1_NUMBER, LAPTOP_NUMBER, switch="s2", port=2)
+    assert len(deliveries(site)) == 2

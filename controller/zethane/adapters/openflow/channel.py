@@ -455,6 +455,14 @@ class Channel(asyncio.Protocol):
         """Whether the switch has something to process still, though it is not behind."""
         return self._is_behind or self._pace.ahead > BUSY
 
+    @property
+    def is_full(self) -> bool:
+        """Whether more waits than may, for a switch that does not read or behind a bundle that it does not take."""
+        most = self._limits.unread_bytes
+        if self._gates and self._gates[-1].size > most:
+            return True
+        return not self._writable and self._transport is not None and self._transport.get_write_buffer_size() > most
+
     def flush(self) -> None:
         """Write what has been sent until now."""
         self._flush()

@@ -751,6 +751,8 @@ cdef class FastPath:
             return False
         if channel._closed_for is not None or channel._gates or channel._watches.active:
             return False
+        if not channel._writable and channel.is_full:
+            return False
         switch.channel, switch.out = channel, channel._out
         switch.fits = True
         return True

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 
 from zethane.errors import ChannelError
-from zethane.pipeline.change import Add, Change
+from zethane.pipeline.change import Add, Change, RemoveMatching
 from zethane.service.points import Fabric, Point
 from zethane.service.state import State
 from zethane.service.switch import SwitchChannel
@@ -21,15 +21,26 @@ Pending = tuple[Point, SwitchChannel, Awaitable[None]]
 """A bundle that is written, on its way to a switch."""
 
 
-def send(point: Point, changes: Sequence[Change], *, at_once: bool = False) -> None:
-    """Send changes one by one; `at_once` before anything else is done, and not with what else there is to send."""
+def send(point: Point, changes: Sequence[Change]) -> None:
+    """Send changes one by one."""
     if point.missed is not None:
         point.missed += changes
         return
     if changes and point.ready and point.channel is not None:
         point.channel.apply(changes)
-        if at_once:
-            point.channel.flush()
+
+
+def take_back(point: Point, removals: Sequence[RemoveMatching]) -> None:
+    """Have entries removed now, before anything else is done, and not with what else there is to send.
+
+    A switch that is only just being made right, or has to wait for that, still does what it did before: it is told as
+    well, and once more behind what is intended for it.
+    """
+    if point.missed is not None:
+        point.missed += removals
+    if removals and point.channel is not None:
+        point.channel.apply(removals)
+        point.channel.flush()
 
 
 def send_each(fabric: Fabric, changes: Mapping[int, Sequence[Change]]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from zethane.pipeline.change import Add, Remove
 from zethane.pipeline.fabric import forward_entries
-from zethane.service.delivery import Changes, Pending, commit_each, send, send_each
+from zethane.service.delivery import Changes, Pending, commit_each, send, send_each, take_back
 from zethane.service.flow_review import Reviewed
 from zethane.service.flow_rules import flow_rules
 from zethane.service.flows import LiveFlow
@@ -85,7 +85,7 @@ class Enforcement:
         looking at the packets that are on their way.
         """
         for point in self.presence.holding(live):
-            send(point, bindings_of(live.session.number), at_once=True)
+            take_back(point, bindings_of(live.session.number))
 
     def session_ended(self, live: Live) -> None:
         """Take every flow of a session back that has no bindings any more, and the bindings that only it needed."""

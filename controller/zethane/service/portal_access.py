@@ -74,6 +74,9 @@ class PortalAccess:
             self._to_portal(point, event, packet, portal)
 
     def _to_portal(self, point: Point, event: PacketIn, packet: Packet, portal: Portal) -> None:
+        if self._state.fabric.by_number[portal.switch].is_full:
+            self._deny(point, event, DenyReason.SWITCH_AWAY, packet)
+            return
         connection = self._connections.get(packet.key)
         if connection is None:
             if not self._accept(point, event, packet, portal):
@@ -126,6 +129,9 @@ class PortalAccess:
             return
         if point.number not in (portal.switch, connection.switch):
             self._deny(point, event, DenyReason.WRONG_SWITCH, packet)
+            return
+        if self._state.fabric.by_number[connection.switch].is_full:
+            self._deny(point, event, DenyReason.SWITCH_AWAY, packet)
             return
         self._refresh(connection, packet, portal)
         channel = self._state.fabric.by_number[connection.switch].channel

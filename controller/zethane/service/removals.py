@@ -25,7 +25,7 @@ def connections_of(number: int) -> list[Change]:
     ]
 
 
-def bindings_of(number: int) -> list[Change]:
+def bindings_of(number: int) -> list[RemoveMatching]:
     """A session's bindings: without them none of its packets passes, whatever per-flow rules there are."""
     return [
         RemoveMatching(Table.SOURCE, (), cookie(number, 0, 0), SUBJECT_MASK),

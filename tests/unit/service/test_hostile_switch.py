@@ -257,3 +257,18 @@ async def test_what_hosts_send_is_not_kept_for_a_switch_that_reads_nothing() -> 
     claim(site, LAPTOP.tcp(WEB1, 40001, 443), LAPTOP_NUMBER, WEB1_NUMBER, switch="s1", port=4)
     claim(site, WEB1.tcp(LAPTOP, 443, 40000, SYN_ACK), WEB1_NUMBER, LAPTOP_NUMBER, switch="s2", port=2)
     assert len(deliveries(site)) == 2
+
+
+async def test_nor_is_what_goes_to_the_portal() -> None:
+    site = await Site(TWO_SWITCHES).start()
+    there, other = site.s1, site.switches["s2"]
+    there.is_full = True
+    there.take()
+    before = len(there.tables)
+    other.send(LAPTOP.port, LAPTOP.tcp(PORTAL, 40000, 8080))
+    assert there.take() == []
+    assert len(there.tables) == before
+    assert site.records.reasons() == ["switch-away"]
+    there.is_full = False
+    other.send(LAPTOP.port, LAPTOP.tcp(PORTAL, 40000, 8080))
+    assert len(there.take()) == 1

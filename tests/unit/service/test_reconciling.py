@@ -89,6 +89,28 @@ async def test_a_change_in_the_middle_is_in_the_tables_at_the_end(change: Callab
     assert all({flow.subject, flow.object} <= live for flow in site.state.flows.by_key.values())
 
 
+@pytest.mark.parametrize("turns", [*range(12), *range(12, 60, 7)])
+async def test_a_session_that_ends_meanwhile_loses_what_the_switch_held_of_it_at_once(turns: int) -> None:
+    """It does what it did before until it is right: an old entry would let the session's packets pass until then."""
+    site = await began()
+    assert site.s1.connect()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    (number,) = [live.session.number for live in site.state.sessions if live.session.principal.name == "alice"]
+
+    def bound() -> list[EntryKey]:
+        tables = (Table.SOURCE, Table.DESTINATION)
+        return [
+            key for key, flow in site.s1.tables.items() if key[0] in tables and number in split_cookie(flow.cookie)[:2]
+        ]
+
+    assert bound()
+    end(site)
+    assert bound() == []
+    await site.settle()
+    assert bound() == []
+
+
 async def test_leases_that_ran_on_while_it_was_made_right_end_no_later() -> None:
     """The clock goes on between two slices: what is written late is written for less time."""
     site = await began()

@@ -162,6 +162,7 @@ class Administrator:
             homeless = await self._put_in_force(succession, prepared, policy, staged)
         finally:
             prepared.discard()
+        await prepared.forget()
         return [live.session for live in homeless]
 
     async def _prepare(self, policy: Policy) -> tuple[Succession, Preparation]:

@@ -8,6 +8,7 @@ another policy, or hour, has come in between.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
@@ -25,10 +26,16 @@ PIECE = 32
 """Changes that are written to one switch before other work has its turn."""
 
 PATIENCE = 2000
-"""How often it is looked whether a switch is busy still, for one policy; then it is written to in one step."""
+"""How often it is looked whether a switch is busy still before one piece; then it is written to in one step."""
+
+MOST_PATIENCE = 60_000
+"""The same for a policy as a whole."""
 
 LOOK_AGAIN = 0.001
 """Seconds between two such looks."""
+
+FORGOTTEN = 512
+"""Changes that are let go of before other work has its turn."""
 
 
 class Preparation:
@@ -41,7 +48,7 @@ class Preparation:
         self.removed: list[Change] = []
         self.added: list[Change] = []
         self._bundles: dict[Point, tuple[SwitchChannel, Bundle]] = {}
-        self._looks: dict[Point, int] = {}
+        self._looks: Counter[Point] = Counter()
 
     def fits(self, new: PolicyInForce) -> bool:
         """Whether it leads from the policy that is in force now to this one."""
@@ -54,6 +61,7 @@ class Preparation:
                 self.removed += [Remove(*key) for key in removed]
                 self.added += map(Add, added)
             if len(self.removed) + len(self.added) > SMALL:
+                await self._meet()
                 await self._write()
         except BaseException:
             self.discard()
@@ -71,11 +79,21 @@ class Preparation:
                 if not self.fits(self._new):
                     return
 
+    async def _meet(self) -> None:
+        """Have it worked out who has to do with whom: the new policy keeps it for when everybody is counted again."""
+        classes = self._new.classes
+        present = set[int]().union(*(point.classes for point in self._state.fabric.points.values()))
+        for number in present & classes.classes.keys():
+            classes.peers(number)
+            await asyncio.sleep(0)
+
     async def _add(self, point: Point, piece: tuple[Change, ...]) -> None:
         """Write a piece to a switch; one that goes, refuses, or stays busy for too long is left out."""
         channel, bundle = self._bundles[point]
-        while channel.is_busy and self._looks.get(point, 0) < PATIENCE and point.channel is channel:
-            self._looks[point] = self._looks.get(point, 0) + 1
+        looks = 0
+        while channel.is_busy and looks < PATIENCE and self._looks[point] < MOST_PATIENCE and point.channel is channel:
+            looks += 1
+            self._looks[point] += 1
             await asyncio.sleep(LOOK_AGAIN)
         if channel.is_busy or not _is_good(point, channel, bundle):
             del self._bundles[point]
@@ -93,6 +111,13 @@ class Preparation:
             bundle.discard()
             return None
         return bundle
+
+    async def forget(self) -> None:
+        """Let go of what it was made of, little by little: a great many objects go."""
+        for changes in (self.removed, self.added):
+            while changes:
+                del changes[-FORGOTTEN:]
+                await asyncio.sleep(0)
 
     def discard(self) -> None:
         """Let nothing of what is left take effect."""

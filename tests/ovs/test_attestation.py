@@ -79,7 +79,7 @@ async def test_one_pass_puts_right_whatever_somebody_did_and_leaves_other_tables
     bridge.ofctl("add-meter", "meter=999,pktps,burst,bands=type=drop,rate=3,burst_size=3")
     bridge.ofctl("add-group", "group_id=5,type=all,bucket=actions=output:2")
     foreign = [line.split("actions")[0] for line in bridge.ofctl("dump-flows", "table=20", "--no-stats").splitlines()]
-    bridge.ofctl("mod-meter", "meter=12,pktps,burst,bands=type=drop,rate=99999,burst_size=99999")
+    bridge.ofctl("mod-meter", "meter=15,pktps,burst,bands=type=drop,rate=99999,burst_size=99999")
 
     assert await attest(site) == 6
     assert await bodies(site) == before

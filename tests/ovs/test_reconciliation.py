@@ -432,15 +432,15 @@ async def test_meters_are_as_intended_whatever_was_there_and_those_of_others_sta
     site = await controllers.start()
     wanted = site.point.meters(site.state.limits.meters)
     assert meters(bridge) == wanted
-    assert len(wanted) == 2 + 4 * 6
+    assert len(wanted) == 2 + 5 * 6
     bridge.ofctl("add-meter", "meter=99,pktps,burst,bands=type=drop,rate=7,burst_size=7")
-    bridge.ofctl("mod-meter", "meter=8,kbps,burst,bands=type=drop,rate=5000,burst_size=5000")
+    bridge.ofctl("mod-meter", "meter=10,kbps,burst,bands=type=drop,rate=5000,burst_size=5000")
     bridge.ofctl("mod-meter", "meter=1,pktps,burst,bands=type=drop,rate=100000,burst_size=100000")
     bridge.ofctl("add-meter", "meter=77,kbps,burst,bands=type=drop,rate=5,burst_size=6")
-    bridge.ofctl("del-meter", "meter=4")
+    bridge.ofctl("del-meter", "meter=11")
     await site.reconcile()
     assert meters(bridge) == wanted | {77: (5, 6), 99: (7, 7)}
-    assert "meter=8 pktps" in bridge.ofctl("dump-meters")
+    assert "meter=10 pktps" in bridge.ofctl("dump-meters")
     assert await site.reconcile() == 0
 
 

@@ -176,7 +176,9 @@ def test_entries_follow_from_those_before_as_if_made_anew() -> None:
     held = {flow.key: flow.body for flow in site.state.policy.flows}
     for text in [*texts, *reversed(texts)]:
         before: PolicyInForce = site.state.policy
-        new = before.succeeded_by(parse_policy(text, "policy.yaml"), Numbering(site.store), site.now)
+        numbering = Numbering(site.store)
+        new = before.succeeded_by(parse_policy(text, "policy.yaml"), numbering, site.now)
+        numbering.keep()
         removed, added = before.difference(new)
         for key in removed:
             del held[key]

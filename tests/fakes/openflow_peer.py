@@ -155,6 +155,9 @@ class Wire(asyncio.Transport):
     def close(self) -> None:
         self.drop(None)
 
+    def abort(self) -> None:
+        self.drop(None)
+
     def drop(self, reason: Exception | None) -> None:
         """The connection ends."""
         if not self._closing:

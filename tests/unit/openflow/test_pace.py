@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from typing import cast
 
-from fakes.openflow_peer import BARRIER_REPLY, BARRIER_REQUEST, Message, Peer, connect, message
+from fakes.openflow_peer import BARRIER_REPLY, BARRIER_REQUEST, Events, Message, Peer, connect, message
+from zethane.adapters.openflow.channel import Channel, ChannelLimits
 from zethane.adapters.openflow.pace import AHEAD, CAUGHT_UP, MARK_EVERY, Pace
+from zethane.service.switch import SwitchEvents
 
 FRAME = bytes(1000)
 
@@ -65,3 +68,55 @@ async def test_few_messages_are_written_without_a_barrier() -> None:
         channel.packet_out(1, FRAME)
     channel.flush()
     assert peer.barriers == []
+
+
+async def test_a_switch_that_answers_everything_but_a_barrier_is_given_up() -> None:
+    peer = Slow()
+    channel, transport, events = await connect(peer, ChannelLimits(echo_interval=10.0, echo_deadline=10.0))
+    await asyncio.sleep(0)
+    peer.slow = True
+    channel.packet_out(1, bytes(2 * MARK_EVERY))
+    channel.flush()
+    assert len(peer.barriers) == 1
+    channel._keep_alive()
+    assert not transport.is_closing()
+    channel._marked -= 60.0
+    channel._keep_alive()
+    await transport.lost
+    assert events.of("disconnected") == ["no answer to a barrier"]
+
+
+async def test_a_switch_that_reads_nothing_is_given_up_before_memory_is() -> None:
+    channel, transport, events = await connect(limits=ChannelLimits(unwritten_bytes=1000))
+    transport.unwritten = 1000
+    channel.packet_out(1, FRAME)
+    channel.flush()
+    assert not transport.is_closing()
+    transport.unwritten = 1001
+    channel.packet_out(1, FRAME)
+    channel.flush()
+    await transport.lost
+    assert events.of("disconnected") == ["it does not read what is written to it"]
+
+
+async def test_what_nobody_reads_does_not_keep_a_connection_open() -> None:
+    loop = asyncio.get_running_loop()
+    lost = loop.create_future()
+    events = Events()
+    limits = ChannelLimits(closing=0.01)
+    made: list[Channel] = []
+
+    def accept() -> Channel:
+        made.append(Channel(cast("SwitchEvents", events), limits, lambda _: lost.set_result(None)))
+        return made[0]
+
+    server = await loop.create_server(accept, "127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname()[:2], limit=1)
+    await reader.readexactly(8)  # the greeting, and nothing after it
+    (channel,) = made
+    for _ in range(1000):  # more than both ends' buffers take
+        channel.packet_out(1, bytes(60_000))
+    channel.close("enough")
+    await asyncio.wait_for(lost, 20.0)
+    writer.close()
+    server.close()

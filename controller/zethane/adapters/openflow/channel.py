@@ -48,6 +48,9 @@ _ONF_BUNDLE = (0x4F4E4600, 2300)
 _METER_ADD, _METER_MODIFY, _METER_DELETE = 0, 1, 2
 _PORT_DELETED = 1
 
+LEAST_PACE = 64 * 2**10
+"""Octets that a switch is expected to process in a second at least: some four hundred changes."""
+
 READ_SLICE = 256
 """Entries that are read at a time before other work has its turn: about a millisecond."""
 
@@ -72,6 +75,10 @@ class ChannelLimits:
     work then, and what takes a session back never waits behind seconds of it."""
     unread_bytes: int = 4 * 2**20
     """Where so much waits to be written, nothing is read any more: answers would add to it."""
+    unwritten_bytes: int = 256 * 2**20
+    """A switch that lets so much wait is given up: flows of other switches' hosts are written to it as well."""
+    closing: float = 2.0
+    """What still waits to be written when a connection ends has this long."""
     held_bytes: int = 64 * 2**20
     turn: TurnLimits = field(default_factory=TurnLimits)
 
@@ -207,6 +214,7 @@ class Channel(asyncio.Protocol):
         self._reading = True
         self._writable = True
         self._pace = Pace()
+        self._marked = self._loop.time()
         self._is_behind = False
         self._closed_for: str | None = None
         self._heard = self._expected = self._loop.time()
@@ -428,6 +436,11 @@ class Channel(asyncio.Protocol):
         if now - self._heard > self._limits.echo_deadline and not is_late:
             self.close("no answer to echo requests")
             return
+        patience = self._limits.request + self._pace.due / LEAST_PACE
+        if self._pace.due and now - self._marked > patience and not is_late:
+            # It gets no new flows until it has answered: better to begin anew than to wait for ever.
+            self.close("no answer to a barrier")
+            return
         self._expected = now + interval
         self._send_now(_HEADER.pack(encode.VERSION, _ECHO_REQUEST, _HEADER.size, self._next_xid()))
         self._timer = self._loop.call_later(interval, self._keep_alive)
@@ -626,6 +639,8 @@ class Channel(asyncio.Protocol):
         if self._transport is not None and not self._transport.is_closing():
             self._flush()
             self._transport.close()
+            if self._transport.get_write_buffer_size():
+                self._loop.call_later(self._limits.closing, self._transport.abort)
 
     # requests and their answers
 
@@ -728,7 +743,10 @@ class Channel(asyncio.Protocol):
         if self._pace.wrote(len(taken)):
             xid = self._next_xid()
             self._pace.mark(xid)
+            self._marked = self._loop.time()
             taken += encode.barrier_request(xid)
         if taken:
             self._transport.write(taken)
         self._look_at_pace()
+        if self._closed_for is None and self._transport.get_write_buffer_size() > self._limits.unwritten_bytes:
+            self.close("it does not read what is written to it")

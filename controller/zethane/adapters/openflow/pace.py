@@ -34,6 +34,11 @@ class Pace:
         """What is written and has not been processed, as far as is known."""
         return self._written - self._processed
 
+    @property
+    def due(self) -> int:
+        """What is before the barrier that is not answered yet; 0 if there is none."""
+        return 0 if self._mark is None else self._marked - self._processed
+
     def wrote(self, size: int) -> bool:
         """So much more is being written. Returns whether a barrier is to be written behind it."""
         self._written += size

@@ -27,7 +27,7 @@ class Counted:
 
     def __init__(self, site: LiveSite, bridge: Bridge) -> None:
         self.site, self.bridge = site, bridge
-        self.usage = Usage(site.state)
+        self.usage = Usage(site.state, site.admin.grant_usage)
         site.records.flow_ended = lambda flow, *_: self.usage.flow_ended(flow)
         self.laptop = site.login(LAPTOP, ALICE).number
         self.web = site.login(WEB1, WEB).number

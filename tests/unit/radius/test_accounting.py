@@ -38,7 +38,7 @@ class Accounted:
     def __init__(self) -> None:
         self.site = Site()
         self.records: list[AccountingRecord] = []
-        self.usage = Usage(self.site.state)
+        self.usage = Usage(self.site.state, self.site.admin.grant_usage)
         self.accounting = RadiusAccounting(self.site.state, self.usage, self.records.append, 300.0)
         # The journal tells everybody who watches, as the controller's own does.
         self.site.records.session = self._session
@@ -209,7 +209,7 @@ async def test_a_new_address_is_told_soon_and_not_over_and_over() -> None:
 async def test_a_session_of_the_last_run_has_no_second_start() -> None:
     it = await Accounted().start()
     it.records.clear()
-    again = RadiusAccounting(it.site.state, Usage(it.site.state), it.records.append, 300.0)
+    again = RadiusAccounting(it.site.state, Usage(it.site.state, it.site.admin.grant_usage), it.records.append, 300.0)
     again.resume(it.session)
     it.site.now += 300
     await again.tick()
@@ -225,7 +225,7 @@ async def test_what_was_carried_outlives_the_controller(tmp_path: Path) -> None:
         it.site.s1.expire(flow)
     await it.usage.read(it.session.number)
     UsageFile(tmp_path / "usage.json").save(it.usage.carried())
-    again = Usage(it.site.state)
+    again = Usage(it.site.state, it.site.admin.grant_usage)
     again.follow(it.session.number, UsageFile(tmp_path / "usage.json").load()[it.session.number])
     assert await again.read(it.session.number) == before
 

@@ -87,7 +87,10 @@ def test_the_switch_lets_in_what_opens_with_the_controller_dead_and_nothing_else
     hosts, controller = site.network.hosts, site.network.controller
     assert controller is not None
     with Stream(hosts["app1"], hosts["db1"], "udp", 5432) as stream:
-        stream.wait_received(20)  # and so everybody knows everybody's MAC
+        stream.wait_received(20)
+        # So both know each other's MAC: nobody would answer their questions while the controller is dead.
+        known = hosts["app1"].run(["ping", "-c", "1", "-W", "2", str(hosts["db1"].address())], timeout=20)
+        assert known.returncode == 0
         controller.kill()
         try:
             with Stream(hosts["app1"], hosts["db1"], "tcp", 5432) as fresh:

@@ -1,4 +1,8 @@
-"""Bounds the bodies of requests before anything reads them."""
+"""Bounds the bodies of requests before anything reads them, and reads what an application leaves unread.
+
+A body that is still on its way when the answer is complete would have the connection reset: the client would lose the
+answer.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,10 @@ class BodyTooLargeError(HTTPException):
 
 
 class BodyLimit:
-    """Refuses bodies of more than `limit` bytes: by the length they declare, and by what is really sent."""
+    """Refuses bodies of more than `limit` bytes: by the length they declare, and by what is really sent.
+
+    No answer begins before the body has come; for how long that may take, the server has its deadlines.
+    """
 
     def __init__(self, app: ASGIApp, limit: int) -> None:
         self._app = app
@@ -29,19 +36,26 @@ class BodyLimit:
         if self._declared(scope) > self._limit:
             await _too_large(scope, receive, send)
             return
-        started = False
+        started = complete = False
         received = 0
 
-        async def counted() -> Message:
-            nonlocal received
+        async def read() -> Message:
+            nonlocal received, complete
             message = await receive()
             received += len(message.get("body", b""))
+            complete = not message.get("more_body", False)
+            return message
+
+        async def counted() -> Message:
+            message = await read()
             if received > self._limit:
                 raise BodyTooLargeError
             return message
 
         async def noting_start(message: Message) -> None:
             nonlocal started
+            while not (started or complete or received > self._limit):
+                await read()
             started = True
             await send(message)
 

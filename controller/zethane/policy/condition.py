@@ -46,9 +46,23 @@ class Condition:
     expression: str | None = None
     or_error: bool = False
 
+    def __eq__(self, other: object) -> bool:
+        """Whether it asks for the same. To Python 1 and True are equal; as attributes of a device they are not."""
+        if self is other:
+            return True
+        return self._values() == other._values() if isinstance(other, Condition) else NotImplemented
+
+    def __hash__(self) -> int:
+        """Equal for equal ones."""
+        return hash(self._values())
+
+    def _values(self) -> tuple[object, ...]:
+        kinds = tuple(type(value) for _, value in self.posture)
+        return (*(getattr(self, name) for name in _FIELDS), kinds)
+
     def __reduce__(self) -> tuple[Callable[..., Condition], tuple[object, ...]]:
         """One that comes from another process is the same object as an equal one that is here."""
-        return _known, tuple(getattr(self, one.name) for one in fields(self))
+        return _known, tuple(getattr(self, name) for name in _FIELDS)
 
     def __bool__(self) -> bool:
         """Whether it asks for anything."""
@@ -158,6 +172,8 @@ class Condition:
             parts.append(self.expression)
         return ", ".join(parts)
 
+
+_FIELDS = tuple(one.name for one in fields(Condition))
 
 NOTHING_ASKED = Condition()
 

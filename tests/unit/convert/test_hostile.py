@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -47,7 +48,7 @@ def _damaged(draw: st.DrawFn, originals: st.SearchStrategy[Any]) -> str:
         if isinstance(target, dict) and draw(st.booleans()):
             target[draw(st.sampled_from(("zzz", "from", "spec", "name", "a\nb")))] = target.pop(last)
         else:
-            target[last] = draw(_VALUES)
+            target[last] = deepcopy(draw(_VALUES))  # it may be damaged itself, and is drawn again
     return "\n---\n".join(map(json.dumps, value)) if isinstance(value, list) else json.dumps(value)
 
 

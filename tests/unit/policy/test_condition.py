@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from strategies.policy import NOW, SEGMENTS, conditions, members, policies, read
 from zethane.errors import InputError
 from zethane.policy.compile import compile_policy
-from zethane.policy.condition import Condition
+from zethane.policy.condition import Condition, the_same
 from zethane.policy.implication import implied, possible, standings
 from zethane.policy.load import parse_policy
 from zethane.policy.model import MAX_CONDITIONS, Policy
@@ -218,3 +218,11 @@ def test_a_segment_has_classes_only_for_what_its_own_subjects_are_asked() -> Non
         "staff": 1,
         "web": 2,
     }
+
+
+def test_a_truth_and_a_number_are_not_the_same_attribute() -> None:
+    """Python holds them for equal; a policy that turns one into the other is another policy."""
+    kinds = [condition_of({"posture": {"disk": value}}) for value in (True, 1, "1")]
+    assert len({*kinds}) == len({the_same(one) for one in kinds}) == len({one.key for one in kinds}) == 3
+    assert [the_same(one).posture[0][1] for one in kinds] == [True, 1, "1"]
+    assert [type(the_same(one).posture[0][1]) for one in kinds] == [bool, int, str]

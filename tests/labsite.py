@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -99,6 +100,20 @@ class Site:
 
         text = run(["ovs-ofctl", "-O", "OpenFlow13", "--no-stats", "dump-flows", self.network.bridge(switch)])
         return [line.strip() for line in text.splitlines() if "actions=" in line]
+
+    def wait_counted(self, switch: str, table: int, cookie: str, packets: int) -> None:
+        """Wait until the switch has so many packets in the counters of entries: it takes half a second to tell, or so,
+        and what it has not told when an entry goes is lost. `cookie` is a value and a mask."""
+        from lab.shell import run
+
+        wanted = f"table={table},cookie={cookie}"
+        command = ["ovs-ofctl", "-O", "OpenFlow13", "dump-aggregate", self.network.bridge(switch), wanted]
+
+        def told() -> bool | None:
+            found = re.search(r"packet_count=(\d+)", run(command))
+            return (found is not None and int(found.group(1)) >= packets) or None
+
+        wait_for(f"{packets} packets were not counted", told, 20.0, lambda: run(command))
 
 
 def _failed(result: object) -> bool:

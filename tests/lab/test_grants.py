@@ -11,6 +11,8 @@ import pytest
 from lab.granted import with_grants
 from lab.stream import Stream
 from labsite import SETTLED, Site, running, three_tier
+from zethane.pipeline.fields import SUBJECT_MASK, SUBJECT_SHIFT
+from zethane.pipeline.tables import Table
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("switches")]
 
@@ -181,10 +183,13 @@ def test_an_error_about_a_connection_comes_back(site: Site) -> None:
 def test_the_log_has_every_connection_and_what_the_session_has_carried(site: Site) -> None:
     hosts = site.network.hosts
     number = site.sessions["app1"].session
+    answered = hosts["app1"].run(["ping", "-c", "2", "-W", "2", str(hosts["db1"].address())], timeout=20)
+    assert answered.returncode == 0
     with Stream(hosts["app1"], hosts["db1"], "udp", 5432) as stream:
         stream.wait_received(100)
         stream.stop()
         sent = len(stream.sent)
+    site.wait_counted("s1", Table.CONNECTION, f"{number << SUBJECT_SHIFT:#x}/{SUBJECT_MASK:#x}", sent - 1)
     site.end("app1")
     begun = [record for record in site.records("decision") if record.get("enforced") == "switch"]
     ours = [record for record in begun if record["subject"]["session"] == number]

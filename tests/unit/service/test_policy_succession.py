@@ -84,13 +84,15 @@ def test_what_follows_from_the_policy_before_is_what_is_compiled_anew(
         in_force = before.succeeded_by(read(file), numbering, now)
         numbering.keep()
         fresh = PolicyInForce(read(file), store, now)
-        assert in_force.entries == fresh.entries
-        assert len(in_force.entries) == len(list(in_force.flows))
+        entries_before, entries = before.entries, in_force.entries
+        assert entries == fresh.entries
+        assert len(entries) == len(list(in_force.flows))
         removed, added = before.difference(in_force)
-        held = {key: flow for key, flow in before.entries.items() if key not in removed}
-        assert len(held) == len(before.entries) - len(removed)
-        assert held | {flow.key: flow for flow in added} == in_force.entries
-        assert not [flow for flow in added if before.entries.get(flow.key) == flow]
+        gone = set(removed)
+        held = {key: flow for key, flow in entries_before.items() if key not in gone}
+        assert len(held) == len(entries_before) - len(removed)
+        assert held | {flow.key: flow for flow in added} == entries
+        assert not [flow for flow in added if entries_before.get(flow.key) == flow]
         assert in_force.classes.numbers == fresh.classes.numbers
         assert in_force.rule_numbers == fresh.rule_numbers
         assert in_force.rule_ids == fresh.rule_ids

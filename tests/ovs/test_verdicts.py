@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from fakes.frames import Host, mac, packed
 from livesite import LiveSite
 from openvswitch import Bridge, Step, Trace
-from strategies.policy import NOW, OUTSIDE, flows, members, policies, ports, read
+from strategies.policy import NOW, OUTSIDE, SEGMENTS, flows, members, policies, ports, read
 from zethane.audit.reason import SessionEvent
 from zethane.net.flowkey import ETH_IPV4, ETH_IPV6, ICMP, ICMPV6, SCTP, TCP, TCP_SYN, UDP, FlowKey
 from zethane.pipeline.fields import Reason
@@ -34,6 +34,10 @@ pytestmark = pytest.mark.ovs
 
 POLICIES, PACKETS = 50, 20
 NOTHING = "version: 1\nsegments: {all: {labels: {all: all}}}\nrules: []\n"
+ARRIVAL = read(
+    {"version": 1, "segments": {name: {"labels": {"segment": name}} for name in (*SEGMENTS, "nobody")}, "rules": []}
+)
+"""Everybody finds a place under it. A policy without its last segment places everybody anew."""
 HOSTS = [
     Host(number, f"02:00:00:00:00:{number:02x}", f"10.0.0.{number}", f"2001:db8::{number:x}") for number in range(2, 7)
 ]
@@ -131,20 +135,20 @@ class Lab:
         self.loop.run_until_complete(self.site.channel.barrier())
 
     def put_in_force(self, policy: Policy, principals: list[Principal]) -> None:
-        """End every session, change the policy, and log the principals in, all over the real channel."""
+        """End every session, log the principals in, and change the policy, all over the real channel."""
         self.loop.run_until_complete(self._put_in_force(policy, principals))
 
     async def _put_in_force(self, policy: Policy, principals: list[Principal]) -> None:
         site = self.site
         for live in site.state.sessions:
             site.admin.life.end(live, SessionEvent.REVOKED)
-        await site.admin.use_policy(policy)
+        await site.admin.use_policy(ARRIVAL)
         for host, principal in zip(HOSTS[:STRANGER], principals, strict=True):
             session = site.login(host, principal)
             site.admin.claim_address(site.endpoint(host, address=host.addresses[1]), session.number)
             live = site.state.sessions.by_number[session.number]
             site.state.sessions.change(live, replace(live.session, principal=principal), live.until)
-        # Once more, for what the principals have besides: the age of their factors, and their devices.
+        # With what the principals have besides now: the age of their factors, and their devices.
         await site.admin.use_policy(policy)
         await site.channel.barrier()
         assert site.records.of("refused") == []

@@ -35,6 +35,18 @@ class DeviceFacts:
     measured: float | None = None
     times: tuple[tuple[str, float], ...] = ()
 
+    def __eq__(self, other: object) -> bool:
+        """Whether the same is known of the same device. To Python 1 and True are equal; as attributes they are not."""
+        return self._values() == other._values() if isinstance(other, DeviceFacts) else NotImplemented
+
+    def __hash__(self) -> int:
+        """Equal for equal ones."""
+        return hash(self._values())
+
+    def _values(self) -> tuple[object, ...]:
+        kinds = tuple(type(value) for _, value in self.posture)
+        return self.name, self.groups, self.labels, self.posture, kinds, self.measured, self.times
+
     def measured_of(self, names: Iterable[str]) -> float | None:
         """When the oldest of these attributes was measured; what is not known of it counts as the newest."""
         times = dict(self.times)

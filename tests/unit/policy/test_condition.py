@@ -226,3 +226,6 @@ def test_a_truth_and_a_number_are_not_the_same_attribute() -> None:
     assert len({*kinds}) == len({the_same(one) for one in kinds}) == len({one.key for one in kinds}) == 3
     assert [the_same(one).posture[0][1] for one in kinds] == [True, 1, "1"]
     assert [type(the_same(one).posture[0][1]) for one in kinds] == [bool, int, str]
+    devices = [DeviceFacts("laptop", posture=(("disk", value),)) for value in (True, 1, "1")]
+    assert len({*devices}) == 3
+    assert [*{DeviceFacts("laptop", posture=(("disk", True),)), devices[0]}] == devices[:1]

@@ -174,8 +174,11 @@ def delete(bridges: Iterable[str]) -> None:
 
 
 def forget_connections(zones: Iterable[str]) -> None:
-    """Empty these zones of connection tracking: a daemon keeps idle connections for a day, whoever has made them."""
-    if is_running() and "netdev@ovs-netdev" in run(["ovs-appctl", "dpctl/dump-dps"]):
+    """Empty these zones of connection tracking: a daemon keeps idle connections for a day, whoever has made them.
+
+    They are gone with the last bridge of the daemon.
+    """
+    if is_running() and run(["ovs-appctl", "dpif/dump-dps"]):
         for zone in zones:
             run(["ovs-appctl", "dpctl/flush-conntrack", f"zone={zone}"])
 

@@ -258,7 +258,10 @@ def test_a_tcp_connection_that_closes_leaves_no_rule_and_one_record(site: Site) 
     record = site.wait_record("flow_end", reason="finished")
     assert record["packets"] >= 20
     assert record["return_packets"] > 0
-    assert not [line for line in site.entries("s1") if "table=3" in line and "tp_dst=5432" in line]
+    # A closing segment that was sent twice lets the flow in again, for as long as the next one takes.
+    deadline = time.monotonic() + 10
+    while [line for line in site.entries("s1") if "table=3" in line and "tp_dst=5432" in line]:
+        assert time.monotonic() < deadline
 
 
 def test_logging_out_at_the_portal_ends_the_session(site: Site) -> None:

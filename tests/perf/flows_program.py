@@ -21,6 +21,9 @@ _COMPILE_TIME = 120.0
 _MARGIN = 60.0
 """Seconds beyond its own time that a call may take."""
 
+_QUIET = 1.0
+"""Seconds that nothing has come for, after which what has not come is lost."""
+
 
 def compile_flows(folder: Path) -> Path:
     """Compile the program into a folder of the run. Raises LabError, also where there is no compiler."""
@@ -112,6 +115,23 @@ class Flows:
         finally:
             stop(process)
 
+    @contextmanager
+    def steady(self, count: int, every: float, seconds: float, *, tcp: bool = False) -> Iterator[Steady]:
+        """So many new flows, which are open, and a packet of one of them in turn every so many seconds."""
+        command = self._command(
+            "steady", "--first", self.next, "--flows", count, "--every", int(every * 1e6), "--seconds", seconds,
+            "--quiet", _QUIET, *(["--tcp"] if tcp else ["--answer"]),
+        )  # fmt: skip  # options and their values
+        self.next += count
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=self._tagged)
+        try:
+            line = process.stdout.readline() if process.stdout else ""
+            if line.strip() != "ready":
+                raise LabError(f"flows could not be opened: {line.strip()}")
+            yield Steady(process)
+        finally:
+            stop(process)
+
     def _command(self, *arguments: object) -> list[str]:
         mode, *options = arguments
         return [str(part) for part in (self._program, mode, *self._common, *options)]
@@ -140,3 +160,34 @@ class Stream:
         if not told["ended"]:
             raise LabError("packets still arrived when the time was over")
         return float(told["last_ns"]) / 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """What came of the packets of flows that were open: lost are those that an interface took and nobody received."""
+
+    sent: int
+    lost: int
+    slowest: float
+    """Microseconds that the slowest of those that arrived took."""
+    lost_between: tuple[float, float]
+    """When the first and the last were sent that were lost, in seconds since the epoch; 0 if none was."""
+
+
+class Steady:
+    """Packets of open flows, at a steady rate."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def end(self) -> Passed:
+        """Send no more of them, and say what came of those that were sent. Raises LabError."""
+        try:
+            out, _ = self._process.communicate(timeout=_MARGIN)
+        except subprocess.TimeoutExpired:
+            raise LabError("the packets do not end") from None
+        if self._process.returncode:
+            raise LabError("the packets were ended from without")
+        told = json.loads(out)
+        between = float(told["first_lost_ns"]) / 1e9, float(told["last_lost_ns"]) / 1e9
+        return Passed(told["sent"], told["lost"], told["slowest_us"], between)

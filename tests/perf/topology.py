@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,9 +53,10 @@ def places() -> list[Place]:
     ]
 
 
-def write_topology(folder: Path, dpid: int, places: Iterable[Place] = (), policy: str = POLICY) -> None:
+def write_topology(folder: Path, dpid: int, places: Collection[Place] = (), policy: str = POLICY) -> None:
     """Write policy.yaml, identities.yaml and network.yaml for a switch with this datapath id and these hosts."""
     folder.mkdir(parents=True)
+    roles = {"client", "server", *(place.role for place in places)}
     crowded = [(port, cards) for port, cards in sorted(Counter(place.port for place in places).items()) if cards > 1]
     ports = ", ".join(f"{port}: {{macs: {cards}}}" for port, cards in crowded)
     (folder / "policy.yaml").write_text(policy, encoding="utf-8")
@@ -64,7 +65,7 @@ def write_topology(folder: Path, dpid: int, places: Iterable[Place] = (), policy
     )
     # Nobody logs in with it: the hash of a random secret is the safe thing to write.
     hashed = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1).hash(secrets.token_urlsafe())
-    lines = [f'  {role}: {{labels: {{role: {role}}}, secret: "{hashed}"}}' for role in ("client", "server")]
+    lines = [f'  {role}: {{labels: {{role: {role}}}, secret: "{hashed}"}}' for role in sorted(roles)]
     (folder / "identities.yaml").write_text("\n".join(("workloads:", *lines, "")), encoding="utf-8")
 
 

@@ -3,11 +3,13 @@
  *   flows first   --count N --interval US      new flows, one at a time: how long each first packet takes
  *   flows load    --rate N --seconds S         new flows at a steady rate: how many arrive, and how late
  *   flows stream  --every US --seconds S       packets of flows that are there: when the last one of them arrives
+ *   flows steady  --every US --seconds S       opens flows, then sends packets of them: which of these never arrive
  *
  * and for all of them: --from PID --to PID, the processes that hold the network namespaces of the hosts, and a
  * --sender and --receiver INTERFACE,MAC,ADDRESS for each host. --first N is the number of the first flow,
  * --only K lets all flows go to receiver number K, --tcp makes them TCP connections: a SYN (in `stream` an ACK) instead
- * of a UDP datagram. --flows N: `stream` goes round N flows. --deadline S: a packet that takes longer is late.
+ * of a UDP datagram. --flows N: `stream` and `steady` go round N flows. --deadline S: a packet that takes longer is late.
+ * --answer: in `steady` receivers answer the first datagram of a flow, so that a switch takes it for a connection.
  *
  * Flow n goes from sender n mod S to receiver (n div S) mod R, and has the source port FIRST_PORT + n div (S R).
  * A packet carries its flow's number and when it was sent. When one has arrived is what the kernel says
@@ -318,12 +320,12 @@ static void tell_times(const char *name, int64_t *times, int count, int lost)
 
 static int run_first(int count, int interval, int again)
 {
-    int64_t *times = calloc((size_t)count + 1, sizeof *times), end = now() + 20 * NS;
+    int64_t *times = calloc((size_t)count + 1, sizeof *times), end = now() + 60 * NS;
     uint32_t flow = first_flow;
     prepare_poll();
     while (probe(flow, 0x02, NS / 10) < 0) { /* the controller may not be there yet */
         if (now() > end) {
-            fprintf(stderr, "no packet came through within 20 s\n");
+            fprintf(stderr, "no packet came through within 60 s\n");
             return 1;
         }
         flow++;
@@ -567,6 +569,130 @@ static int run_stream(int every, int flows, double seconds, double quiet)
     return missing != 0;
 }
 
+/* steady */
+
+static struct {
+    int every, flows;
+    int64_t end, *sent_at; /* sent_at: of each packet; 0 if the interface did not take it */
+    uint32_t most;
+    atomic_uint sent;
+    atomic_int closing, done;
+} steady;
+
+static void *send_steady(void *unused)
+{
+    (void)unused;
+    uint8_t frame[TCP_FRAME];
+    int64_t next = now();
+    for (uint32_t i = 0; i < steady.most && now() < steady.end && !atomic_load(&steady.closing); i++) {
+        uint32_t flow = first_flow + i % (uint32_t)steady.flows;
+        int length = build(frame, flow, 0x10, i); /* its number where others have the time */
+        int64_t moment = now();
+        if (send(sender_of(flow)->socket, frame, (size_t)length, 0) < 0) {
+            if (errno != ENOBUFS && errno != EAGAIN)
+                fail("send");
+            moment = 0;
+        }
+        steady.sent_at[i] = moment;
+        atomic_store(&steady.sent, i + 1);
+        next += steady.every * 1000LL;
+        if (next < now() - NS / 100)
+            next = now(); /* not all that was missed at once */
+        sleep_until(next);
+    }
+    atomic_store(&steady.done, 1);
+    return NULL;
+}
+
+/* The receiver's answer to the first datagram of a flow. */
+static void answer(uint32_t flow)
+{
+    const struct host *from = receiver_of(flow), *to = sender_of(flow);
+    uint8_t frame[FRAME], ports[4];
+    build(frame, flow, 0, 0);
+    memcpy(frame, to->mac, 6);
+    memcpy(frame + 6, from->mac, 6);
+    memcpy(frame + 26, &from->address, 4);
+    memcpy(frame + 30, &to->address, 4);
+    memcpy(ports, frame + 34, 4);
+    memcpy(frame + 34, ports + 2, 2);
+    memcpy(frame + 36, ports, 2);
+    if (send(from->socket, frame, sizeof frame, 0) < 0)
+        fail("answer");
+}
+
+/* Says "ready" once all flows are open. Sends until standard input is closed or the time is over, and ends when nothing
+ * has come for a while after that. */
+static int run_steady(int every, int flows, double seconds, double quiet, int answers)
+{
+    struct arrival found[BATCH];
+    pthread_t thread;
+    prepare_poll();
+    for (int i = 0; i < flows; i++) {
+        int tries = 50;
+        while (probe(first_flow + (uint32_t)i, 0x02, NS / 10) < 0)
+            if (!--tries) {
+                fprintf(stderr, "a flow cannot be opened\n");
+                return 1;
+            }
+        if (answers)
+            answer(first_flow + (uint32_t)i);
+    }
+    steady.every = every;
+    steady.flows = flows;
+    steady.most = (uint32_t)(seconds * 1e6 / every) + 1;
+    steady.sent_at = calloc(steady.most, sizeof *steady.sent_at);
+    uint8_t *seen = calloc(steady.most, 1);
+    uint32_t arrived = 0, again = 0, strange = 0, refused = 0, lost = 0;
+    int64_t last = now(), slowest = 0, first_lost = 0, last_lost = 0;
+    steady.end = last + (int64_t)(seconds * NS);
+    if (pthread_create(&thread, NULL, send_steady, NULL))
+        fail("thread");
+    printf("ready\n");
+    fflush(stdout);
+    polled[polled_count] = (struct pollfd){STDIN_FILENO, POLLIN, 0};
+    while (!atomic_load(&steady.done) || now() - last < (int64_t)(quiet * NS)) {
+        int ready = poll(polled, (nfds_t)(polled_count + !atomic_load(&steady.closing)), 10);
+        if (ready > 0 && polled[polled_count].revents)
+            atomic_store(&steady.closing, 1);
+        for (int i = 0; ready > 0 && i < polled_count; i++) {
+            int count = polled[i].revents ? receive(polled[i].fd, found) : 0;
+            for (int j = 0; j < count; j++) {
+                if (found[j].flow - first_flow >= (uint32_t)flows || found[j].sent < 0 ||
+                    found[j].sent > atomic_load(&steady.sent)) {
+                    strange++; /* of other flows, or another packet of one that was being opened */
+                    continue;
+                }
+                uint32_t number = (uint32_t)found[j].sent;
+                last = now();
+                if (number >= steady.most || seen[number]) {
+                    again++;
+                    continue;
+                }
+                seen[number] = 1;
+                arrived++;
+                int64_t took = steady.sent_at[number] ? found[j].at - steady.sent_at[number] : 0;
+                slowest = took > slowest ? took : slowest;
+            }
+        }
+    }
+    pthread_join(thread, NULL);
+    for (uint32_t i = 0; i < steady.sent; i++) {
+        if (!steady.sent_at[i]) {
+            refused++;
+        } else if (!seen[i]) {
+            lost++;
+            last_lost = steady.sent_at[i];
+            first_lost = first_lost ? first_lost : last_lost;
+        }
+    }
+    printf("{\"sent\": %u, \"arrived\": %u, \"lost\": %u, \"refused\": %u, \"again\": %u, \"strange\": %u, "
+           "\"slowest_us\": %.0f, \"first_lost_ns\": %lld, \"last_lost_ns\": %lld}\n",
+           steady.sent - refused, arrived, lost, refused, again, strange, (double)slowest / 1000,
+           (long long)first_lost, (long long)last_lost);
+    return 0;
+}
+
 /* Each receiver says once who it is, for switches that learn where hosts are. */
 static void introduce(void)
 {
@@ -582,18 +708,18 @@ static void introduce(void)
 
 int main(int argc, char **argv)
 {
-    int from = 0, to = 0, count = 300, interval = 3000, rate = 1000, every = 50, flows = 8, again = 0, hello = 0;
+    int from = 0, to = 0, count = 300, interval = 3000, rate = 1000, every = 50, flows = 8, again = 0, hello = 0, answers = 0;
     double seconds = 1, patience = 2, quiet = 0.1, deadline = 0.5;
     const char *mode = argc > 1 ? argv[1] : "";
     enum { FROM = 1, TO, SENDER, RECEIVER, COUNT, INTERVAL, RATE, SECONDS, PATIENCE, EVERY, FLOWS, FIRST, ONLY, PORT,
-           TCP, AGAIN, QUIET, HELLO, DEADLINE };
+           TCP, AGAIN, QUIET, HELLO, DEADLINE, ANSWER };
     static const struct option options[] = {
         {"from", 1, 0, FROM}, {"to", 1, 0, TO}, {"sender", 1, 0, SENDER}, {"receiver", 1, 0, RECEIVER},
         {"count", 1, 0, COUNT}, {"interval", 1, 0, INTERVAL}, {"rate", 1, 0, RATE}, {"seconds", 1, 0, SECONDS},
         {"patience", 1, 0, PATIENCE}, {"every", 1, 0, EVERY}, {"flows", 1, 0, FLOWS}, {"first", 1, 0, FIRST},
         {"only", 1, 0, ONLY}, {"port", 1, 0, PORT}, {"tcp", 0, 0, TCP}, {"again", 0, 0, AGAIN},
         {"quiet", 1, 0, QUIET}, {"hello", 0, 0, HELLO},
-        {"deadline", 1, 0, DEADLINE}, {0, 0, 0, 0}};
+        {"deadline", 1, 0, DEADLINE}, {"answer", 0, 0, ANSWER}, {0, 0, 0, 0}};
     optind = 2;
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;)
         switch (option) {
@@ -622,6 +748,7 @@ int main(int argc, char **argv)
         case QUIET: quiet = atof(optarg); break;
         case HELLO: hello = 1; break;
         case DEADLINE: deadline = atof(optarg); break;
+        case ANSWER: answers = 1; break;
         default: return 1;
         }
     if (!sender_count || !receiver_count || !from || !to || only >= receiver_count || count < 1 || rate < 1 ||
@@ -643,6 +770,8 @@ int main(int argc, char **argv)
         return run_load(rate, seconds, patience, deadline);
     if (!strcmp(mode, "stream"))
         return run_stream(every, flows, seconds, quiet);
-    fprintf(stderr, "expected first, load or stream, not %s\n", mode);
+    if (!strcmp(mode, "steady"))
+        return run_steady(every, flows, seconds, quiet, answers);
+    fprintf(stderr, "expected first, load, stream or steady, not %s\n", mode);
     return 1;
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from fakes.frames import ACK, SYN, Host
 from fakes.records import MemoryStore
 from fakes.site import ALICE, BOB, DB, WEB
 from livesite import LiveSite
-from openvswitch import Bridge
+from openvswitch import Bridge, run
 from wires import Wires
 from zethane.audit.reason import DenyReason, SessionEvent
 from zethane.pipeline.grants import Tracking
@@ -112,6 +112,17 @@ class GrantSite(LiveSite):
         return len(self.records.of("allowed"))
 
 
+@contextlib.contextmanager
+def room_for(site: GrantSite, connections: int) -> Iterator[None]:
+    """The switch tracks so many connections at the most."""
+    zone = site.state.fabric.tracking.zone(site.point.number)
+    run("ovs-appctl", "dpctl/ct-set-limits", f"zone={zone},limit={connections}")
+    try:
+        yield
+    finally:
+        run("ovs-appctl", "dpctl/ct-del-limits", f"zone={zone}")
+
+
 @pytest.fixture
 async def site(bridge: Bridge) -> AsyncIterator[GrantSite]:
     made = GrantSite(bridge)
@@ -182,6 +193,33 @@ async def test_a_port_that_opens_too_many_connections_is_slowed_down_and_no_othe
         ]
         assert (port, dropped) == (LAPTOP.port, 300 - arrived)
     await site.stop()
+
+
+async def test_where_tracking_is_full_new_connections_are_verified_and_those_that_are_there_go_on(
+    site: GrantSite,
+) -> None:
+    """Whoever fills the table keeps nobody out."""
+    with room_for(site, 2):  # a limit is for what is opened from now on
+        talk = await site.opened()
+        assert await site.passes(LAPTOP, checked(LAPTOP.udp(WEB1, 5000, 443)), WEB1)
+        assert site.verified() == 0
+        late = await site.opened(40001)
+        assert await site.passes(LAPTOP, checked(LAPTOP.udp(WEB1, 5001, 443)), WEB1)
+        assert await site.passes(WEB1, checked(WEB1.udp(LAPTOP, 443, 5001)), LAPTOP)
+        assert await site.passes(DB1, checked(DB1.echo(WEB1)), WEB1)
+        assert [(flow.key.proto, flow.key.dport) for flow, *_ in site.records.of("allowed")] == [
+            (6, 443),
+            (17, 443),
+            (1, 0),
+        ]
+        assert await site.goes_on(talk) == await site.goes_on(late) == (True, True)
+        assert [told[0] for told in site.records.of("switch")].count("tracking-full") == 1
+        assert await site.refused(WEB1, segment(WEB1, LAPTOP, (443, 40009), ACK, 7, 9), LAPTOP)
+    await site.opened(40002)
+    assert site.verified() == 3
+    assert await site.goes_on(late) == (True, True)
+    site.admin.end_session(site.laptop, SessionEvent.REVOKED)
+    await site.stops(late)
 
 
 async def test_the_answering_end_opens_nothing(site: GrantSite) -> None:

@@ -135,7 +135,7 @@ class Reason(IntEnum):
     ANSWER_DENIED = 0xFF17
     """The answer of a connection that a grant has let in and a deny rule is about now."""
     NOT_COMMITTED = 0xFF16
-    """A grant allows a connection that connection tracking has no room for."""
+    """A grant allows a connection that connection tracking has no room for: verified like any flow."""
 
     @property
     def text(self) -> str:

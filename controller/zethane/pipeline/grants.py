@@ -32,7 +32,7 @@ from zethane.pipeline.fields import (
     cookie,
     label,
 )
-from zethane.pipeline.flow import ASKED, SAMPLE_LENGTH, SAMPLED, Commit, FieldValue, Flow, Resubmit, ToController, Track
+from zethane.pipeline.flow import ASKED, SAMPLE_LENGTH, Commit, FieldValue, Flow, Resubmit, ToController, Track
 from zethane.pipeline.flow import match as matching
 from zethane.pipeline.tables import Priority, Table
 
@@ -75,7 +75,7 @@ def tracking_entries(tracking: Tracking, switch: int) -> Iterator[Flow]:
     for fields in _openings():
         yield Flow(Table.GRANT, Priority.GRANT_NEW, matching(**fields), why, actions=(Resubmit(Table.OPENING), commit))
     yield Flow(Table.GRANT, Priority.MISS, (), cookie(0, 0, Reason.UNTRACKED), actions=ASKED)
-    yield Flow(Table.COMMITTED, Priority.MISS, (), cookie(0, 0, Reason.NOT_COMMITTED), actions=SAMPLED)
+    yield Flow(Table.COMMITTED, Priority.MISS, (), cookie(0, 0, Reason.NOT_COMMITTED), actions=ASKED)
     yield Flow(Table.RECORD, Priority.MISS, (), why, meter=RECORD_METER)
 
 

@@ -192,7 +192,7 @@ TABLES: dict[Table, TableDeclaration] = {
         "a new connection that tracking has taken up; a copy of its first packet goes up for the log",
         frozenset(("metadata", "reg5", "ct_label")),
         frozenset((Table.FORWARD,)),
-        metered_by=_SAMPLED | frozenset((Table.FORWARD, Table.RECORD)),
+        metered_by=_ASKED | frozenset((Table.FORWARD, Table.RECORD)),
     ),
     Table.FORWARD: TableDeclaration(
         "to the object's port, or through the fabric to its switch",

@@ -316,6 +316,9 @@ class Administrator:
             state.deny(denied(state, point, event, rule))
         elif is_record(event):
             self._grants.packet_in(point, event)
+        elif rule == Reason.NOT_COMMITTED:
+            self._grants.no_room(point)
+            self._verifier.packet_in(point, event)
         else:
             self._verifier.packet_in(point, event)
 

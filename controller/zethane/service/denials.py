@@ -27,7 +27,6 @@ SAMPLED: Mapping[int, DenyReason] = {
     Reason.REFUSED: DenyReason.MALFORMED,
     Reason.EXTERNAL_SPOOF: DenyReason.EXTERNAL_SPOOF,
     Reason.ANSWER_DENIED: DenyReason.NO_LONGER_ALLOWED,
-    Reason.NOT_COMMITTED: DenyReason.TABLE_FULL,
 }
 """What the cookie of a sampled packet says, in the words of the log."""
 

@@ -5,6 +5,8 @@ A switch sends up a copy of the first packet of each, as far as a meter lets it.
 
 from __future__ import annotations
 
+import math
+
 from zethane.net.flowkey import parse_frame
 from zethane.net.vlan import untagged
 from zethane.pipeline.fields import MAX_RULE, RULE_MASK, split_cookie
@@ -13,6 +15,9 @@ from zethane.service.flows import LiveFlow
 from zethane.service.points import Point
 from zethane.service.state import State
 from zethane.service.switch import PacketIn
+
+TOLD_EVERY = 60.0
+"""Seconds between two records that a switch has no room for connections."""
 
 
 def is_record(event: PacketIn) -> bool:
@@ -25,6 +30,16 @@ class Grants:
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self._full: dict[int, float] = {}
+
+    def no_room(self, point: Point) -> None:
+        """A switch cannot track a connection that a grant allows, so that it has to be verified: who runs the network
+        is told, once in a while."""
+        self._state.counters["grants_verified"] += 1
+        now = self._state.clock()
+        if now - self._full.get(point.number, -math.inf) >= TOLD_EVERY:
+            self._full[point.number] = now
+            self._state.journal.switch("tracking-full", point.switch.name, "new connections are verified", now)
 
     def packet_in(self, point: Point, event: PacketIn) -> None:
         """A connection has begun. Only the subject's own switch is believed, and only of who is there."""

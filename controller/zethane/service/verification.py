@@ -25,6 +25,7 @@ from zethane.net.flowkey import (
     parse_frame,
 )
 from zethane.pipeline.fields import ANSWERS, CONNECTION_MASK, split_cookie
+from zethane.pipeline.tables import Table
 from zethane.pipeline.verified import both_directions
 from zethane.service.denials import for_want_of_proof
 from zethane.service.flows import FORWARD, RETURN, LiveFlow
@@ -77,7 +78,8 @@ class Verifier:
             self._deny(point, event, DenyReason.ADDRESS_NOT_BOUND, packet, sender, receiver)
         elif event.metadata & CONNECTION_MASK and not packet.flags & TCP_SYN:
             self._adopt(point, event, packet, sender, receiver)
-        elif not _opens(packet) or point.number != sender.switch:
+        elif not _opens(packet) or (point.number != sender.switch and event.table != Table.COMMITTED):
+            # By a grant the subject's own switch has let a connection in for which the object's has no room.
             self._deny(point, event, DenyReason.NO_FLOW, packet, sender, receiver)
         else:
             self._open(point, event, packet, sender, receiver)

@@ -11,7 +11,7 @@ from fakes.site import ALICE, BOB, TWO_SWITCHES, WEB, Site
 from zethane.audit.reason import SessionEvent
 from zethane.net.flowkey import ETH_IPV4, TCP, UDP
 from zethane.pipeline.connections import Connections
-from zethane.pipeline.fields import ANSWERS, FABRIC, OPENED, Reason
+from zethane.pipeline.fields import ANSWERS, FABRIC, OPENED, Reason, verify_meter
 from zethane.pipeline.grants import Tracking
 from zethane.pipeline.simulate import Outcome, Simulator
 from zethane.pipeline.tables import VLAN_PRESENT, Table
@@ -107,7 +107,7 @@ async def test_each_end_holds_a_packet_against_its_own_sessions() -> None:
     assert (stale.ports, stale.last.cookie if stale.last else 0) == ([], Reason.UNTRACKED)
 
 
-async def test_what_tracking_has_no_room_for_is_dropped_and_told() -> None:
+async def test_what_tracking_has_no_room_for_is_verified() -> None:
     site = await Site(policy=GRANTS).start()
     site.login(WEB1, WEB)
     site.login(LAPTOP, ALICE)
@@ -115,6 +115,7 @@ async def test_what_tracking_has_no_room_for_is_dropped_and_told() -> None:
     assert switches.through("s1", packet(LAPTOP, WEB1, TCP, (40000, 443), SYN)).ports == [WEB1.port]
     full = switches.through("s1", packet(LAPTOP, WEB1, UDP, (40000, 443)))
     assert (full.ports, full.last.cookie if full.last else 0) == ([], Reason.NOT_COMMITTED)
+    assert (full.to_controller, full.sampled_by and full.sampled_by.meter) == (True, verify_meter(LAPTOP.port))
     again = switches.through("s1", packet(LAPTOP, WEB1, TCP, (40000, 443), SYN))
     assert again.ports == [WEB1.port]  # it is there already
 

@@ -708,7 +708,7 @@ int main(int argc, char **argv)
         pingpong(argv + 2);
     else if (argc >= 10 && !strcmp(argv[1], "connect"))
         connections(argc - 2, argv + 2);
-    else if (argc >= 10 && !strcmp(argv[1], "hold"))
+    else if (argc >= 9 && !strcmp(argv[1], "hold"))
         hold(argc - 2, argv + 2);
     else
         die("expected stream, pingpong, connect or hold with its arguments");

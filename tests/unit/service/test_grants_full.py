@@ -39,10 +39,8 @@ class Full:
 
     def rules(self) -> list[int]:
         """How many per-flow rules each switch has."""
-        return [
-            sum(flow.table == Table.FLOW and flow.cookie >> 40 != 0 for flow in self.site.switches[name].tables.values())
-            for name in ("s1", "s2")
-        ]
+        held = (self.site.switches[name].tables.values() for name in ("s1", "s2"))
+        return [sum(flow.table == Table.FLOW and flow.cookie >> 40 != 0 for flow in flows) for flows in held]
 
 
 async def full() -> Full:

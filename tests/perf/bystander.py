@@ -2,22 +2,27 @@
 
 `python -m perf.bystander` prints the microseconds from the packet-in of each bystander's flow until its packet comes
 out, as JSON. The flood is what the port's meter lets through, at its worst: 5,000 new flows a second, in bursts.
+The clock is `native/bystander.c`: reading a flood's answers in Python takes ten milliseconds for each burst, in which
+bystanders' answers would wait.
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
 import json
-import select
 import socket
+import subprocess
 import sys
-import time
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
+from lab.errors import LabError
 from perf import wire
+from perf.load import compiled
 from perf.statistics import percentile
-from perf.switch import TIMEOUT, LoadError, SwitchEnd
+from perf.switch import TIMEOUT, LoadError, Side, SwitchEnd
+
+SOURCE = Path(__file__).parent / "native" / "bystander.c"
 
 BYSTANDERS = 32
 """Ports that open the flows which are timed."""
@@ -41,6 +46,8 @@ class FairnessResult:
 
     p50: float
     p99: float
+    p999: float
+    most: float
     flows: int
     flood: int
 
@@ -48,21 +55,18 @@ class FairnessResult:
 class _Switch(SwitchEnd):
     """Notes when a flow's packet comes out, in whatever order."""
 
-    def __init__(self, connection: socket.socket) -> None:
-        super().__init__(connection, "zethane")
-        self.out: dict[int, int] = {}
+    def __init__(self, connection: socket.socket, side: Side) -> None:
+        super().__init__(connection, side)
+        self.out: set[int] = set()
 
-    def _answer(self, kind: int, xid: int, message: bytes) -> None:
-        # Of what a policy writes in a bundle nothing is looked at once its rule is known: it would hold up the clock.
-        if kind != wire.EXPERIMENTER or not self.rule or message[12:16] != _BUNDLE_ADD:
-            super()._answer(kind, xid, message)
+    def finish(self) -> None:
+        """Read to the end of a message, for whoever reads on."""
+        while self._rest:
+            self.receive()
 
     def _deliver(self, data: bytes, frame: int) -> None:
         at = frame + wire.SEQUENCE_AT
-        self.out[int.from_bytes(data[at : at + 4], "big")] = time.perf_counter_ns()
-
-
-_BUNDLE_ADD = (2301).to_bytes(4, "big")
+        self.out.add(int.from_bytes(data[at : at + 4], "big"))
 
 
 def live(number: int) -> int:
@@ -76,74 +80,54 @@ def bystander(number: int) -> int:
 
 
 def measure(
-    address: tuple[str, int], flows: int, interval: float, burst: int, every: float, before: int = 0
+    address: tuple[str, int], flows: int, interval: float, burst: int, every: float, before: int = 0, *, alone: bool
 ) -> FairnessResult:
     """One turn: a flow each `interval` seconds, beside `burst` new flows of one port each `every` seconds.
 
-    So many flows are opened `before`, and a line is printed when they are.
+    So many flows are opened `before`, and a line is printed when they are. `alone` is against the reflector.
     """
     with socket.create_connection(address, TIMEOUT) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        switch = _Switch(connection)
+        switch = _Switch(connection, "limit" if alone else "zethane")
         switch.handshake()
         sequences = [bystander(number) for number in range(WARM_UP + flows)]
-        messages = [wire.NewFlow(sequence).from_pipeline(switch.rule) for sequence in sequences]
-        bursts = _bursts(switch.rule, burst, int(len(messages) * interval / every) + 1 if burst else 0)
-        _open(switch, [live(number) for number in range(before)])
+        bursts = int(len(sequences) * interval / every) + 1 if burst else 0
+        flood = [index * wire.CLIENTS + FLOODER for index in range(burst * bursts)]
+        rule = switch.rule or 1
+        load = b"".join(wire.NewFlow(sequence).from_pipeline(rule) for sequence in (*sequences, *flood))
+        _open(switch, rule, [live(number) for number in range(before)])
+        switch.finish()
         print("begun", flush=True)
-        gc.freeze()
-        gc.disable()  # the generator's pauses are not the controller's
-        sent = _run(connection, switch, list(zip(sequences, messages, strict=True)), bursts, interval, every)
-    latencies = [(switch.out[one] - sent[one]) / 1000 for one in sequences[WARM_UP:]]
-    return FairnessResult(percentile(latencies, 50), percentile(latencies, 99), len(latencies), burst * len(bursts))
+        latencies = _clocked(connection, load, len(sequences), interval, burst, every)[WARM_UP:]
+    return FairnessResult(
+        *(percentile(latencies, part) for part in (50, 99, 99.9, 100)), flows=len(latencies), flood=len(flood)
+    )
 
 
-def _open(switch: _Switch, sequences: list[int]) -> None:
+def _open(switch: _Switch, rule: int, sequences: list[int]) -> None:
     """Set up flows that nobody times."""
     for at in range(0, len(sequences), AT_ONCE):
         some = sequences[at : at + AT_ONCE]
-        switch.send(b"".join(wire.NewFlow(sequence).from_pipeline(switch.rule) for sequence in some))
-        while not switch.out.keys() >= set(some):
+        switch.send(b"".join(wire.NewFlow(sequence).from_pipeline(rule) for sequence in some))
+        while not switch.out >= set(some):
             switch.receive()
 
 
-def _bursts(rule: int, burst: int, number: int) -> list[bytes]:
-    flood = (wire.NewFlow(index * wire.CLIENTS + FLOODER).from_pipeline(rule) for index in range(burst * number))
-    return [b"".join(next(flood) for _ in range(burst)) for _ in range(number)]
-
-
-def _run(
-    connection: socket.socket,
-    switch: _Switch,
-    flows: list[tuple[int, bytes]],
-    bursts: list[bytes],
-    interval: float,
-    every: float,
-) -> dict[int, int]:
-    """Send everything at its time and take what comes out; when each bystander's packet-in was sent."""
-    sent: dict[int, int] = {}
-    begun = time.perf_counter()
-    due = sorted(
-        [(every * number, None, burst) for number, burst in enumerate(bursts)]
-        + [(interval * number, sequence, message) for number, (sequence, message) in enumerate(flows)],
-        key=lambda one: one[0],
+def _clocked(
+    connection: socket.socket, load: bytes, flows: int, interval: float, burst: int, every: float
+) -> list[float]:
+    """Have the compiled program send everything at its time; the microseconds of each flow. Raises LoadError."""
+    numbers = (connection.fileno(), flows, round(interval * 1e6), burst, round(every * 1e6))
+    done = subprocess.run(
+        [str(compiled(SOURCE)), *map(str, numbers)],
+        input=load,
+        capture_output=True,
+        check=False,
+        pass_fds=[connection.fileno()],
     )
-    wanted = {sequence for sequence, _ in flows}
-    at = 0
-    while at < len(due) or not wanted <= switch.out.keys():
-        now = time.perf_counter() - begun
-        while at < len(due) and due[at][0] <= now:
-            _, sequence, message = due[at]
-            at += 1
-            if sequence is not None:
-                sent[sequence] = time.perf_counter_ns()
-            switch.send(message)
-        wait = max(0.0, due[at][0] - now) if at < len(due) else TIMEOUT
-        if select.select([connection], [], [], wait)[0]:
-            switch.receive()
-        elif at >= len(due):
-            raise LoadError(f"{len(wanted - switch.out.keys())} flows were not set up")
-    return sent
+    if done.returncode:
+        raise LoadError(done.stderr.decode(errors="replace").strip()[-2000:])
+    return [int(line) / 1000 for line in done.stdout.split()]
 
 
 def main() -> int:
@@ -155,11 +139,14 @@ def main() -> int:
     parser.add_argument("--burst", type=int, required=True)
     parser.add_argument("--every", type=float, required=True)
     parser.add_argument("--live", type=int, default=0)
+    parser.add_argument("--alone", type=int, default=0)
     given = parser.parse_args()
     try:
         address = ("127.0.0.1", given.port)
-        result = measure(address, given.flows, given.interval, given.burst, given.every, given.live)
-    except (LoadError, OSError) as error:
+        result = measure(
+            address, given.flows, given.interval, given.burst, given.every, given.live, alone=bool(given.alone)
+        )
+    except (LoadError, LabError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     print(json.dumps(asdict(result)))

@@ -78,22 +78,27 @@ LIMIT = Answers(limit=True)
 
 def program() -> Path:
     """The generator, compiled if it was not yet. Raises LabError."""
-    text = SOURCE.read_bytes()
-    built = BUILT / f"load-{hashlib.sha256(text + ' '.join(_COMPILE).encode()).hexdigest()[:16]}"
+    return compiled(SOURCE)
+
+
+def compiled(source: Path) -> Path:
+    """A program of one file in C, compiled if it was not yet. Raises LabError."""
+    text = source.read_bytes()
+    built = BUILT / f"{source.stem}-{hashlib.sha256(text + ' '.join(_COMPILE).encode()).hexdigest()[:16]}"
     if built.exists():
         return built
     compiler = shutil.which("gcc") or shutil.which("cc")
     if compiler is None:
-        raise LabError("the load generator needs a C compiler; ./run bench installs gcc")
+        raise LabError(f"{source.name} needs a C compiler; ./run bench installs gcc")
     BUILT.mkdir(exist_ok=True)
     with (BUILT / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         fresh = built.with_suffix(".new")
         done = subprocess.run(
-            [compiler, *_COMPILE, "-o", str(fresh), str(SOURCE)], capture_output=True, text=True, check=False
+            [compiler, *_COMPILE, "-o", str(fresh), str(source)], capture_output=True, text=True, check=False
         )
         if done.returncode:
-            raise LabError(f"{SOURCE.name} was not compiled: {done.stderr[-2000:]}")
+            raise LabError(f"{source.name} was not compiled: {done.stderr[-2000:]}")
         fresh.replace(built)
     return built
 

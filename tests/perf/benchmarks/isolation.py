@@ -20,6 +20,7 @@ from perf import wire
 from perf.benchmark import Benchmark, Measure, Run, Turn, registered
 from perf.controllers import environment, pinned, python, zethane
 from perf.goals import TIMES, at_most, ratio
+from perf.load import reflector
 from perf.topology import POLICY, places
 
 TIMEOUT = 120.0
@@ -59,11 +60,14 @@ class Isolation(Benchmark):
         "flood": "one port floods",
         "policy": "10,000 rules are put in force",
         "report": "reports and scrapes",
+        "alone": "generator alone, one port floods",
     }
     pairs = (("flood", "idle"), ("policy", "idle"), ("report", "idle"))
     measures = (
         Measure("p50", "set-up, p50", "µs"),
         Measure("p99", "set-up, p99", "µs"),
+        Measure("p999", "set-up, p99.9", "µs"),
+        Measure("most", "set-up, at the most", "µs"),
     )
     goals = (
         at_most("p99 of other ports while one floods / idle", ratio("p99", "flood", "idle"), 2, TIMES),
@@ -78,30 +82,40 @@ class Isolation(Benchmark):
 
     def turn(self, side: str, number: int, point: int) -> Turn:  # noqa: ARG002  # no axis
         """Measure one side once. Raises LabError."""
+        if side == "alone":
+            return self._alone()
         folder = self.run.folder / f"isolation-{side}-{number}"
         room = ("--flows-per-session", str(self._load.live + 100_000))
         with (
             pinned(first=True),
             zethane(folder, self.run.tagged, wire.DPID, places(), room) as controller,
             pinned(first=False),
-            self._bystanders(controller, side) as load,
+            self._bystanders(controller.openflow.rpartition(":")[2], side) as load,
         ):
             beside = {"policy": self._change_policies, "report": self._report}.get(side, _nothing)
             done = _beside(partial(beside, controller, folder), load)
             told: Turn = json.loads(_output(load))
             return {**told, "done": done}
 
+    def _alone(self) -> Turn:
+        """The flood against a program that answers from templates: what the load adds by itself. Raises LabError."""
+        with pinned(first=True), reflector(self.run.tagged) as (port, _), pinned(first=False):
+            with self._bystanders(port, "alone") as load:
+                told: Turn = json.loads(_output(load))
+                return {**told, "done": 0}
+
     @contextmanager
-    def _bystanders(self, controller: Controller, side: str) -> Iterator[subprocess.Popen[str]]:
+    def _bystanders(self, port: str | int, side: str) -> Iterator[subprocess.Popen[str]]:
         """The generator, when it begins to measure. Raises LabError."""
         load = self._load
         options = {
-            "--port": controller.openflow.rpartition(":")[2],
+            "--port": port,
             "--flows": load.flows,
             "--interval": load.interval,
-            "--burst": load.burst if side == "flood" else 0,
+            "--burst": load.burst if side in ("flood", "alone") else 0,
             "--every": load.every,
-            "--live": load.live,
+            "--live": 0 if side == "alone" else load.live,
+            "--alone": int(side == "alone"),
         }
         command = python("perf.bystander", *(part for option in options.items() for part in option))
         process = subprocess.Popen(

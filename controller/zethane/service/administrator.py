@@ -6,6 +6,7 @@ a decision cannot race; what has to wait for a switch is a task that the caller 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from zethane.audit.reason import DenyReason, SessionEvent
@@ -21,7 +22,7 @@ from zethane.service.address_binding import AddressBinding
 from zethane.service.aging import Aging
 from zethane.service.attestation import Attestation
 from zethane.service.blocking import Blocking
-from zethane.service.delivery import settle
+from zethane.service.delivery import Pending, settle
 from zethane.service.denials import SAMPLED, denied
 from zethane.service.dhcp_relay import DhcpRelay
 from zethane.service.directory_change import use_directory
@@ -93,6 +94,7 @@ class Administrator:
         self.port_access: PortAccess | None = None  # there is one where hosts authenticate below IP
         self._numbers = numbers
         self._beside = beside
+        self._changing = asyncio.Lock()
         self._looked_at = state.clock()
         self._spawn = spawn
 
@@ -157,13 +159,25 @@ class Administrator:
         only asked from now on what it would decide. What takes long is worked out beside the event loop. Raises
         CapacityError, and nothing has changed then.
         """
-        succession, prepared = await self._prepare(policy)
-        try:
-            homeless = await self._put_in_force(succession, prepared, policy, staged)
-        finally:
-            prepared.discard()
-        await prepared.forget()
+        homeless, pending = await self._change_over(policy, staged)
+        await settle(self.state, pending)
+        staging = Staging(policy, staged)
+        self.state.journal.policy("loaded", (staged or policy).digest, staging.detail, self.state.clock())
         return [live.session for live in homeless]
+
+    async def _change_over(self, policy: Policy, staged: Policy | None) -> tuple[list[Live], list[Pending]]:
+        """Work it out, keep what it rests on, put it in force; whose sessions have ended, and what is to be settled."""
+        while True:
+            succession, prepared = await self._prepare(policy)
+            try:
+                async with self._changing:
+                    if await self._is_kept(succession):
+                        done = self._put_in_force(succession, prepared, staged)
+                        break
+            finally:
+                prepared.discard()
+        await prepared.forget()
+        return done
 
     async def _prepare(self, policy: Policy) -> tuple[Succession, Preparation]:
         """Work a policy out that follows the one in force, and write as much of it as can be before it is."""
@@ -178,12 +192,28 @@ class Administrator:
                 return succession, prepared
             prepared.discard()
 
-    async def _put_in_force(
-        self, succession: Succession, prepared: Preparation, policy: Policy, staged: Policy | None
-    ) -> list[Live]:
-        """Change over, all before the first suspension; the sessions that have been ended."""
+    async def _is_kept(self, succession: Succession) -> bool:
+        """Keep the numbers that a policy gives out, beside the event loop; False if it does not fit any more.
+
+        No other is put in force meanwhile. What is being kept is waited for, even if this is given up: the next policy
+        rests on it. Raises CapacityError.
+        """
+        if not succession.fits():
+            return False
+        keeping = asyncio.ensure_future(self._beside(succession.keep))
+        try:
+            await asyncio.shield(keeping)
+        except asyncio.CancelledError:
+            await asyncio.wait([keeping])
+            raise
+        return True
+
+    def _put_in_force(
+        self, succession: Succession, prepared: Preparation, staged: Policy | None
+    ) -> tuple[list[Live], list[Pending]]:
+        """Change over, in one step; the sessions that have been ended, and what is to be settled."""
         state, now = self.state, self.state.clock()
-        new = succession.taken()
+        new = succession.as_of_now()
         moved, homeless = [], []
         for live, standing in succession.standings(now):
             if standing is None:
@@ -195,9 +225,7 @@ class Administrator:
         for live, why in homeless:
             self.life.end(live, why)
         state.stage(staged)
-        await self._policy_change.replaced(new, moved, prepared)
-        state.journal.policy("loaded", (staged or policy).digest, Staging(policy, staged).detail, now)
-        return [live for live, _ in homeless]
+        return [live for live, _ in homeless], self._policy_change.replaced(new, moved, prepared)
 
     def _keep_hours(self, now: float) -> None:
         """Put in force what the policy says at this hour, if it is another: held against the clock, which may jump."""

@@ -9,7 +9,7 @@ from zethane.identity.session import Session
 from zethane.pipeline.bindings import MAX_LEASE
 from zethane.pipeline.change import Add, Change, Remove
 from zethane.pipeline.flow import EntryKey, Flow
-from zethane.service.delivery import Changes, Pending, commit, commit_each, removals_first, settle
+from zethane.service.delivery import Changes, Pending, commit, commit_each, removals_first
 from zethane.service.flow_rules import flow_rules
 from zethane.service.flows import LiveFlow
 from zethane.service.intent import outside_entries, session_connections
@@ -30,21 +30,17 @@ class PolicyChange:
         self._presence = presence
         self._review = PolicyReview(state)
 
-    async def replaced(
+    def replaced(
         self, new: PolicyInForce, moved: Iterable[tuple[Live, Session, Standing]], prepared: Preparation | None = None
-    ) -> None:
+    ) -> list[Pending]:
         """Put another policy in force; `moved` are sessions as they are then, with where they stand.
 
-        Everything is computed and written before the first suspension, one bundle per switch; what is `prepared` is
-        in the bundle already. Raises nothing for a switch that refuses: its connection is closed, and reconciled when
+        Everything is computed and written when this returns, one bundle per switch; what is `prepared` is in the bundle
+        already. They have to be settled: the connection of a switch that refuses is closed then, and reconciled when
         it is back.
-        """
-        await settle(self._state, self._written(new, moved, prepared))
 
-    def _written(
-        self, new: PolicyInForce, moved: Iterable[tuple[Live, Session, Standing]], prepared: Preparation | None
-    ) -> list[Pending]:
-        """What differs is sent: entries of rules and of networks outside, and bindings. No others are looked at."""
+        What differs is sent: entries of rules and of networks outside, and bindings. No others are looked at.
+        """
         state, before = self._state, self._state.policy
         if prepared is None or not prepared.fits(new):
             prepared = None

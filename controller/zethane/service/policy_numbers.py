@@ -42,8 +42,16 @@ class Numbering:
         self._numbers = numbers
         self._kept = {kind: numbers.numbers(kind) for kind in ("rule", "class", PRIORITY)}
         self._given: dict[str, dict[str, int]] = {"rule": {}, "class": {}}
-        self._last = {kind: max(self._kept[kind].values(), default=0) for kind in self._given}
+        self._last = self._last_kept()
+        self._first = dict(self._last)
         self._priorities: tuple[Mapping[str, int], Collection[str]] = {}, ()
+
+    def _last_kept(self) -> dict[str, int]:
+        return {kind: max(self._numbers.numbers(kind).values(), default=0) for kind in self._given}
+
+    def fits(self) -> bool:
+        """Whether no number has been kept meanwhile that may be given out here for something else."""
+        return self._last_kept() == self._first
 
     def number_of(self, kind: str, key: str) -> int:
         """The number of a rule or class (`kind` "rule" or "class"), the same ever after. Raises CapacityError."""
@@ -72,9 +80,13 @@ class Numbering:
             if given:
                 self._numbers.keep_numbers(kind, given)
                 self._given[kind] = {}
+        self._first = dict(self._last)
         moved, gone = self._priorities
         if moved or gone:
-            self._numbers.keep_numbers(PRIORITY, moved, gone)
+            # A policy that was kept and never put in force may have given these to other rules.
+            given_anew, kept = set(moved.values()), self._numbers.numbers(PRIORITY)
+            others = [name for name, number in kept.items() if number in given_anew and name not in moved]
+            self._numbers.keep_numbers(PRIORITY, moved, {*gone, *others})
             self._priorities = {}, ()
 
 

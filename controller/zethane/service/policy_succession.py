@@ -51,19 +51,18 @@ class Succession:
                 self._placed[number] = principal, new.place(principal, self._now)
 
     def fits(self) -> bool:
-        """Whether what it follows is in force still, be it at another hour."""
-        return self._state.policy.policy is self._before.policy
+        """Whether what it follows is in force still, be it at another hour, and the numbers are those that it knew."""
+        return self._state.policy.policy is self._before.policy and self._numbering.fits()
+
+    def keep(self) -> None:
+        """Keep all that it gave out; may run beside the event loop. Raises CapacityError."""
+        self._numbering.keep()
 
     def as_of_now(self) -> PolicyInForce:
         """The policy as of now; it may not be put in force before what it gave out is kept."""
         assert self._new is not None  # noqa: S101  # worked out before
         self._new = self._new.as_of(self._state.clock())
         return self._new
-
-    def taken(self) -> PolicyInForce:
-        """The policy as of now, when all that it gave out is kept. Raises CapacityError."""
-        self._numbering.keep()
-        return self.as_of_now()
 
     def standings(self, now: float) -> Iterator[tuple[Live, Standing | None]]:
         """Where sessions stand under it whose place, or what is known of it, may be another."""

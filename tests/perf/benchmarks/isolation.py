@@ -26,6 +26,9 @@ from perf.topology import POLICY, places
 TIMEOUT = 120.0
 """Seconds that a turn may take."""
 
+LOOK_AGAIN = 0.5
+"""Seconds between questions whether a policy is in force: each is a request that the controller answers besides."""
+
 _REPORTS = ("flows?limit=1000000", "sessions", "counters", "metrics", "metrics", "metrics")
 
 
@@ -99,10 +102,14 @@ class Isolation(Benchmark):
 
     def _alone(self) -> Turn:
         """The flood against a program that answers from templates: what the load adds by itself. Raises LabError."""
-        with pinned(first=True), reflector(self.run.tagged) as (port, _), pinned(first=False):
-            with self._bystanders(port, "alone") as load:
-                told: Turn = json.loads(_output(load))
-                return {**told, "done": 0}
+        with (
+            pinned(first=True),
+            reflector(self.run.tagged) as (port, _),
+            pinned(first=False),
+            self._bystanders(port, "alone") as load,
+        ):
+            told: Turn = json.loads(_output(load))
+            return {**told, "done": 0}
 
     @contextmanager
     def _bystanders(self, port: str | int, side: str) -> Iterator[subprocess.Popen[str]]:
@@ -144,7 +151,7 @@ class Isolation(Benchmark):
             fresh.write_text(texts[changes % 2], encoding="utf-8")
             fresh.replace(file)
             while going() and _version(_get(controller.socket, "policy")) == _version(before):
-                threading.Event().wait(0.1)
+                threading.Event().wait(LOOK_AGAIN)
             changes += _version(_get(controller.socket, "policy")) != _version(before)
         return changes
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from zethane.app.runtime import MARGIN, PATIENCE, WINDOW, Collector, Lag, Longest, Runtime
+from zethane.app.runtime import MANY, MARGIN, OLDER, PATIENCE, WINDOW, YOUNG, Collector, Lag, Longest, Runtime
 
 
 class Clock:
@@ -63,6 +63,21 @@ def test_a_piece_is_as_long_as_what_is_new_and_leaves_the_rest_alone(collector: 
     assert collector.full == 0
     assert gc.get_freeze_count() >= before + len(kept)
     assert len(gc.get_objects(generation=2)) < 100
+
+
+def test_what_comes_in_great_numbers_is_left_alone_without_a_look_and_counted(collector: Collector) -> None:
+    before = gc.get_freeze_count()
+    node = Node()
+    kept = [Node() for _ in range((MANY + 2) * (YOUNG + 1) * (OLDER + 2))]
+    collections = collector.collections
+    collector.tick(quiet=False)
+    assert collector.collections == collections
+    assert gc.get_freeze_count() >= before + len(kept)
+    gone = weakref.ref(node)
+    del node
+    kept += [Node() for _ in range(gc.get_freeze_count() + MARGIN + 1000)]
+    collector.tick(quiet=True)
+    assert (collector.full, gone() is None) == (1, True)
 
 
 def test_a_cycle_that_dies_before_it_is_old_is_collected(collector: Collector) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -485,3 +486,31 @@ def test_the_store_knows_whether_rules_of_a_policy_were_ever_in_force(tmp_path: 
     number_of(store, "rule", "staff-web")
     assert store.knows_rules()
     store.close()
+
+
+def test_numbers_are_kept_by_a_thread_while_sessions_are_saved(file: Path) -> None:
+    """What the event loop writes is never a part of the thread's transaction, which may be rolled back."""
+    with opened(file) as store:
+        priorities = {f"rule{number}": number for number in range(1, 3000)}
+        taken = {**priorities, "other": 1}  # two of the same priority: the last of them is refused
+        wrong: list[Exception] = []
+
+        def keep() -> None:
+            try:
+                store.keep_numbers("priority", taken)
+            except sqlite3.IntegrityError as error:
+                wrong.append(error)
+
+        thread = Thread(target=keep)
+        thread.start()
+        number = 100
+        while thread.is_alive() or number == 100:
+            store.save(replace(ALICE, number=number))
+            number += 1
+        thread.join()
+        assert wrong
+        assert store.numbers("priority") == {}
+        store.keep_numbers("priority", priorities)
+    with opened(file) as store:
+        assert [session.number for session in store.sessions()] == list(range(100, number))
+        assert store.numbers("priority") == priorities

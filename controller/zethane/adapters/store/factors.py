@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 
+from zethane.adapters.store.connection import SharedConnection
 from zethane.errors import CapacityError
 from zethane.identity.factor import Factor, FactorKind, Passkey, RecoveryCode, TotpFactor
 
@@ -28,7 +29,7 @@ _log = structlog.get_logger("zethane.store")
 class FactorTable:
     """Implements `service.store.FactorStore` over a connection that somebody else opens and closes."""
 
-    _db: sqlite3.Connection
+    _db: SharedConnection
 
     def factors_of(self, user: str) -> list[Factor]:
         """The factors of a user, oldest first. One that cannot be read is logged, and proves nothing."""
@@ -64,18 +65,19 @@ class FactorTable:
 
     def _change(self, statements: Sequence[tuple[str, tuple[object, ...]]]) -> None:
         """All of them or none. What was said to be used or gone is so after a power failure, too."""
-        try:
-            self._db.execute("PRAGMA synchronous=FULL")
-            self._db.execute("BEGIN IMMEDIATE")
-            for statement, values in statements:
-                self._db.execute(statement, values)
-            self._db.execute("COMMIT")
-        except sqlite3.OperationalError as error:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise CapacityError(f"the store cannot be written: {error}") from error
-        finally:
-            self._db.execute("PRAGMA synchronous=NORMAL")
+        with self._db.alone:
+            try:
+                self._db.execute("PRAGMA synchronous=FULL")
+                self._db.execute("BEGIN IMMEDIATE")
+                for statement, values in statements:
+                    self._db.execute(statement, values)
+                self._db.execute("COMMIT")
+            except sqlite3.OperationalError as error:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise CapacityError(f"the store cannot be written: {error}") from error
+            finally:
+                self._db.execute("PRAGMA synchronous=NORMAL")
 
 
 def _row(factor: Factor) -> tuple[str, str, str, str]:

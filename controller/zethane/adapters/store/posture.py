@@ -7,6 +7,7 @@ import sqlite3
 
 import structlog
 
+from zethane.adapters.store.connection import SharedConnection
 from zethane.errors import CapacityError
 from zethane.identity.posture import Posture, Report, check_attributes
 
@@ -16,7 +17,7 @@ _log = structlog.get_logger("zethane.store")
 class PostureTable:
     """Implements `service.posture.PostureStore` over a connection that somebody else opens and closes."""
 
-    _db: sqlite3.Connection
+    _db: SharedConnection
 
     def postures(self) -> list[Posture]:
         """Everything that was saved. What cannot be read is logged: nothing is known of that device then."""

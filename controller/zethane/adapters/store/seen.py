@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
+from zethane.adapters.store.connection import SharedConnection
 from zethane.errors import CapacityError
 
 MAX_SEEN = 100_000
@@ -19,7 +20,7 @@ _HORIZON = ""
 class SeenTable:
     """Implements `service.signals.SeenStore` over a connection that somebody else opens and closes."""
 
-    _db: sqlite3.Connection
+    _db: SharedConnection
     _seen_since_purge = 0
 
     def take_once(self, issuer: str, token: str, until: float, now: float) -> bool:
@@ -46,18 +47,19 @@ class SeenTable:
         Where there are too many, those are forgotten that would be over first, and everything as old with them is
         taken for seen.
         """
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
-            self._db.execute("INSERT OR REPLACE INTO seen VALUES (?, ?, ?)", (issuer, token, until))
-            self._seen_since_purge += 1
-            if self._seen_since_purge >= PURGE_EVERY:
-                self._seen_since_purge = 0
-                self._purge(issuer, now)
-            self._db.execute("COMMIT")
-        except sqlite3.OperationalError as error:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise CapacityError(f"the store cannot be written: {error}") from error
+        with self._db.alone:
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                self._db.execute("INSERT OR REPLACE INTO seen VALUES (?, ?, ?)", (issuer, token, until))
+                self._seen_since_purge += 1
+                if self._seen_since_purge >= PURGE_EVERY:
+                    self._seen_since_purge = 0
+                    self._purge(issuer, now)
+                self._db.execute("COMMIT")
+            except sqlite3.OperationalError as error:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise CapacityError(f"the store cannot be written: {error}") from error
 
     def _purge(self, issuer: str, now: float) -> None:
         self._db.execute("DELETE FROM seen WHERE until < ?", (now,))

@@ -1,6 +1,7 @@
 """The store in SQLite: one file, write-ahead log, one connection, on the event loop.
 
-Each write is one small transaction. WAL with `synchronous=NORMAL` survives a crash of the process whole. A crash of the
+Each write is one small transaction; only the numbers of a policy may be many, and are kept beside the event loop. WAL
+with `synchronous=NORMAL` survives a crash of the process whole. A crash of the
 machine may lose the last moments: who logged in then has to log in again, and a session that ended then is taken up
 again until its lifetime ends. It never gives a number out twice: numbers are taken in blocks, and a block is on the
 disk (`synchronous=FULL`) before the first of it is used.
@@ -24,6 +25,7 @@ import structlog
 from msgspec import MsgspecError
 from msgspec import json as fast_json
 
+from zethane.adapters.store.connection import SharedConnection, connect
 from zethane.adapters.store.factors import FactorTable
 from zethane.adapters.store.posture import PostureTable
 from zethane.adapters.store.seen import SeenTable
@@ -90,13 +92,13 @@ class SqliteStore(FactorTable, PostureTable, SeenTable):
             raise InputError([Problem(str(file), f"the store cannot be opened: {error.strerror}")]) from error
         self._next = self._reserved = self._meta("next_session")
 
-    def _open(self) -> sqlite3.Connection:
+    def _open(self) -> SharedConnection:
         descriptor = os.open(self._file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
             os.fchmod(descriptor, 0o600)
         finally:
             os.close(descriptor)
-        db = sqlite3.connect(self._file, timeout=LOCK_WAIT, isolation_level=None)
+        db = connect(self._file, LOCK_WAIT)
         try:
             _prepare(db)
         except BaseException:
@@ -104,7 +106,7 @@ class SqliteStore(FactorTable, PostureTable, SeenTable):
             raise
         return db
 
-    def _start_anew(self, reason: Exception) -> sqlite3.Connection:
+    def _start_anew(self, reason: Exception) -> SharedConnection:
         """Move a damaged file aside. Numbers start anywhere: switches may still hold what carries the old ones."""
         stamp = time.time_ns()
         for suffix in ("", "-wal"):
@@ -202,16 +204,19 @@ class SqliteStore(FactorTable, PostureTable, SeenTable):
         """Keep numbers that were given out, and forget some. Raises CapacityError, and nothing has changed then."""
         known = self.numbers(kind)
         out = [(kind, key) for key in (*gone, *(key for key in given if key in known))]
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
-            self._db.executemany("DELETE FROM numbers WHERE kind = ? AND key = ?", out)
-            rows = [(kind, key, number) for key, number in given.items()]
-            self._db.executemany("INSERT INTO numbers VALUES (?, ?, ?)", rows)
-            self._db.execute("COMMIT")
-        except sqlite3.OperationalError as error:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise CapacityError(f"the store cannot be written: {error}") from error
+        rows = [(kind, key, number) for key, number in given.items()]
+        with self._db.alone:
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                self._db.executemany("DELETE FROM numbers WHERE kind = ? AND key = ?", out)
+                self._db.executemany("INSERT INTO numbers VALUES (?, ?, ?)", rows)
+                self._db.execute("COMMIT")
+            except sqlite3.DatabaseError as error:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                if not isinstance(error, sqlite3.OperationalError):
+                    raise
+                raise CapacityError(f"the store cannot be written: {error}") from error
         # Another dictionary: somebody may be looking at this one beside the event loop.
         self._numbers[kind] = {**{key: one for key, one in known.items() if key not in gone}, **given}
 

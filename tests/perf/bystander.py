@@ -99,9 +99,8 @@ def measure(
         switch.finish()
         print("begun", flush=True)
         latencies = _clocked(connection, load, len(sequences), interval, burst, every)[WARM_UP:]
-    return FairnessResult(
-        *(percentile(latencies, part) for part in (50, 99, 99.9, 100)), flows=len(latencies), flood=len(flood)
-    )
+    p50, p99, p999, most = (percentile(latencies, part) for part in (50, 99, 99.9, 100))
+    return FairnessResult(p50, p99, p999, most, len(latencies), len(flood))
 
 
 def _open(switch: _Switch, rule: int, sequences: list[int]) -> None:

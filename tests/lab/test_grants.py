@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from lab.granted import with_grants
+from lab.processes import wait_for
+from lab.shell import run
 from lab.stream import Stream
 from labsite import SETTLED, Site, running, three_tier
-from zethane.pipeline.fields import SUBJECT_MASK, SUBJECT_SHIFT
+from zethane.pipeline.fields import OBJECT_MASK, OBJECT_SHIFT, SUBJECT_MASK, SUBJECT_SHIFT
 from zethane.pipeline.tables import Table
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("switches")]
@@ -28,11 +31,16 @@ rules:
   - {id: web-app, from: [web], to: [app], services: [udp/8080]}
 """
 GRANTS = with_grants(POLICY)
+SWITCHES = "switches: {s1: {}, core: {}, s2: {}}\nlinks: [[s1, core], [core, s2]]\n"
+"""Both ends enforce, and what is in between does not know of grants. db1 is at the far switch."""
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return three_tier(tmp_path_factory.mktemp("grants"), GRANTS)
+    made = three_tier(tmp_path_factory.mktemp("grants"), GRANTS)
+    network = (made / "network.yaml").read_text(encoding="utf-8").replace("switches:\n  s1: {}\n", SWITCHES)
+    (made / "network.yaml").write_text(re.sub(r"(db1: +{switch: )s1", r"\1s2", network), encoding="utf-8")
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -180,25 +188,92 @@ def test_an_error_about_a_connection_comes_back(site: Site) -> None:
     assert told.stdout.strip() == "refused", told
 
 
-def test_the_log_has_every_connection_and_what_the_session_has_carried(site: Site) -> None:
+@pytest.mark.parametrize("whose", ["app1", "db1"])
+def test_a_connection_stops_with_the_segment_of_either_end(site: Site, folder: Path, whose: str) -> None:
+    """Not the session ends, but what it may: what is open is held against that with its next packet."""
+    hosts, file = site.network.hosts, folder / "identities.yaml"
+    before = file.read_text(encoding="utf-8")
+    with Stream(hosts["app1"], hosts["db1"], "udp", 5432) as stream:
+        stream.wait_received(50)
+        tier = {"app1": "app", "db1": "db"}[whose]
+        file.write_text(before.replace(f"labels: {{tier: {tier}}}", "labels: {tier: web}"), encoding="utf-8")
+        try:
+            moment = wait_segment(site, whose, "web")
+            assert_ends(stream, moment, "udp")
+            stream_end = stream.sent
+        finally:
+            file.write_text(before, encoding="utf-8")
+        wait_segment(site, whose, tier)
+        stream.wait_received(50)  # the same session may again what it might before
+        assert len(stream.sent) > len(stream_end)
+
+
+def wait_segment(site: Site, host: str, segment: str) -> float:
+    """When a host's session was seen to be in a segment."""
+
+    def there() -> bool | None:
+        sessions = {session["name"]: session["segment"] for session in site.get("/sessions")["sessions"]}
+        return sessions.get(host) == segment or None
+
+    wait_for(f"{host} is not in {segment}", there, 20.0, lambda: str(site.records("session")[-3:]))
+    return time.monotonic()
+
+
+def test_a_connection_that_the_far_switch_has_no_room_for_is_verified_and_passes(site: Site) -> None:
+    hosts, controller = site.network.hosts, site.network.controller
+    assert controller is not None
+    zone = controller.zones + len(("s1", "core", "s2"))
+    run(["ovs-appctl", "dpctl/ct-set-limits", f"zone={zone},limit=1"])
+    try:
+        with Stream(hosts["app1"], hosts["db1"], "udp", 5432) as tracked:
+            tracked.wait_received(20)
+            with Stream(hosts["app1"], hosts["db1"], "tcp", 5432) as verified:
+                verified.wait_received(20)
+                (flow,) = site.get("/flows")["flows"]
+                assert (flow["rule"], flow["service"]) == ("app-db", "tcp/5432")
+                moment = site.end("db1")
+                assert_ends(verified, moment, "tcp")
+                assert_ends(tracked, moment, "udp")
+    finally:
+        run(["ovs-appctl", "dpctl/ct-del-limits", f"zone={zone}"])
+    assert [(record["reason"], record["switch"]) for record in site.records("switch")].count(("tracking-full", "s2"))
+
+
+def test_the_log_has_every_connection_and_what_both_ends_have_carried_to_the_packet(site: Site) -> None:
     hosts = site.network.hosts
-    number = site.sessions["app1"].session
+    for name in ("app1", "db1"):
+        site.end(name)
+    site.login("app1", "db1")
+    numbers = {name: site.sessions[name].session for name in ("app1", "db1")}
     answered = hosts["app1"].run(["ping", "-c", "2", "-W", "2", str(hosts["db1"].address())], timeout=20)
     assert answered.returncode == 0
     with Stream(hosts["app1"], hosts["db1"], "udp", 5432) as stream:
         stream.wait_received(100)
         stream.stop()
         sent = len(stream.sent)
-    site.wait_counted("s1", Table.CONNECTION, f"{number << SUBJECT_SHIFT:#x}/{SUBJECT_MASK:#x}", sent - 1)
-    site.end("app1")
+    # The packet that opens a connection is counted by its rule alone: one request is left, and both answers.
+    there, back = 1 + sent - 1, 2
+    for switch, name, sends, gets in (("s1", "app1", there, back), ("s2", "db1", back, there)):
+        number = numbers[name]
+        site.wait_counted(switch, Table.CONNECTION, f"{number << SUBJECT_SHIFT:#x}/{SUBJECT_MASK:#x}", sends)
+        site.wait_counted(switch, Table.OWNER, f"{number << OBJECT_SHIFT:#x}/{OBJECT_MASK:#x}", gets)
     begun = [record for record in site.records("decision") if record.get("enforced") == "switch"]
-    ours = [record for record in begun if record["subject"]["session"] == number]
+    ours = [record for record in begun if record["subject"]["session"] == numbers["app1"]]
     assert {(record["decision"], record["rule"]) for record in begun} <= {("allow", "app-db"), ("allow", "web-app")}
-    assert [record["service"] for record in ours][-1] == "udp/5432"
-    used = site.wait_record("grant_usage", reason="session-ended", subject=ours[-1]["subject"])
-    assert used["sent_packets"] >= sent - 1  # the packet that opens a connection is counted by its rule alone
-    assert used["sent_bytes"] > 40 * (sent - 1)
-    assert (used["switch"], used["received_packets"] > 0) == ("s1", True)
+    assert [record["service"] for record in ours] == ["icmp", "udp/5432"]
+    for name in ("app1", "db1"):
+        site.end(name)
+    size = 14 + 20 + 8
+    pings, datagrams = size + 56, size + 12
+    carried = {"app1": (there, back), "db1": (back, there)}
+    octets = {"app1": (pings + (sent - 1) * datagrams, 2 * pings)}
+    octets["db1"] = octets["app1"][::-1]
+    for name, switch in (("app1", "s1"), ("db1", "s2")):
+        who = ours[0]["subject" if name == "app1" else "object"]
+        used = site.wait_record("grant_usage", reason="session-ended", subject=who)
+        assert used["switch"] == switch
+        assert (used["sent_packets"], used["received_packets"]) == carried[name]
+        assert (used["sent_bytes"], used["received_bytes"]) == octets[name]
     rules = [record for record in site.records("grant_usage") if "rule" in record]
     assert {record["rule"] for record in rules} <= {"app-db", "web-app"}
     assert sum(record["connections"] for record in rules) > 0

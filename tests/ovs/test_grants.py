@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+import struct
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 
 from fakes.conversation import Conversation, checked, segment
-from fakes.frames import ACK, SYN, Host
+from fakes.frames import ACK, SYN, Host, packed
 from fakes.records import MemoryStore
 from fakes.site import ALICE, BOB, DB, WEB
 from livesite import LiveSite
 from openvswitch import Bridge, run
 from wires import Wires
 from zethane.audit.reason import DenyReason, SessionEvent
+from zethane.net.flowkey import ICMP, ICMPV6
 from zethane.pipeline.grants import Tracking
 from zethane.pipeline.tables import Table
 from zethane.service.intent import intended
@@ -242,6 +244,8 @@ async def test_a_new_session_at_an_old_address_inherits_nothing_and_may_use_the_
     site.admin.end_session(site.laptop, SessionEvent.REVOKED)
     site.login(LAPTOP, BOB)
     await site.stops(talk)
+    zone = site.state.fabric.tracking.zone(site.point.number)
+    assert LAPTOP.ip in run("ovs-appctl", "dpctl/dump-conntrack", f"zone={zone}")  # it is there still
     assert await site.refused(WEB1, checked(WEB1.udp(LAPTOP, 443, 5000)), LAPTOP)
     anew = Conversation(LAPTOP, WEB1, 40000, 443)
     assert await site.passes(LAPTOP, anew.syn(), WEB1)
@@ -354,6 +358,43 @@ async def test_errors_about_a_connection_pass_and_others_do_not(site: GrantSite)
     assert await site.refused(DB1, checked(DB1.unreachable(LAPTOP, quoted)), LAPTOP)
     await site.use_policy(GRANTS.replace("tcp/443, udp/443", "udp/443"))
     assert await site.refused(WEB1, error, LAPTOP)
+
+
+def error_about(sender: Host, to: Host, about: bytes, kind: int, code: int, mtu: int = 0) -> bytes:
+    """An ICMP or ICMPv6 error that quotes the packet of a frame."""
+    proto = ICMP if len(packed(sender.ip)) == 4 else ICMPV6
+    return checked(sender._send(to, proto, struct.pack("!BBHI", kind, code, 0, mtu) + about[14:]))
+
+
+@pytest.mark.parametrize(
+    ("client", "server", "kind", "code", "mtu"),
+    [
+        (LAPTOP, WEB1, 3, 3, 0),
+        (LAPTOP, WEB1, 3, 4, 1280),
+        (LAPTOP, WEB1, 11, 0, 0),
+        (LAPTOP6, WEB6, 1, 4, 0),
+        (LAPTOP6, WEB6, 2, 0, 1280),
+    ],
+    ids=["port-unreachable", "fragmentation-needed", "time-exceeded", "port-unreachable-6", "packet-too-big"],
+)
+async def test_errors_about_datagrams_pass_both_ways_while_their_connection_may(
+    site: GrantSite, client: Host, server: Host, kind: int, code: int, mtu: int
+) -> None:
+    there, back = checked(client.udp(server, 5000, 443)), checked(server.udp(client, 443, 5000))
+    assert await site.passes(client, there, server)
+    assert await site.passes(server, back, client)
+    from_server, from_client = (
+        error_about(*pair, kind, code, mtu) for pair in ((server, client, there), (client, server, back))
+    )
+    assert await site.passes(server, from_server, client)
+    assert await site.passes(client, from_client, server)
+    assert site.verified() == 0
+    other = checked(client.udp(server, 5001, 443))
+    assert await site.refused(server, error_about(server, client, other, kind, code, mtu), client)
+    site.admin.end_session(site.laptop, SessionEvent.REVOKED)
+    site.login(LAPTOP, BOB)
+    await site.channel.barrier()
+    assert await site.refused(server, from_server, client)
 
 
 async def test_the_same_services_that_are_no_grant_are_verified(site: GrantSite) -> None:

@@ -42,7 +42,8 @@ class Enforcement:
         session, by_address = live.session, live.by_address
         new = [address for address in session.addresses if address not in by_address]
         moment = max(self._state.clock(), live.stood)
-        by_address |= self._state.policy.classes_at(session.segment, session.principal, new, moment)
+        classes = self._state.policy.classes_at(session.segment, session.principal, new, moment)
+        live.by_address = {**by_address, **classes}
         changes = self.presence.recount(live)
         for point in self.presence.holding(live):
             changes[point.number] += self.presence.bindings(point, live)
@@ -73,7 +74,7 @@ class Enforcement:
             changes[point.number] += all_with(live.session.number, address)
             if self._state.policy.has_grants and not set(live.session.addresses) - {address}:
                 changes[point.number] += connections_of(live.session.number)
-        live.by_address.pop(address, None)
+        live.by_address = {held: number for held, number in live.by_address.items() if held != address}
         for where, more in self.presence.recount(live).items():
             changes[where] += more
         send_each(self._state.fabric, changes)

@@ -49,7 +49,7 @@ cdef class LiveFlow:
     cdef public int tests
     cdef int32_t queue
     cdef double when
-    cdef public object opened_by, opened_to
+    cdef object opener, opened
     cdef public double started, installed, ends
     cdef uint64_t sent[4]
     cdef uint64_t recorded[4]
@@ -81,6 +81,11 @@ cdef class FlowTable:
     cdef Py_ssize_t idle_others
 
     cdef PyObject* lookup(self, const Key* key, uint64_t hash, int* direction) noexcept nogil
+    cdef inline PyObject* by_hash(self, uint64_t hash) noexcept nogil
+    cdef void fetch_slot(self, uint64_t hash) noexcept nogil
+    cdef void fetch_flow(self, uint64_t hash) noexcept nogil
+    cdef void fetch_neighbours(self, uint64_t hash) noexcept nogil
+    cdef void fetch_chain(self, uint32_t number) noexcept nogil
     cdef int32_t place_of(self, object dpid) except -1
     cdef Chain* chain(self, uint32_t number, bint make) except? NULL
     cdef inline void join(self, uint32_t number, Link* link) noexcept

@@ -20,6 +20,8 @@ from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcmp, memcpy, memset
 cimport cython
 
+from zethane.service.watched cimport Kept
+
 from zethane.net.flowkey import FlowKey
 from zethane.pipeline.bindings import flow_lease
 
@@ -30,15 +32,19 @@ cdef extern from *:
         unsigned __int128 product = (unsigned __int128)a * b;
         return (uint64_t)product ^ (uint64_t)(product >> 64);
     }
+    static inline void zt_fetch(const void *at) { __builtin_prefetch(at, 1); }
     static inline uint64_t zt_word(const unsigned char *at) {
         uint64_t word;
         __builtin_memcpy(&word, at, 8);
         return word;
     }
     """
+    void zt_fetch(const void* at) noexcept nogil
     uint64_t zt_fold(uint64_t a, uint64_t b) noexcept nogil
     uint64_t zt_word(const uint8_t* at) noexcept nogil
 
+cdef int FLOW_SIZE = 400
+"""Bytes of a flow, roughly."""
 cdef int FORWARD = 1
 cdef int RETURN = 2
 cdef int ICMP = 1
@@ -123,6 +129,11 @@ cdef inline uint64_t sum_of(uint64_t one, uint64_t other) noexcept nogil:
     return one + other if other <= MOST - one else MOST
 
 
+cdef inline object session_of(object end):
+    """The session at an end of a flow, which the compiled path gives as what it keeps of it."""
+    return (<Kept>end).session if isinstance(end, Kept) else end
+
+
 @cython.no_gc
 cdef class LiveFlow:
     """One connection. `zethane.service.flows.LiveFlow` says what is what."""
@@ -161,6 +172,22 @@ cdef class LiveFlow:
     @property
     def object(self):
         return self.to
+
+    @property
+    def opened_by(self):
+        return session_of(self.opener)
+
+    @opened_by.setter
+    def opened_by(self, session):
+        self.opener = session
+
+    @property
+    def opened_to(self):
+        return session_of(self.opened)
+
+    @opened_to.setter
+    def opened_to(self, session):
+        self.opened = session
 
     @property
     def packets(self):
@@ -233,7 +260,7 @@ cdef class LiveFlow:
         other.wire, other.hash = self.wire, self.hash
         other.subject, other.to, other.rule = self.subject, self.to, self.rule
         other.subject_class, other.object_class = self.subject_class, self.object_class
-        other.opened_by, other.opened_to = self.opened_by, self.opened_to
+        other.opener, other.opened = self.opener, self.opened
         other.started, other.installed, other.ends = self.started, self.installed, self.ends
         other.idle_timeout = self.idle_timeout
         return other
@@ -293,6 +320,13 @@ cdef inline void take_out(Chain* chain, Link* link) noexcept nogil:
         chain.last = link.before
     link.before = link.after = NULL
     chain.length -= 1
+
+
+cdef inline void fetch_link(const Link* link) noexcept nogil:
+    if link.before != NULL:
+        zt_fetch(link.before)
+    if link.after != NULL:
+        zt_fetch(link.after)
 
 
 cdef list listed(Chain* chain):
@@ -406,6 +440,43 @@ cdef class FlowTable:
             slot = self.slots + at
         direction[0] = RETURN
         return back
+
+    # Memory that a look at a flow, or a change of it, will need: to be asked for early. It changes nothing.
+
+    cdef void fetch_slot(self, uint64_t hash) noexcept nogil:
+        zt_fetch(&self.slots[hash & self.mask])
+
+    cdef void fetch_flow(self, uint64_t hash) noexcept nogil:
+        cdef PyObject* flow = self.by_hash(hash)
+        cdef int line
+        if flow != NULL:
+            for line in range(0, FLOW_SIZE, 64):
+                zt_fetch(<char*>flow + line)
+
+    cdef void fetch_neighbours(self, uint64_t hash) noexcept nogil:
+        """Of a flow that is nearer by now: those before and behind it in its chains."""
+        cdef PyObject* flow = self.by_hash(hash)
+        if flow != NULL:
+            fetch_link(&(<LiveFlow>flow).everywhere)
+            fetch_link(&(<LiveFlow>flow).of_subject)
+            fetch_link(&(<LiveFlow>flow).of_object)
+            fetch_link(&(<LiveFlow>flow).in_queue)
+            self.fetch_chain((<LiveFlow>flow).subject)
+            self.fetch_chain((<LiveFlow>flow).to)
+
+    cdef void fetch_chain(self, uint32_t number) noexcept nogil:
+        cdef Page* page = self.pages[number >> 10]
+        if page != NULL:
+            zt_fetch(&page.chains[number & 1023])
+
+    cdef inline PyObject* by_hash(self, uint64_t hash) noexcept nogil:
+        """A flow whose key may be the one with this hash."""
+        cdef uint64_t at = hash & self.mask
+        while self.slots[at].flow != NULL:
+            if self.slots[at].hash == hash:
+                return self.slots[at].flow
+            at = at + 1 & self.mask
+        return NULL
 
     def exactly(self, key):
         """The flow that was opened with this key; None if there is none."""

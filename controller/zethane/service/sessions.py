@@ -5,13 +5,14 @@ from __future__ import annotations
 import heapq
 import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from zethane.errors import AddressInUse, CapacityError, SessionError
 from zethane.identity.session import MAX_ADDRESSES, Attachment, Endpoint, Session
+from zethane.native import native
 from zethane.pipeline.bindings import Binding
 from zethane.policy.principal import Party
 
@@ -38,15 +39,29 @@ class FlowLimits(Protocol):
 
 
 @dataclass(slots=True, eq=False)
-class Live:
+class Watched:
+    """Counts the live flows that a session is the subject of. The compiled one also tells the hot path at once when
+    what that keeps of the session is void."""
+
+    opened: int = field(default=0, init=False)
+
+
+PureWatched = Watched
+if not TYPE_CHECKING and (compiled := native("zethane.service.watched")) is not None:
+    Watched = compiled.Watched
+
+
+@dataclass(slots=True, eq=False)
+class Live(Watched):
     """A live session with what the hot path needs to know of it.
 
     `switch` and `session_class` are numbers; `opened` counts the live flows that it is the subject of, `turns` are
     the moments at which it has taken an address of late, `wanted` what it was denied for want of a proof (rule,
     service, destination), when, and from which address; the newest last (`service.wanting`).
 
-    `by_address` are its classes by its addresses where the policy asks for networks, and empty elsewhere; `classed` are
-    those under which enforcement counts it, `stood` the moment as of which it was placed.
+    `by_address` are its classes by its addresses where the policy asks for networks, and empty elsewhere; it is
+    replaced as a whole, so that whoever watches the session sees it. `classed` are those under which enforcement
+    counts it, `stood` the moment as of which it was placed.
 
     `until` is the moment at which its class may be another one by time alone, `leased` the end of the leases that its
     bindings have, `planned` when the table looks at it. `heard` is when the session's host was last known to have
@@ -58,13 +73,12 @@ class Live:
     session_class: int
     switch: int
     mac: bytes
-    opened: int = 0
     turns: list[float] = field(default_factory=list)
     wanted: dict[tuple[str, str, bytes], tuple[float, bytes]] = field(default_factory=dict)
     until: float = math.inf
     leased: float = 0.0
     planned: float = math.inf
-    by_address: dict[bytes, int] = field(default_factory=dict)
+    by_address: Mapping[bytes, int] = field(default_factory=dict)
     classed: frozenset[int] = frozenset()
     stood: float = -math.inf
     heard: float = 0.0
@@ -104,7 +118,7 @@ class Live:
         """Every class that it has at some address."""
         return frozenset(self.by_address.values()) or frozenset((self.session_class,))
 
-    def stand(self, session_class: int, by_address: dict[bytes, int], moment: float) -> bool:
+    def stand(self, session_class: int, by_address: Mapping[bytes, int], moment: float) -> bool:
         """Place the session elsewhere, as of a moment; whether that is another place."""
         before = self.session_class, self.by_address
         self.session_class, self.by_address, self.stood = session_class, by_address, moment

@@ -6,6 +6,7 @@ import math
 from ipaddress import ip_address
 from json.encoder import encode_basestring
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_GetItem
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
@@ -15,6 +16,7 @@ from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset, strlen
 
 from zethane.service.flow_table cimport FlowTable, Key, LiveFlow, hash_of
+from zethane.service.watched cimport Kept, Watched
 
 from zethane.audit.record import party as as_party
 from zethane.audit.record import rfc3339
@@ -26,6 +28,15 @@ from zethane.pipeline.verified import FIN_IDLE, Verified, idle_timeout
 from zethane.service.sessions import Live
 from zethane.service.switch import PacketIn
 from zethane.service.verification import REINSTALL_AFTER
+
+cdef extern from *:
+    """
+    static inline void zt_fetch(const void *at, long size) {
+        const char *line = (const char *)((unsigned long)at & ~63UL), *end = (const char *)at + size;
+        for (; line < end; line += 64) __builtin_prefetch(line, 1);
+    }
+    """
+    void zt_fetch(const void* at, Py_ssize_t size) noexcept nogil
 
 cdef double INFINITY = math.inf
 cdef const char* HEX = b"0123456789abcdef"
@@ -170,20 +181,20 @@ cdef class Switch:
     cdef bint fits
 
 
-cdef class Party:
-    """A plain session. All of it follows from its `live`, its `session` and its class; `text` are the parts of records:
-    who it is, where it is, and its addresses."""
+@cython.no_gc
+cdef class Party(Kept):
+    """A plain session. `text` are the parts of records: who it is, where it is, and its addresses. What a packet needs
+    of it comes first: with 100,000 sessions it is memory that is waited for."""
 
-    cdef object live, session
     cdef Switch switch
     cdef uint32_t number, session_class, port, vlan
-    cdef uint64_t checked
-    cdef bint fits
-    cdef int addresses
+    cdef uint16_t ends[10]  # in `text`, of each part
+    cdef uint8_t addresses
     cdef uint8_t sizes[8]
     cdef uint8_t address[8][16]
-    cdef bytes text
-    cdef int ends[10]  # in `text`, of each part
+    cdef const char* text
+    cdef bytes long_text  # where there is no room for it here
+    cdef char own_text[208]
 
 
 cdef class Decision:
@@ -208,10 +219,25 @@ cdef struct Read:
     uint8_t flags
 
 
+cdef struct Ahead:
+    # A message that is looked at before it is its turn, and what was read of it.
+    Py_ssize_t at, size
+    bint good
+    Up up
+    Read read
+    uint32_t classes[2]
+    uint64_t hash
+
+
+cdef enum:
+    AT_ONCE = 16  # messages: as much as the first cache has room for
+
 cdef int TCP = 6, UDP = 17, SCTP = 132, ICMP = 1, ICMPV6 = 58
 cdef int FIN = 1, SYN = 2, RST = 4, ACK = 16
 cdef int FORWARD = 1, RETURN = 2
 cdef int PACKET_IN = 10, FLOW_REMOVED = 11
+cdef Py_ssize_t FEW = 1024  # sessions whose memory is in the caches by itself
+cdef Py_ssize_t KEPT_LINES = 384  # bytes of a Party that a packet looks at
 cdef int QUICK = 32  # of such packets count as one
 cdef int CLOCK_EVERY = 64
 cdef uint32_t MAX_RULE_NUMBER = MAX_RULE
@@ -376,9 +402,18 @@ cdef int address_of(Party party, const uint8_t* address, int size) noexcept:
     return -1
 
 
+cdef inline bint is_of(object end, Party party):
+    """Whether an end of a flow is the session as it is now."""
+    return end is party or (<Kept>end).session is party.session if isinstance(end, Kept) else end is party.session
+
+
 cdef inline char* part_at(char* at, Party party, int part) noexcept:
     cdef int begins = party.ends[part - 1] if part else 0
-    return text_at(at, PyBytes_AS_STRING(party.text) + begins, party.ends[part] - begins)
+    return text_at(at, party.text + begins, party.ends[part] - begins)
+
+
+cdef inline Py_ssize_t text_of(Party party) noexcept:
+    return party.ends[1 + party.addresses]
 
 
 cdef char* address_at(char* at, Party party, const uint8_t* address, int size) except NULL:
@@ -573,6 +608,8 @@ cdef class FastPath:
 
     def __init__(self, state, journal, channel_type):
         self.state, self.journal, self.clock, self.channel_type = state, journal, state.clock, channel_type
+        if not issubclass(Live, Watched):
+            raise TypeError("sessions are not compiled, and this is")
         self.live_type = Live
         self.switches = {}
         self.by_number = {}
@@ -645,7 +682,10 @@ cdef class FastPath:
         Packets are taken for as long as their turn lasts.
         """
         cdef const uint8_t* message = <const uint8_t*>PyBytes_AS_STRING(data)
-        cdef Py_ssize_t end = PyBytes_GET_SIZE(data), length
+        cdef Py_ssize_t end = PyBytes_GET_SIZE(data)
+        cdef Ahead ahead[AT_ONCE]
+        cdef Ahead* one
+        cdef int count, place
         cdef int64_t left, quick = 0
         cdef double until
         cdef object intake, clock
@@ -657,30 +697,103 @@ cdef class FastPath:
         clock, until = intake._clock, intake._until
         left = <int64_t>intake._left * QUICK
         try:
-            while end - at >= 8 and message[at] == 4:
-                length = be16(message + at + 2)
-                if length < 8 or end - at < length:
+            while True:
+                count = self.look_ahead(message, at, end, ahead)
+                if count == 0:
                     break
-                if message[at + 1] == PACKET_IN:
-                    if quick >= left or not self.packet_in(message + at, length):
-                        break
-                    quick += 1
-                    if quick % CLOCK_EVERY == 0 and <double>clock() >= until:
-                        left = quick
-                elif message[at + 1] != FLOW_REMOVED or not self.flow_removed(message + at, length):
-                    break
-                at += length
+                for place in range(count):
+                    one = &ahead[place]
+                    if message[at + 1] == PACKET_IN:
+                        if quick >= left or not one.good or not self.packet_read(one, message + at):
+                            return at
+                        quick += 1
+                        if quick % CLOCK_EVERY == 0 and <double>clock() >= until:
+                            left = quick
+                    elif not one.good or not self.flow_removed(one, message + at):
+                        return at
+                    at += one.size
         finally:
             self.finish()
             if quick:
                 intake._left = (left - quick) // QUICK
         return at
 
+    cdef int look_ahead(self, const uint8_t* message, Py_ssize_t at, Py_ssize_t end, Ahead* ahead) noexcept:
+        """Read the next messages of the kinds that may be plain, and have what they need of memory brought nearer.
+
+        With many sessions that is in no cache, and each message would wait for it again and again. So it is asked for
+        in steps, for all messages at once: each step needs what the one before has brought. Nothing is decided here.
+        """
+        cdef int count = 0
+        cdef Ahead* one
+        cdef Py_ssize_t size
+        cdef bint is_far = self.parties > FEW
+        while count < AT_ONCE and end - at >= 8 and message[at] == 4:
+            size = be16(message + at + 2)
+            if size < 8 or end - at < size:
+                break
+            one = &ahead[count]
+            one.size = size
+            if message[at + 1] == PACKET_IN:
+                one.good = read_up(message + at, size, &one.up) and read_frame(
+                    message + at + one.up.frame, size - one.up.frame, &one.read
+                )
+            elif message[at + 1] == FLOW_REMOVED:
+                one.good = (
+                    size >= 56
+                    and message[at + 19] == FLOW_TABLE
+                    and read_removed(message + at, size, &one.read.key, one.classes)
+                )
+                one.up.metadata = 0
+            else:
+                break
+            if one.good:
+                one.hash = hash_of(&one.read.key)
+                if is_far:
+                    self.table.fetch_slot(one.hash)
+                    if one.up.metadata:
+                        self.fetch_place(<uint32_t>(one.up.metadata >> 40))
+                        self.fetch_place(<uint32_t>(one.up.metadata >> 16) & 0xFFFFFF)
+            at += size
+            count += 1
+        if is_far and count > 1:
+            self.fetch_parts(ahead, count)
+        return count
+
+    cdef void fetch_parts(self, Ahead* ahead, int count) noexcept:
+        cdef int place
+        cdef Ahead* one
+        for place in range(count):
+            one = &ahead[place]
+            if one.good and one.up.metadata:
+                self.fetch_party(<uint32_t>(one.up.metadata >> 40))
+                self.fetch_party(<uint32_t>(one.up.metadata >> 16) & 0xFFFFFF)
+            elif one.good:
+                self.table.fetch_flow(one.hash)
+        for place in range(count):
+            one = &ahead[place]
+            if one.good and not one.up.metadata:
+                self.table.fetch_neighbours(one.hash)
+
+    cdef inline void fetch_place(self, uint32_t number) noexcept:
+        cdef PyObject** page = <PyObject**>self.pages[number >> 10]
+        if page != NULL:
+            zt_fetch(page + (number & 1023), 1)
+            self.table.fetch_chain(number)
+
+    cdef inline void fetch_party(self, uint32_t number) noexcept:
+        cdef PyObject** page = <PyObject**>self.pages[number >> 10]
+        if page != NULL and page[number & 1023] != NULL:
+            zt_fetch(page[number & 1023], KEPT_LINES)
+
     def take_waiting(self, channel, queue, intake):
         """Take packets that wait for as long as they are plain and their turn lasts. The first that is not plain, if
         that is why this ends: it is not in the queue any more."""
         cdef Up up
+        cdef Read read
         cdef bytes frame
+        cdef const uint8_t* octets
+        cdef Py_ssize_t size
         cdef object event
         cdef int64_t left, quick = 0
         cdef double until
@@ -694,7 +807,10 @@ cdef class FastPath:
                 event = queue.take()
                 frame = event[4]
                 up.port, up.table, up.cookie, up.metadata = event[0], event[1], event[2], event[3]
-                if not self.packet_up(&up, <const uint8_t*>PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame)):
+                octets, size = <const uint8_t*>PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame)
+                if not read_frame(octets, size, &read):
+                    return event
+                if not self.packet_up(&up, &read, hash_of(&read.key), octets, size):
                     return event
                 quick += 1
                 if quick % CLOCK_EVERY == 0 and <double>clock() >= until:
@@ -785,32 +901,21 @@ cdef class FastPath:
     cdef Party party(self, uint32_t number):
         """The session of this number, if it is a plain one."""
         cdef PyObject** page
-        cdef Party party = None
-        cdef object live
         if number == 0 or number > MAX_NUMBER:
             return None
         page = <PyObject**>self.pages[number >> 10]
-        if page != NULL and page[number & 1023] != NULL:
-            party = <Party>page[number & 1023]
-            if party.checked == self.runs:
-                return party if party.fits else None
-            live = party.live
-            if (
-                live.entered
-                and live.session is party.session
-                and live.session_class == party.session_class
-                and not live.by_address
-            ):
-                party.checked, party.fits = self.runs, True
-                return party
+        if page != NULL and page[number & 1023] != NULL and (<Party>page[number & 1023]).fits:
+            return <Party>page[number & 1023]
         return self.new_party(number)
 
     cdef Party new_party(self, uint32_t number):
         cdef object live = self.state.sessions.by_number.get(number), session, place, address, switch
         cdef list texts
+        cdef bytes text
         cdef Party party
         cdef PyObject** page
         cdef int at
+        cdef Py_ssize_t size
         if live is None or type(live) is not self.live_type or live.by_address or not live.entered:
             return None
         session = live.session
@@ -821,7 +926,7 @@ cdef class FastPath:
         if len(session.addresses) > 8:
             return None
         party = Party.__new__(Party)
-        party.live, party.session, party.switch, party.number = live, session, switch, number
+        party.session, party.switch, party.number = session, switch, number
         party.session_class, party.port, party.vlan = live.session_class, place.port, place.vlan
         texts = [who(session), (<Switch>switch).where + where(place.port, place.mac)]
         for at, address in enumerate(session.addresses):
@@ -832,10 +937,19 @@ cdef class FastPath:
             memcpy(party.address[at], PyBytes_AS_STRING(address), len(address))
             texts.append(address_text(party.address[at], party.sizes[at]))
         party.addresses = len(session.addresses)
+        text = b"".join(texts)
+        size = PyBytes_GET_SIZE(text)
+        if size > 0xFFFF:
+            return None
+        size = 0
         for at in range(len(texts)):
-            party.ends[at] = (party.ends[at - 1] if at else 0) + len(texts[at])
-        party.text = b"".join(texts)
-        party.checked, party.fits = self.runs, True
+            size += PyBytes_GET_SIZE(texts[at])
+            party.ends[at] = size
+        if size <= <Py_ssize_t>sizeof(party.own_text):
+            memcpy(party.own_text, PyBytes_AS_STRING(text), size)
+            party.text = party.own_text
+        else:
+            party.long_text, party.text = text, PyBytes_AS_STRING(text)
         if self.parties > 2 * len(self.state.sessions.by_number) + 1024:
             self.forget()  # most of them have ended
         page = <PyObject**>self.pages[number >> 10]
@@ -850,6 +964,7 @@ cdef class FastPath:
             self.parties += 1
         Py_INCREF(party)
         page[number & 1023] = <PyObject*>party
+        (<Watched>live).keep(party)
         return party
 
     def prepare(self, numbers):
@@ -911,26 +1026,22 @@ cdef class FastPath:
 
     # packets
 
-    cdef bint packet_in(self, const uint8_t* message, Py_ssize_t size) except -1:
-        cdef Up up
-        if not read_up(message, size, &up):
-            return False
-        return self.packet_up(&up, message + up.frame, size - up.frame)
+    cdef bint packet_read(self, const Ahead* one, const uint8_t* message) except -1:
+        """A packet-in that was read; False if it is not plain, and nothing has changed then."""
+        return self.packet_up(&one.up, &one.read, one.hash, message + one.up.frame, one.size - one.up.frame)
 
-    cdef bint packet_up(self, const Up* up, const uint8_t* frame, Py_ssize_t size) except -1:
+    cdef bint packet_up(
+        self, const Up* up, const Read* read, uint64_t hash, const uint8_t* frame, Py_ssize_t size
+    ) except -1:  # fmt: skip
         """One packet; False if it is not plain, and nothing has changed then."""
         cdef uint32_t rule = up.cookie & 0xFFFF
-        cdef Read read
         cdef Party sender, receiver
         cdef PyObject* found
-        cdef uint64_t hash
         cdef int direction = 0, source, target
         if rule == 0 or rule > MAX_RULE_NUMBER or self.denied[rule] or size > 0xFF00:
             return False
         if up.table == COMMITTED_TABLE or up.metadata & CONNECTION_BITS:
             return False  # let in by the switch
-        if not read_frame(frame, size, &read):
-            return False
         sender = self.party(<uint32_t>(up.metadata >> 40))
         if sender is None:
             return False
@@ -940,11 +1051,10 @@ cdef class FastPath:
         source, target = address_of(sender, read.key.src, read.key.size), address_of(receiver, read.key.dst, read.key.size)
         if source < 0 or target < 0:
             return False
-        hash = hash_of(&read.key)
         found = self.table.lookup(&read.key, hash, &direction)
         if found != NULL:
-            return self.known(<LiveFlow>found, direction, &read, sender, receiver, frame, size)
-        return self.new(hash, &read, sender, receiver, source, target, frame, size)
+            return self.known(<LiveFlow>found, direction, read, sender, receiver, frame, size)
+        return self.new(hash, read, sender, receiver, source, target, frame, size)
 
     cdef bint new(
         self, uint64_t hash, const Read* read, Party subject, Party to, int source, int target, const uint8_t* frame,
@@ -970,7 +1080,7 @@ cdef class FastPath:
         decision = self.decision(subject.session_class, to.session_class, key)
         if decision is None or not self.usable(to.switch):
             return False
-        opened = subject.live.opened
+        opened = subject.opened
         at = table.counts[subject.switch.place]
         if table.counts[to.switch.place] > at:
             at = table.counts[to.switch.place]
@@ -984,14 +1094,14 @@ cdef class FastPath:
         flow.wire, flow.hash = key[0], hash
         flow.subject, flow.to, flow.rule = subject.number, to.number, decision.rule
         flow.subject_class, flow.object_class = subject.session_class, to.session_class
-        flow.opened_by, flow.opened_to = subject.session, to.session
+        flow.opener, flow.opened = subject, to
         flow.started = flow.installed = now
         flow.ends = INFINITY
         flow.alive, flow.idle_timeout = FORWARD | RETURN, idle
         flow.at_subject, flow.at_object = subject.switch.place, to.switch.place
         flow.sent[0], flow.sent[1] = 1, size
         table.enter(flow)
-        subject.live.opened = opened + 1
+        subject.opened = opened + 1
         self.deliver(subject, to, frame, size)
         self.install(flow, subject.switch, to.switch)
         self.packet_ins += 1
@@ -1071,10 +1181,9 @@ cdef class FastPath:
 
     # entries that are gone
 
-    cdef bint flow_removed(self, const uint8_t* message, Py_ssize_t size) except -1:
+    cdef bint flow_removed(self, Ahead* one, const uint8_t* message) except -1:
         """A direction of a flow is gone; False if it is not plain, and nothing has changed then."""
-        cdef Key key
-        cdef uint32_t classes[2]
+        cdef uint32_t* classes = one.classes
         cdef uint64_t cookie
         cdef uint32_t subject
         cdef int direction = 0, reason, idle
@@ -1082,13 +1191,11 @@ cdef class FastPath:
         cdef PyObject* found
         cdef LiveFlow flow
         cdef Party opener = None, to = None
-        if size < 56 or message[19] != FLOW_TABLE or not read_removed(message, size, &key, classes):
-            return False
         cookie = be64(message + 8)
         subject = <uint32_t>(cookie >> 40)
         if subject == 0 or len(self.table.awaited):
             return False
-        found = self.table.lookup(&key, hash_of(&key), &direction)
+        found = self.table.lookup(&one.read.key, one.hash, &direction)
         if found == NULL:
             return True  # of nothing that is known
         flow = <LiveFlow>found
@@ -1109,7 +1216,7 @@ cdef class FastPath:
             return False  # it may go on
         if flow.alive & ~direction == 0:
             opener, to = self.party(flow.subject), self.party(flow.to)
-            if opener is None or to is None or opener.session is not flow.opened_by or to.session is not flow.opened_to:
+            if opener is None or to is None or not is_of(flow.opener, opener) or not is_of(flow.opened, to):
                 return False
             if not flow.idle_timeout and to.switch is not opener.switch and not self.usable(to.switch):
                 return False
@@ -1122,7 +1229,7 @@ cdef class FastPath:
         return True
 
     cdef int end(self, LiveFlow flow, Party opener, Party to, bint finished, int reason, int idle) except -1:
-        cdef object live = opener.live, watcher
+        cdef object watcher
         cdef int back
         cdef double now = self.clock()
         self.table.leave(flow)
@@ -1133,7 +1240,7 @@ cdef class FastPath:
                     self.rule_of(&flow.wire), to.switch.out, &flow.wire, back, flow.subject, flow.to,
                     flow.subject_class, flow.object_class, flow.rule, False, FIN_SECONDS,
                 )  # fmt: skip
-        live.opened -= 1
+        opener.opened -= 1
         if not finished:
             if flow.wire.proto == TCP:
                 self.table.remember(flow)
@@ -1191,7 +1298,7 @@ cdef class FastPath:
         cdef Py_ssize_t rule = PyBytes_GET_SIZE(decision.rule_text)
         cdef char* at
         self.tell_time(now)
-        at = self.make_room(LINE + rule + PyBytes_GET_SIZE(subject.text) + PyBytes_GET_SIZE(to.text))
+        at = self.make_room(LINE + rule + text_of(subject) + text_of(to))
         at = words_at(at, b'{"time": "')
         at = text_at(at, self.moment, 24)
         at = words_at(at, b'", "event": "decision", "decision": "allow", "rule": ')
@@ -1217,7 +1324,7 @@ cdef class FastPath:
             rule = self.rule_texts[rule_id] = as_json(rule_id)
         lasted = repr(round(now - flow.started, 3)).encode()
         self.tell_time(now)
-        at = self.make_room(LINE + len(rule) + PyBytes_GET_SIZE(opener.text) + PyBytes_GET_SIZE(to.text))
+        at = self.make_room(LINE + len(rule) + text_of(opener) + text_of(to))
         at = words_at(at, b'{"time": "')
         at = text_at(at, self.moment, 24)
         at = words_at(at, b'", "event": "flow_end", "rule": ')

@@ -1,0 +1,78 @@
+"""Whoever changes a session need not tell the hot path: what that keeps of it is void at once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from fakes.frames import ACK, SYN
+from fakes.hot_site import LAPTOP, WEB1, HotSite, packet_in
+from zethane.native import native
+from zethane.service.sessions import PureWatched
+
+pytestmark = pytest.mark.skipif(native("zethane.service.watched") is None, reason="nothing is compiled here")
+
+
+async def _site() -> tuple[HotSite, bytes]:
+    hot = await HotSite(fast=True).start()
+    rule = hot.state.policy.rule_numbers["staff-web"]
+    return hot, packet_in(rule, 1, 3, LAPTOP.port, LAPTOP.tcp(WEB1, 1000, 443, SYN))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("session_class", 0xFFFF), ("by_address", {b"\x0a\0\0\x15": 1}), ("entered", False), ("switch", 77)],
+)
+async def test_a_session_that_is_another_one_is_not_taken_for_what_it_was(name: str, value: Any) -> None:
+    hot, packet = await _site()
+    hot.feed("s1", packet)
+    assert hot.fast.taken == 1
+    setattr(hot.state.sessions.by_number[1], name, value)
+    assert hot.fast.run(hot.channels["s1"], packet, 0) == 0
+    assert hot.fast.taken == 1
+
+
+async def test_an_address_that_is_gone_is_not_taken_for_the_sessions() -> None:
+    hot, packet = await _site()
+    hot.feed("s1", packet)
+    live = hot.state.sessions.by_number[1]
+    live.session = replace(live.session, addresses=live.session.addresses[1:])
+    assert hot.fast.run(hot.channels["s1"], packet, 0) == 0
+
+
+async def test_flows_are_counted_where_the_session_is_changed_meanwhile() -> None:
+    hot, packet = await _site()
+    live = hot.state.sessions.by_number[1]
+    assert live.opened == 0
+    hot.feed("s1", packet)
+    assert live.opened == 1
+    live.session = replace(live.session)
+    assert live.opened == 1
+    live.opened += 1
+    rule = hot.state.policy.rule_numbers["staff-web"]
+    hot.feed("s1", packet_in(rule, 1, 3, LAPTOP.port, LAPTOP.tcp(WEB1, 1001, 443, SYN)))
+    assert live.opened == 3
+    live.opened -= 1
+    assert live.opened == 2
+
+
+async def test_a_flow_keeps_the_sessions_that_it_was_opened_between() -> None:
+    hot, packet = await _site()
+    live = hot.state.sessions.by_number[1]
+    before = live.session
+    hot.feed("s1", packet)
+    live.session = replace(live.session)
+    (flow,) = hot.state.flows.of_session(1)
+    assert flow.opened_by is before
+    again = flow.afresh()
+    assert again.opened_by is before
+    assert again.opened_to is hot.state.sessions.by_number[3].session
+    assert hot.fast.run(hot.channels["s1"], packet_in(0, 1, 3, LAPTOP.port, LAPTOP.tcp(WEB1, 1, 443, ACK)), 0) == 0
+
+
+def test_the_twin_counts_too() -> None:
+    watched = PureWatched()
+    watched.opened = 3
+    assert watched.opened == 3

@@ -61,6 +61,12 @@ AGING_INTERVAL = 0.05
 AGING_PAUSE = 0.005
 """Seconds between two slices of them: time for the switch to take in what was written, with all else in between."""
 
+CLEARING_INTERVAL = 0.1
+"""Seconds between looks for rules of ended sessions that may be removed now."""
+
+CLEARING_PAUSE = 0.005
+"""Seconds between two pieces of them, with all else in between."""
+
 ACCOUNT_INTERVAL = 5.0
 """Seconds between readings of what the meters have left out."""
 
@@ -199,6 +205,7 @@ class _Process:
         self._spawn(_keep_time(administrator))
         self._spawn(_keep_accounts(administrator))
         self._spawn(_keep_aging(administrator))
+        self._spawn(_keep_clearing(administrator))
         interval, points = self._settings.attest_interval, administrator.state.fabric.points
         for place, dpid in enumerate(points, 1):
             self._spawn(_keep_attesting(administrator, dpid, interval * place / len(points), interval))
@@ -246,6 +253,17 @@ async def _keep_aging(administrator: Administrator) -> None:
         except Exception:  # noqa: BLE001  # flows would pile up
             more = False
             _log.exception("aging-failed")
+
+
+async def _keep_clearing(administrator: Administrator) -> None:
+    more = False
+    while True:
+        await asyncio.sleep(CLEARING_PAUSE if more else CLEARING_INTERVAL)
+        try:
+            more = administrator.clearing.tick(time.time())
+        except Exception:  # noqa: BLE001  # rules of ended sessions would pile up
+            more = False
+            _log.exception("clearing-failed")
 
 
 async def _keep_accounts(administrator: Administrator) -> None:

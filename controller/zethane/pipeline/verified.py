@@ -25,7 +25,7 @@ from devices that cannot ask again; here the next packet is simply verified agai
 
 OTHER_IDLE_TIMEOUT = 30
 
-_PORT_NAMES = {TCP: ("tcp_src", "tcp_dst"), UDP: ("udp_src", "udp_dst"), SCTP: ("sctp_src", "sctp_dst")}
+PORT_NAMES = {TCP: ("tcp_src", "tcp_dst"), UDP: ("udp_src", "udp_dst"), SCTP: ("sctp_src", "sctp_dst")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def both_directions(
 def key_fields(key: FlowKey) -> dict[str, int]:
     """The exact 5-tuple as match fields."""
     fields = source_fields(key.src) | destination_fields(key.dst) | {"ip_proto": key.proto}
-    if names := _PORT_NAMES.get(key.proto):
+    if names := PORT_NAMES.get(key.proto):
         fields |= dict(zip(names, (key.sport, key.dport), strict=True))
     elif key.proto == ICMP:
         fields |= {"icmpv4_type": 8 if key.sport else 0, "icmpv4_code": 0}
@@ -81,7 +81,7 @@ def key_of(wanted: Match) -> FlowKey | None:
 
 
 def _ports_of(fields: dict[str, int], proto: int) -> tuple[int, int] | None:
-    if names := _PORT_NAMES.get(proto):
+    if names := PORT_NAMES.get(proto):
         return (fields[names[0]], fields[names[1]]) if names[0] in fields and names[1] in fields else None
     echo = {ICMP: ("icmpv4_type", 8), ICMPV6: ("icmpv6_type", 128)}.get(proto)
     if echo is None:

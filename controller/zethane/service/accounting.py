@@ -45,14 +45,15 @@ class Accounting:
         at its ends, unknown to a later change of the policy.
         """
         flows = self._state.flows
-        closing = flows.closing(key, subject)
+        obj = split_cookie(event.cookie)[1]
+        closing = flows.closing(key, subject, obj)
         found = flows.find(key)
         taken_back = event.reason == REMOVED_DELETED or (event.reason == REMOVED_HARD and found is None)
         if closing is not None and taken_back:
             if _is_at(closing[0], dpid) and not self._is_replaced(*closing[:2], event):
                 self._closed(*closing, event)
             return
-        if found is None or found[0].subject != subject or not _is_at(found[0], dpid):
+        if found is None or (found[0].subject, found[0].object) != (subject, obj) or not _is_at(found[0], dpid):
             return
         if not self._is_replaced(*found, event):
             self._direction_gone(*found, event)

@@ -22,6 +22,7 @@ from zethane.service.address_binding import AddressBinding
 from zethane.service.aging import Aging
 from zethane.service.attestation import Attestation
 from zethane.service.blocking import Blocking
+from zethane.service.clearing import Clearing
 from zethane.service.delivery import Pending, settle
 from zethane.service.denials import SAMPLED, denied
 from zethane.service.dhcp_relay import DhcpRelay
@@ -72,14 +73,15 @@ class Administrator:
         """`beside` is where work is done that takes long and touches nothing that changes."""
         self.state = state
         self.portal_access = PortalAccess(state)
-        self.enforcement = Enforcement(state)
+        self.clearing = Clearing(state, spawn)
+        self.enforcement = Enforcement(state, self.clearing)
         self._policy_change = PolicyChange(state, self.enforcement.presence)
         self.reconciliation = Reconciliation(state, self.portal_access)
         self.discovery = Discovery(state, self.enforcement.links_changed)
         self._verifier = Verifier(state)
         self._grants = Grants(state)
         self.grant_usage = GrantUsage(state)
-        self.attestation = Attestation(state, self.reconciliation, self.portal_access, self.grant_usage)
+        self.attestation = Attestation(state, self.reconciliation, self.portal_access, self.grant_usage, self.clearing)
         self.accounting = Accounting(state, self._verifier.renew)
         self.aging = Aging(state)
         self.life = SessionLife(state, store, self.enforcement, spawn, self.grant_usage.ended)
@@ -89,7 +91,9 @@ class Administrator:
         self._dhcp = DhcpRelay(state, self.leasing)
         self._routers = Routers(state)
         self._binding = AddressBinding(state, store, self.enforcement, self._routers, self.leasing)
-        self._starts = SessionStart(state, store, self.enforcement, self.life, self.leasing, self._binding)
+        self._starts = SessionStart(
+            state, store, self.enforcement, self.life, self.leasing, self._binding, self.clearing
+        )
         self._neighbours = Neighbours(state, self._binding, self._routers, self.leasing)
         self.port_access: PortAccess | None = None  # there is one where hosts authenticate below IP
         self._numbers = numbers
@@ -313,6 +317,7 @@ class Administrator:
         point = self.state.fabric.points.get(channel.dpid)
         if point is not None and point.channel is channel:
             point.channel, point.ready = None, False
+            self.clearing.away(point)
             self.state.journal.switch("disconnected", point.switch.name, reason, self.state.clock())
 
     def packet_in(self, channel: SwitchChannel, event: PacketIn) -> None:

@@ -24,6 +24,7 @@ from zethane.pipeline.portal import PORTAL_COOKIE, portal_flow
 from zethane.pipeline.tables import Priority, Table
 from zethane.pipeline.verified import idle_timeout, key_of, verified_flow
 from zethane.service.adoption import plausible
+from zethane.service.clearing import LINGER, Clearing
 from zethane.service.comparison import (
     Comparison,
     Finding,
@@ -58,9 +59,6 @@ PIECES = 64
 PER_SECOND = 5_000
 """Entries of all switches that are looked at in a second, at the most, on the average: 1 to 4 % of a processor."""
 
-LINGER = 310.0
-"""Seconds that the far end's rule of a flow may outlive the flow: its idle timeout."""
-
 
 class Part(NamedTuple):
     """What is read in one go: whole tables, or of the per-flow rules those with these bits in their cookies."""
@@ -90,9 +88,15 @@ class Attestation:
     """Goes through one switch at a time."""
 
     def __init__(
-        self, state: State, reconciliation: Reconciliation, portal_access: PortalAccess, grant_usage: GrantUsage
+        self,
+        state: State,
+        reconciliation: Reconciliation,
+        portal_access: PortalAccess,
+        grant_usage: GrantUsage,
+        clearing: Clearing,
     ) -> None:
         self._state = state
+        self._clearing = clearing
         self._reconciliation = reconciliation
         self._portal_access = portal_access
         self._grant_usage = grant_usage
@@ -328,14 +332,21 @@ class Attestation:
         """Whether a rule of no live flow may be left to run out.
 
         A flow has ended when its subject's switch says so. At the object's its rules stay until they are idle; nothing
-        reaches them, and they allow nothing that the policy does not, unless it has just changed.
+        reaches them, and they allow nothing that the policy does not, unless it has just changed. Nothing reaches those
+        of a session that has ended, either, which may wait to be removed.
         """
         rule = held_rule(entry)
-        if rule is None or rule.notify_removed or not 0 < rule.idle_timeout <= idle_timeout(rule.key.proto):
+        if rule is None:
             return False
+        subject_number, object_number, _ = split_cookie(entry.cookie)
+        if self._clearing.waits(subject_number) or self._clearing.waits(object_number):
+            return True
+        if rule.notify_removed or not 0 < rule.idle_timeout <= idle_timeout(rule.key.proto):
+            return False
+        if self._clearing.names(subject_number) or self._clearing.names(object_number):
+            return True
         if plausible(self._state, point, rule, self._state.clock()) is not None:
             return True
-        subject_number, object_number, _ = split_cookie(entry.cookie)
         subject, obj = self._state.party(subject_number), self._state.party(object_number)
         recent = self._state.clock() - self._policy_since < LINGER
         return recent and subject is not None and obj is not None and subject.switch != point.number

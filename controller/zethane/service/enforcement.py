@@ -1,16 +1,17 @@
 """Enforcement: carries what is decided of sessions to the switches, and takes it back.
 
 What a switch should hold follows from the state; changes of the state are sent as the difference. Taking back a
-session is four flow-mods per switch, whatever it has open.
+session is two flow-mods per switch, whatever it has open; its flows' rules are removed after it.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from zethane.pipeline.change import Add, Remove
 from zethane.pipeline.fabric import forward_entries
+from zethane.service.clearing import Clearing
 from zethane.service.delivery import Changes, Pending, commit_each, send, send_each, take_back
 from zethane.service.flow_review import Reviewed
 from zethane.service.flow_rules import flow_rules
@@ -25,8 +26,9 @@ from zethane.service.state import State
 class Enforcement:
     """Keeps the switches' tables as sessions, their flows and the links between switches want them."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, clearing: Clearing) -> None:
         self._state = state
+        self._clearing = clearing
         self.presence = Presence(state)
         for point in state.fabric.points.values():
             send(point, self.presence.wanted(point))
@@ -87,10 +89,20 @@ class Enforcement:
         """
         for point in self.presence.holding(live):
             take_back(point, bindings_of(live.session.number))
+            self._clearing.barred(point)
 
-    def session_ended(self, live: Live) -> None:
-        """Take every flow of a session back that has no bindings any more, and the bindings that only it needed."""
-        send_each(self._state.fabric, self.presence.leave(live))
+    def session_ended(self, live: Live, flows: Sequence[LiveFlow]) -> None:
+        """Take the rules of all flows back that a session had, and the bindings that only it needed.
+
+        It has no bindings any more: where a switch holds many rules, these can wait.
+        """
+        number, holding = live.session.number, self.presence.holding(live)
+        changes: Changes = defaultdict(list)
+        for point in self._clearing.ended(number, holding, flows):
+            changes[point.number] += flows_of(number)
+        for where, more in self.presence.leave(live).items():
+            changes[where] += more
+        send_each(self._state.fabric, changes)
 
     # flows
 

@@ -71,12 +71,15 @@ def go_on(flow: LiveFlow, verdict: Verdict, now: float) -> None:
     flow.lease(verdict.until, now)
 
 
-def close_flows(state: State, live: Live, why: str, address: bytes | None = None) -> None:
-    """Take a session's flows out of force; with an address only those that have it at one end."""
+def close_flows(state: State, live: Live, why: str, address: bytes | None = None) -> list[LiveFlow]:
+    """Take a session's flows out of force, and return them; with an address only those that have it at one end."""
     now = state.clock()
-    for flow in state.flows.of_session(live.session.number):
-        if address is None or address in (flow.key.src, flow.key.dst):
-            _close(state, flow, why, now)
+    closed = state.flows.of_session(live.session.number)
+    if address is not None:
+        closed = [flow for flow in closed if address in (flow.key.src, flow.key.dst)]
+    for flow in closed:
+        _close(state, flow, why, now)
+    return closed
 
 
 def _close(state: State, flow: LiveFlow, why: str, now: float) -> None:

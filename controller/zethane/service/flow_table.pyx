@@ -651,9 +651,14 @@ cdef class FlowTable:
             self.leave(flow)
 
     def at(self, dpid):
-        """How many flows have their rules on a switch: two entries each."""
+        """How many flows have their rules on a switch, two entries each; also those that wait to be removed."""
         place = self.places.get(dpid)
         return 0 if place is None else self.counts[<int32_t>place]
+
+    def wait_for_removal(self, dpid, int64_t flows):
+        """So many flows more, or fewer, have their rules on a switch that are out of force."""
+        cdef int32_t place = self.place_of(dpid)
+        self.counts[place] += flows
 
     def timed_at(self, dpid):
         """How many of the flows on a switch have rules that can expire."""
@@ -778,26 +783,26 @@ cdef class FlowTable:
 
     def close(self, LiveFlow flow not None, why, now):
         """Take a flow out of force; its counters are still to come from the switch."""
-        cdef object place = (flow.key, flow.subject)
+        cdef object place = (flow.key, flow.subject, flow.to)
         self.remove(flow)
         if place not in self.awaited:
             for number in (flow.subject, flow.to):
                 self.awaited_of[number] += 1
         self.awaited[place] = (flow, why, now)
 
-    def closing(self, key, subject):
-        """A flow taken out of force, by the key of one of its directions."""
+    def closing(self, key, subject, obj):
+        """A flow between these taken out of force, by the key of one of its directions."""
         if not self.awaited:
             return None
         for wanted, direction in ((key, FORWARD), (key.reverse(), RETURN)):
-            found = self.awaited.get((wanted, subject))
+            found = self.awaited.get((wanted, subject, obj))
             if found is not None:
                 return found[0], direction, found[1]
         return None
 
     def closed(self, LiveFlow flow not None):
         """All that was to come has come."""
-        if self.awaited.pop((flow.key, flow.subject), None) is not None:
+        if self.awaited.pop((flow.key, flow.subject, flow.to), None) is not None:
             self._forget_closing(flow)
 
     def _forget_closing(self, LiveFlow flow not None):

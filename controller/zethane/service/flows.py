@@ -148,7 +148,7 @@ class FlowTable(Untimed):
         self._idle: OrderedDict[FlowKey, LiveFlow] = OrderedDict()
         self._unanswered: OrderedDict[FlowKey, tuple[LiveFlow, float]] = OrderedDict()
         self._closing_of: Counter[int] = Counter()
-        self._closing: OrderedDict[tuple[FlowKey, int], tuple[LiveFlow, str, float]] = OrderedDict()
+        self._closing: OrderedDict[tuple[FlowKey, int, int], tuple[LiveFlow, str, float]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self.by_key)
@@ -175,8 +175,12 @@ class FlowTable(Untimed):
             self.wait(flow, flow.installed)
 
     def at(self, dpid: int) -> int:
-        """How many flows have their rules on a switch: two entries each."""
+        """How many flows have their rules on a switch, two entries each; also those that wait to be removed."""
         return self._at[dpid]
+
+    def wait_for_removal(self, dpid: int, flows: int) -> None:
+        """So many flows more, or fewer, have their rules on a switch that are out of force."""
+        self._at[dpid] += flows
 
     def timed_at(self, dpid: int) -> int:
         """How many of the flows on a switch have rules that can expire."""
@@ -219,22 +223,23 @@ class FlowTable(Untimed):
     def close(self, flow: LiveFlow, why: str, now: float) -> None:
         """Take a flow out of force; its counters are still to come from the switch."""
         self.remove(flow)
-        if (flow.key, flow.subject) not in self._closing:
+        place = (flow.key, flow.subject, flow.object)
+        if place not in self._closing:
             for number in (flow.subject, flow.object):
                 self._closing_of[number] += 1
-        self._closing[flow.key, flow.subject] = (flow, why, now)
+        self._closing[place] = (flow, why, now)
 
-    def closing(self, key: FlowKey, subject: int) -> tuple[LiveFlow, int, str] | None:
-        """A flow taken out of force, by the key of one of its directions."""
+    def closing(self, key: FlowKey, subject: int, obj: int) -> tuple[LiveFlow, int, str] | None:
+        """A flow between these taken out of force, by the key of one of its directions."""
         for wanted, direction in ((key, FORWARD), (key.reverse(), RETURN)):
-            found = self._closing.get((wanted, subject))
+            found = self._closing.get((wanted, subject, obj))
             if found is not None:
                 return found[0], direction, found[1]
         return None
 
     def closed(self, flow: LiveFlow) -> None:
         """All that was to come has come."""
-        if self._closing.pop((flow.key, flow.subject), None) is not None:
+        if self._closing.pop((flow.key, flow.subject, flow.object), None) is not None:
             self._forget_closing(flow)
 
     def _forget_closing(self, flow: LiveFlow) -> None:

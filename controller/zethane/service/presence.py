@@ -13,7 +13,7 @@ from zethane.pipeline.fields import DNS_CLASS
 from zethane.service.delivery import Changes
 from zethane.service.intent import session_bindings
 from zethane.service.points import Point
-from zethane.service.removals import all_of, connections_of, flows_of
+from zethane.service.removals import all_of, connections_of
 from zethane.service.sessions import Live
 from zethane.service.state import State
 
@@ -56,11 +56,10 @@ class Presence:
         return changes
 
     def leave(self, live: Live) -> Changes:
-        """A session whose bindings are gone is there no more: its flows go, and the bindings that only it needed."""
+        """A session whose bindings are gone is there no more: the bindings that only it needed go."""
         number, home = live.session.number, self._state.point_of(live)
         changes: Changes = defaultdict(list)
         for point in self.holding(live):
-            changes[point.number] += flows_of(number)
             if self._state.policy.has_grants:
                 changes[point.number] += connections_of(number)
             point.remote.discard(number)

@@ -263,8 +263,8 @@ class SessionLife:
         self._ended(live)
         # First of all, and written at once: what there is to do for ten thousand flows can wait, the switches not.
         self._enforcement.session_barred(live)
-        close_flows(state, live, f"session-{reason.value}")
-        self._enforcement.session_ended(live)
+        flows = close_flows(state, live, f"session-{reason.value}")
+        self._enforcement.session_ended(live, flows)
         state.sessions.remove(live)
         state.counters["sessions_ended"] += 1
         state.journal.session(reason, live.session, detail, state.clock())

@@ -11,6 +11,7 @@ from zethane.identity.proof import Proof, goes_on, proofs_with
 from zethane.identity.session import Attachment, Endpoint, Session
 from zethane.policy.principal import Principal
 from zethane.service.address_binding import AddressBinding
+from zethane.service.clearing import Clearing
 from zethane.service.enforcement import Enforcement
 from zethane.service.journal import Denied
 from zethane.service.leasing import Leasing
@@ -34,8 +35,10 @@ class SessionStart:
         life: SessionLife,
         leasing: Leasing,
         binding: AddressBinding,
+        clearing: Clearing,
     ) -> None:
         self._state = state
+        self._clearing = clearing
         self._store = store
         self._enforcement = enforcement
         self._life = life
@@ -138,7 +141,7 @@ class SessionStart:
             return self._life.renew(here, address, proofs, _event(before, proofs))
         self._make_room(attachment, address, moving)
         session = Session(
-            number=self._store.new_number(state.sessions.by_number.__contains__),
+            number=self._store.new_number(self._is_in_use),
             principal=principal,
             attachment=attachment,
             addresses=(address,) if address is not None else (),
@@ -151,6 +154,11 @@ class SessionStart:
         self._life.enter(session, standing, point)
         state.journal.session(SessionEvent.STARTED, session, "", now)
         return session
+
+    def _is_in_use(self, number: int) -> bool:
+        """Whether something in a switch, or the record of a flow, may still be about a session of this number."""
+        state = self._state
+        return number in state.sessions.by_number or state.flows.is_closing(number) or self._clearing.names(number)
 
     def _check_accounts(self, attachment: Attachment, proof: Proof, device: str | None) -> None:
         """Raise AccountRefusal if an account is blocked or disabled: who proves itself, and the machine there."""

@@ -41,6 +41,7 @@ STEPS = st.one_of(
     st.tuples(st.sampled_from(("wait", "put_to_the_test", "wait_no_more", "answer", "stood")), st.integers(0, 30)),
     st.tuples(st.sampled_from(("due", "tested")), st.integers(0, 3), st.sampled_from((-40, 0, 3, 20, 200, 900))),
     st.tuples(st.just("overdue"), st.integers(0, 60)),
+    st.tuples(st.just("wait_for_removal"), st.integers(0, 3), st.sampled_from((-1, 5))),
 )
 
 
@@ -67,6 +68,8 @@ class One:
             return None if found is None else (self.name(found[0]), found[1])
         if step[0] == "overdue":
             return [(self.name(flow), why) for flow, why in table.overdue(step[1])]
+        if step[0] == "wait_for_removal":
+            return table.wait_for_removal(*step[1:])
         if step[0] in ("due", "tested"):
             return self.name(getattr(table, step[0])(step[1], now + step[2]))
         if not self.flows:
@@ -97,7 +100,7 @@ class One:
 
     def look(self, key: FlowKey) -> Any:
         table = self.table
-        found, closing = table.find(key), [table.closing(key, number) for number in SESSIONS]
+        found, closing = table.find(key), [table.closing(key, a, b) for a in SESSIONS for b in SESSIONS]
         return (
             len(table),
             [self.name(flow) for flow in table.by_key.values()],

@@ -1193,13 +1193,15 @@ cdef class FastPath:
         cdef Party opener = None, to = None
         cookie = be64(message + 8)
         subject = <uint32_t>(cookie >> 40)
-        if subject == 0 or len(self.table.awaited):
+        if subject == 0 or self.is_awaited(subject, <uint32_t>(cookie >> 16) & 0xFFFFFF):
             return False
         found = self.table.lookup(&one.read.key, one.hash, &direction)
         if found == NULL:
             return True  # of nothing that is known
         flow = <LiveFlow>found
-        if flow.subject != subject or flow.at_subject != self.own.place:
+        if flow.subject != subject or flow.to != (<uint32_t>(cookie >> 16) & 0xFFFFFF):
+            return True  # of one between others, at the same addresses
+        if flow.at_subject != self.own.place:
             return True  # only the subject's own switch is believed
         if flow.forward_replaced or flow.return_replaced or (cookie & 0xFFFF) != flow.rule:
             return False
@@ -1227,6 +1229,10 @@ cdef class FastPath:
         if not flow.alive:
             self.end(flow, opener, to, finished, reason, idle)
         return True
+
+    cdef bint is_awaited(self, uint32_t subject, uint32_t obj) except -1:
+        """Whether a flow between these may be out of force, with its last counters still to come."""
+        return len(self.table.awaited) and subject in self.table.awaited_of and obj in self.table.awaited_of
 
     cdef int end(self, LiveFlow flow, Party opener, Party to, bint finished, int reason, int idle) except -1:
         cdef object watcher

@@ -23,7 +23,7 @@ from lab.shell import run
 from perf.topology import Place
 
 DPID_PREFIX = 0x5A_0001_0000
-HOLD = 600
+HOLD = 3600
 """Seconds after which a namespace ends by itself, whatever happens to the run."""
 
 

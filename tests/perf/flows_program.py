@@ -170,6 +170,8 @@ class Passed:
     lost: int
     slowest: float
     """Microseconds that the slowest of those that arrived took."""
+    slowest_sent: float
+    """When that was sent, in seconds since the epoch."""
     lost_between: tuple[float, float]
     """When the first and the last were sent that were lost, in seconds since the epoch; 0 if none was."""
 
@@ -190,4 +192,4 @@ class Steady:
             raise LabError("the packets were ended from without")
         told = json.loads(out)
         between = float(told["first_lost_ns"]) / 1e9, float(told["last_lost_ns"]) / 1e9
-        return Passed(told["sent"], told["lost"], told["slowest_us"], between)
+        return Passed(told["sent"], told["lost"], told["slowest_us"], told["slowest_ns"] / 1e9, between)

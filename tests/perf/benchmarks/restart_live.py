@@ -20,6 +20,7 @@ from lab.processes import Controller, wait_for
 from lab.shell import run
 from perf.benchmark import Benchmark, Measure, Run, Turn, registered
 from perf.benchmarks.live import fill
+from perf.benchmarks.restart import _processor_time
 from perf.controllers import zethane
 from perf.flow_network import FlowNetwork, Sizes, flow_network
 from perf.flows_program import Flows, compile_flows
@@ -77,6 +78,7 @@ class RestartLive(Benchmark):
         Measure("slowest", "the slowest packet that arrived", "ms", digits=1),
         Measure("new", "from the start of the new process until a new flow is let in", "s", digits=2),
         Measure("full", "the same until the bridge's tables are right", "s", digits=2),
+        Measure("cpu", "processor time of the new process until then", "s", digits=2),
         Measure("entries", "entries on the bridge", ""),
     )
 
@@ -138,7 +140,7 @@ class RestartLive(Benchmark):
             self._verified.first(1, 0.001, tcp=True)
             new = time.time() - begun
             controller.wait_switches(["s1"], _READY)
-            full = time.time() - begun
+            full, cpu = time.time() - begun, _processor_time(controller)
             time.sleep(load.tail)
             passed = {"verified": verified.end(), "granted": granted.end()}
         found = {f"lost_{kind}": float(one.lost) for kind, one in passed.items()}
@@ -146,12 +148,15 @@ class RestartLive(Benchmark):
             if one.lost:
                 first, last = (moment - ended for moment in one.lost_between)
                 found |= {f"{kind}_lost_from": first, f"{kind}_lost_until": last}
+        slowest = max(passed.values(), key=lambda one: one.slowest)
         return {
             **found,
             "sent": sum(one.sent for one in passed.values()),
-            "slowest": max(one.slowest for one in passed.values()) / 1000,
+            "slowest": slowest.slowest / 1000,
+            "slowest_sent": slowest.slowest_sent - begun,
             "new": new,
             "full": full,
+            "cpu": cpu,
             "away": begun - ended,
             "entries": entries,
         }

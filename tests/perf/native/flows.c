@@ -644,7 +644,7 @@ static int run_steady(int every, int flows, double seconds, double quiet, int an
     steady.sent_at = calloc(steady.most, sizeof *steady.sent_at);
     uint8_t *seen = calloc(steady.most, 1);
     uint32_t arrived = 0, again = 0, strange = 0, refused = 0, lost = 0;
-    int64_t last = now(), slowest = 0, first_lost = 0, last_lost = 0;
+    int64_t last = now(), slowest = 0, slowest_sent = 0, first_lost = 0, last_lost = 0;
     steady.end = last + (int64_t)(seconds * NS);
     if (pthread_create(&thread, NULL, send_steady, NULL))
         fail("thread");
@@ -672,7 +672,10 @@ static int run_steady(int every, int flows, double seconds, double quiet, int an
                 seen[number] = 1;
                 arrived++;
                 int64_t took = steady.sent_at[number] ? found[j].at - steady.sent_at[number] : 0;
-                slowest = took > slowest ? took : slowest;
+                if (took > slowest) {
+                    slowest = took;
+                    slowest_sent = steady.sent_at[number];
+                }
             }
         }
     }
@@ -687,9 +690,9 @@ static int run_steady(int every, int flows, double seconds, double quiet, int an
         }
     }
     printf("{\"sent\": %u, \"arrived\": %u, \"lost\": %u, \"refused\": %u, \"again\": %u, \"strange\": %u, "
-           "\"slowest_us\": %.0f, \"first_lost_ns\": %lld, \"last_lost_ns\": %lld}\n",
+           "\"slowest_us\": %.0f, \"slowest_ns\": %lld, \"first_lost_ns\": %lld, \"last_lost_ns\": %lld}\n",
            steady.sent - refused, arrived, lost, refused, again, strange, (double)slowest / 1000,
-           (long long)first_lost, (long long)last_lost);
+           (long long)slowest_sent, (long long)first_lost, (long long)last_lost);
     return 0;
 }
 

@@ -14,7 +14,7 @@ HEADER = struct.Struct("!BBHI")
 HELLO, ERROR, ECHO_REQUEST, ECHO_REPLY, EXPERIMENTER, FEATURES_REQUEST, FEATURES_REPLY = 0, 1, 2, 3, 4, 5, 6
 SET_CONFIG, PACKET_IN, FLOW_REMOVED, PORT_STATUS, PACKET_OUT, FLOW_MOD = 9, 10, 11, 12, 13, 14
 MULTIPART_REQUEST, MULTIPART_REPLY, BARRIER_REQUEST, BARRIER_REPLY, METER_MOD = 18, 19, 20, 21, 29
-FLOW_STATS, METER_STATS, METER_CONFIG, PORT_DESCRIPTION = 1, 9, 10, 13
+FLOW_STATS, AGGREGATE, METER_STATS, METER_CONFIG, PORT_DESCRIPTION = 1, 2, 9, 10, 13
 BUNDLE_CONTROL, BUNDLE_ADD = 2300, 2301
 ONF = 0x4F4E4600
 
@@ -69,6 +69,12 @@ def entries(part: bytes) -> Iterator[bytes]:
         part = part[length:] if length else b""
 
 
+def is_asked_for(entry: bytes, asked: bytes) -> bool:
+    """Whether an entry is in the table, and has the cookie, that a request for statistics names."""
+    cookie, mask = struct.unpack_from("!QQ", asked, 24)
+    return entry[2] == asked[8] and (int.from_bytes(entry[24:32], "big") ^ cookie) & mask == 0
+
+
 class Peer:
     """Answers what a controller asks. `refuse` gives a message the error (type, code) instead."""
 
@@ -103,8 +109,10 @@ class Peer:
         kind = struct.unpack_from("!H", asked.body)[0]
         parts = {PORT_DESCRIPTION: self.ports, FLOW_STATS: self.flows, METER_CONFIG: [self.meters]}.get(kind, [b""])
         if kind == FLOW_STATS:
-            table = asked.body[8]
-            parts = [b"".join(entry for entry in entries(part) if entry[2] == table) for part in parts]
+            parts = [b"".join(entry for entry in entries(part) if is_asked_for(entry, asked.body)) for part in parts]
+        elif kind == AGGREGATE:
+            count = sum(is_asked_for(entry, asked.body) for part in self.flows for entry in entries(part))
+            parts = [struct.pack("!QQI4x", 0, 0, count)]
         for number, part in enumerate(parts, 1):
             yield message(MULTIPART_REPLY, asked.xid, multipart(kind, part, more=number < len(parts)))
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 import structlog
 
@@ -28,6 +28,7 @@ from zethane.adapters.openflow.hotpath import (
 from zethane.adapters.openflow.intake import Intake, TurnLimits
 from zethane.adapters.openflow.output import Output
 from zethane.adapters.openflow.pace import AHEAD, BUSY, CAUGHT_UP, Pace
+from zethane.adapters.openflow.pieces import SPLIT, pieces
 from zethane.errors import ChannelError
 from zethane.net.vlan import tagged
 from zethane.pipeline.change import Change
@@ -91,6 +92,15 @@ class _Request:
     limit: int
     parts: list[bytes] = field(default_factory=list)
     size: int = 0
+
+
+class _Asked(NamedTuple):
+    """A piece of a table that was asked for, and when by the loop's clock."""
+
+    table: Table
+    asked: float
+    xid: int
+    request: _Request
 
 
 @dataclass(slots=True, eq=False)
@@ -576,21 +586,50 @@ class Channel(asyncio.Protocol):
     ) -> list[Reported]:
         """The entries of the pipeline's tables whose cookies agree under the mask; no others are asked for.
 
-        With `brief` those of sessions are not looked into.
+        With `brief` those of sessions are not looked into. All ages are those at the moment of the call.
 
-        Reading many entries gives way to other work again and again. Raises ChannelError.
+        They are read piece by piece, so that neither the switch nor the loop is held up. What is sent or reported gone
+        meanwhile may be among them or not: that is to be watched. Raises ChannelError.
         """
-        # All are written before the first suspension: nothing that is sent later comes in between.
-        limit = self._limits.flow_list_bytes
-        asked = [partial(encode.flow_stats_request, table, cookie=cookie, mask=mask) for table in tables]
-        answers = [self._ask(build, limit) for build in asked]
+        begun = self._loop.time()
+        asked = [(table, cookie, mask) for table in tables]
+        if not mask:
+            asked = [(table, *bits) for table in tables for bits in pieces(table, await self._entries(table))]
         found: list[Reported] = []
-        for answer in await asyncio.gather(*answers):
-            for entry in decode.read_flow_stats(answer, brief=brief):
-                found.append(entry)
-                if len(found) % READ_SLICE == 0:
-                    await asyncio.sleep(0)
+        left = dict.fromkeys(tables, self._limits.flow_list_bytes)
+        waiting = iter([*asked, None])
+        answer = self._ask_for(next(waiting), left)
+        try:
+            while answer is not None:
+                table, since = answer.table, answer.asked - begun
+                body = await self._wait(answer.xid, answer.request)
+                left[table] -= len(body)
+                # The switch has the next one to do while this one is read.
+                answer = self._ask_for(next(waiting), left)
+                for entry in decode.read_flow_stats(body, brief=brief, younger=since):
+                    found.append(entry)
+                    if len(found) % READ_SLICE == 0:
+                        await asyncio.sleep(0)
+        finally:
+            if answer is not None:
+                self._requests.pop(answer.xid, None)
+                answer.request.answer.cancel()
         return found
+
+    def _ask_for(self, piece: tuple[Table, int, int] | None, left: Mapping[Table, int]) -> _Asked | None:
+        """Ask for a piece of a table, of which so many bytes may come."""
+        if piece is None:
+            return None
+        table, cookie, mask = piece
+        xid = self._next_xid()
+        self._send(encode.flow_stats_request(table, xid, cookie, mask))
+        return _Asked(table, self._loop.time(), xid, self._expect(xid, max(left[table], 1)))
+
+    async def _entries(self, table: Table) -> int:
+        """How many entries a table has, if it may have many. Raises ChannelError."""
+        if table not in SPLIT:
+            return 0
+        return decode.read_entry_count(await self._request(partial(encode.cookies_request, table, 0, 0)))
 
     def watch(self) -> AbstractContextManager[Written]:
         """What is sent to the switch, and reported gone by it, within the block."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from zethane.adapters.openflow import tracking
 from zethane.adapters.openflow.held import read_held_rule
@@ -96,10 +96,10 @@ def _parts(data: bytes, at: int, end: int, minimum: int) -> Iterator[tuple[int, 
         at += length
 
 
-def read_flow_stats(body: bytes, *, brief: bool = False) -> Iterator[Reported]:
+def read_flow_stats(body: bytes, *, brief: bool = False, younger: float = 0.0) -> Iterator[Reported]:
     """The entries of one flow-stats reply; with `brief` those of sessions as digests.
 
-    Raises ChannelError for bytes that are no list of entries.
+    Their ages are those of so many seconds before the reply. Raises ChannelError for bytes that are no list of entries.
     """
     at, end = 0, len(body)
     while at < end:
@@ -108,11 +108,15 @@ def read_flow_stats(body: bytes, *, brief: bool = False) -> Iterator[Reported]:
         length = int.from_bytes(body[at : at + 2], "big")
         if length < _ENTRY.size + 8 or at + length > end:
             raise ChannelError(f"flow stats: entry of {length} bytes")
-        yield (brief and _binding(body, at, length)) or read_held_rule(body, at, length) or _flow(body, at)
+        yield (
+            (brief and _binding(body, at, length, younger))
+            or read_held_rule(body, at, length, younger)
+            or _flow(body, at, younger)
+        )
         at += length
 
 
-def _binding(body: bytes, at: int, length: int) -> HeldBinding | None:
+def _binding(body: bytes, at: int, length: int, younger: float) -> HeldBinding | None:
     """An entry of a session, as a digest. Python's hash of bytes has a secret, and depends on each of them."""
     _, table, sec, nsec, _, _, hard, _, cookie, packets, octets = _ENTRY.unpack_from(body, at)
     session = session_of(table, cookie)
@@ -124,17 +128,20 @@ def _binding(body: bytes, at: int, length: int) -> HeldBinding | None:
         body[at + _ENTRY.size : at + length],
     )  # fmt: skip  # in the order of the wire
     digest = hash(b"".join(fixed))
-    return HeldBinding(table, cookie, session, digest, hard, sec + nsec / 1e9, packets, octets, body, at, _flow)
+    read = partial(_flow, younger=younger) if younger else _flow
+    age = max(0.0, sec + nsec / 1e9 - younger)
+    return HeldBinding(table, cookie, session, digest, hard, age, packets, octets, body, at, read)
 
 
-def _flow(body: bytes, at: int) -> Installed:
+def _flow(body: bytes, at: int, younger: float = 0.0) -> Installed:
     """The entry at `at`, whose length has been checked."""
     length, table, sec, nsec, priority, idle, hard, flags, cookie, packets, octets = _ENTRY.unpack_from(body, at)
     parts = body[at + _ENTRY.size : at + length]
     # What is of no session is the same on many switches, and each time.
     read = _entry if cookie & PARTIES_MASK or table == Table.FLOW else _known_entry
     wanted, flow, raw = read(table, priority, cookie, idle, hard, flags, parts)
-    return Installed(table, priority, wanted, flow, sec + nsec / 1e9, packets, octets, cookie, raw)
+    age = max(0.0, sec + nsec / 1e9 - younger)
+    return Installed(table, priority, wanted, flow, age, packets, octets, cookie, raw)
 
 
 def _entry(
@@ -295,6 +302,13 @@ def read_aggregate(body: bytes) -> tuple[int, int]:
     packets, octets, _ = _AGGREGATE.unpack_from(body)
     # All ones where a switch does not count (OpenFlow 1.3.5 §7.3.5.2).
     return (0 if packets == _NOT_COUNTED else packets), (0 if octets == _NOT_COUNTED else octets)
+
+
+def read_entry_count(body: bytes) -> int:
+    """How many entries there are, from one aggregate-stats reply."""
+    if len(body) < _AGGREGATE.size:
+        raise ChannelError("aggregate statistics: truncated")
+    return int(_AGGREGATE.unpack_from(body)[2])
 
 
 def describe_error(body: bytes) -> str:

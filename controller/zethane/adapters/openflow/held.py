@@ -43,8 +43,11 @@ def _form(family: int, instructions: bytes) -> tuple[struct.Struct, tuple[object
 _FORMS = {(form[0].size, family): form for family in _FAMILIES for form in (_form(family, _GOTO), _form(family, _FIN))}
 
 
-def read_held_rule(body: bytes, at: int, length: int) -> HeldRule | None:
-    """The per-flow rule in an entry of `length` bytes at `at`; None if it is not in the usual form."""
+def read_held_rule(body: bytes, at: int, length: int, younger: float = 0.0) -> HeldRule | None:
+    """The per-flow rule in an entry of `length` bytes at `at`; None if it is not in the usual form.
+
+    Its age is that of so many seconds before.
+    """
     if length <= _ETH_TYPE_AT:
         return None
     form = _FORMS.get((length, body[at + _ETH_TYPE_AT]))
@@ -78,7 +81,7 @@ def read_held_rule(body: bytes, at: int, length: int) -> HeldRule | None:
         idle,
         hard,
         bool(flags & _SEND_FLOW_REM),
-        sec + nsec / 1e9,
+        max(0.0, sec + nsec / 1e9 - younger),
         packets,
         octets,
     )

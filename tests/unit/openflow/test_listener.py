@@ -275,3 +275,30 @@ def test_what_is_written_to_a_switch_does_not_wait_for_more(loop: Callable[[], a
         assert running.run_until_complete(option()) != 0
     finally:
         running.close()
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_only_what_is_not_encrypted_is_sent_past_the_transport(
+    loop: Callable[[], asyncio.AbstractEventLoop], certificates: Path
+) -> None:
+    class Kept(Events):
+        def connected(self, channel: Any, ports: Any) -> bool:
+            self.channel = channel
+            return super().connected(channel, ports)
+
+    async def descriptor(tls: bool) -> int:
+        events = Kept()
+        async with listening(events, tls=controller_files(certificates) if tls else None) as address:
+            client = await Client.open(address, **({"ssl": switch_context(certificates, "switch")} if tls else {}))
+            await events.ready.wait()
+            found: int = events.channel._plain
+        await client.ended()
+        await client.writer.wait_closed()
+        return found
+
+    running = loop()
+    try:
+        assert running.run_until_complete(descriptor(tls=False)) >= 0
+        assert running.run_until_complete(descriptor(tls=True)) == -1
+    finally:
+        running.close()

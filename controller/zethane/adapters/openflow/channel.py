@@ -209,6 +209,7 @@ class Channel(asyncio.Protocol):
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
+        self._plain = -1  # what may be sent to past the transport, where there is no TLS
         self._received = b""
         self._out = Output()
         self._bundle = 1
@@ -242,6 +243,8 @@ class Channel(asyncio.Protocol):
         connection = transport.get_extra_info("socket")
         if connection is not None:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._limits.send_buffer)
+            if transport.get_extra_info("sslcontext") is None:
+                self._plain = connection.fileno()
         # Our version only, without elements: OpenFlow 1.3.5 §6.3.1 falls back to the header's version.
         self._send(_HEADER.pack(encode.VERSION, _HELLO, _HEADER.size, self._next_xid()))
         self._timer = self._loop.call_later(self._limits.handshake, self._handshake_expired)
@@ -250,6 +253,7 @@ class Channel(asyncio.Protocol):
         """Fail whatever still waits, and report it."""
         reason = self._closed_for or (f"connection lost: {exc}" if exc else "closed by the switch")
         self._closed_for = reason
+        self._plain = -1
         self._intake.stop()
         if self._timer is not None:
             self._timer.cancel()
@@ -672,6 +676,7 @@ class Channel(asyncio.Protocol):
 
     def close(self, reason: str) -> None:
         """End the connection."""
+        self._plain = -1
         if self._closed_for is None:
             self._closed_for = reason
             _log.warning("channel-closed", peer=self.peer, dpid=self.dpid, reason=reason)
@@ -772,14 +777,16 @@ class Channel(asyncio.Protocol):
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
-        if self._out:
-            self._write(self._out.take())
+        sent = self._out.take_sent()
+        if sent or self._out:
+            self._write(self._out.take(), sent)
 
-    def _write(self, taken: bytes) -> None:
-        """Write, with a barrier behind it now and then that tells how far the switch has come."""
+    def _write(self, taken: bytes, sent: int = 0) -> None:
+        """Write, with a barrier behind it now and then that tells how far the switch has come; `sent` bytes are
+        written already."""
         if self._transport is None or self._transport.is_closing():
             return
-        if self._pace.wrote(len(taken)):
+        if self._pace.wrote(sent + len(taken)):
             xid = self._next_xid()
             self._pace.mark(xid)
             self._marked = self._loop.time()

@@ -13,7 +13,7 @@ from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from libc.math cimport modf, rint
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcmp, memcpy, memset, strlen
+from libc.string cimport memcmp, memcpy, memmove, memset, strlen
 
 from zethane.service.flow_table cimport FlowTable, Key, LiveFlow, hash_of
 from zethane.service.watched cimport Kept, Watched
@@ -38,6 +38,10 @@ cdef extern from *:
     """
     void zt_fetch(const void* at, Py_ssize_t size) noexcept nogil
 
+cdef extern from "<sys/socket.h>" nogil:
+    int MSG_DONTWAIT, MSG_NOSIGNAL
+    Py_ssize_t write_to "send"(int fd, const void* data, size_t size, int flags)
+
 cdef double INFINITY = math.inf
 cdef const char* HEX = b"0123456789abcdef"
 cdef char COLON = 58
@@ -50,7 +54,7 @@ cdef class Output:
     def __cinit__(self):
         self.xid = 1
         self.room = 1 << 14
-        self.size = 0
+        self.size = self.sent = 0
         self.data = <char*>malloc(self.room)
         if self.data == NULL:
             raise MemoryError
@@ -105,6 +109,21 @@ cdef class Output:
             if smaller != NULL:
                 self.data, self.room = smaller, KEPT_ROOM
         return taken
+
+    def take_sent(self):
+        """How many bytes were sent past `take` since this was asked last."""
+        cdef Py_ssize_t sent = self.sent
+        self.sent = 0
+        return sent
+
+    cdef int send(self, int fd) noexcept:
+        """Send as much as the connection takes at once; the rest is there still, and an error is left for `take`."""
+        cdef Py_ssize_t done = write_to(fd, self.data, <size_t>self.size, MSG_DONTWAIT | MSG_NOSIGNAL)
+        if done > 0:
+            self.sent += done
+            self.size -= done
+            memmove(self.data, self.data + done, <size_t>self.size)
+        return 0
 
 
 cdef inline uint16_t be16(const uint8_t* at) noexcept nogil:
@@ -591,6 +610,7 @@ cdef class FastPath:
     # records
     cdef char* lines
     cdef Py_ssize_t size, room, count
+    cdef bint is_last  # of a read
     cdef int64_t second, millisecond
     cdef char moment[24]
     # counters
@@ -703,6 +723,7 @@ cdef class FastPath:
                     break
                 for place in range(count):
                     one = &ahead[place]
+                    self.is_last = end - at - one.size < 8
                     if message[at + 1] == PACKET_IN:
                         if quick >= left or not one.good or not self.packet_read(one, message + at):
                             return at
@@ -713,6 +734,7 @@ cdef class FastPath:
                         return at
                     at += one.size
         finally:
+            self.is_last = False
             self.finish()
             if quick:
                 intake._left = (left - quick) // QUICK
@@ -876,6 +898,7 @@ cdef class FastPath:
     cdef int finish(self) except -1:
         """Hand over the records, and count."""
         cdef object counters = self.state.counters
+        self.send()
         self.taken += self.packet_ins
         if self.packet_ins:
             counters["packet_ins"] += self.packet_ins
@@ -889,6 +912,21 @@ cdef class FastPath:
         if self.count:
             self.hand_over()
         return 0
+
+    cdef int send(self) except -1:
+        """Send what was written to the switch that is read, if nothing waits before it: records are handed over and
+        counted behind that."""
+        cdef object transport
+        cdef int fd
+        if self.own.out.size == 0:
+            return 0
+        fd = self.own.channel._plain
+        if fd < 0:
+            return 0
+        transport = self.own.channel._transport
+        if transport.is_closing() or <Py_ssize_t>transport.get_write_buffer_size():
+            return 0
+        return self.own.out.send(fd)
 
     cdef int hand_over(self) except -1:
         cdef Py_ssize_t size = self.size, count = self.count
@@ -1104,6 +1142,8 @@ cdef class FastPath:
         subject.opened = opened + 1
         self.deliver(subject, to, frame, size)
         self.install(flow, subject.switch, to.switch)
+        if self.is_last:
+            self.send()  # the record is made while the switch works
         self.packet_ins += 1
         self.allowed += 1
         self.write_allowed(flow, decision, subject, to, source, target, now)

@@ -1,0 +1,113 @@
+"""What the compiled path sends past the transport is what the transport would have sent, in the same order."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from fakes.frames import SYN
+from fakes.hot_site import LAPTOP, WEB1, HotSite, Sink, packet_in
+from zethane.native import native
+
+pytestmark = pytest.mark.skipif(
+    native("zethane.adapters.openflow.fast_path") is None, reason="nothing is compiled here"
+)
+
+
+class Rest(Sink):
+    """A transport that gets what was not sent, from the middle of a message on as well."""
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ours, switch = socket.socketpair()
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    switch.setblocking(False)
+    with ours, switch:
+        yield ours, switch
+
+
+def taken(switch: socket.socket) -> bytes:
+    """All that the switch has got."""
+    found = b""
+    try:
+        while part := switch.recv(1 << 16):
+            found += part
+    except BlockingIOError:
+        pass
+    return found
+
+
+def openings(hot: HotSite, first: int, count: int) -> bytes:
+    """The packet-ins of so many new connections."""
+    rule = hot.state.policy.rule_numbers["staff-web"]
+    ports = range(first, first + count)
+    return b"".join(packet_in(rule, 1, 3, LAPTOP.port, LAPTOP.tcp(WEB1, port, 443, SYN)) for port in ports)
+
+
+async def through_the_transport(counts: list[int]) -> bytes:
+    """What a site writes for so many connections at a time when nothing is sent past the transport."""
+    hot = await HotSite(fast=True).start()
+    for place, count in enumerate(counts):
+        hot.channels["s1"].data_received(openings(hot, 1000 * (place + 1), count))
+    return hot.sinks["s1"].written
+
+
+async def test_a_new_flow_is_sent_at_once_and_counts_as_written(ends: tuple[socket.socket, socket.socket]) -> None:
+    hot = await HotSite(fast=True).start()
+    link, sink = hot.channels["s1"], hot.sinks["s1"]
+    link._plain = ends[0].fileno()
+    link.data_received(openings(hot, 1000, 1))
+    sent = taken(ends[1])
+    assert sent == await through_the_transport([1])
+    assert sink.written == b""
+    assert link._pace.ahead == len(sent)
+    assert hot.view()["log"].count(b"\n") == 1
+
+
+@pytest.mark.parametrize("counts", [[1, 1], [60], [1, 700, 1]], ids=["one by one", "many", "more than it takes"])
+async def test_what_the_connection_does_not_take_is_left_to_the_transport(
+    counts: list[int], ends: tuple[socket.socket, socket.socket]
+) -> None:
+    hot = await HotSite(fast=True).start()
+    link = hot.channels["s1"]
+    link._transport = sink = Rest()  # type: ignore[assignment]
+    link._plain = ends[0].fileno()
+    got = b""
+    for place, count in enumerate(counts):
+        link.data_received(openings(hot, 1000 * (place + 1), count))
+        got += taken(ends[1]) + sink.written
+        sink.written = b""
+    assert got == await through_the_transport(counts)
+
+
+async def test_nothing_overtakes_what_waits_in_the_transport(ends: tuple[socket.socket, socket.socket]) -> None:
+    hot = await HotSite(fast=True).start()
+    link, sink = hot.channels["s1"], hot.sinks["s1"]
+    link._plain = ends[0].fileno()
+    sink.unwritten = 1
+    link.data_received(openings(hot, 1000, 2))
+    assert taken(ends[1]) == b""
+    assert sink.written == await through_the_transport([2])
+
+
+async def test_a_connection_that_is_broken_is_left_to_the_transport(ends: tuple[socket.socket, socket.socket]) -> None:
+    hot = await HotSite(fast=True).start()
+    link, sink = hot.channels["s1"], hot.sinks["s1"]
+    link._plain = ends[0].fileno()
+    ends[1].close()
+    link.data_received(openings(hot, 1000, 1))
+    assert sink.written == await through_the_transport([1])
+
+
+async def test_a_connection_that_ends_is_not_sent_to(ends: tuple[socket.socket, socket.socket]) -> None:
+    hot = await HotSite(fast=True).start()
+    link = hot.channels["s1"]
+    link._plain = ends[0].fileno()
+    link.connection_lost(None)
+    assert link._plain == -1

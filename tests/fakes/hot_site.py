@@ -154,7 +154,7 @@ class HotSite:
         for name, switch in site.switches.items():
             self.sinks[name] = Sink()
             # Turns end by packets alone: where they end by time, barriers come in other places.
-            limits = ChannelLimits(turn=TurnLimits(seconds=3600.0))
+            limits = ChannelLimits(turn=TurnLimits(seconds=3600.0, later=3600.0))
             made = self.channels[name] = Channel(site.admin, limits, None, fast)
             made._transport = self.sinks[name]  # type: ignore[assignment]
             self.sinks[name].link = made

@@ -23,7 +23,7 @@ LEAST_SIZE = 256
 class QueueBounds:
     """How many items may wait in one lane, and how many bytes in all of them together."""
 
-    lane: int = 256
+    lane: int = 1024
     octets: int = 8 * 2**20
 
 
@@ -39,6 +39,10 @@ class FairQueue(Generic[Item]):
 
     def __len__(self) -> int:
         return self._length
+
+    def __contains__(self, lane: Hashable) -> bool:
+        """Whether something of a lane waits."""
+        return lane in self._lanes
 
     @property
     def lanes(self) -> int:

@@ -248,7 +248,8 @@ async def test_packets_that_wait_take_the_compiled_path_in_the_same_order(packet
             hot = await HotSite(fast=fast).start()
             rule = hot.state.policy.rule_numbers["staff-web"]
             link = hot.channels["s1"]
-            link._intake._limits = TurnLimits(seconds=3600.0)  # one turn for all of them, on a slow machine too
+            # One turn for all of them, on a slow machine too.
+            link._intake._limits = TurnLimits(seconds=3600.0, later=3600.0)
             link._intake.hold()
             for place in range(packets):
                 sender = (LAPTOP, PHONE)[place % 2]
@@ -283,3 +284,24 @@ async def test_a_turn_that_ends_with_a_packet_that_is_not_plain_ends() -> None:
         assert len(link._intake) < 9 - turns
     assert not len(link._intake)
     assert hot.state.counters["allowed"] == 6
+
+
+async def test_a_flood_waits_behind_its_share_of_a_read_and_others_in_it_do_not() -> None:
+    """128 plain packets of a port are taken; a packet of another port behind three hundred is before the rest."""
+    hot = await HotSite(fast=True).start()
+    link, sink = hot.channels["s1"], hot.sinks["s1"]
+    rule = hot.state.policy.rule_numbers["staff-web"]
+    flood = [packet_in(rule, 1, 3, LAPTOP.port, LAPTOP.tcp(WEB1, 1000 + place, 443)) for place in range(300)]
+    other = packet_in(rule, 2, 3, PHONE.port, PHONE.tcp(WEB1, 1000, 443))
+    link._intake._limits = TurnLimits(seconds=3600.0, later=3600.0)
+    link.data_received(b"".join([*flood, other]))
+    assert hot.state.counters["allowed"] == 129
+    assert len(link._intake) == 300 - 128
+    link.data_received(flood[0] + packet_in(rule, 2, 3, PHONE.port, PHONE.tcp(WEB1, 1001, 443)))
+    assert hot.state.counters["allowed"] == 130
+    assert len(link._intake) == 300 - 128 + 1
+    while len(link._intake):
+        await asyncio.sleep(0)
+    assert hot.state.counters["allowed"] == 302
+    assert hot.fast.taken == 303
+    assert sink.reading

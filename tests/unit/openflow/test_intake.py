@@ -5,9 +5,22 @@ from __future__ import annotations
 import asyncio
 import struct
 
-from fakes.openflow_peer import PACKET_IN, PORT_STATUS, Events, Peer, connect, message, port, wire
+from fakes.openflow_peer import (
+    BARRIER_REPLY,
+    BARRIER_REQUEST,
+    PACKET_IN,
+    PACKET_OUT,
+    PORT_STATUS,
+    Events,
+    Peer,
+    connect,
+    message,
+    port,
+    wire,
+)
 from zethane.adapters.openflow.channel import ChannelLimits
 from zethane.adapters.openflow.intake import Intake, TurnLimits
+from zethane.adapters.openflow.pace import CAUGHT_UP
 from zethane.pipeline.fields import Reason
 from zethane.service.fair_queue import FairQueue, QueueBounds
 from zethane.service.switch import PacketIn
@@ -201,3 +214,35 @@ async def test_the_packet_that_the_compiled_path_gives_back_is_the_last_of_a_tur
         assert len(handled) == turn
         await asyncio.sleep(0)
     assert [event.cookie for event in handled] == [0, 1, 2]
+
+
+async def test_what_a_port_sends_beyond_its_share_of_a_read_waits_and_others_behind_it_do_not() -> None:
+    channel, transport, events = await connect(limits=ChannelLimits(turn=TurnLimits(seconds=PATIENT, share=3)))
+    transport.deliver(b"".join([*map(packet_in, range(10)), packet_in(98, 7), packet_in(99, 7)]))
+    assert told(events) == [(3, 0), (3, 1), (3, 2), (7, 98), (7, 99)]
+    # Nor do they in another read; what follows of the port is behind what waits of it.
+    transport.deliver(b"".join([packet_in(10), packet_in(100, 7)]))
+    assert told(events)[5:] == [(7, 100)]
+    assert channel.waiting == 8
+    while channel.waiting:
+        await asyncio.sleep(0)
+    assert [number for place, number in told(events) if place == 3] == list(range(11))
+
+
+async def test_while_much_is_on_its_way_to_the_switch_a_flood_rests_and_others_go_on() -> None:
+    peer = Peer()
+    channel, transport, events = await connect(peer, limits=ChannelLimits(turn=TurnLimits(seconds=PATIENT, share=3)))
+    peer.silent.add(BARRIER_REQUEST)
+    channel._send(message(PACKET_OUT, 1, bytes(CAUGHT_UP)))
+    channel.flush()
+    assert not channel.is_behind
+    transport.deliver(b"".join([*map(packet_in, range(10)), packet_in(99, 7)]))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert told(events) == [(3, 0), (3, 1), (3, 2), (7, 99)]
+    assert transport.reading
+    peer.silent.clear()
+    transport.deliver(message(BARRIER_REPLY, channel._pace._mark or 0))
+    while channel.waiting:
+        await asyncio.sleep(0)
+    assert len(told(events)) == 11

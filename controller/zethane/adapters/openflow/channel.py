@@ -292,6 +292,10 @@ class Channel(asyncio.Protocol):
     def _look_at_pace(self) -> None:
         """Begin no new flows while the switch is behind with what it has to process, or does not even read it."""
         ahead = self._pace.ahead
+        # What a port has sent beyond its share fills the half of it; the rest is for others.
+        self._intake.rest(ahead > CAUGHT_UP)
+        if ahead > CAUGHT_UP:
+            self._read(True)  # it is not while a turn is due
         is_behind = not self._writable or ahead > (CAUGHT_UP if self._is_behind else AHEAD)
         if is_behind == self._is_behind:
             return
@@ -332,7 +336,7 @@ class Channel(asyncio.Protocol):
             at += length
         self._received = received[at:]
         self._intake.end()
-        if self._intake and not self._is_behind:
+        if self._intake.is_due:
             self._read(False)  # until the next turn: one read of a busy switch at a time
         self._flush()
         if not self._writable:

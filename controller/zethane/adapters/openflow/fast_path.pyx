@@ -22,7 +22,7 @@ from zethane.audit.record import party as as_party
 from zethane.audit.record import rfc3339
 from zethane.identity.session import MAX_SESSION
 from zethane.net.flowkey import FlowKey
-from zethane.pipeline.fields import CONNECTION_MASK, MAX_RULE, cookie
+from zethane.pipeline.fields import CONNECTION_MASK, MAX_RULE, Reason, cookie
 from zethane.pipeline.tables import Table
 from zethane.pipeline.verified import FIN_IDLE, Verified, idle_timeout
 from zethane.service.sessions import Live
@@ -258,7 +258,9 @@ cdef int PACKET_IN = 10, FLOW_REMOVED = 11
 cdef Py_ssize_t FEW = 1024  # sessions whose memory is in the caches by itself
 cdef Py_ssize_t KEPT_LINES = 384  # bytes of a Party that a packet looks at
 cdef int QUICK = 32  # of such packets count as one
-cdef int CLOCK_EVERY = 64
+cdef int CLOCK_EVERY = 64, WAITING_CLOCK_EVERY = 16
+cdef uint32_t SHARE = 128  # packets of one port that are taken from a read
+cdef uint32_t PROBE = Reason.LLDP
 cdef uint32_t MAX_RULE_NUMBER = MAX_RULE
 cdef uint32_t MAX_NUMBER = MAX_SESSION
 cdef int FIN_SECONDS = FIN_IDLE
@@ -618,6 +620,7 @@ cdef class FastPath:
     cdef Template templates[2][5]
     cdef int idle_seconds[256]
     cdef readonly int64_t taken
+    cdef uint64_t taken_of[1024]
 
     def __cinit__(self):
         self.room = 1 << 16
@@ -708,13 +711,17 @@ cdef class FastPath:
         cdef int count, place
         cdef int64_t left, quick = 0
         cdef double until
-        cdef object intake, clock
+        cdef object intake, clock, over, queue
+        cdef uint64_t* taken
+        cdef bint crowded
         if end - at < 8 or message[at] != 4 or (message[at + 1] != PACKET_IN and message[at + 1] != FLOW_REMOVED):
             return at
         if not self.begin(channel):
             return at
         intake = channel._intake
         clock, until = intake._clock, intake._until
+        over, queue = intake._over, intake._queue
+        crowded = bool(queue)
         left = <int64_t>intake._left * QUICK
         try:
             while True:
@@ -725,8 +732,22 @@ cdef class FastPath:
                     one = &ahead[place]
                     self.is_last = end - at - one.size < 8
                     if message[at + 1] == PACKET_IN:
-                        if quick >= left or not one.good or not self.packet_read(one, message + at):
+                        if not one.good or one.up.cookie & 0xFFFF == PROBE:
                             return at
+                        if quick >= left or (over and one.up.port in over) or (crowded and one.up.port in queue):
+                            self.wait(channel, intake, one, message + at)
+                            crowded = True
+                            at += one.size
+                            continue
+                        if not self.packet_read(one, message + at):
+                            return at
+                        # The number of packets that a port has had of this run, behind the run's own.
+                        taken = &self.taken_of[one.up.port & 1023]
+                        if taken[0] >> 16 != self.runs:
+                            taken[0] = self.runs << 16
+                        taken[0] += 1
+                        if taken[0] & 0xFFFF >= SHARE:
+                            over.add(one.up.port)
                         quick += 1
                         if quick % CLOCK_EVERY == 0 and <double>clock() >= until:
                             left = quick
@@ -808,6 +829,17 @@ cdef class FastPath:
         if page != NULL and page[number & 1023] != NULL:
             zt_fetch(page[number & 1023], KEPT_LINES)
 
+    cdef int wait(self, channel, intake, const Ahead* one, const uint8_t* message) except -1:
+        """A packet has to wait for its turn."""
+        cdef const Up* up = &one.up
+        frame = PyBytes_FromStringAndSize(<const char*>message + up.frame, one.size - up.frame)
+        event = PacketIn(up.port, up.table, up.cookie, up.metadata, frame)
+        if not intake.wait(event):
+            if self.count:
+                self.hand_over()  # records are in the order of what they are about
+            channel._events.packet_dropped(channel, event)
+        return 0
+
     def take_waiting(self, channel, queue, intake):
         """Take packets that wait for as long as they are plain and their turn lasts. The first that is not plain, if
         that is why this ends: it is not in the queue any more."""
@@ -835,7 +867,7 @@ cdef class FastPath:
                 if not self.packet_up(&up, &read, hash_of(&read.key), octets, size):
                     return event
                 quick += 1
-                if quick % CLOCK_EVERY == 0 and <double>clock() >= until:
+                if quick % WAITING_CLOCK_EVERY == 0 and <double>clock() >= until:
                     left = quick
         finally:
             self.finish()

@@ -1,13 +1,15 @@
 """Packet-ins between a switch's connection and the administrator: queued per port, handled in turns.
 
 A turn is bounded, so that timers, the API, revocations and other switches never wait for one switch's packets. The
-first turn is the read that brought the packets: where nothing waits, a packet is handled at once. Everything else that
-a switch reports is not queued, and overtakes packets that wait.
+first turn is the read that brought the packets: a packet is handled at once where none of its port waits. What a port
+sends beyond its share of a read waits, so that others' packets behind it need not. Everything else that a switch
+reports is not queued, and overtakes packets that wait.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -25,10 +27,16 @@ FRAME_OVERHEAD = 64
 
 @dataclass(frozen=True, slots=True)
 class TurnLimits:
-    """What one turn may handle and how long it may take, in packets and seconds; and what may wait."""
+    """What one turn may handle and how long it may take, in packets and seconds; and what may wait.
+
+    `share` are the packets of one port that are handled in a read, and `later` the seconds of a turn of those that
+    wait: nothing is read meanwhile.
+    """
 
     packets: int = 64
     seconds: float = 0.002
+    share: int = 16
+    later: float = 0.00025
     queue: QueueBounds = field(default_factory=QueueBounds)
 
 
@@ -58,15 +66,24 @@ class Intake:
         self._queue: FairQueue[PacketIn] = FairQueue(self._limits.queue)
         self._next: asyncio.Handle | None = None
         self._held = False
+        self._resting = False
         self._left = 0
         self._until = 0.0
+        self._taken: Counter[int] = Counter()
+        self._over: set[int] = set()
+        """Ports that have had their share of what is being read."""
 
     def __len__(self) -> int:
         return len(self._queue)
 
+    @property
+    def is_due(self) -> bool:
+        """Whether packets that wait have their turn next."""
+        return self._next is not None
+
     def begin(self) -> None:
-        """Something is being read: this is a turn, unless other packets wait already."""
-        if not self._queue and not self._held:
+        """Something is being read: this is a turn, for ports of which nothing waits."""
+        if not self._held:
             self._left = self._limits.packets
             self._until = self._clock() + self._limits.seconds
 
@@ -78,15 +95,29 @@ class Intake:
         if event.cookie & RULE_MASK == Reason.LLDP:
             self._handle(event)
             return True
-        if self._left:
+        if self._left and event.port not in self._over and event.port not in self._queue:
+            self._taken[event.port] += 1
+            if self._taken[event.port] >= self._limits.share:
+                self._over.add(event.port)
             self._take_turn(event)
             return True
+        return self.wait(event)
+
+    def wait(self, event: PacketIn) -> bool:
+        """Queue a packet; False if its port has as many waiting as it may have."""
         return self._queue.put(event.port, event, len(event.frame) + FRAME_OVERHEAD)
 
     def end(self) -> None:
         """The turn is over; there is another one if something waits."""
         self._left = 0
-        if self._queue and self._next is None and not self._held:
+        if self._taken:
+            self._taken.clear()
+        if self._over:
+            self._over.clear()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._queue and self._next is None and not self._held and not self._resting:
             self._next = self._loop.call_soon(self._another_turn)
 
     def hold(self) -> None:
@@ -98,7 +129,15 @@ class Intake:
     def release(self) -> None:
         """Go on."""
         self._held = False
-        self.end()
+        self._go_on()
+
+    def rest(self, resting: bool) -> None:
+        """Whether what waits goes on waiting, while ports of which nothing waits have their turns."""
+        self._resting = resting
+        if resting:
+            self._cancel()
+        else:
+            self._go_on()
 
     def stop(self) -> None:
         """Forget what waits: the connection is gone."""
@@ -108,7 +147,7 @@ class Intake:
     def _another_turn(self) -> None:
         self._next = None
         self._left = self._limits.packets
-        self._until = self._clock() + self._limits.seconds
+        self._until = self._clock() + min(self._limits.later, self._limits.seconds)
         while self._left and (waiting := len(self._queue)):
             event = self._quick(self._queue, self) if self._quick is not None else None
             if event is None and len(self._queue) == waiting:

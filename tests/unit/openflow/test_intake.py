@@ -18,7 +18,7 @@ from fakes.openflow_peer import (
     port,
     wire,
 )
-from zethane.adapters.openflow.channel import ChannelLimits
+from zethane.adapters.openflow.channel import Channel, ChannelLimits
 from zethane.adapters.openflow.intake import Intake, TurnLimits
 from zethane.adapters.openflow.pace import CAUGHT_UP
 from zethane.pipeline.fields import Reason
@@ -45,6 +45,12 @@ def port_down(number: int) -> bytes:
 def told(events: Events) -> list[tuple[int, int]]:
     """Port and number of every packet that was handled."""
     return [(event.port, int.from_bytes(event.frame, "big")) for event in events.of("packet_in")]
+
+
+async def none_waits(channel: Channel) -> None:
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert not channel.waiting
 
 
 async def test_a_few_packets_are_handled_in_the_read_that_brings_them() -> None:
@@ -224,8 +230,7 @@ async def test_what_a_port_sends_beyond_its_share_of_a_read_waits_and_others_beh
     transport.deliver(b"".join([packet_in(10), packet_in(100, 7)]))
     assert told(events)[5:] == [(7, 100)]
     assert channel.waiting == 8
-    while channel.waiting:
-        await asyncio.sleep(0)
+    await none_waits(channel)
     assert [number for place, number in told(events) if place == 3] == list(range(11))
 
 
@@ -233,7 +238,8 @@ async def test_while_much_is_on_its_way_to_the_switch_a_flood_rests_and_others_g
     peer = Peer()
     channel, transport, events = await connect(peer, limits=ChannelLimits(turn=TurnLimits(seconds=PATIENT, share=3)))
     peer.silent.add(BARRIER_REQUEST)
-    channel._send(message(PACKET_OUT, 1, bytes(CAUGHT_UP)))
+    for _ in range(2):
+        channel._send(message(PACKET_OUT, 1, bytes(CAUGHT_UP // 2)))
     channel.flush()
     assert not channel.is_behind
     transport.deliver(b"".join([*map(packet_in, range(10)), packet_in(99, 7)]))
@@ -243,6 +249,5 @@ async def test_while_much_is_on_its_way_to_the_switch_a_flood_rests_and_others_g
     assert transport.reading
     peer.silent.clear()
     transport.deliver(message(BARRIER_REPLY, channel._pace._mark or 0))
-    while channel.waiting:
-        await asyncio.sleep(0)
+    await none_waits(channel)
     assert len(told(events)) == 11

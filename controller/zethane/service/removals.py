@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from zethane.pipeline.addresses import destination_fields, source_fields
 from zethane.pipeline.change import Change, RemoveMatching
-from zethane.pipeline.fields import OBJECT_MASK, SUBJECT_MASK, cookie
+from zethane.pipeline.fields import ALL_BITS, OBJECT_MASK, SUBJECT_MASK, Reason, cookie
 from zethane.pipeline.flow import match
 from zethane.pipeline.tables import Table
 
@@ -20,16 +20,19 @@ def all_of(number: int, *, tracked: bool) -> list[Change]:
 def connections_of(number: int) -> list[Change]:
     """What shows that connections of grants are a session's."""
     return [
-        RemoveMatching(Table.CONNECTION, (), cookie(number, 0, 0), SUBJECT_MASK),
-        RemoveMatching(Table.OWNER, (), cookie(0, number, 0), OBJECT_MASK),
+        RemoveMatching(Table.CONNECTION, (), cookie(number, 0, Reason.BINDING), ALL_BITS),
+        RemoveMatching(Table.OWNER, (), cookie(0, number, Reason.BINDING), ALL_BITS),
     ]
 
 
 def bindings_of(number: int) -> list[RemoveMatching]:
-    """A session's bindings: without them none of its packets passes, whatever per-flow rules there are."""
+    """A session's bindings: without them none of its packets passes, whatever per-flow rules there are.
+
+    Their cookies are named whole: Open vSwitch finds those without looking at the bindings of others.
+    """
     return [
-        RemoveMatching(Table.SOURCE, (), cookie(number, 0, 0), SUBJECT_MASK),
-        RemoveMatching(Table.DESTINATION, (), cookie(0, number, 0), OBJECT_MASK),
+        RemoveMatching(Table.SOURCE, (), cookie(number, 0, Reason.BINDING), ALL_BITS),
+        RemoveMatching(Table.DESTINATION, (), cookie(0, number, Reason.BINDING), ALL_BITS),
     ]
 
 

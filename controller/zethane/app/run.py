@@ -64,7 +64,7 @@ AGING_PAUSE = 0.005
 CLEARING_INTERVAL = 0.1
 """Seconds between looks for rules of ended sessions that may be removed now."""
 
-CLEARING_PAUSE = 0.005
+CLEARING_PAUSE = 0.003
 """Seconds between two pieces of them, with all else in between."""
 
 ACCOUNT_INTERVAL = 5.0

@@ -4,7 +4,8 @@ Others have four times as many live flows as the session that is revoked: 10,000
 axis. Packets of some of its flows keep coming while the request to end it is sent to the controller's API. All other
 flows are silent, and Open vSwitch is told to forget them in its cache, as it does by itself after ten seconds: how many
 it holds there is `cached`, for it has to look at each of them after every change. Then the next session gets its flows,
-and so on. At the end some sessions with as many flows each are revoked one after the other without a pause.
+and is revoked when the switch has none of the one before any more. At the end some sessions with as many flows each are
+revoked in a row, before anything of the first has been cleared away.
 """
 
 from __future__ import annotations
@@ -127,6 +128,7 @@ class Revocations(Benchmark):
             timed: list[tuple[float, float]] = []
             for index in range(1, load.revocations + 1):
                 firsts = self._fill(site, [index], size)
+                site.wait_cleared()
                 cached = max(cached, site.forget_silent())
                 timed += self._timed(site, firsts, size, load.every)
             firsts = self._fill(site, row, size)

@@ -9,6 +9,7 @@ from zethane.errors import CapacityError
 from zethane.identity.factor import Factor, FactorKind
 from zethane.identity.posture import Posture
 from zethane.identity.session import MAX_SESSION, Session
+from zethane.policy.versions import following
 from zethane.service.accounts import Block
 from zethane.service.leases import Lease
 
@@ -46,7 +47,8 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self.saved: dict[int, Session] = {}
-        self.kept: dict[str, dict[str, int]] = {}
+        self.kept: dict[str, Mapping[str, int]] = {}
+        self.last_numbers: dict[str, int] = {}
         self.last = 0
         self.steps: dict[str, int] = {}
         self.leased: dict[bytes, Lease] = {}
@@ -71,11 +73,14 @@ class MemoryStore:
         return self.last
 
     def numbers(self, kind: str) -> Mapping[str, int]:
-        return dict(self.kept.get(kind, {}))
+        return self.kept.get(kind, {})
+
+    def last_number(self, kind: str) -> int:
+        return self.last_numbers.get(kind, 0)
 
     def keep_numbers(self, kind: str, given: Mapping[str, int], gone: Collection[str] = ()) -> None:
-        kept = {key: number for key, number in self.numbers(kind).items() if key not in gone}
-        self.kept[kind] = kept | dict(given)
+        self.kept[kind] = following(self.numbers(kind), given, gone)
+        self.last_numbers[kind] = max(self.last_number(kind), *given.values(), 0)
 
     def epoch(self) -> int:
         return 1

@@ -29,6 +29,7 @@ from zethane.policy.model import ANY, Policy, Rule
 from zethane.policy.peers import Peers, by_ends
 from zethane.policy.principal import Principal
 from zethane.policy.service import covered, simplify
+from zethane.policy.versions import version
 
 MAX_ENTRIES = 200_000
 """Entries that one policy may compile to."""
@@ -69,6 +70,16 @@ class CompiledPolicy:
         spans = {rule: known[hours] for rule, hours in self.hours.items()}
         closed = frozenset(rule for rule, when in spans.items() if not in_spans(when, now))
         return replace(self, closed=closed, spans=spans, _reach={})
+
+    def versioned(self) -> CompiledPolicy:
+        """The same, so that another one can follow at little cost."""
+        return replace(
+            self,
+            rules=version(self.rules),
+            conditions=version(self.conditions),
+            classes=version(self.classes),
+            by_pair=version(self.by_pair),
+        )
 
     def boundaries(self, rules: Iterable[str]) -> list[float]:
         """The moments at which one of these rules opens or closes, in order, around the one that was looked at."""
@@ -199,7 +210,12 @@ def compile_policy(policy: Policy) -> CompiledPolicy:
 def hours_of(rules: Mapping[str, Compiled]) -> tuple[dict[str, Hours], frozenset[str]]:
     """The rules' hours, and which of them are closed before anybody has looked at the time."""
     hours = {name: one.rule.hours for name, one in rules.items() if one.rule.hours is not None}
-    return hours, frozenset(name for name in hours if rules[name].rule.allow)
+    return hours, closed_of(hours, rules)
+
+
+def closed_of(hours: Iterable[str], rules: Mapping[str, Compiled]) -> frozenset[str]:
+    """Of the rules with hours those that allow something: nothing of it is open before somebody has looked."""
+    return frozenset(name for name in hours if rules[name].rule.allow)
 
 
 def simulate(

@@ -6,11 +6,15 @@ through: for each class the rules about it are joined, and only pairs that a den
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from zethane.policy.bits import bits
 from zethane.policy.entry import Class, Compiled, End, NetworkClass, SessionClass
 from zethane.policy.service import Service, covered, simplify
+from zethane.policy.versions import following, version
+
+MAX_SHARED = 4096
+"""Answers about rules of any session that one version takes over from another."""
 
 Key = str | NetworkClass | None
 """Where rules are found by one end: a segment, a network outside, or any session."""
@@ -43,23 +47,28 @@ class Peers:
 
     def __init__(self, places: Mapping[Class, int], sessions: int, sources: ByKey, targets: ByKey) -> None:
         """`places` are the classes' bits, `sessions` those of all classes of sessions."""
-        self.places = places
+        self.places = version(places)
         self.sessions = sessions
-        self.by_source, self.by_target = sources, targets
-        self._found: tuple[dict[Class, int], dict[Class, int]] = ({}, {})
+        self.by_source, self.by_target = version(sources), version(targets)
+        self._found: list[Mapping[Class, int]] = [version({}), version({})]
         self._both: dict[tuple[bool, int], list[Compiled]] = {}
         self._any: dict[tuple[bool, tuple[Service, ...]], tuple[int, int, tuple[Service, ...]]] = {}
 
     def but_for(
-        self, places: Mapping[Class, int], sessions: int, sources: ByKey, targets: ByKey, other: int | None
+        self,
+        places: Mapping[Class, int],
+        sessions: int,
+        sources: ByKey,
+        targets: ByKey,
+        concerned: Collection[Class] | None,
     ) -> Peers:
-        """The same after a change that concerns the classes with these bits; None: all."""
+        """The same after a change that concerns these classes, those that are gone with them; None: all."""
         new = Peers(places, sessions, sources, targets)
-        if other is not None:
-            for found, kept in zip(new._found, self._found, strict=True):
-                found.update(
-                    (one, held) for one, held in kept.items() if one in places and not other >> places[one] & 1
-                )
+        if concerned is not None:
+            new._found = [following(found, {}, concerned) for found in self._found]
+            if new.places is self.places and len(self._any) < MAX_SHARED:
+                # Rules about any session are the same ones, and so are the bits: shared, and filled by both.
+                new._both, new._any = self._both, self._any
         return new
 
     def reach(self, one: Class) -> int:
@@ -70,11 +79,16 @@ class Peers:
         """The classes that some flow may connect one with, in either direction."""
         return self._kept(one, out=True) | self._kept(one, out=False)
 
+    def knows(self, one: Class) -> bool:
+        """Whether both have been found out already."""
+        return all(one in found for found in self._found)
+
     def _kept(self, one: Class, *, out: bool) -> int:
-        found = self._found[not out]
-        if one not in found:
-            found[one] = self._find(one, out=out)
-        return found[one]
+        found = self._found[not out].get(one)
+        if found is None:
+            found = self._find(one, out=out)
+            self._found[not out] = following(self._found[not out], {one: found})
+        return found
 
     def _find(self, one: Class, *, out: bool) -> int:
         index, bit = self.by_source if out else self.by_target, 1 << self.places[one]

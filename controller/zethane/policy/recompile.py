@@ -12,13 +12,14 @@ from itertools import chain
 
 from zethane.errors import CapacityError
 from zethane.policy import compile as whole
-from zethane.policy.compile import CompiledPolicy, Frame, compile_rule, hours_of, in_order
+from zethane.policy.compile import CompiledPolicy, Frame, closed_of, compile_rule, in_order
 from zethane.policy.condition import Condition
 from zethane.policy.entry import Class, Compiled, Entry, Pair, SessionClass
 from zethane.policy.hours import Hours
 from zethane.policy.implication import standings
 from zethane.policy.model import ANY, Policy, Rule
 from zethane.policy.peers import ByKey, Key, key_of
+from zethane.policy.versions import following
 
 MAX_CHANGED = 1000
 """Rules that may have to be compiled again; where it is more, all are."""
@@ -91,20 +92,18 @@ class _Work:
         classes, places = self._classes(conditions)
         if conditions and len(places) > 2 * whole.MAX_CLASSES:
             return None  # many classes have come and gone: their bits are free again when all is compiled
-        frame = Frame({**old.conditions, **conditions}, classes, old.networks, places)
+        frame = Frame(following(old.conditions, conditions), classes, old.networks, places)
         room = whole.MAX_ENTRIES - old.size + sum(len(rule.entries) for rule in self._before.values())
         after: dict[str, Compiled] = {}
         for rule in sorted(self._wanted.values(), key=lambda rule: (rule.allow, rule.id)):
             after[rule.id] = compiled = compile_rule(rule, frame, room)
             room -= len(compiled.entries)
-        rules = {**old.rules, **after}
-        for name in self._before.keys() - after.keys():
-            del rules[name]
+        rules = following(old.rules, after, self._before)
         pairs = self._pairs(after)
         sources, targets = self._by_ends(after)
-        sessions = frame.sessions if conditions else old.between.sessions
+        sessions = self._sessions(frame, conditions)
         hours, closed = self._hours(rules, after)
-        between = old.between.but_for(places, sessions, sources, targets, self._classes_of(after))
+        between = old.between.but_for(places, sessions, sources, targets, self._classes_of(after, frame))
         compiled_policy = replace(
             old,
             rules=rules,
@@ -161,66 +160,87 @@ class _Work:
         old = self._old
         if not conditions:
             return old.classes, old.between.places
-        classes, places = dict(old.classes), dict(old.between.places)
-        following = max(places.values(), default=-1) + 1
-        for name, asked in conditions.items():
-            classes[name] = tuple(SessionClass(name, standing) for standing in standings(asked))
-            for one in old.classes[name]:
-                if one not in classes[name]:
-                    del places[one]
-            for one in classes[name]:
-                if one not in places:
-                    places[one] = following
-                    following += 1
-        if sum(map(len, classes.values())) > whole.MAX_CLASSES:
+        known = old.between.places
+        classes = {
+            name: tuple(SessionClass(name, standing) for standing in standings(asked))
+            for name, asked in conditions.items()
+        }
+        gone: list[Class] = [one for name, found in classes.items() for one in old.classes[name] if one not in found]
+        new: list[Class] = [one for found in classes.values() for one in found if one not in known]
+        first = max(old.between.sessions.bit_length(), *(known[one] + 1 for one in old.networks), 0)
+        places = following(known, dict(zip(new, range(first, first + len(new)), strict=True)), gone)
+        if len(places) - len(old.networks) > whole.MAX_CLASSES:
             name = next(iter(conditions))
             raise CapacityError(f"segment {name}: the conditions of rules make more than {whole.MAX_CLASSES} classes")
-        return classes, places
+        return following(old.classes, classes), places
+
+    def _sessions(self, frame: Frame, segments: Iterable[str]) -> int:
+        """The bits of all classes of sessions, where those of some segments are others."""
+        found, places = self._old.between.sessions, self._old.between.places
+        for name in segments:
+            for one in self._old.classes[name]:
+                found &= ~(1 << places[one])
+        for name in segments:
+            found |= frame.segment(name)
+        return found
 
     def _pairs(self, after: Mapping[str, Compiled]) -> frozenset[Pair]:
         rules = chain(self._before.values(), after.values())
         return frozenset((one, other) for rule in rules for one in rule.subjects for other in rule.objects)
 
     def _by_pair(self, pairs: Iterable[Pair], after: Mapping[str, Compiled]) -> Mapping[Pair, tuple[Entry, ...]]:
-        found = dict(self._old.by_pair)
+        held = self._old.by_pair
         fresh = whole.by_pair(chain.from_iterable(rule.entries for rule in after.values()))
+        found: dict[Pair, tuple[Entry, ...]] = {}
         for pair in pairs:
-            kept = tuple(entry for entry in found.get(pair, ()) if entry.rule not in self._before)
-            found[pair] = kept + fresh.get(pair, ())
-            if not found[pair]:
-                del found[pair]
-        return found
+            kept = tuple(entry for entry in held.get(pair, ()) if entry.rule not in self._before)
+            if entries := kept + fresh.get(pair, ()):
+                found[pair] = entries
+        return following(held, found, pairs)
 
     def _by_ends(self, after: Mapping[str, Compiled]) -> tuple[ByKey, ByKey]:
         """The rules by what they are about at either end."""
         between = self._old.between
         found: list[ByKey] = []
         for index, is_subject in ((between.by_source, True), (between.by_target, False)):
-            changed: dict[Key, tuple[Compiled, ...]] = dict(index)
-            for rule in self._before.values():
-                for key in dict.fromkeys(map(key_of, rule.subjects if is_subject else rule.objects)):
-                    changed[key] = tuple(one for one in changed[key] if one is not rule)
-            for rule in after.values():
-                for key in dict.fromkeys(map(key_of, rule.subjects if is_subject else rule.objects)):
-                    changed[key] = (*changed.get(key, ()), rule)
-            found.append({key: held for key, held in changed.items() if held})
+            gone, new = _by_key(self._before.values(), is_subject), _by_key(after.values(), is_subject)
+            changed: dict[Key, tuple[Compiled, ...]] = {}
+            for key in {**gone, **new}:
+                going = set(map(id, gone.get(key, ())))
+                kept = (one for one in index.get(key, ()) if id(one) not in going)
+                if held := (*kept, *new.get(key, ())):
+                    changed[key] = held
+            found.append(following(index, changed, gone))
         return found[0], found[1]
 
-    def _classes_of(self, after: Mapping[str, Compiled]) -> int | None:
+    def _classes_of(self, after: Mapping[str, Compiled], frame: Frame) -> set[Class] | None:
         """The classes about which the rules say something; None: about any session's."""
-        found = 0
-        for rule in chain(self._before.values(), after.values()):
-            if None in rule.subjects or None in rule.objects:
+        found: set[Class] = set()
+        ends = {end for rule in chain(self._before.values(), after.values()) for end in (*rule.subjects, *rule.objects)}
+        for end in ends:
+            if end is None:
                 return None
-            found |= rule.sources | rule.targets
+            if isinstance(end, str):
+                found.update(self._old.classes[end], frame.classes[end])
+            else:
+                found.add(end)
         return found
 
     def _hours(
         self, rules: Mapping[str, Compiled], after: Mapping[str, Compiled]
     ) -> tuple[Mapping[str, Hours], frozenset[str]]:
-        if not self._old.hours and not any(rule.rule.hours for rule in after.values()):
-            return {}, frozenset()
-        return hours_of(rules)
+        hours = {name: found for name, found in self._old.hours.items() if name not in self._before}
+        hours.update((name, one.rule.hours) for name, one in after.items() if one.rule.hours is not None)
+        return hours, closed_of(hours, rules)
+
+
+def _by_key(rules: Iterable[Compiled], is_subject: bool) -> dict[Key, list[Compiled]]:
+    """Rules by what they are about at one end."""
+    found: dict[Key, list[Compiled]] = {}
+    for rule in rules:
+        for key in dict.fromkeys(map(key_of, rule.subjects if is_subject else rule.objects)):
+            found.setdefault(key, []).append(rule)
+    return found
 
 
 def _ask(found: dict[str, Condition], rule: Rule, segment: str, *, is_subject: bool) -> None:

@@ -15,6 +15,7 @@ from zethane.policy.condition import Condition
 from zethane.policy.entry import Class, End, SessionClass
 from zethane.policy.peers import Peers
 from zethane.policy.recompile import Recompiled
+from zethane.policy.versions import following, version
 from zethane.service.policy_numbers import Numbering
 
 _ANY_SESSION = (0, NETWORK_CLASS)
@@ -39,6 +40,8 @@ class ClassNumbers:
     networks: Mapping[Prefix, int]
     between: Peers
     layout: Layout
+    _of: Mapping[str, tuple[SessionClass, ...]]
+    """The classes of each segment."""
     _at: Mapping[int, int]
     """The number of a class by its place."""
 
@@ -58,27 +61,38 @@ class ClassNumbers:
         numbers.update((one, networks[one.prefix]) for one in compiled.networks)
         classes = {number: one for one, number in numbers.items()}
         places = compiled.between.places
-        at = {places[one]: number for one, number in numbers.items()}
-        return cls(segments, numbers, classes, networks, compiled.between, Layout(), at)
+        at = version({places[one]: number for one, number in numbers.items()})
+        known = version(segments), version(numbers), version(classes)
+        return cls(*known, networks, compiled.between, Layout(), compiled.classes, at)
 
     def changed(self, change: Recompiled, numbering: Numbering) -> ClassNumbers:
         """Those of a policy that was compiled from the one of these. Raises CapacityError."""
         compiled = change.compiled
         if not change.segments:
             return replace(self, between=compiled.between)
-        segments, numbers = dict(self.segments), dict(self.numbers)
-        classes, at = dict(self.classes), dict(self._at)
-        for name in change.segments:
-            segments[name] = _number(name, compiled.conditions[name], numbering)
-            for one in [one for one in numbers if isinstance(one, SessionClass) and one.segment == name]:
-                number = numbers.pop(one)
-                del classes[number]
-                at.pop(self.between.places[one])
-            for one in compiled.classes[name]:
-                numbers[one] = number = session_class(segments[name], one.standing)
-                classes[number] = one
-                at[compiled.between.places[one]] = number
-        return replace(self, segments=segments, numbers=numbers, classes=classes, between=compiled.between, _at=at)
+        gone = [one for name in change.segments for one in self._of[name]]
+        segments = {name: _number(name, compiled.conditions[name], numbering) for name in change.segments}
+        numbers: dict[Class, int] = {
+            one: session_class(number, one.standing)
+            for name, number in segments.items()
+            for one in compiled.classes[name]
+        }
+        places = compiled.between.places
+        return replace(
+            self,
+            segments=following(self.segments, segments),
+            numbers=following(self.numbers, numbers, gone),
+            classes=following(
+                self.classes, {number: one for one, number in numbers.items()}, map(self.numbers.__getitem__, gone)
+            ),
+            between=compiled.between,
+            _of=compiled.classes,
+            _at=following(
+                self._at,
+                {places[one]: number for one, number in numbers.items()},
+                (self.between.places[one] for one in gone),
+            ),
+        )
 
     def field(self, end: End) -> FieldValue:
         """What the register of one end is for those that an entry is about."""
@@ -110,6 +124,11 @@ class ClassNumbers:
         if one is None:
             return 0
         return self.between.of(one) << 1 | (_DNS if isinstance(one, SessionClass) else 0)
+
+    def knows_peers(self, number: int) -> bool:
+        """Whether `peers` of a class costs nothing: there are none, or they have been found out."""
+        one = self.classes.get(number)
+        return one is None or self.between.knows(one)
 
     def at(self, found: int) -> Iterator[int]:
         """The numbers of the classes with these bits; of those that are gone there are none."""

@@ -12,9 +12,11 @@ from weakref import ref
 
 from zethane.pipeline.flow import EntryKey, Flow
 from zethane.pipeline.rules import answer_entries, policy_entries
+from zethane.pipeline.tables import Priority
 from zethane.policy.compile import CompiledPolicy
 from zethane.policy.entry import Pair
 from zethane.policy.recompile import Recompiled
+from zethane.policy.versions import following, version
 from zethane.service.policy_classes import ClassNumbers
 from zethane.service.policy_numbers import Numbering, Priorities
 
@@ -75,13 +77,15 @@ class PolicyEntries:
         allows = {name: one.rule.allow for name, one in compiled.rules.items()}
         kept = numbering.priorities
         priorities, given = Priorities.of(allows, kept)
-        numbering.use_priorities(given, kept.keys() - allows.keys())
-        rules = {
-            name: policy_entries(one, classes.field, rule_numbers[name], priorities[allows[name], name])
-            for name, one in compiled.rules.items()
-        }
+        numbering.use_priorities(given, kept.keys() - allows.keys(), len(allows))
+        rules = version(
+            {
+                name: policy_entries(one, classes.field, rule_numbers[name], priorities[allows[name], name])
+                for name, one in compiled.rules.items()
+            }
+        )
         grants = Granted.of(compiled, tracked)
-        answers = _answers_between(compiled.by_pair, compiled, classes, grants)
+        answers = version(_answers_between(compiled.by_pair, compiled, classes, grants))
         return cls(compiled.closed, rules, answers, priorities, classes, grants)
 
     def changed(
@@ -96,23 +100,20 @@ class PolicyEntries:
         gone = {(one.rule.allow, name) for name, one in change.before.items()}
         new = {(one.rule.allow, name) for name, one in change.after.items()}
         priorities, moved = self._priorities.changed(gone - new, new - gone)
-        numbering.use_priorities(moved, {name for _, name in gone - new} - moved.keys())
-        rules = dict(self._rules)
-        for name in change.before.keys() - change.after.keys():
-            del rules[name]
+        leaving = {name for _, name in gone - new} - moved.keys()
+        numbering.use_priorities(moved, leaving, len(compiled.rules))
         differing = {*change.before, *change.after, *moved}
-        for name in differing & compiled.rules.keys():
-            one = compiled.rules[name]
-            rules[name] = policy_entries(one, classes.field, rule_numbers[name], priorities[one.rule.allow, name])
+        others: dict[str, _Flows] = {}
+        for name in differing:
+            if one := compiled.rules.get(name):
+                others[name] = policy_entries(one, classes.field, rule_numbers[name], priorities[one.rule.allow, name])
+        rules = following(self._rules, others, change.before)
         turned = self.closed ^ compiled.closed
-        pairs = change.pairs | _pairs_of(turned & compiled.rules.keys(), compiled)
+        pairs = change.pairs | _pairs_of((name for name in turned if name in compiled.rules), compiled)
         grants = self.grants.changed(change, compiled)
         if grants.granting != self.grants.granting:
-            pairs |= compiled.by_pair.keys()
-        answers = dict(self._answers)
-        for pair in pairs:
-            answers.pop(pair, None)
-        answers.update(_answers_between(pairs, compiled, classes, grants))
+            pairs = pairs.union(compiled.by_pair)
+        answers = following(self._answers, _answers_between(pairs, compiled, classes, grants), pairs)
         before = ref(self), differing | turned, pairs
         return PolicyEntries(compiled.closed, rules, answers, priorities, classes, grants, before)
 
@@ -120,16 +121,15 @@ class PolicyEntries:
         """Those of the same policy at another hour."""
         turned = self.closed ^ compiled.closed
         pairs = _pairs_of(turned, compiled)
-        answers = dict(self._answers)
-        for pair in pairs:
-            answers.pop(pair, None)
-        answers.update(_answers_between(pairs, compiled, self._classes, self.grants))
+        answers = following(self._answers, _answers_between(pairs, compiled, self._classes, self.grants), pairs)
         return replace(self, closed=compiled.closed, _answers=answers, _before=(ref(self), turned, pairs))
 
     def __iter__(self) -> Iterator[Flow]:
-        for rule, flows in self._rules.items():
-            if rule not in self.closed:
-                yield from flows
+        # Denies first: nothing that they deny is let through while the rest is on its way.
+        for is_deny in (True, False):
+            for rule, flows in self._rules.items():
+                if flows and (flows[0].priority > Priority.RULE_ALLOW_TOP) is is_deny and rule not in self.closed:
+                    yield from flows
         for flows in self._answers.values():
             yield from flows
 

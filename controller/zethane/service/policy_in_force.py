@@ -25,6 +25,7 @@ from zethane.policy.entry import Class, Entry, SessionClass
 from zethane.policy.model import Place, Policy, Rule
 from zethane.policy.principal import Principal
 from zethane.policy.recompile import Recompiled, recompile
+from zethane.policy.versions import following
 from zethane.service.policy_classes import ClassNumbers
 from zethane.service.policy_entries import PolicyEntries
 from zethane.service.policy_numbers import Numbering, Numbers
@@ -90,39 +91,26 @@ class PolicyInForce:
         """The numbers of classes, and who has to do with whom."""
         self.rule_numbers: Mapping[str, int] = {}
         self.rule_ids: Mapping[int, str] = {Reason.DNS.value: DNS_RULE}
-        self._denying: frozenset[int] = frozenset()
-        self._take(policy, policy.rules, numbering)
+        self._take(policy, (), policy.rules, numbering)
+        self._asking_addresses = frozenset(_asking_addresses(compiled, compiled.conditions))
         earlier: PolicyEntries | None = getattr(self, "flows", None)
         tracked = frozenset() if earlier is None else earlier.grants.tracked
         self.flows: PolicyEntries = PolicyEntries.of(compiled, self.classes, self.rule_numbers, numbering, tracked)
         """What the table `rule` should hold."""
         self._kept = KeptVerdicts()
         self._after: tuple[ref[PolicyInForce], Concerned] | None = None
-        self._look_at(compiled, now)
+        self._moved: tuple[ref[PolicyInForce], frozenset[str]] | None = None
+        self._look_at(compiled.versioned(), now)
 
-    def _take(self, policy: Policy, rules: Iterable[Rule], numbering: Numbering) -> None:
-        """Take up a policy that has these rules besides those that are known."""
+    def _take(self, policy: Policy, gone: Iterable[str], rules: Iterable[Rule], numbering: Numbering) -> None:
+        """Take up a policy that has no longer some rules, and then these besides those that are known."""
         self.policy = policy
         self.has_relations = policy.has_relations
-        numbers, names, denying = dict(self.rule_numbers), dict(self.rule_ids), set(self._denying)
-        for rule in rules:
-            numbers[rule.id] = number = numbering.number_of("rule", rule.id)
-            names[number] = rule.id
-            if not rule.allow and rule.expression is None:
-                denying.add(number)
-        self.rule_numbers, self.rule_ids, self._denying = numbers, names, frozenset(denying)
-        self._asking_addresses = frozenset(
-            segment for segment, found in self.compiled.conditions.items() if any(one.networks for one in found)
-        )
-
-    def _forget(self, rules: Iterable[str]) -> None:
-        """These rules are gone, or are others now."""
-        gone = {name: self.rule_numbers[name] for name in rules if name in self.rule_numbers}
-        numbers, names = dict(self.rule_numbers), dict(self.rule_ids)
-        for name, number in gone.items():
-            del numbers[name], names[number]
-        self.rule_numbers, self.rule_ids = numbers, names
-        self._denying = self._denying.difference(gone.values())
+        left = {name: self.rule_numbers[name] for name in gone if name in self.rule_numbers}
+        numbers = {rule.id: numbering.number_of("rule", rule.id) for rule in rules}
+        names = {number: name for name, number in numbers.items()}
+        self.rule_numbers = following(self.rule_numbers, numbers, left)
+        self.rule_ids = following(self.rule_ids, names, left.values())
 
     @property
     def networks(self) -> Mapping[Prefix, int]:
@@ -160,14 +148,17 @@ class PolicyInForce:
     ) -> None:
         self.compiled = compiled = change.compiled.as_of(now)
         self.classes = before.classes.changed(change, numbering)
-        self._forget(change.differing)
-        self._take(policy, filter(None, map(policy.rule, change.differing)), numbering)
+        self._take(policy, change.differing, filter(None, map(policy.rule, change.differing)), numbering)
+        if change.segments:
+            asking = _asking_addresses(compiled, change.segments)
+            self._asking_addresses = (before._asking_addresses - change.segments).union(asking)
         self.flows = before.flows.changed(change, compiled, self.classes, self.rule_numbers, numbering)
         # Where there are hours, a verdict says until when it is sure, by all of them.
         timed = compiled.hours or before.compiled.hours
         areas = Concerned(before.classes, self.classes, change.concerned())
         self._kept = KeptVerdicts() if timed else KeptVerdicts(before._verdicts, areas)
         self._after = None if timed else (ref(before), areas)
+        self._moved = ref(before), change.segments
         self._look_at(compiled, now)
 
     def _look_at(self, compiled: CompiledPolicy, now: float) -> PolicyInForce:
@@ -187,7 +178,7 @@ class PolicyInForce:
             return self
         new, compiled = copy(self), self.compiled.as_of(now)
         new.flows = self.flows.as_of(compiled)
-        new._kept, new._after = KeptVerdicts(), None  # noqa: SLF001  # of the same class
+        new._kept, new._after, new._moved = KeptVerdicts(), None, None  # noqa: SLF001  # of the same class
         return new._look_at(compiled, now)  # noqa: SLF001
 
     def turns_to(self, other: PolicyInForce) -> tuple[frozenset[str], frozenset[str]]:
@@ -218,6 +209,8 @@ class PolicyInForce:
         """The segments whose sessions may have other classes under another policy; None if any session may have."""
         if not self.policy.has_places_of(other.policy):
             return None
+        if other._moved is not None and other._moved[0]() is self:  # of the same class
+            return other._moved[1]
         mine, others = self.classes.segments, other.classes.segments
         return frozenset(name for name, number in others.items() if mine.get(name) != number)
 
@@ -231,7 +224,8 @@ class PolicyInForce:
 
     def denies(self, rule: int) -> bool:
         """Whether the number is that of a deny rule whose entry denies, and leaves no question to answer."""
-        return rule in self._denying
+        found = self.compiled.rules.get(self.rule_ids.get(rule, ""))
+        return found is not None and not found.rule.allow and found.rule.expression is None
 
     def place(self, principal: Principal, now: float) -> Standing | None:
         """Where a principal stands at a moment; None if it fits no segment, or more than one."""
@@ -434,6 +428,11 @@ class KeptVerdicts:
         if found is None or found.relations or self._concerned is None or self._concerned(wanted[0], wanted[1]):
             return None
         return found
+
+
+def _asking_addresses(compiled: CompiledPolicy, segments: Iterable[str]) -> Iterator[str]:
+    """Those of some segments of whose sessions it is asked from which network they act."""
+    return (name for name in segments if any(one.networks for one in compiled.conditions[name]))
 
 
 def _place(one: Class) -> Place:

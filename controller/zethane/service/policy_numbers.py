@@ -15,6 +15,7 @@ from typing import Protocol
 from zethane.errors import CapacityError
 from zethane.pipeline.fields import MAX_CLASS, MAX_RULE
 from zethane.pipeline.tables import Priority
+from zethane.policy.versions import following, version
 
 PRIORITY = "priority"
 """The kind under which priorities are kept, by the rules' ids."""
@@ -28,6 +29,9 @@ class Numbers(Protocol):
     def numbers(self, kind: str) -> Mapping[str, int]:
         """All numbers of a kind that are kept, by what they stand for."""
 
+    def last_number(self, kind: str) -> int:
+        """The highest of a kind that has been kept; 0 where none has."""
+
     def keep_numbers(self, kind: str, given: Mapping[str, int], gone: Collection[str] = ()) -> None:
         """Keep numbers that were given out, and forget some. Raises CapacityError, and nothing has changed then."""
 
@@ -40,14 +44,15 @@ class Numbering:
 
     def __init__(self, numbers: Numbers) -> None:
         self._numbers = numbers
-        self._kept = {kind: numbers.numbers(kind) for kind in ("rule", "class", PRIORITY)}
         self._given: dict[str, dict[str, int]] = {"rule": {}, "class": {}}
+        # First: what is kept between these two looks makes that this does not fit.
         self._last = self._last_kept()
+        self._kept = {kind: numbers.numbers(kind) for kind in ("rule", "class", PRIORITY)}
         self._first = dict(self._last)
-        self._priorities: tuple[Mapping[str, int], Collection[str]] = {}, ()
+        self._priorities: tuple[Mapping[str, int], Collection[str], int] = {}, (), 0
 
     def _last_kept(self) -> dict[str, int]:
-        return {kind: max(self._numbers.numbers(kind).values(), default=0) for kind in self._given}
+        return {kind: self._numbers.last_number(kind) for kind in self._given}
 
     def fits(self) -> bool:
         """Whether no number has been kept meanwhile that may be given out here for something else."""
@@ -70,9 +75,9 @@ class Numbering:
         """Those that are kept, by the rules' ids; also of rules that are gone."""
         return self._kept[PRIORITY]
 
-    def use_priorities(self, given: Mapping[str, int], gone: Collection[str]) -> None:
-        """What has changed of them."""
-        self._priorities = given, gone
+    def use_priorities(self, given: Mapping[str, int], gone: Collection[str], count: int) -> None:
+        """What has changed of them, and of how many rules they are now."""
+        self._priorities = given, gone, count
 
     def keep(self) -> None:
         """Keep what was given out. Raises CapacityError if that cannot be written: nothing may rest on it then."""
@@ -81,13 +86,16 @@ class Numbering:
                 self._numbers.keep_numbers(kind, given)
                 self._given[kind] = {}
         self._first = dict(self._last)
-        moved, gone = self._priorities
+        moved, gone, count = self._priorities
         if moved or gone:
-            # A policy that was kept and never put in force may have given these to other rules.
-            given_anew, kept = set(moved.values()), self._numbers.numbers(PRIORITY)
-            others = [name for name, number in kept.items() if number in given_anew and name not in moved]
-            self._numbers.keep_numbers(PRIORITY, moved, {*gone, *others})
-            self._priorities = {}, ()
+            kept = self._numbers.numbers(PRIORITY)
+            if len(following(kept, moved, gone)) != count:
+                # A policy that was kept and never put in force may have given these to other rules.
+                given_anew = set(moved.values())
+                others = (name for name, number in kept.items() if number in given_anew and name not in moved)
+                gone = {*gone, *others}
+            self._numbers.keep_numbers(PRIORITY, moved, gone)
+            self._priorities = {}, (), 0
 
 
 class Ladder:
@@ -96,23 +104,23 @@ class Ladder:
     def __init__(self, top: int, bottom: int, at: Mapping[str, int]) -> None:
         """Priorities from `top` down to `bottom`; `at` are those that are taken, in the order of the ids."""
         self._top, self._bottom = top, bottom
-        self.at = dict(at)
+        self.at = version(at)
         self._ids = sorted(at)
 
     def copy(self) -> Ladder:
         """One that can be changed without this one."""
         new = Ladder(self._top, self._bottom, {})
-        new.at, new._ids = dict(self.at), list(self._ids)
+        new.at, new._ids = self.at, list(self._ids)
         return new
 
     def remove(self, name: str) -> None:
         """Let a rule go."""
-        del self.at[name]
+        self.at = following(self.at, {}, [name])
         del self._ids[bisect_left(self._ids, name)]
 
     def add(self, names: Iterable[str]) -> dict[str, int]:
         """Take rules in; the priorities of these, and of others that had to give way."""
-        new = sorted(set(names) - self.at.keys())
+        new = sorted({name for name in names if name not in self.at})
         if len(self.at) + len(new) > self._top - self._bottom + 1:
             raise CapacityError(f"more than {self._top - self._bottom + 1} rules of one action")
         changed: dict[str, int] = {}
@@ -158,7 +166,7 @@ class Ladder:
         names = self._ids[first:behind]
         found = {name: over - (index * (over - under)) // (len(names) + 1) for index, name in enumerate(names, 1)}
         changed = {name: priority for name, priority in found.items() if self.at.get(name) != priority}
-        self.at.update(changed)
+        self.at = following(self.at, changed)
         return changed
 
 
@@ -194,11 +202,12 @@ class Priorities:
         self, gone: Iterable[tuple[bool, str]], new: Iterable[tuple[bool, str]]
     ) -> tuple[Priorities, dict[str, int]]:
         """The same without some rules and with others (whether each allows); and what is new or has changed."""
-        ladders = {allow: ladder.copy() for allow, ladder in self._ladders.items()}
-        for allow, name in gone:
+        going, added = list(gone), list(new)
+        others = {allow for allow, _ in (*going, *added)}
+        ladders = {allow: ladder.copy() if allow in others else ladder for allow, ladder in self._ladders.items()}
+        for allow, name in going:
             ladders[allow].remove(name)
         given: dict[str, int] = {}
-        added = list(new)
-        for allow, ladder in ladders.items():
-            given.update(ladder.add(name for allows, name in added if allows is allow))
+        for allow in others:
+            given.update(ladders[allow].add(name for allows, name in added if allows is allow))
         return Priorities(ladders[True], ladders[False]), given

@@ -83,9 +83,10 @@ class Preparation:
         """Have it worked out who has to do with whom: the new policy keeps it for when everybody is counted again."""
         classes = self._new.classes
         present = set[int]().union(*(point.classes for point in self._state.fabric.points.values()))
-        for number in present & classes.classes.keys():
-            classes.peers(number)
-            await asyncio.sleep(0)
+        for number in present:
+            if not classes.knows_peers(number):
+                classes.peers(number)
+                await asyncio.sleep(0)
 
     async def _add(self, point: Point, piece: tuple[Change, ...]) -> None:
         """Write a piece to a switch; one that goes, refuses, or stays busy for too long is left out."""

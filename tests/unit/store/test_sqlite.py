@@ -509,8 +509,8 @@ def test_numbers_are_kept_by_a_thread_while_sessions_are_saved(file: Path) -> No
             number += 1
         thread.join()
         assert wrong
-        assert store.numbers("priority") == {}
+        assert dict(store.numbers("priority")) == {}
         store.keep_numbers("priority", priorities)
     with opened(file) as store:
         assert [session.number for session in store.sessions()] == list(range(100, number))
-        assert store.numbers("priority") == priorities
+        assert dict(store.numbers("priority")) == priorities

@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import structlog
@@ -32,6 +31,7 @@ from zethane.adapters.store.seen import SeenTable
 from zethane.errors import CapacityError, InputError, Problem
 from zethane.identity.proof import Proof, acting
 from zethane.identity.session import MAX_SESSION, Attachment, Session
+from zethane.policy.versions import following, version
 from zethane.service.accounts import Block
 from zethane.service.leases import Lease
 
@@ -81,7 +81,8 @@ class SqliteStore(FactorTable, PostureTable, SeenTable):
         """
         self._file = file
         self._forgotten: set[int] = set()
-        self._numbers: dict[str, dict[str, int]] = {}
+        self._numbers: dict[str, Mapping[str, int]] = {}
+        self._last_numbers: dict[str, int] = {}
         try:
             self._db = self._open()
         except (sqlite3.DatabaseError, _DamagedError) as error:
@@ -197,8 +198,14 @@ class SqliteStore(FactorTable, PostureTable, SeenTable):
         known = self._numbers.get(kind)
         if known is None:
             rows = self._db.execute("SELECT key, number FROM numbers WHERE kind = ?", (kind,))
-            known = self._numbers[kind] = {str(key): int(number) for key, number in rows}
-        return MappingProxyType(known)
+            known = self._numbers[kind] = version({str(key): int(number) for key, number in rows})
+            self._last_numbers[kind] = max(known.values(), default=0)
+        return known
+
+    def last_number(self, kind: str) -> int:
+        """The highest of a kind that has been kept; 0 where none has."""
+        self.numbers(kind)
+        return self._last_numbers[kind]
 
     def keep_numbers(self, kind: str, given: Mapping[str, int], gone: Collection[str] = ()) -> None:
         """Keep numbers that were given out, and forget some. Raises CapacityError, and nothing has changed then."""
@@ -217,8 +224,9 @@ class SqliteStore(FactorTable, PostureTable, SeenTable):
                 if not isinstance(error, sqlite3.OperationalError):
                     raise
                 raise CapacityError(f"the store cannot be written: {error}") from error
-        # Another dictionary: somebody may be looking at this one beside the event loop.
-        self._numbers[kind] = {**{key: one for key, one in known.items() if key not in gone}, **given}
+        # Another mapping: somebody may be looking at this one beside the event loop.
+        self._numbers[kind] = following(known, given, gone)
+        self._last_numbers[kind] = max(self._last_numbers[kind], *given.values(), 0)
 
     def epoch(self) -> int:
         """A number of 32 bits, chosen at random when it is first asked for. Raises CapacityError."""

@@ -100,11 +100,13 @@ class Flows:
         )
 
     @contextmanager
-    def stream(self, first: int, flows: int, every: float, seconds: float, *, only: int) -> Iterator[Stream]:
+    def stream(
+        self, first: int, flows: int, every: float, seconds: float, *, only: int, tcp: bool = True
+    ) -> Iterator[Stream]:
         """Packets of flows that are there, in turn, until no more of them arrive."""
         command = self._command(
             "stream", "--first", first, "--flows", flows, "--every", int(every * 1e6), "--seconds", seconds,
-            "--only", only, "--tcp",
+            "--only", only, *(["--tcp"] if tcp else []),
         )  # fmt: skip  # options and their values
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=self._tagged)
         try:

@@ -16,7 +16,7 @@ from perf.controllers import zethane
 from perf.flow_network import FlowNetwork
 from perf.peers import Peer
 from perf.same_job import Identity
-from perf.topology import TCP_SERVICE, UDP_SERVICE
+from perf.topology import POLICY, TCP_SERVICE, UDP_SERVICE
 from zethane.net.flowkey import TCP, UDP
 
 RULE = "clients-servers"
@@ -26,11 +26,13 @@ TESTCONTROLLER_IDLE = 5
 
 
 @contextmanager
-def controlled(side: str, network: FlowNetwork, run: Run, folder: Path, extra: Sequence[str] = ()) -> Iterator[Control]:
-    """The bridge under one controller, which is ready. Raises LabError."""
+def controlled(
+    side: str, network: FlowNetwork, run: Run, folder: Path, extra: Sequence[str] = (), *, policy: str = POLICY
+) -> Iterator[Control]:
+    """The bridge under one controller, which is ready. `policy` is Zethane's. Raises LabError."""
     try:
         if side == "zethane":
-            with zethane(folder, run.tagged, network.dpid, network.places, extra) as controller:
+            with zethane(folder, run.tagged, network.dpid, network.places, extra, policy=policy) as controller:
                 network.control(int(controller.openflow.rpartition(":")[2]))
                 controller.wait_switches(["s1"])
                 yield Control(controller)

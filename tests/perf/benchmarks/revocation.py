@@ -6,6 +6,9 @@ flows are silent, and Open vSwitch is told to forget them in its cache, as it do
 it holds there is `cached`, for it has to look at each of them after every change. Then the next session gets its flows,
 and is revoked when the switch has none of the one before any more. At the end some sessions with as many flows each are
 revoked in a row, before anything of the first has been cleared away.
+
+The same with connections that the switch lets in by itself under a grant: UDP, of which each has had one packet. Open
+vSwitch forgets such a connection after a minute, so that others' become fewer within a turn.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ from perf.goals import at_most, median_of, worst_of
 from perf.snoop import flow_mods
 from perf.statistics import percentile
 from perf.switched import Control, controlled
-from perf.topology import TCP_SERVICE
+from perf.topology import POLICY, TCP_SERVICE, UDP_SERVICE
 
 MANY = 10_000
 """Flows of the session that the goals are about."""
@@ -58,6 +61,16 @@ class RevocationLoad:
     seconds: float = 10.0
 
 
+_GRANTED = f"""
+version: 1
+segments:
+  clients: {{labels: {{role: client}}}}
+  servers: {{labels: {{role: server}}}}
+rules:
+  - {{id: verified, from: [clients], to: [servers], services: [tcp/{TCP_SERVICE}]}}
+  - {{id: granted, from: [clients], to: [servers], services: [udp/{UDP_SERVICE}], enforce: switch}}
+"""
+
 STALLED = 0.2
 """Seconds without a packet that a busy machine may be the reason of."""
 
@@ -66,6 +79,9 @@ AT_ONCE = 0.5
 
 SILENCE, FEW = 40.0, 200
 """Seconds that Open vSwitch may take to forget flows that are silent, and how many it may hold then."""
+
+ENOUGH = 0.95
+"""The share of a session's connections that have to be there."""
 
 CLEARED = 60.0
 """Seconds after which a switch holds nothing of a revoked session any more."""
@@ -80,7 +96,7 @@ class Revocations(Benchmark):
 
     name = "revocation"
     title = "A session is revoked while its packets pass through Open vSwitch"
-    sides: ClassVar = {"zethane": "Zethane"}
+    sides: ClassVar = {"zethane": "verified flows", "grant": "connections of a grant"}
     measures = (
         Measure("last_p50", "last packet after the request, p50 of a turn", "ms", digits=2),
         Measure("last_worst", "last packet after the request, worst of a turn", "ms", digits=2),
@@ -95,6 +111,8 @@ class Revocations(Benchmark):
         at_most("last packet, worst of all", worst_of("last_worst", "zethane", MANY), 15, "ms"),
         at_most("last packet, worst of those in a row", worst_of("row_worst", "zethane", MANY), 15, "ms"),
         at_most("flow-mods that stop a session", worst_of("flow_mods", "zethane", MANY), 4),
+        at_most("connections of a grant: last packet, p50", median_of("last_p50", "grant", MANY), 5, "ms"),
+        at_most("connections of a grant: last packet, worst of all", worst_of("last_worst", "grant", MANY), 15, "ms"),
     )
 
     def __init__(self, run: Run) -> None:
@@ -113,16 +131,24 @@ class Revocations(Benchmark):
         with flow_network(self.run.ledger, self.run.interrupts, self._sizes, "r") as self._network:
             yield
 
+    def can(self, side: str, point: int) -> bool:
+        """Connections of grants are no concern of the controller: they are measured where there are many."""
+        return side != "grant" or point == MANY
+
     def turn(self, side: str, number: int, point: int) -> Turn:
         """Measure one side once. Raises LabError."""
-        load = self._load
+        load, is_grant = self._load, side == "grant"
         size = point // 100 if self._is_quick else point
         folder = self.run.folder / f"revocation-{side}-{point}-{number}"
-        with controlled(side, self._network, self.run, folder) as control:
-            site = _Site(self._network, control, Flows(self._program, self._network, self.run.tagged, TCP_SERVICE))
-            site.flows.first(10, 0.003, tcp=True)  # the controller has seen one before it counts
+        policy = _GRANTED if is_grant else POLICY
+        with controlled("zethane", self._network, self.run, folder, policy=policy) as control:
+            verified, granted = (
+                Flows(self._program, self._network, self.run.tagged, port) for port in (TCP_SERVICE, UDP_SERVICE)
+            )
+            site = _Site(self._network, control, verified, granted if is_grant else None)
+            verified.first(10, 0.003, tcp=True)  # the controller has seen one before it counts
             for index in range(BYSTANDERS):
-                fill(site.flows, control, load.others * size // BYSTANDERS, load.rate, len(site) - 1 - index)
+                site.fill(load.others * size // BYSTANDERS, load.rate, len(site) - 1 - index)
             stopped, cleared = self._counted(site, size)
             cached, row = 0, range(load.revocations + 1, load.revocations + 1 + load.row)
             timed: list[tuple[float, float]] = []
@@ -150,13 +176,13 @@ class Revocations(Benchmark):
         firsts = {}
         for index in receivers:
             firsts[index] = site.flows.next
-            fill(site.flows, site.control, size, self._load.rate, index)
+            site.fill(size, self._load.rate, index)
         return firsts
 
     def _counted(self, site: _Site, size: int) -> tuple[int, int]:
         """The flow-mods that stop a session, and those that follow until nothing of it is left."""
         self._fill(site, [0], size)
-        with flow_mods(site.network.bridge, lambda: site.flows.load(100, 0.02, tcp=True)) as counter:
+        with flow_mods(site.network.bridge, lambda: site.verified.load(100, 0.02, tcp=True)) as counter:
             before = counter.seen
             site.revoke(0)
             time.sleep(AT_ONCE)
@@ -170,7 +196,9 @@ class Revocations(Benchmark):
         with ExitStack() as stack:
             streams = {
                 index: stack.enter_context(
-                    site.flows.stream(first, min(load.streamed, size), every, load.seconds, only=index)
+                    site.flows.stream(
+                        first, min(load.streamed, size), every, load.seconds, only=index, tcp=site.granted is None
+                    )
                 )
                 for index, first in firsts.items()
             }
@@ -190,15 +218,30 @@ class Revocations(Benchmark):
 
 @dataclass(frozen=True, slots=True)
 class _Site:
-    """The bridge, who is in control of it, and the hosts."""
+    """The bridge, who is in control of it, and the hosts' flows: `granted` where those are connections of a grant."""
 
     network: FlowNetwork
     control: Control
-    flows: Flows
+    verified: Flows
+    granted: Flows | None
+
+    @property
+    def flows(self) -> Flows:
+        """Those that are revoked."""
+        return self.granted or self.verified
 
     def __len__(self) -> int:
         """How many sessions there are that flows are opened to."""
         return len(self.network.receivers)
+
+    def fill(self, count: int, rate: int, only: int) -> None:
+        """Make so many flows, or connections, to one session. Raises LabError."""
+        if self.granted is None:
+            fill(self.verified, self.control, count, rate, only)
+            return
+        made = self.granted.load(rate, count / rate, only=only)
+        if made.arrived < ENOUGH * count:
+            raise LabError(f"{made.arrived} of {count} connections were let in")
 
     def forget_silent(self) -> int:
         """Have Open vSwitch forget what is in its cache; how many flows it still holds there. Raises LabError."""

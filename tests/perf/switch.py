@@ -116,8 +116,8 @@ class SwitchEnd:
         if kind == wire.PORT_DESCRIPTION:
             self.send(wire.port_descriptions(xid))
             self._described = True
-        else:
-            self.send(wire.multipart(kind, xid))  # no entries, no meters
+        else:  # no entries, no meters, and sums of nothing
+            self.send(wire.multipart(kind, xid, bytes(24) if kind == wire.AGGREGATE else b""))
 
     def _experimenter(self, xid: int, message: bytes) -> None:
         vendor, kind = struct.unpack_from("!II", message, 8)

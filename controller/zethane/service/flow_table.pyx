@@ -134,6 +134,77 @@ cdef inline object session_of(object end):
     return (<Kept>end).session if isinstance(end, Kept) else end
 
 
+cdef struct Kind:
+    # A rule and a group of its flows, and the latest end of one of them.
+    uint32_t rule, subject_class, object_class
+    uint16_t port
+    uint8_t proto
+    bint used
+    double ends
+
+
+cdef class Kinds:
+    """Rules with groups of flows, as `LiveFlow.group` has them."""
+
+    cdef Kind* slots
+    cdef uint64_t mask, count
+
+    def __cinit__(self):
+        self.mask = 255
+        self.slots = <Kind*>calloc(self.mask + 1, sizeof(Kind))
+        if self.slots == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        free(self.slots)
+
+    cdef Kind* place(self, const Kind* one) noexcept:
+        """Where it is, or may be put."""
+        cdef uint64_t ends = <uint64_t>one.subject_class << 32 | one.object_class
+        cdef uint64_t at = zt_fold(ends ^ secrets[0], (<uint64_t>one.rule << 24 | <uint64_t>one.port << 8 | one.proto) ^ secrets[1])
+        cdef Kind* slot = self.slots + (at & self.mask)
+        while slot.used and not (
+            slot.rule == one.rule
+            and slot.subject_class == one.subject_class
+            and slot.object_class == one.object_class
+            and slot.port == one.port
+            and slot.proto == one.proto
+        ):
+            at += 1
+            slot = self.slots + (at & self.mask)
+        return slot
+
+    cdef int add(self, const Kind* one) except -1:
+        cdef Kind* slot = self.place(one)
+        cdef Kind* before = self.slots
+        cdef uint64_t at, size = self.mask + 1
+        if slot.used:
+            if one.ends > slot.ends:
+                slot.ends = one.ends
+            return 0
+        slot[0] = one[0]
+        slot.used = True
+        self.count += 1
+        if self.count * 2 > self.mask:
+            slot = <Kind*>calloc(2 * size, sizeof(Kind))
+            if slot == NULL:
+                raise MemoryError
+            self.slots, self.mask = slot, 2 * size - 1
+            for at in range(size):
+                if before[at].used:
+                    self.place(&before[at])[0] = before[at]
+            free(before)
+        return 0
+
+
+cdef inline Kind kind_of(LiveFlow flow) noexcept:
+    cdef Kind one
+    one.rule, one.subject_class, one.object_class = flow.rule, flow.subject_class, flow.object_class
+    one.proto, one.port = flow.wire.proto, 0 if flow.wire.proto in (ICMP, ICMPV6) else flow.wire.dport
+    one.used, one.ends = True, flow.ends
+    return one
+
+
 @cython.no_gc
 cdef class LiveFlow:
     """One connection. `zethane.service.flows.LiveFlow` says what is what."""
@@ -423,6 +494,38 @@ cdef class FlowTable:
         return listed(&self.everything)
 
     # by key
+
+    def groups(self):
+        cdef Kinds kinds = Kinds()
+        cdef Link* link = self.everything.first
+        cdef Kind one
+        cdef uint64_t at
+        cdef dict found = {}
+        while link != NULL:
+            one = kind_of(<LiveFlow>link.flow)
+            kinds.add(&one)
+            link = link.after
+        for at in range(kinds.mask + 1):
+            if kinds.slots[at].used:
+                one = kinds.slots[at]
+                found[one.rule, (one.subject_class, one.object_class, one.proto, one.port)] = one.ends
+        return found
+
+    def of_groups(self, groups):
+        cdef Kinds kinds = Kinds()
+        cdef Link* link = self.everything.first
+        cdef Kind one
+        cdef list found = []
+        for rule, (subject_class, object_class, proto, port) in groups:
+            one.rule, one.subject_class, one.object_class = rule, subject_class, object_class
+            one.proto, one.port, one.used, one.ends = proto, port, True, 0.0
+            kinds.add(&one)
+        while link != NULL:
+            one = kind_of(<LiveFlow>link.flow)
+            if kinds.place(&one).used:
+                found.append(<object>link.flow)
+            link = link.after
+        return found
 
     cdef PyObject* lookup(self, const Key* key, uint64_t hash, int* direction) noexcept nogil:
         """The flow of a packet with this key, borrowed, and the packet's direction; NULL if there is none."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,9 @@ MOST = 2**64 - 1
 
 FORWARD, RETURN = 1, 2
 """Directions: from the subject to the object, and back."""
+
+RuleGroup = tuple[int, tuple[int, int, int, int]]
+"""The number of a rule, and a group of its flows: see `LiveFlow.group`."""
 
 MAX_REMEMBERED = 100_000
 """Flows without rules that are known and may go on when their next packet comes."""
@@ -160,6 +163,18 @@ class FlowTable(Untimed):
             return flow, FORWARD
         flow = self.by_key.get(key.reverse())
         return None if flow is None else (flow, RETURN)
+
+    def groups(self) -> dict[RuleGroup, float]:
+        """The groups that flows are of, rule by rule, and the latest end of the flows of each."""
+        found: dict[RuleGroup, float] = {}
+        for flow in self.by_key.values():
+            place = flow.rule, flow.group
+            found[place] = max(found.get(place, flow.ends), flow.ends)
+        return found
+
+    def of_groups(self, groups: Collection[RuleGroup]) -> list[LiveFlow]:
+        """The flows of these groups, in the order in which they came."""
+        return [flow for flow in self.by_key.values() if (flow.rule, flow.group) in groups]
 
     def add(self, flow: LiveFlow) -> None:
         """Enter a flow."""

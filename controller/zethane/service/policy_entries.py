@@ -133,6 +133,11 @@ class PolicyEntries:
         for flows in self._answers.values():
             yield from flows
 
+    def parts(self) -> Iterator[_Flows]:
+        """All that it is made of, by rule and pair."""
+        yield from self._rules.values()
+        yield from self._answers.values()
+
     def differences(self, other: PolicyEntries) -> Iterator[tuple[list[EntryKey], list[Flow]]]:
         """What is to be removed, and what is to be added, when others take the place of these: bit by bit."""
         if other._before is not None and other._before[0]() is self:

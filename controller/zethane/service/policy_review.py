@@ -15,7 +15,7 @@ from zethane.pipeline.tables import Table
 from zethane.pipeline.verified import verified_flow
 from zethane.service.flow_review import MAX_CARRIED, go_on
 from zethane.service.flow_rules import directions
-from zethane.service.flows import LiveFlow
+from zethane.service.flows import LiveFlow, RuleGroup
 from zethane.service.policy_in_force import Concerned, Group, Verdict
 from zethane.service.relations import verdict_on
 from zethane.service.state import State
@@ -44,31 +44,32 @@ class PolicyReview:
         """
         state = self._state
         stands: dict[int, dict[Group, float]] = defaultdict(dict)
-        alone: list[Change] = []
-        looked_at: list[LiveFlow] = []
         partly: set[int] = set()  # rules with flows that are not looked at
-        for flow in state.flows.by_key.values():
-            if rules is not None and flow.rule not in rules:
+        # Each flow is counted to its group, which takes some 50 ns; those of groups that stand are not looked at.
+        for (rule, group), ends in state.flows.groups().items():
+            if rules is not None and rule not in rules:
                 continue
-            if concerned is None or concerned(flow.subject_class, flow.object_class):
-                looked_at.append(flow)
-            else:
-                partly.add(flow.rule)
-        for flow in looked_at:
-            group, decided = flow.group, stands[flow.rule]
-            if group not in decided:
-                shared = state.policy.verdict(*group)
-                decided[group] = shared.until if state.policy.stands(shared, group, flow.rule) else -math.inf
-                if shared.relations:
-                    decided[group] = math.nan  # each flow has its own answer
-            if flow.ends > decided[group] + 1.0:  # a lease is never shorter than a second
-                decided[group] = -math.inf
-        for flow in looked_at:
-            until = stands[flow.rule][flow.group]
-            verdict = self._verdict_now(flow) if until == -math.inf or math.isnan(until) else None
-            if verdict is not None and until == -math.inf:
+            if concerned is not None and not concerned(group[0], group[1]):
+                partly.add(rule)
+                continue
+            shared = state.policy.verdict(*group)
+            until = shared.until if state.policy.stands(shared, group, rule) else -math.inf
+            if shared.relations:
+                until = math.nan  # each flow has its own answer
+            if ends > until + 1.0:  # a lease is never shorter than a second
+                until = -math.inf
+            stands[rule][group] = until
+        ending: set[RuleGroup] = set()
+        asked: set[RuleGroup] = set()
+        for rule, decided in stands.items():
+            ending.update((rule, group) for group, until in decided.items() if until == -math.inf)
+            asked.update((rule, group) for group, until in decided.items() if math.isnan(until))
+        alone: list[Change] = []
+        for flow in state.flows.of_groups(ending | asked) if ending or asked else ():
+            verdict = self._verdict_now(flow)
+            if (flow.rule, flow.group) in ending:
                 self._end(flow, verdict, going_on)
-            elif verdict is not None and not self._goes_on(flow, verdict):
+            elif not self._goes_on(flow, verdict):
                 alone += _rules_of(flow)
                 self._end(flow, verdict, going_on)
         removals = (_removals(rule, decided, whole=rule not in partly) for rule, decided in stands.items())

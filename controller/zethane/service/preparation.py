@@ -11,6 +11,8 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from typing import Any
+from weakref import finalize
 
 from zethane.pipeline.change import Add, Change, Remove
 from zethane.service.points import Point
@@ -34,8 +36,8 @@ MOST_PATIENCE = 60_000
 LOOK_AGAIN = 0.001
 """Seconds between two such looks."""
 
-FORGOTTEN = 512
-"""Changes that are let go of before other work has its turn."""
+FORGOTTEN = 128
+"""Objects that are let go of before other work has its turn."""
 
 
 class Preparation:
@@ -114,17 +116,40 @@ class Preparation:
         return bundle
 
     async def forget(self) -> None:
-        """Let go of what it was made of, little by little: a great many objects go."""
+        """Let go of what it was made of, and of the policy before, little by little: a great many objects go."""
+        is_large = len(self.removed) + len(self.added) > SMALL
         for changes in (self.removed, self.added):
-            while changes:
-                del changes[-FORGOTTEN:]
-                await asyncio.sleep(0)
+            await _let_go(changes)
+        if is_large:
+            # All of the policy would go at once, in the midst of whatever is the last to let go of it.
+            parts = [part async for part in in_slices(self._before.parts(), FORGOTTEN)]
+            finalize(self._before, _begin_to_let_go, parts).atexit = False
 
     def discard(self) -> None:
         """Let nothing of what is left take effect."""
         while self._bundles:
             _, (_, bundle) = self._bundles.popitem()
             bundle.discard()
+
+
+_going: set[asyncio.Task[None]] = set()
+
+
+def _begin_to_let_go(parts: list[object]) -> None:
+    """What was made of these is gone; they go after it. In a thread without a loop they go at once."""
+    try:
+        task = asyncio.get_running_loop().create_task(_let_go(parts))
+    except RuntimeError:
+        return
+    _going.add(task)
+    task.add_done_callback(_going.discard)
+
+
+async def _let_go(held: list[Any]) -> None:
+    """Let go of everything in a list, little by little."""
+    while held:
+        del held[-FORGOTTEN:]
+        await asyncio.sleep(0)
 
 
 def _is_good(point: Point, channel: SwitchChannel, bundle: Bundle) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from zethane.identity.session import Attachment, Session
@@ -111,7 +111,34 @@ class One:
             [[table.between(a, b) for a in SESSIONS] for b in SESSIONS],
             [(table.at(dpid), table.timed_at(dpid), table.untimed_at(dpid), table.on_trial(dpid)) for dpid in range(4)],
             [table.is_closing(number) for number in SESSIONS],
+            table.groups(),
+            [[self.name(flow) for flow in table.of_groups({group})] for group in sorted(table.groups())],
         )
+
+
+@example([(number % 3, number % 5, 1, 6, number, 1.0) for number in range(2000)], 1)  # more than there is room for
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 3), st.integers(0, 3), st.integers(0, 3), st.sampled_from((1, 6, 17, 58)),
+            st.integers(0, 0xFFFF), st.floats(0, 10) | st.just(float("inf")),
+        ),
+        max_size=600,
+    ),
+    st.integers(0, 3),
+)  # fmt: skip
+def test_groups_of_flows_agree(flows: list[tuple[int, int, int, int, int, float]], rule: int) -> None:
+    pure, compiled = PureFlowTable(), flow_table.FlowTable()
+    for source, (number, subject_class, object_class, proto, port, ends) in enumerate(flows, 1):
+        key = FlowKey(*ADDRESSES[:2], proto, source, port)
+        for table, make in ((pure, PureLiveFlow), (compiled, flow_table.LiveFlow)):
+            if table.find(key) is None:
+                one = make(key, 1, 2, number, subject_class, object_class, session(1), session(2), 0.0, 0.0)
+                one.ends = ends
+                table.add(one)
+    assert compiled.groups() == pure.groups()
+    chosen = {one for one in pure.groups() if one[0] == rule}
+    assert [one.key for one in compiled.of_groups(chosen)] == [one.key for one in pure.of_groups(chosen)]
 
 
 @settings(max_examples=300)

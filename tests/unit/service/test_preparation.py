@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from weakref import ref
 
 import pytest
 
@@ -270,3 +271,14 @@ async def test_when_it_is_given_up_nothing_is_left() -> None:
         await task
     right(site)
     assert site.state.policy.policy.rules == parse_policy(POLICY, "policy.yaml").rules
+
+
+async def test_what_a_large_policy_was_made_of_goes_little_by_little_when_nobody_holds_it() -> None:
+    site = await site_with()
+    await site.use_policy(large(1000))
+    before = ref(site.state.policy)
+    await site.use_policy(POLICY)
+    for _ in range(1000):
+        await asyncio.sleep(0)
+    assert before() is None
+    assert not preparation._going

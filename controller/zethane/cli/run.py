@@ -50,7 +50,7 @@ def run(
     flows_per_switch: Annotated[int, typer.Option(min=1, help="Live flows that one switch may hold.")] = 250_000,
     timed_flows_per_switch: Annotated[
         int, typer.Option(min=0, help="Those of them whose entries expire in the switch by themselves.")
-    ] = 4096,
+    ] = 256,
     verify_rate: Annotated[int, typer.Option(min=1, help="New flows per second and port.")] = 5000,
     neighbour_rate: Annotated[int, typer.Option(min=1, help="ARP and ND questions per second and port.")] = 100,
     protocol_rate: Annotated[int, typer.Option(min=1, help="DHCP, LLDP, router messages per second and port.")] = 100,

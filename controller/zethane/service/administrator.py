@@ -356,7 +356,10 @@ class Administrator:
             self._verifier.packet_in(point, event)
 
     def packet_dropped(self, channel: SwitchChannel, event: PacketIn) -> None:
-        """A packet found its port's queue full. It is not looked at: that would be work for whoever floods."""
+        """A packet found its port's queue full, or waited there for too long.
+
+        It is not looked at: that would be work for whoever floods.
+        """
         point = self.state.fabric.points[channel.dpid]
         if is_record(event):
             self.state.counters["grant_records_dropped"] += 1

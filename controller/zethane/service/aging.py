@@ -17,10 +17,11 @@ from zethane.service.untimed import test_timeout
 SLICE = 48
 """Flows of a switch that are written before others have their turn: less than a millisecond, here and in the switch."""
 
-ON_TRIAL = 4
+ON_TRIAL = 64
 """Flows that are put to the test at once, as a multiple of those that may have timeouts for good."""
 
-LEAST_ON_TRIAL = 1024
+LEAST_ON_TRIAL, MOST_ON_TRIAL = 1024, 16_384
+"""And how many at least and at the most: as entries that can expire they slow a switch down with their number."""
 
 
 class Aging:
@@ -39,7 +40,8 @@ class Aging:
 
     def _begin(self, dpid: int, now: float) -> bool:
         flows = self._state.flows
-        room = max(ON_TRIAL * self._state.limits.timed_flows_per_switch, LEAST_ON_TRIAL) - flows.on_trial(dpid)
+        most = max(ON_TRIAL * self._state.limits.timed_flows_per_switch, LEAST_ON_TRIAL)
+        room = min(most, MOST_ON_TRIAL) - flows.on_trial(dpid)
         for _ in range(min(room, SLICE)):
             flow = flows.due(dpid, now)
             if flow is None:

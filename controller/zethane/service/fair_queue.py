@@ -32,7 +32,7 @@ class FairQueue(Generic[Item]):
 
     def __init__(self, bounds: QueueBounds | None = None) -> None:
         self._bounds = bounds or QueueBounds()
-        self._lanes: OrderedDict[Hashable, deque[tuple[Item, int]]] = OrderedDict()
+        self._lanes: OrderedDict[Hashable, deque[tuple[Item, int, float]]] = OrderedDict()
         self._octets: dict[Hashable, int] = {}
         self._free = self._bounds.octets
         self._length = 0
@@ -49,8 +49,8 @@ class FairQueue(Generic[Item]):
         """Lanes that have something waiting."""
         return len(self._lanes)
 
-    def put(self, lane: Hashable, item: Item, size: int) -> bool:
-        """Queue an item of `size` bytes; False, and nothing is queued, if its lane has no room."""
+    def put(self, lane: Hashable, item: Item, size: int, at: float = 0.0) -> bool:
+        """Queue an item of `size` bytes at a moment; False, and nothing is queued, if its lane has no room."""
         size = max(size, LEAST_SIZE)
         waiting = self._lanes.get(lane)
         if waiting is None:
@@ -60,7 +60,7 @@ class FairQueue(Generic[Item]):
             self._octets[lane] = 0
         elif len(waiting) >= self._bounds.lane or self._octets[lane] + size > self._free:
             return False
-        waiting.append((item, size))
+        waiting.append((item, size, at))
         self._octets[lane] += size
         self._free -= size
         self._length += 1
@@ -71,12 +71,27 @@ class FairQueue(Generic[Item]):
         if not self._length:
             raise IndexError("nothing waits")
         lane, waiting = next(iter(self._lanes.items()))
-        item, size = waiting.popleft()
+        item = self._first(lane, waiting)
+        if waiting:
+            self._lanes.move_to_end(lane)
+        return item
+
+    def take_before(self, moment: float, most: int) -> list[Item]:
+        """At most so many of the items that were queued before a moment, the first of each lane first; no turn is
+        counted for them."""
+        found: list[Item] = []
+        for lane, waiting in list(self._lanes.items()):
+            while waiting and waiting[0][2] < moment and len(found) < most:
+                found.append(self._first(lane, waiting))
+        return found
+
+    def _first(self, lane: Hashable, waiting: deque[tuple[Item, int, float]]) -> Item:
+        """Take the first item of a lane."""
+        item, size, _ = waiting.popleft()
         self._free += size
         self._length -= 1
         if waiting:
             self._octets[lane] -= size
-            self._lanes.move_to_end(lane)
         else:
             del self._lanes[lane], self._octets[lane]
         return item

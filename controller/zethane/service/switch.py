@@ -196,7 +196,7 @@ class SwitchEvents(Protocol):
         """A packet came up."""
 
     def packet_dropped(self, channel: SwitchChannel, event: PacketIn) -> None:
-        """A packet came up and was not taken: as many of its port wait as may."""
+        """A packet came up and was not taken: as many of its port wait as may, or it has waited for too long."""
 
     def flow_removed(self, channel: SwitchChannel, event: FlowRemoved) -> None:
         """An entry with `notify_removed` is gone."""

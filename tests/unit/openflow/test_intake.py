@@ -91,6 +91,26 @@ async def test_a_turn_ends_when_its_time_is_over() -> None:
     assert len(handled) == 8
 
 
+async def test_a_packet_that_has_waited_too_long_is_given_up_and_those_behind_it_are_handled() -> None:
+    now = [0.0]
+    handled: list[PacketIn] = []
+    given_up: list[PacketIn] = []
+    loop, limits = asyncio.get_running_loop(), TurnLimits(packets=2, patience=0.3)
+    intake = Intake(handled.append, lambda: None, loop, limits, lambda: now[0], None, given_up.append)
+    packets = [PacketIn(1, 0, 0, 0, bytes([number])) for number in range(5)]
+    intake.hold()
+    for packet in packets[:3]:
+        assert intake.put(packet)
+    now[0] = 0.2
+    for packet in packets[3:]:
+        assert intake.put(packet)
+    now[0] = 0.31
+    intake.release()
+    await asyncio.sleep(0)
+    assert (given_up, handled) == (packets[:3], packets[3:])
+    assert not len(intake)
+
+
 async def test_one_packet_of_another_port_waits_for_one_of_the_flood_and_no_more() -> None:
     _, transport, events = await connect(limits=FEW)
     transport.deliver(b"".join([*map(packet_in, range(10)), packet_in(99, 7)]))

@@ -104,3 +104,25 @@ def test_while_lanes_wait_none_is_served_twice_before_another_once(lanes: list[i
         left[lane] -= 1
         behind = [turns[other] for other in left if left[other] > 0]
         assert all(turns[lane] - other <= 1 for other in behind)
+
+
+@given(st.lists(st.tuples(LANES, st.integers(0, 9)), max_size=60), st.integers(0, 10), st.integers(0, 60))
+def test_what_was_queued_before_a_moment_is_taken_and_the_rest_stays_in_order(
+    put: list[tuple[int, int]], moment: int, most: int
+) -> None:
+    put.sort(key=lambda one: one[1])
+    queue: FairQueue[tuple[int, int, int]] = FairQueue()
+    for number, (lane, at) in enumerate(put):
+        assert queue.put(lane, (lane, at, number), 100, at)
+    old = [(lane, at, number) for number, (lane, at) in enumerate(put) if at < moment]
+    found = queue.take_before(moment, most)
+    assert len(found) == min(len(old), most)
+    assert set(found) <= set(old)
+    left: dict[int, list[int]] = defaultdict(list)
+    while queue:
+        lane, _, number = queue.take()
+        left[lane].append(number)
+    taken = {number for _, _, number in found}
+    for lane in {lane for lane, _ in put}:
+        assert left[lane] == [number for number, one in enumerate(put) if one[0] == lane and number not in taken]
+    assert queue.put(0, (0, 0, 0), QueueBounds().octets)

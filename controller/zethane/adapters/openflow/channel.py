@@ -221,7 +221,9 @@ class Channel(asyncio.Protocol):
         self._accepted = False
         self._fast = fast
         quick = partial(self._take_waiting, fast) if fast is not None else None
-        self._intake = Intake(self._packet_in, self._turn_done, self._loop, self._limits.turn, quick=quick)
+        self._intake = Intake(
+            self._packet_in, self._turn_done, self._loop, self._limits.turn, quick=quick, give_up=self._packet_dropped
+        )
         self._reading = True
         self._writable = True
         self._pace = Pace()
@@ -372,7 +374,7 @@ class Channel(asyncio.Protocol):
             if kind == _PACKET_IN:
                 event = read_packet_in(message) if self._accepted else None
                 if event is not None and not self._intake.put(event):
-                    self._events.packet_dropped(self, event)
+                    self._packet_dropped(event)
             elif kind == _FLOW_REMOVED and self._accepted:
                 if (removed := read_flow_removed(message)) is not None:
                     if removed.key is not None:
@@ -395,6 +397,10 @@ class Channel(asyncio.Protocol):
             self._events.packet_in(self, event)
         except Exception:  # noqa: BLE001  # a host's packet: it is dropped, and the switch must not suffer for it
             _log.exception("packet-failed", dpid=self.dpid, port=event.port)
+
+    def _packet_dropped(self, event: PacketIn) -> None:
+        """There is no room for a packet, or it has waited too long."""
+        self._events.packet_dropped(self, event)
 
     def _handle_rare(self, kind: int, xid: int, message: bytes) -> None:
         body = message[_HEADER.size :]

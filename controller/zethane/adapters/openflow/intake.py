@@ -24,24 +24,31 @@ CLOCK_EVERY = 4
 FRAME_OVERHEAD = 64
 """Bytes that a packet-in takes beside its frame."""
 
+STALE_AT_ONCE = 128
+"""Packets that are given up in one turn: each has to be counted."""
+
 
 @dataclass(frozen=True, slots=True)
 class TurnLimits:
     """What one turn may handle and how long it may take, in packets and seconds; and what may wait.
 
     `share` are the packets of one port that are handled in a read, and `later` the seconds of a turn of those that
-    wait: nothing is read meanwhile.
+    wait: nothing is read meanwhile. `patience` is how many seconds a packet may wait. Where more comes than a switch
+    can take, all would come out late otherwise, behind what their senders have given up or sent again (TCP after 1 s,
+    RFC 6298 section 2.1).
     """
 
     packets: int = 64
     seconds: float = 0.002
     share: int = 16
     later: float = 0.00025
+    patience: float = 0.3
     queue: QueueBounds = field(default_factory=QueueBounds)
 
 
 class Intake:
-    """The queue of one connection. `handle` must not raise; `turn_done` is called after each later turn.
+    """The queue of one connection. `handle` must not raise; `turn_done` is called after each later turn, `give_up` for
+    a packet that has waited too long.
 
     `quick` is the compiled path: it takes packets that wait and are plain, and gives back the first that is not. Of
     those that are just being read it has taken its own before. A packet there counts as a part of one, for it takes so
@@ -56,9 +63,11 @@ class Intake:
         limits: TurnLimits | None = None,
         clock: Callable[[], float] = perf_counter,
         quick: Callable[[FairQueue[PacketIn], Intake], PacketIn | None] | None = None,
+        give_up: Callable[[PacketIn], None] | None = None,
     ) -> None:
         self._handle = handle
         self._quick = quick
+        self._give_up = give_up
         self._turn_done = turn_done
         self._loop = loop
         self._limits = limits or TurnLimits()
@@ -105,7 +114,7 @@ class Intake:
 
     def wait(self, event: PacketIn) -> bool:
         """Queue a packet; False if its port has as many waiting as it may have."""
-        return self._queue.put(event.port, event, len(event.frame) + FRAME_OVERHEAD)
+        return self._queue.put(event.port, event, len(event.frame) + FRAME_OVERHEAD, self._clock())
 
     def end(self) -> None:
         """The turn is over; there is another one if something waits."""
@@ -147,7 +156,11 @@ class Intake:
     def _another_turn(self) -> None:
         self._next = None
         self._left = self._limits.packets
-        self._until = self._clock() + min(self._limits.later, self._limits.seconds)
+        now = self._clock()
+        self._until = now + min(self._limits.later, self._limits.seconds)
+        if self._give_up is not None:
+            for stale in self._queue.take_before(now - self._limits.patience, STALE_AT_ONCE):
+                self._give_up(stale)
         while self._left and (waiting := len(self._queue)):
             event = self._quick(self._queue, self) if self._quick is not None else None
             if event is None and len(self._queue) == waiting:

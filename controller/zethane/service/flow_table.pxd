@@ -1,6 +1,8 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from cpython.ref cimport PyObject
 
+from zethane.service.watched cimport Facts
+
 
 cdef struct Key:
     # One direction of a connection; IPv4 addresses in the first four bytes, the others are 0.
@@ -49,7 +51,9 @@ cdef class LiveFlow:
     cdef public int tests
     cdef int32_t queue
     cdef double when
-    cdef object opener, opened
+    cdef Facts* opener
+    cdef Facts* opened
+    cdef object session_from, session_to
     cdef public double started, installed, ends
     cdef uint64_t sent[4]
     cdef uint64_t recorded[4]
@@ -86,6 +90,7 @@ cdef class FlowTable:
     cdef void fetch_flow(self, uint64_t hash) noexcept nogil
     cdef void fetch_neighbours(self, uint64_t hash) noexcept nogil
     cdef void fetch_chain(self, uint32_t number) noexcept nogil
+    cdef void fetch_last(self, uint32_t number) noexcept nogil
     cdef int32_t place_of(self, object dpid) except -1
     cdef Chain* chain(self, uint32_t number, bint make) except? NULL
     cdef inline void join(self, uint32_t number, Link* link) noexcept

@@ -20,7 +20,7 @@ from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcmp, memcpy, memset
 cimport cython
 
-from zethane.service.watched cimport Kept
+from zethane.service.watched cimport Facts, drop
 
 from zethane.net.flowkey import FlowKey
 from zethane.pipeline.bindings import flow_lease
@@ -129,11 +129,6 @@ cdef inline uint64_t sum_of(uint64_t one, uint64_t other) noexcept nogil:
     return one + other if other <= MOST - one else MOST
 
 
-cdef inline object session_of(object end):
-    """The session at an end of a flow, which the compiled path gives as what it keeps of it."""
-    return (<Kept>end).session if isinstance(end, Kept) else end
-
-
 cdef struct Kind:
     # A rule and a group of its flows, and the latest end of one of them.
     uint32_t rule, subject_class, object_class
@@ -213,6 +208,12 @@ cdef class LiveFlow:
         self.everywhere.flow = self.of_subject.flow = self.of_object.flow = self.in_queue.flow = <PyObject*>self
         self.queue = -1
 
+    def __dealloc__(self):
+        if self.opener != NULL:
+            drop(self.opener)
+        if self.opened != NULL:
+            drop(self.opened)
+
     def __init__(
         self, key, subject, object, rule, subject_class, object_class, opened_by, opened_to, started, installed,
         alive=3, packets=0, octets=0, return_packets=0, return_octets=0, told=(0, 0, 0, 0), ends=INFINITY,
@@ -246,19 +247,25 @@ cdef class LiveFlow:
 
     @property
     def opened_by(self):
-        return session_of(self.opener)
+        return <object>self.opener.session if self.opener != NULL else self.session_from
 
     @opened_by.setter
     def opened_by(self, session):
-        self.opener = session
+        self.session_from = session
+        if self.opener != NULL:
+            drop(self.opener)
+            self.opener = NULL
 
     @property
     def opened_to(self):
-        return session_of(self.opened)
+        return <object>self.opened.session if self.opened != NULL else self.session_to
 
     @opened_to.setter
     def opened_to(self, session):
-        self.opened = session
+        self.session_to = session
+        if self.opened != NULL:
+            drop(self.opened)
+            self.opened = NULL
 
     @property
     def packets(self):
@@ -331,7 +338,7 @@ cdef class LiveFlow:
         other.wire, other.hash = self.wire, self.hash
         other.subject, other.to, other.rule = self.subject, self.to, self.rule
         other.subject_class, other.object_class = self.subject_class, self.object_class
-        other.opener, other.opened = self.opener, self.opened
+        other.session_from, other.session_to = self.opened_by, self.opened_to
         other.started, other.installed, other.ends = self.started, self.installed, self.ends
         other.idle_timeout = self.idle_timeout
         return other
@@ -398,6 +405,11 @@ cdef inline void fetch_link(const Link* link) noexcept nogil:
         zt_fetch(link.before)
     if link.after != NULL:
         zt_fetch(link.after)
+
+
+cdef inline void fetch_facts(const Facts* facts) noexcept nogil:
+    zt_fetch(facts)
+    zt_fetch(<const char*>facts + 64)
 
 
 cdef list listed(Chain* chain):
@@ -566,11 +578,19 @@ cdef class FlowTable:
             fetch_link(&(<LiveFlow>flow).in_queue)
             self.fetch_chain((<LiveFlow>flow).subject)
             self.fetch_chain((<LiveFlow>flow).to)
+            fetch_facts((<LiveFlow>flow).opener)
+            fetch_facts((<LiveFlow>flow).opened)
 
     cdef void fetch_chain(self, uint32_t number) noexcept nogil:
         cdef Page* page = self.pages[number >> 10]
         if page != NULL:
             zt_fetch(&page.chains[number & 1023])
+
+    cdef void fetch_last(self, uint32_t number) noexcept nogil:
+        """The flow of a session that another one is entered behind."""
+        cdef Page* page = self.pages[number >> 10]
+        if page != NULL and page.chains[number & 1023].last != NULL:
+            zt_fetch(page.chains[number & 1023].last)
 
     cdef inline PyObject* by_hash(self, uint64_t hash) noexcept nogil:
         """A flow whose key may be the one with this hash."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zethane.adapters.openflow.hotpath import pure_read_packet_in
@@ -55,3 +57,18 @@ def test_output_is_collected_alike(steps: list[bytes | str]) -> None:
             pure.append(message)
         assert bool(compiled) == bool(pure)
     assert compiled.take() == pure.take()
+
+
+ADDRESSES = st.one_of(
+    st.binary(min_size=4, max_size=4),
+    st.binary(min_size=16, max_size=16),
+    st.lists(st.sampled_from((0, 0, 0, 1, 0x20, 0x300, 0xFFFF)), min_size=8, max_size=8).map(
+        lambda groups: b"".join(group.to_bytes(2, "big") for group in groups)
+    ),
+)
+
+
+@settings(max_examples=400)
+@given(ADDRESSES)
+def test_addresses_are_written_as_ipaddress_writes_them(address: bytes) -> None:
+    assert fast_path.address_of(address).decode() == f'"{ip_address(address)}"'

@@ -9,6 +9,7 @@ import pytest
 
 from fakes.frames import ACK, SYN
 from fakes.hot_site import LAPTOP, WEB1, HotSite, packet_in
+from zethane.audit.reason import SessionEvent
 from zethane.native import native
 from zethane.service.sessions import PureWatched
 
@@ -70,6 +71,29 @@ async def test_a_flow_keeps_the_sessions_that_it_was_opened_between() -> None:
     assert again.opened_by is before
     assert again.opened_to is hot.state.sessions.by_number[3].session
     assert hot.fast.run(hot.channels["s1"], packet_in(0, 1, 3, LAPTOP.port, LAPTOP.tcp(WEB1, 1, 443, ACK)), 0) == 0
+
+
+async def test_a_number_that_somebody_else_has_now_is_somebody_elses() -> None:
+    """What is kept is used again when a session has ended: two sites at once never take it for their own."""
+    (one, packet), (other, _) = await _site(), await _site()
+    for hot in (one, other, one):
+        hot.feed("s1", packet)
+        hot.fast.prepare(range(1, 5))
+    for number in (3, 1):
+        one.site.admin.end_session(number, SessionEvent.LOGOUT)
+    assert one.fast.run(one.channels["s1"], packet, 0) == 0
+    other.feed("s1", packet_in(other.state.policy.rule_numbers["staff-web"], 1, 3, 2, LAPTOP.tcp(WEB1, 7, 443, SYN)))
+    assert other.fast.taken == 2
+    assert one.fast.run(one.channels["s1"], packet, 0) == 0
+
+
+async def test_a_session_that_was_got_to_know_before_the_first_packet_stays_known() -> None:
+    hot, packet = await _site()
+    live = hot.state.sessions.by_number[1]
+    hot.fast.prepare([1, 3])
+    hot.state.sessions.by_number.pop(1)  # so it cannot be got to know once more
+    hot.feed("s1", packet)
+    assert live.opened == 1
 
 
 def test_the_twin_counts_too() -> None:

@@ -6,7 +6,6 @@ import math
 from ipaddress import ip_address
 from json.encoder import encode_basestring
 
-cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_GetItem
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
@@ -16,7 +15,7 @@ from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memmove, memset, strlen
 
 from zethane.service.flow_table cimport FlowTable, Key, LiveFlow, hash_of
-from zethane.service.watched cimport Kept, Watched
+from zethane.service.watched cimport Facts, Watched, drop, new_facts
 
 from zethane.audit.record import party as as_party
 from zethane.audit.record import rfc3339
@@ -43,8 +42,9 @@ cdef extern from "<sys/socket.h>" nogil:
     Py_ssize_t write_to "send"(int fd, const void* data, size_t size, int flags)
 
 cdef double INFINITY = math.inf
-cdef const char* HEX = b"0123456789abcdef"
-cdef char COLON = 58
+cdef char COLON = 58, QUOTE = 34, DOT = 46
+cdef char HEX_PAIRS[512]
+cdef char OCTETS[1024]  # each number as text, and how long that is
 cdef Py_ssize_t KEPT_ROOM = 1 << 20
 
 
@@ -200,22 +200,6 @@ cdef class Switch:
     cdef bint fits
 
 
-@cython.no_gc
-cdef class Party(Kept):
-    """A plain session. `text` are the parts of records: who it is, where it is, and its addresses. What a packet needs
-    of it comes first: with 100,000 sessions it is memory that is waited for."""
-
-    cdef Switch switch
-    cdef uint32_t number, session_class, port, vlan
-    cdef uint16_t ends[10]  # in `text`, of each part
-    cdef uint8_t addresses
-    cdef uint8_t sizes[8]
-    cdef uint8_t address[8][16]
-    cdef const char* text
-    cdef bytes long_text  # where there is no room for it here
-    cdef char own_text[208]
-
-
 cdef class Decision:
     """A verdict, for as long as the policy has it."""
 
@@ -256,7 +240,6 @@ cdef int FIN = 1, SYN = 2, RST = 4, ACK = 16
 cdef int FORWARD = 1, RETURN = 2
 cdef int PACKET_IN = 10, FLOW_REMOVED = 11
 cdef Py_ssize_t FEW = 1024  # sessions whose memory is in the caches by itself
-cdef Py_ssize_t KEPT_LINES = 384  # bytes of a Party that a packet looks at
 cdef int QUICK = 32  # of such packets count as one
 cdef int CLOCK_EVERY = 64, WAITING_CLOCK_EVERY = 16
 cdef uint32_t SHARE = 128  # packets of one port that are taken from a read
@@ -353,6 +336,20 @@ cdef inline char* words_at(char* at, const char* words) noexcept nogil:
     return at + size
 
 
+cdef void write_tables():
+    cdef int number
+    cdef bytes text
+    for number in range(256):
+        text = b"%02x" % number
+        memcpy(HEX_PAIRS + 2 * number, PyBytes_AS_STRING(text), 2)
+        text = (b"%d" % number).ljust(3, b"0")
+        memcpy(OCTETS + 4 * number, PyBytes_AS_STRING(text), 3)
+        OCTETS[4 * number + 3] = len(b"%d" % number)
+
+
+write_tables()
+
+
 cdef inline char* number_at(char* at, uint64_t value) noexcept nogil:
     cdef char digits[20]
     cdef int count = 0
@@ -385,74 +382,134 @@ cdef bytes who(session):
     return text.encode("utf-8", "backslashreplace")
 
 
-cdef bytes where(uint64_t port, uint64_t mac):
-    """Where a session is, behind its switch: `audit.record.place`."""
-    cdef char text[64]
-    cdef char* at = words_at(text, b'"port": ')
+cdef char* place_at(char* at, const Facts* party) noexcept:
+    """Where a session is: `audit.record.place`."""
+    cdef bytes switch = (<Switch>party.switch).where
     cdef int shift
-    at = number_at(at, port)
+    at = text_at(at, PyBytes_AS_STRING(switch), PyBytes_GET_SIZE(switch))
+    at = words_at(at, b'"port": ')
+    at = number_at(at, party.port)
     at = words_at(at, b', "mac": "')
     for shift in range(40, -8, -8):
-        at[0], at[1], at[2] = HEX[mac >> (shift + 4) & 15], HEX[mac >> shift & 15], COLON
+        memcpy(at, HEX_PAIRS + 2 * (party.mac >> shift & 0xFF), 2)
+        at[2] = COLON
         at += 3
     at -= 1
-    at = words_at(at, b'"')
-    return PyBytes_FromStringAndSize(text, at - text)
+    at[0] = QUOTE
+    return at + 1
 
 
-cdef bytes address_text(const uint8_t* address, int size):
-    """An address as JSON."""
-    cdef char text[32]
-    cdef char* at
-    cdef int place
-    if size != 4:
-        return as_json(str(ip_address(PyBytes_FromStringAndSize(<const char*>address, size))))
-    at = words_at(text, b'"')
-    for place in range(4):
-        at = number_at(at, address[place])
-        at = words_at(at, b"." if place < 3 else b'"')
-    return PyBytes_FromStringAndSize(text, at - text)
+cdef char* group_at(char* at, uint32_t group) noexcept:
+    cdef int shift = 12
+    while shift and not group >> shift:
+        shift -= 4
+    while shift >= 0:
+        at[0] = HEX_PAIRS[2 * (group >> shift & 15) + 1]
+        at += 1
+        shift -= 4
+    return at
 
 
-cdef int address_of(Party party, const uint8_t* address, int size) noexcept:
-    """The place of an address among those of a session; -1 if it is none of them."""
-    cdef int at
-    for at in range(party.addresses):
-        if party.sizes[at] == size and memcmp(party.address[at], address, size) == 0:
-            return at
-    return -1
+cdef char* ipv6_at(char* at, const uint8_t* address) noexcept:
+    """As `ipaddress` writes it: the longest run of zeros, the first of several, is left out (RFC 5952 section 4)."""
+    cdef int place, run = 0, longest = 1, begins = -1
+    for place in range(8):
+        run = run + 1 if be16(address + 2 * place) == 0 else 0
+        if run > longest:
+            longest, begins = run, place + 1 - run
+    place = 0
+    while place < 8:
+        if place == begins:
+            at = words_at(at, b"::")
+            place += longest
+            continue
+        at = group_at(at, be16(address + 2 * place))
+        place += 1
+        if place < 8 and place != begins:
+            at[0] = COLON
+            at += 1
+    return at
 
 
-cdef inline bint is_of(object end, Party party):
-    """Whether an end of a flow is the session as it is now."""
-    return end is party or (<Kept>end).session is party.session if isinstance(end, Kept) else end is party.session
-
-
-cdef inline char* part_at(char* at, Party party, int part) noexcept:
-    cdef int begins = party.ends[part - 1] if part else 0
-    return text_at(at, party.text + begins, party.ends[part] - begins)
-
-
-cdef inline Py_ssize_t text_of(Party party) noexcept:
-    return party.ends[1 + party.addresses]
-
-
-cdef char* address_at(char* at, Party party, const uint8_t* address, int size) except NULL:
-    """An address as text, which the session may have had once."""
-    cdef int place = address_of(party, address, size)
+cdef char* address_at(char* at, const uint8_t* address, int size) except NULL:
+    """An address as JSON, of at most 48 bytes."""
     cdef bytes text
-    if place >= 0:
-        return part_at(at, party, 2 + place)
-    text = address_text(address, size)
-    return text_at(at, PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
+    cdef int place
+    if size == 4:
+        at[0] = QUOTE
+        at += 1
+        for place in range(4):
+            memcpy(at, &OCTETS[4 * address[place]], 3)
+            at += OCTETS[4 * address[place] + 3]
+            at[0] = DOT if place < 3 else QUOTE
+            at += 1
+        return at
+    if be32(address) == 0 and be32(address + 4) == 0 and be16(address + 8) == 0:
+        text = as_json(str(ip_address(PyBytes_FromStringAndSize(<const char*>address, size))))  # it may have dots
+        return text_at(at, PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
+    at[0] = QUOTE
+    at = ipv6_at(at + 1, address)
+    at[0] = QUOTE
+    return at + 1
 
 
-cdef inline char* parties_at(char* at, Party subject, Party to) noexcept:
-    at = part_at(at, subject, 0)
+def address_of(bytes address not None):
+    """An address of 4 or 16 bytes as it is in a record. To be held against `ipaddress`."""
+    cdef char text[64]
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(address)
+    if size != 4 and size != 16:
+        raise ValueError("an address has 4 or 16 bytes")
+    return PyBytes_FromStringAndSize(text, address_at(text, <const uint8_t*>PyBytes_AS_STRING(address), size) - text)
+
+
+cdef int fill(Facts* facts, tuple addresses) except -1:
+    """Take over the addresses, each of 4 or 16 bytes and eight at the most."""
+    cdef Py_ssize_t size = sum(map(len, addresses))
+    cdef uint8_t* to
+    cdef bytes address
+    if size > <Py_ssize_t>sizeof(facts.own):
+        facts.packed = <uint8_t*>malloc(size)
+        if facts.packed == NULL:
+            facts.packed = facts.own
+            raise MemoryError
+    to = facts.packed
+    for address in addresses:
+        memcpy(to, PyBytes_AS_STRING(address), PyBytes_GET_SIZE(address))
+        to += PyBytes_GET_SIZE(address)
+        facts.sizes[facts.addresses] = PyBytes_GET_SIZE(address)
+        facts.addresses += 1
+    return 0
+
+
+cdef bint has_address(const Facts* party, const uint8_t* address, int size) noexcept:
+    """Whether an address is one of a session's."""
+    cdef int at
+    cdef const uint8_t* one = party.packed
+    for at in range(party.addresses):
+        if party.sizes[at] == size and memcmp(one, address, size) == 0:
+            return True
+        one += party.sizes[at]
+    return False
+
+
+cdef inline char* who_at(char* at, const Facts* party) noexcept:
+    if party.numbered:
+        at = words_at(at, b'{"session": ')
+        at = number_at(at, party.number)
+    return text_at(at, PyBytes_AS_STRING(<bytes>party.who), PyBytes_GET_SIZE(<bytes>party.who))
+
+
+cdef inline Py_ssize_t text_of(const Facts* party) noexcept:
+    """Bytes of the texts of other lengths in a record."""
+    return PyBytes_GET_SIZE(<bytes>party.who) + PyBytes_GET_SIZE((<Switch>party.switch).where)
+
+
+cdef inline char* parties_at(char* at, const Facts* subject, const Facts* to) noexcept:
+    at = who_at(at, subject)
     at = words_at(at, b', "object": ')
-    at = part_at(at, to, 0)
+    at = who_at(at, to)
     at = words_at(at, b", ")
-    at = part_at(at, subject, 1)
+    at = place_at(at, subject)
     return words_at(at, b', "source": ')
 
 
@@ -599,8 +656,9 @@ cdef class FastPath:
 
     cdef object state, journal, clock, channel_type, live_type, points, rule_texts
     cdef dict switches, by_number
-    cdef PyObject* pages[16384]
+    cdef Facts** pages[16384]
     cdef Py_ssize_t parties
+    cdef dict whos
     cdef uint64_t runs
     # of a run
     cdef FlowTable table
@@ -637,6 +695,7 @@ cdef class FastPath:
         self.switches = {}
         self.by_number = {}
         self.rule_texts = {}
+        self.whos = {}
         self.decisions = [None] * DECISIONS
         self.second = self.millisecond = -1
         self.points = state.fabric.points
@@ -819,15 +878,14 @@ cdef class FastPath:
                 self.table.fetch_neighbours(one.hash)
 
     cdef inline void fetch_place(self, uint32_t number) noexcept:
-        cdef PyObject** page = <PyObject**>self.pages[number >> 10]
-        if page != NULL:
-            zt_fetch(page + (number & 1023), 1)
+        if self.pages[number >> 10] != NULL:
+            zt_fetch(self.pages[number >> 10] + (number & 1023), 1)
             self.table.fetch_chain(number)
 
     cdef inline void fetch_party(self, uint32_t number) noexcept:
-        cdef PyObject** page = <PyObject**>self.pages[number >> 10]
-        if page != NULL and page[number & 1023] != NULL:
-            zt_fetch(page[number & 1023], KEPT_LINES)
+        if self.pages[number >> 10] != NULL and self.pages[number >> 10][number & 1023] != NULL:
+            zt_fetch(self.pages[number >> 10][number & 1023], sizeof(Facts))
+            self.table.fetch_last(number)
 
     cdef int wait(self, channel, intake, const Ahead* one, const uint8_t* message) except -1:
         """A packet has to wait for its turn."""
@@ -887,7 +945,6 @@ cdef class FastPath:
             return False
         if state.flows is not self.table:
             self.table = state.flows
-            self.forget()
             for switch in self.switches.values():
                 (<Switch>switch).place = self.table.place_of((<Switch>switch).dpid)
         if not self.usable(own) or own.channel is not channel or not channel._accepted:
@@ -968,74 +1025,85 @@ cdef class FastPath:
 
     # parties
 
-    cdef Party party(self, uint32_t number):
-        """The session of this number, if it is a plain one."""
-        cdef PyObject** page
+    cdef Facts* party(self, uint32_t number) except? NULL:
+        """The session of this number, if it is a plain one; NULL if not."""
+        cdef Facts** page
+        cdef Facts* known
         if number == 0 or number > MAX_NUMBER:
-            return None
-        page = <PyObject**>self.pages[number >> 10]
-        if page != NULL and page[number & 1023] != NULL and (<Party>page[number & 1023]).fits:
-            return <Party>page[number & 1023]
+            return NULL
+        page = self.pages[number >> 10]
+        if page != NULL:
+            known = page[number & 1023]
+            # What was there may be void, or room for somebody else by now.
+            if known != NULL and known.fits and known.number == number and known.owner == <void*>self:
+                return known
         return self.new_party(number)
 
-    cdef Party new_party(self, uint32_t number):
-        cdef object live = self.state.sessions.by_number.get(number), session, place, address, switch
-        cdef list texts
-        cdef bytes text
-        cdef Party party
-        cdef PyObject** page
-        cdef int at
-        cdef Py_ssize_t size
+    cdef inline Facts* party_of(self, Facts* end, uint32_t number) except? NULL:
+        """The session at an end of a flow: what was known of it then, if that still fits."""
+        if end != NULL and end.fits and end.owner == <void*>self:
+            return end
+        return self.party(number)
+
+    cdef Facts* new_party(self, uint32_t number) except? NULL:
+        cdef object live = self.state.sessions.by_number.get(number), session, place, switch
+        cdef bytes who
+        cdef Facts* made
+        cdef Facts** page
         if live is None or type(live) is not self.live_type or live.by_address or not live.entered:
-            return None
+            return NULL
         session = live.session
         place = session.attachment
         switch = self.by_number.get(live.switch)
         if session.number != number or switch is None or (<Switch>switch).dpid != place.dpid:
-            return None
+            return NULL
         if len(session.addresses) > 8:
-            return None
-        party = Party.__new__(Party)
-        party.session, party.switch, party.number = session, switch, number
-        party.session_class, party.port, party.vlan = live.session_class, place.port, place.vlan
-        texts = [who(session), (<Switch>switch).where + where(place.port, place.mac)]
-        for at, address in enumerate(session.addresses):
+            return NULL
+        for address in session.addresses:
             if len(address) not in (4, 16):
-                return None
-            party.sizes[at] = len(address)
-            memset(party.address[at], 0, 16)
-            memcpy(party.address[at], PyBytes_AS_STRING(address), len(address))
-            texts.append(address_text(party.address[at], party.sizes[at]))
-        party.addresses = len(session.addresses)
-        text = b"".join(texts)
-        size = PyBytes_GET_SIZE(text)
-        if size > 0xFFFF:
-            return None
-        size = 0
-        for at in range(len(texts)):
-            size += PyBytes_GET_SIZE(texts[at])
-            party.ends[at] = size
-        if size <= <Py_ssize_t>sizeof(party.own_text):
-            memcpy(party.own_text, PyBytes_AS_STRING(text), size)
-            party.text = party.own_text
-        else:
-            party.long_text, party.text = text, PyBytes_AS_STRING(text)
+                return NULL
+        page = self.page_of(number)
+        who, numbered = self.who(session)
+        made = new_facts()
+        try:
+            fill(made, session.addresses)
+            made.number, made.session_class = number, live.session_class
+            made.port, made.vlan, made.mac = place.port, place.vlan, place.mac
+            made.numbered = numbered
+        except BaseException:
+            drop(made)
+            raise
+        made.owner, made.switch = <void*>self, <PyObject*>switch
+        Py_INCREF(session)
+        made.session = <PyObject*>session
+        Py_INCREF(who)
+        made.who = <PyObject*>who
+        self.parties += page[number & 1023] == NULL
+        page[number & 1023] = made
+        (<Watched>live).keep(made)
+        return made
+
+    cdef Facts** page_of(self, uint32_t number) except NULL:
+        cdef Facts** page
         if self.parties > 2 * len(self.state.sessions.by_number) + 1024:
             self.forget()  # most of them have ended
-        page = <PyObject**>self.pages[number >> 10]
+        page = self.pages[number >> 10]
         if page == NULL:
-            page = <PyObject**>calloc(1024, sizeof(PyObject*))
+            page = <Facts**>calloc(1024, sizeof(Facts*))
             if page == NULL:
                 raise MemoryError
-            self.pages[number >> 10] = <PyObject*>page
-        if page[number & 1023] != NULL:
-            Py_DECREF(<object>page[number & 1023])
-        else:
-            self.parties += 1
-        Py_INCREF(party)
-        page[number & 1023] = <PyObject*>party
-        (<Watched>live).keep(party)
-        return party
+            self.pages[number >> 10] = page
+        return page
+
+    cdef tuple who(self, session):
+        """A session as a record has it, and whether that is what comes behind the number: it is the same for many."""
+        cdef bytes text = who(session), head = b'{"session": %d' % session.number
+        if not text.startswith(head):
+            return text, False
+        if len(self.whos) > 0xFFFF:
+            self.whos.clear()
+        text = text[len(head):]
+        return self.whos.setdefault(text, text), True
 
     def prepare(self, numbers):
         """Get to know the sessions of these numbers before their packets come."""
@@ -1045,16 +1113,11 @@ cdef class FastPath:
             self.party(number)
 
     cdef void forget(self) noexcept:
-        cdef int at, inner
-        cdef PyObject** page
+        """Know nobody any more. What is kept of them is theirs."""
+        cdef int at
         for at in range(16384):
-            page = <PyObject**>self.pages[at]
-            if page != NULL:
-                for inner in range(1024):
-                    if page[inner] != NULL:
-                        Py_DECREF(<object>page[inner])
-                free(page)
-                self.pages[at] = NULL
+            free(self.pages[at])
+            self.pages[at] = NULL
         self.parties = 0
 
     # decisions
@@ -1105,30 +1168,29 @@ cdef class FastPath:
     ) except -1:  # fmt: skip
         """One packet; False if it is not plain, and nothing has changed then."""
         cdef uint32_t rule = up.cookie & 0xFFFF
-        cdef Party sender, receiver
+        cdef Facts* sender
+        cdef Facts* receiver
         cdef PyObject* found
-        cdef int direction = 0, source, target
+        cdef int direction = 0
         if rule == 0 or rule > MAX_RULE_NUMBER or self.denied[rule] or size > 0xFF00:
             return False
         if up.table == COMMITTED_TABLE or up.metadata & CONNECTION_BITS:
             return False  # let in by the switch
         sender = self.party(<uint32_t>(up.metadata >> 40))
-        if sender is None:
+        if sender == NULL:
             return False
         receiver = self.party(<uint32_t>(up.metadata >> 16) & 0xFFFFFF)
-        if receiver is None or (sender.switch is not self.own and receiver.switch is not self.own):
+        if receiver == NULL or (sender.switch != <PyObject*>self.own and receiver.switch != <PyObject*>self.own):
             return False
-        source, target = address_of(sender, read.key.src, read.key.size), address_of(receiver, read.key.dst, read.key.size)
-        if source < 0 or target < 0:
+        if not has_address(sender, read.key.src, read.key.size) or not has_address(receiver, read.key.dst, read.key.size):
             return False
         found = self.table.lookup(&read.key, hash, &direction)
         if found != NULL:
             return self.known(<LiveFlow>found, direction, read, sender, receiver, frame, size)
-        return self.new(hash, read, sender, receiver, source, target, frame, size)
+        return self.new(hash, read, sender, receiver, frame, size)
 
     cdef bint new(
-        self, uint64_t hash, const Read* read, Party subject, Party to, int source, int target, const uint8_t* frame,
-        Py_ssize_t size,
+        self, uint64_t hash, const Read* read, Facts* subject, Facts* to, const uint8_t* frame, Py_ssize_t size
     ) except -1:  # fmt: skip
         """The first packet of a flow."""
         cdef Decision decision
@@ -1138,7 +1200,8 @@ cdef class FastPath:
         cdef double now
         cdef int idle
         cdef const Key* key = &read.key
-        if subject.switch is not self.own:
+        cdef Switch far
+        if subject.switch != <PyObject*>self.own:
             return False
         if key.proto == TCP:
             if read.flags & (FIN | SYN | RST | ACK) != SYN:
@@ -1148,46 +1211,49 @@ cdef class FastPath:
         elif table.idle_others and table.remembers(key):
             return False
         decision = self.decision(subject.session_class, to.session_class, key)
-        if decision is None or not self.usable(to.switch):
+        far = <Switch>to.switch
+        if decision is None or not self.usable(far):
             return False
         opened = subject.opened
-        at = table.counts[subject.switch.place]
-        if table.counts[to.switch.place] > at:
-            at = table.counts[to.switch.place]
+        at = table.counts[self.own.place]
+        if table.counts[far.place] > at:
+            at = table.counts[far.place]
         if opened >= self.per_session or opened >= self.per_switch - at:
             return False
         now = self.clock()
         idle = 0
-        if table.timed[subject.switch.place] < self.timed_per_switch and table.timed[to.switch.place] < self.timed_per_switch:
+        if table.timed[self.own.place] < self.timed_per_switch and table.timed[far.place] < self.timed_per_switch:
             idle = self.idle_seconds[key.proto]
         flow = LiveFlow.__new__(LiveFlow)
         flow.wire, flow.hash = key[0], hash
         flow.subject, flow.to, flow.rule = subject.number, to.number, decision.rule
         flow.subject_class, flow.object_class = subject.session_class, to.session_class
         flow.opener, flow.opened = subject, to
+        subject.uses += 1
+        to.uses += 1
         flow.started = flow.installed = now
         flow.ends = INFINITY
         flow.alive, flow.idle_timeout = FORWARD | RETURN, idle
-        flow.at_subject, flow.at_object = subject.switch.place, to.switch.place
+        flow.at_subject, flow.at_object = self.own.place, far.place
         flow.sent[0], flow.sent[1] = 1, size
         table.enter(flow)
         subject.opened = opened + 1
         self.deliver(subject, to, frame, size)
-        self.install(flow, subject.switch, to.switch)
+        self.install(flow, self.own, far)
         if self.is_last:
             self.send()  # the record is made while the switch works
         self.packet_ins += 1
         self.allowed += 1
-        self.write_allowed(flow, decision, subject, to, source, target, now)
+        self.write_allowed(flow, decision, subject, to, now)
         return True
 
     cdef bint known(
-        self, LiveFlow flow, int direction, const Read* read, Party sender, Party receiver, const uint8_t* frame,
+        self, LiveFlow flow, int direction, const Read* read, Facts* sender, Facts* receiver, const uint8_t* frame,
         Py_ssize_t size,
     ) except -1:  # fmt: skip
         """A packet of a flow that there is: delivered once more, and no more than that."""
-        cdef Party subject = sender if direction == FORWARD else receiver
-        cdef Party to = receiver if direction == FORWARD else sender
+        cdef Facts* subject = sender if direction == FORWARD else receiver
+        cdef Facts* to = receiver if direction == FORWARD else sender
         cdef bint begins = read.flags & SYN
         if flow.subject != subject.number or flow.to != to.number or not flow.alive & direction:
             return False
@@ -1199,7 +1265,7 @@ cdef class FastPath:
             return False
         if not begins and <double>self.clock() - flow.installed > REINSTALL:
             return False
-        if not self.usable(receiver.switch):
+        if not self.usable(<Switch>receiver.switch):
             return False
         self.deliver(sender, receiver, frame, size)
         flow.add_up(direction, 1, size)
@@ -1222,11 +1288,11 @@ cdef class FastPath:
             switch.channel._flush_soon()
         return 0
 
-    cdef int deliver(self, Party sender, Party receiver, const uint8_t* frame, Py_ssize_t size) except -1:
-        cdef Switch switch = receiver.switch
+    cdef int deliver(self, Facts* sender, Facts* receiver, const uint8_t* frame, Py_ssize_t size) except -1:
+        cdef Switch switch = <Switch>receiver.switch
         cdef Py_ssize_t tag = 4 if receiver.vlan else 0
         cdef uint8_t* at
-        if sender.switch is switch and sender.port == receiver.port and sender.vlan == receiver.vlan:
+        if sender.switch == receiver.switch and sender.port == receiver.port and sender.vlan == receiver.vlan:
             self.not_sent_back += 1
             return 0
         self.open(switch)
@@ -1262,7 +1328,8 @@ cdef class FastPath:
         cdef bint finished
         cdef PyObject* found
         cdef LiveFlow flow
-        cdef Party opener = None, to = None
+        cdef Facts* opener = NULL
+        cdef Facts* to = NULL
         cookie = be64(message + 8)
         subject = <uint32_t>(cookie >> 40)
         if subject == 0 or self.is_awaited(subject, <uint32_t>(cookie >> 16) & 0xFFFFFF):
@@ -1289,10 +1356,14 @@ cdef class FastPath:
         if reason == 0 and not finished and not flow.idle_timeout and idle > FIN_SECONDS:
             return False  # it may go on
         if flow.alive & ~direction == 0:
-            opener, to = self.party(flow.subject), self.party(flow.to)
-            if opener is None or to is None or not is_of(flow.opener, opener) or not is_of(flow.opened, to):
+            opener, to = self.party_of(flow.opener, flow.subject), self.party_of(flow.opened, flow.to)
+            if opener == NULL or to == NULL:
                 return False
-            if not flow.idle_timeout and to.switch is not opener.switch and not self.usable(to.switch):
+            if flow.opener != opener and flow.opened_by is not <object>opener.session:
+                return False
+            if flow.opened != to and flow.opened_to is not <object>to.session:
+                return False
+            if not flow.idle_timeout and to.switch != opener.switch and not self.usable(<Switch>to.switch):
                 return False
         elif finished and not flow.idle_timeout:
             return False  # the other direction is put to the test
@@ -1306,16 +1377,18 @@ cdef class FastPath:
         """Whether a flow between these may be out of force, with its last counters still to come."""
         return len(self.table.awaited) and subject in self.table.awaited_of and obj in self.table.awaited_of
 
-    cdef int end(self, LiveFlow flow, Party opener, Party to, bint finished, int reason, int idle) except -1:
+    cdef int end(self, LiveFlow flow, Facts* opener, Facts* to, bint finished, int reason, int idle) except -1:
         cdef object watcher
+        cdef Switch far
         cdef int back
         cdef double now = self.clock()
         self.table.leave(flow)
-        if not flow.idle_timeout and to.switch is not opener.switch:
-            self.open(to.switch)
+        if not flow.idle_timeout and to.switch != opener.switch:
+            far = <Switch>to.switch
+            self.open(far)
             for back in range(2):
                 write_rule(
-                    self.rule_of(&flow.wire), to.switch.out, &flow.wire, back, flow.subject, flow.to,
+                    self.rule_of(&flow.wire), far.out, &flow.wire, back, flow.subject, flow.to,
                     flow.subject_class, flow.object_class, flow.rule, False, FIN_SECONDS,
                 )  # fmt: skip
         opener.opened -= 1
@@ -1371,7 +1444,7 @@ cdef class FastPath:
         return self.lines + self.size
 
     cdef int write_allowed(
-        self, LiveFlow flow, Decision decision, Party subject, Party to, int source, int target, double now
+        self, LiveFlow flow, Decision decision, Facts* subject, Facts* to, double now
     ) except -1:  # fmt: skip
         cdef Py_ssize_t rule = PyBytes_GET_SIZE(decision.rule_text)
         cdef char* at
@@ -1383,16 +1456,16 @@ cdef class FastPath:
         at = text_at(at, PyBytes_AS_STRING(decision.rule_text), rule)
         at = words_at(at, b', "reason": "rule", "subject": ')
         at = parties_at(at, subject, to)
-        at = part_at(at, subject, 2 + source)
+        at = address_at(at, flow.wire.src, flow.wire.size)
         at = words_at(at, b', "destination": ')
-        at = part_at(at, to, 2 + target)
+        at = address_at(at, flow.wire.dst, flow.wire.size)
         at = service_at(at, &flow.wire)
         at = words_at(at, b"}\n")
         self.size = at - self.lines
         self.count += 1
         return 0
 
-    cdef int write_ended(self, LiveFlow flow, Party opener, Party to, int why, double now) except -1:
+    cdef int write_ended(self, LiveFlow flow, Facts* opener, Facts* to, int why, double now) except -1:
         cdef object rule_id = self.rule_ids.get(flow.rule)
         cdef bytes rule = self.rule_texts.get(rule_id), lasted
         cdef char* at
@@ -1418,9 +1491,9 @@ cdef class FastPath:
             at = words_at(at, b'"finished"')
         at = words_at(at, b', "subject": ')
         at = parties_at(at, opener, to)
-        at = address_at(at, opener, flow.wire.src, flow.wire.size)
+        at = address_at(at, flow.wire.src, flow.wire.size)
         at = words_at(at, b', "destination": ')
-        at = address_at(at, to, flow.wire.dst, flow.wire.size)
+        at = address_at(at, flow.wire.dst, flow.wire.size)
         at = service_at(at, &flow.wire)
         at = words_at(at, b', "packets": ')
         at = number_at(at, flow.sent[0] - flow.recorded[0])

@@ -662,7 +662,7 @@ cdef class FastPath:
     cdef uint64_t runs
     # of a run
     cdef FlowTable table
-    cdef object policy, verdicts, denying, limits, rule_ids
+    cdef object policy, verdicts, limits, rule_ids
     cdef Switch own
     cdef int64_t per_session, per_switch, timed_per_switch
     cdef list decisions
@@ -954,12 +954,8 @@ cdef class FastPath:
         if policy is not self.policy:
             self.policy = policy
             self.decisions = [None] * DECISIONS
-        self.verdicts, self.rule_ids = policy._verdicts, policy.rule_ids
-        if policy._denying is not self.denying:
-            self.denying = policy._denying
             memset(self.denied, 0, 1 << 16)
-            for rule in self.denying:
-                self.denied[<uint16_t>rule] = 1
+        self.verdicts, self.rule_ids = policy._verdicts, policy.rule_ids
         if state.limits is not self.limits:
             self.limits = state.limits
             self.per_session = self.limits.flows_per_session
@@ -1148,6 +1144,12 @@ cdef class FastPath:
             known.checked = self.runs
         return known if known.fits else None
 
+    cdef inline bint denies(self, uint32_t rule) except -1:
+        """Whether the number is that of a deny rule; what the policy says of it is asked once."""
+        if self.denied[rule] == 0:
+            self.denied[rule] = 2 if self.policy.denies(rule) else 1
+        return self.denied[rule] == 2
+
     cdef Decision new_decision(self, uint32_t subject_class, uint32_t object_class, uint8_t proto, uint32_t port):
         cdef Decision made = Decision.__new__(Decision)
         made.asked = (subject_class, object_class, proto, port)
@@ -1172,7 +1174,7 @@ cdef class FastPath:
         cdef Facts* receiver
         cdef PyObject* found
         cdef int direction = 0
-        if rule == 0 or rule > MAX_RULE_NUMBER or self.denied[rule] or size > 0xFF00:
+        if rule == 0 or rule > MAX_RULE_NUMBER or size > 0xFF00 or self.denies(rule):
             return False
         if up.table == COMMITTED_TABLE or up.metadata & CONNECTION_BITS:
             return False  # let in by the switch

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -20,6 +20,9 @@ from zethane.adapters.openflow.output import PureOutput
 from zethane.app.journal import LogJournal
 from zethane.pipeline.fields import parties
 from zethane.pipeline.tables import Table
+from zethane.policy.load import parse_policy
+from zethane.policy.model import Policy
+from zethane.policy.principal import Principal
 from zethane.service import adoption, verification
 from zethane.service.flows import PureFlowTable, PureLiveFlow
 from zethane.service.state import Limits
@@ -123,12 +126,29 @@ def pure() -> Iterator[None]:
         yield
 
 
+Member = tuple[Host, Principal, str]
+"""A host, who is logged in there, and at which switch."""
+
+MEMBERS = tuple(
+    (host, who, "s2" if host is DB1 else "s1") for host, who in zip(HOSTS, (ALICE, BOB, WEB, DB), strict=True)
+)
+
+
 class HotSite:
     """Two switches with four sessions, and a third between them. `fast` says whether the compiled path is in use."""
 
-    def __init__(self, *, fast: bool, policy: str = POLICY, **limits: Any) -> None:
+    def __init__(
+        self,
+        *,
+        fast: bool,
+        policy: str = POLICY,
+        network: str = TWO_SWITCHES,
+        members: Sequence[Member] = MEMBERS,
+        **limits: Any,
+    ) -> None:
         self._fast = fast
-        self.site = Site(TWO_SWITCHES, policy)
+        self._members = members
+        self.site = Site(network, policy)
         self.site.state.limits = Limits(**limits)
         if not fast:
             self.site.state.flows = PureFlowTable()
@@ -140,11 +160,8 @@ class HotSite:
     async def start(self) -> HotSite:
         site = self.site
         await site.start()
-        for host, who in zip(HOSTS, (ALICE, BOB, WEB, DB), strict=True):
-            site.login(host, who, "s2" if host is DB1 else "s1")
-            for address in host.addresses[1:]:
-                endpoint = site.endpoint(host, "s2" if host is DB1 else "s1", address)
-                site.admin.claim_address(endpoint, HOSTS.index(host) + 1)
+        for member in self._members:
+            self.log_in(*member)
         await site.settle()
         self.state = state = site.state
         state.journal = LogJournal(self.log, state.fabric, lambda: site.now)  # type: ignore[arg-type]
@@ -162,6 +179,12 @@ class HotSite:
             state.fabric.points[switch.dpid].channel = made
         return self
 
+    def log_in(self, host: Host, who: Principal, switch: str) -> None:
+        """Log a host in, with all of its addresses."""
+        number = self.site.login(host, who, switch).number
+        for address in host.addresses[1:]:
+            self.site.admin.claim_address(self.site.endpoint(host, switch, address), number)
+
     async def hold(self, held: bool) -> None:
         """Let no switch answer, or all again."""
         for sink in self.sinks.values():
@@ -172,14 +195,22 @@ class HotSite:
                 await self.waiting.pop(0)
             await self.site.settle()
 
-    async def use_policy(self, text: str) -> None:
+    async def use_policy(self, text: str, staged: Policy | None = None) -> None:
         """Put a policy in force; where answers are held, that is not over with this."""
-        self.waiting.append(asyncio.get_running_loop().create_task(self.site.use_policy(text)))
+        using = self.site.admin.use_policy(parse_policy(text, "policy.yaml"), staged)
+        self.waiting.append(asyncio.get_running_loop().create_task(using))
         if not self.sinks["s1"].held:
             await self.hold(False)
         else:
-            for _ in range(20):
-                await asyncio.sleep(0)
+            await self.go_on()
+
+    async def go_on(self) -> None:
+        """Let what was begun go on, as far as it can while answers are held."""
+        if not self.sinks["s1"].held:
+            await self.site.settle()
+            return
+        for _ in range(20):
+            await asyncio.sleep(0)
 
     def feed(self, switch: str, data: bytes) -> None:
         """Something is read from a switch, and whatever waits has its turn."""
@@ -193,6 +224,7 @@ class HotSite:
     def view(self) -> dict[str, Any]:
         """All that may not differ."""
         state = self.state
+        numbers = (*range(1, len(self._members) + 5), *state.outside, *state.serving)
         return {
             "written": {name: _without_nonces(sink.written) for name, sink in self.sinks.items()},
             "closed": {name: link._closed_for for name, link in self.channels.items()},
@@ -204,9 +236,9 @@ class HotSite:
                 for flow in state.flows.by_key.values()
             ],
             "opened": {number: live.opened for number, live in state.sessions.by_number.items()},
-            "of": {number: [flow.key for flow in state.flows.of_session(number)] for number in range(1, 5)},
+            "of": {number: [flow.key for flow in state.flows.of_session(number)] for number in numbers},
             "at": [(state.flows.at(dpid), state.flows.timed_at(dpid)) for dpid in state.fabric.points],
-            "closing": [state.flows.is_closing(number) for number in range(1, 5)],
+            "closing": [state.flows.is_closing(number) for number in numbers],
         }  # fmt: skip
 
 

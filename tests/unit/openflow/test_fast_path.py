@@ -136,7 +136,7 @@ async def change(hot: HotSite, step: tuple[Any, ...]) -> None:
             other = replace(proof, mfa_at=None if proof.mfa_at is not None else site.now)
             hot.site.admin.change_proof(what[0], proof, other, SessionEvent.CHANGED, "")
     elif name == "limit":
-        object.__setattr__(state.limits, what[0], 2)
+        state.limits = replace(state.limits, **{what[0]: 2})
     elif name == "ready":
         state.fabric.by_name[what[0]].ready = what[1]
     elif name == "full":
@@ -155,13 +155,7 @@ def apply(hot: HotSite, pending: list[tuple[str, bytes]], step: tuple[Any, ...])
         number = state.policy.rule_numbers.get(rule, 3) if isinstance(rule, str) else int(rule)
         pending.append((switch, packet_in(number, subject, obj, port, frame)))
     elif step[0] == "removed":
-        _, switch, place, reason, packets, idle, damage = step
-        written = [one for one in messages(hot.sinks[switch].written) if one[1] == 14 and one[24] == 3]
-        if written:
-            report = bytearray(flow_removed(written[place % len(written)], reason, packets, packets, idle=idle))
-            if damage is not None:
-                report[8 + damage[0] % (len(report) - 8)] = damage[1]
-            pending.append((switch, bytes(report)))
+        removal_of(hot, pending, step)
     elif step[0] == "raw":
         pending.append((step[1], message(step[3], step[2])))
     else:
@@ -169,28 +163,45 @@ def apply(hot: HotSite, pending: list[tuple[str, bytes]], step: tuple[Any, ...])
     return True
 
 
+def removal_of(hot: HotSite, pending: list[tuple[str, bytes]], step: tuple[Any, ...]) -> None:
+    """A report about one of the entries that were written to a switch, if there is any."""
+    _, switch, place, reason, packets, idle, damage = step
+    written = [one for one in messages(hot.sinks[switch].written) if one[1] == 14 and one[24] == 3]
+    if written:
+        report = bytearray(flow_removed(written[place % len(written)], reason, packets, packets, idle=idle))
+        if damage is not None:
+            report[8 + damage[0] % (len(report) - 8)] = damage[1]
+        pending.append((switch, bytes(report)))
+
+
+class Read:
+    """Lets a site read what is `pending`, in pieces of these sizes."""
+
+    def __init__(self, hot: HotSite, cuts: list[int]) -> None:
+        self.pending: list[tuple[str, bytes]] = []
+        self._hot, self._cuts, self._place = hot, cuts, 0
+
+    def __call__(self) -> None:
+        """All of it, switch by switch."""
+        for name in ("s1", "s2", "s3"):
+            data = b"".join(one for switch, one in self.pending if switch == name)
+            while data and self._hot.channels[name]._closed_for is None:
+                size = self._cuts[self._place % len(self._cuts)] if self._cuts else len(data)
+                self._place += 1
+                self._hot.feed(name, data[:size])
+                data = data[size:]
+        self.pending.clear()
+
+
 async def play(fast: bool, steps: list[tuple[Any, ...]], cuts: list[int]) -> list[dict[str, Any]]:
     """What there is to see after each change, and at the end."""
     hot = await HotSite(fast=fast).start()
     seen: list[dict[str, Any]] = []
-    pending: list[tuple[str, bytes]] = []
-    place = 0
-
-    def read() -> None:
-        nonlocal place
-        for name in ("s1", "s2", "s3"):
-            data = b"".join(one for switch, one in pending if switch == name)
-            while data and hot.channels[name]._closed_for is None:
-                size = cuts[place % len(cuts)] if cuts else len(data)
-                place += 1
-                hot.feed(name, data[:size])
-                data = data[size:]
-        pending.clear()
-
+    read = Read(hot, cuts)
     for step in steps:
         if step[0] == "removed":
             read()  # what is reported has to be there
-        if not apply(hot, pending, step):
+        if not apply(hot, read.pending, step):
             read()
             await change(hot, step)
             seen.append(hot.view())

@@ -76,6 +76,12 @@ class FlowNetwork:
         """Let the bridge forward by itself. Raises LabError."""
         run(["ovs-ofctl", "-O", "OpenFlow13", "add-flow", self.bridge, "priority=0,actions=NORMAL"])
 
+    @property
+    def entries(self) -> int:
+        """How many entries the bridge has. Raises LabError."""
+        told = run(["ovs-ofctl", "-O", "OpenFlow13", "dump-aggregate", self.bridge])
+        return int(told.rpartition("flow_count=")[2].split()[0])
+
     def release(self) -> None:
         """Take the bridge back, with nothing left of a controller. Raises LabError."""
         openvswitch.vsctl("del-controller", self.bridge)

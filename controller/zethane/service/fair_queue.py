@@ -9,7 +9,7 @@ greedy lanes leaves room for one more. Pure.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -65,6 +65,24 @@ class FairQueue(Generic[Item]):
         self._free -= size
         self._length += 1
         return True
+
+    def put_all(self, lane: Hashable, items: Sequence[Item], size: int, at: float = 0.0) -> int:
+        """Queue the items of at most `size` bytes each for which there is room, from the first on; how many."""
+        size = max(size, LEAST_SIZE)
+        waiting = self._lanes.get(lane)
+        held, octets = (0, 0) if waiting is None else (len(waiting), self._octets[lane])
+        # Each of them has to find as much free as the lane has then.
+        room = (self._free - octets + size) // (2 * size)
+        taken = max(min(len(items), self._bounds.lane - held, room), 0)
+        if taken == 0:
+            return 0
+        if waiting is None:
+            waiting = self._lanes[lane] = deque()
+        waiting.extend([(item, size, at) for item in items[:taken]])
+        self._octets[lane] = octets + taken * size
+        self._free -= taken * size
+        self._length += taken
+        return taken
 
     def take(self) -> Item:
         """The first item of the lane whose turn it is. Raises IndexError if nothing waits."""

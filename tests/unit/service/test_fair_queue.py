@@ -93,6 +93,18 @@ def test_nothing_is_lost_or_reordered_and_no_bound_is_passed(steps: list[tuple[i
         assert all(len(lane) <= bounds.lane for lane in waiting.values())
 
 
+@given(st.lists(st.tuples(LANES, st.integers(1, 30), SIZES), max_size=20))
+def test_many_at_once_are_as_many_as_one_by_one(steps: list[tuple[int, int, int]]) -> None:
+    bounds = QueueBounds(lane=16, octets=20_000)
+    one_by_one: FairQueue[int] = FairQueue(bounds)
+    at_once: FairQueue[int] = FairQueue(bounds)
+    for lane, count, size in steps:
+        numbers = list(range(count))
+        assert at_once.put_all(lane, numbers, size) == sum(one_by_one.put(lane, number, size) for number in numbers)
+        assert (len(at_once), at_once.lanes, at_once._free) == (len(one_by_one), one_by_one.lanes, one_by_one._free)
+    assert [at_once.take() for _ in range(len(at_once))] == [one_by_one.take() for _ in range(len(one_by_one))]
+
+
 @given(st.lists(LANES, min_size=1, max_size=200))
 def test_while_lanes_wait_none_is_served_twice_before_another_once(lanes: list[int]) -> None:
     queue = filled(*lanes)

@@ -233,6 +233,7 @@ cdef struct Ahead:
 
 
 cdef enum:
+    LATE = 2048
     AT_ONCE = 16  # messages: as much as the first cache has room for
 
 cdef int TCP = 6, UDP = 17, SCTP = 132, ICMP = 1, ICMPV6 = 58
@@ -679,6 +680,8 @@ cdef class FastPath:
     cdef int idle_seconds[256]
     cdef readonly int64_t taken
     cdef uint64_t taken_of[1024]
+    cdef Py_ssize_t late_at[2048]  # of what is being read: packets that have to wait
+    cdef int late
 
     def __cinit__(self):
         self.room = 1 << 16
@@ -782,6 +785,7 @@ cdef class FastPath:
         over, queue = intake._over, intake._queue
         crowded = bool(queue)
         left = <int64_t>intake._left * QUICK
+        self.late = 0  # whatever has gone wrong before: those were of another read
         try:
             while True:
                 count = self.look_ahead(message, at, end, ahead)
@@ -794,8 +798,11 @@ cdef class FastPath:
                         if not one.good or one.up.cookie & 0xFFFF == PROBE:
                             return at
                         if quick >= left or (over and one.up.port in over) or (crowded and one.up.port in queue):
-                            self.wait(channel, intake, one, message + at)
-                            crowded = True
+                            if self.late == LATE:
+                                self.queue_late(channel, intake, data)
+                                crowded = True
+                            self.late_at[self.late] = at
+                            self.late += 1
                             at += one.size
                             continue
                         if not self.packet_read(one, message + at):
@@ -818,6 +825,8 @@ cdef class FastPath:
             self.finish()
             if quick:
                 intake._left = (left - quick) // QUICK
+            if self.late:  # behind the answers to others
+                self.queue_late(channel, intake, data)
         return at
 
     cdef int look_ahead(self, const uint8_t* message, Py_ssize_t at, Py_ssize_t end, Ahead* ahead) noexcept:
@@ -887,12 +896,28 @@ cdef class FastPath:
             zt_fetch(self.pages[number >> 10][number & 1023], sizeof(Facts))
             self.table.fetch_last(number)
 
-    cdef int wait(self, channel, intake, const Ahead* one, const uint8_t* message) except -1:
-        """A packet has to wait for its turn."""
-        cdef const Up* up = &one.up
-        frame = PyBytes_FromStringAndSize(<const char*>message + up.frame, one.size - up.frame)
-        event = PacketIn(up.port, up.table, up.cookie, up.metadata, frame)
-        if not intake.wait(event):
+    cdef int queue_late(self, channel, intake, bytes data) except -1:
+        """The packets of this read that have to wait for a turn are queued: one port's that follow each other at once."""
+        cdef const uint8_t* message
+        cdef Up up
+        cdef int place, late = self.late
+        cdef uint32_t port = 0
+        cdef list some = []
+        self.late = 0
+        for place in range(late):
+            message = <const uint8_t*>PyBytes_AS_STRING(data) + self.late_at[place]
+            read_up(message, be16(message + 2), &up)  # it is well formed: it was read before
+            frame = PyBytes_FromStringAndSize(<const char*>message + up.frame, be16(message + 2) - up.frame)
+            if some and up.port != port:
+                self.queue_some(channel, intake, some)
+                some = []
+            port = up.port
+            some.append(PacketIn(up.port, up.table, up.cookie, up.metadata, frame))
+        self.queue_some(channel, intake, some)
+        return 0
+
+    cdef int queue_some(self, channel, intake, list some) except -1:
+        for event in intake.wait_all(some):
             if self.count:
                 self.hand_over()  # records are in the order of what they are about
             channel._events.packet_dropped(channel, event)

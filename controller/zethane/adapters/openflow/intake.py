@@ -116,6 +116,11 @@ class Intake:
         """Queue a packet; False if its port has as many waiting as it may have."""
         return self._queue.put(event.port, event, len(event.frame) + FRAME_OVERHEAD, self._clock())
 
+    def wait_all(self, events: list[PacketIn]) -> list[PacketIn]:
+        """Queue packets of one port; those for which there is no room."""
+        size = max(len(event.frame) for event in events) + FRAME_OVERHEAD
+        return events[self._queue.put_all(events[0].port, events, size, self._clock()) :]
+
     def end(self) -> None:
         """The turn is over; there is another one if something waits."""
         self._left = 0

@@ -26,6 +26,7 @@ from zethane.policy.principal import Principal
 from zethane.service import adoption, verification
 from zethane.service.flows import PureFlowTable, PureLiveFlow
 from zethane.service.state import Limits
+from zethane.service.written import Written
 
 LAPTOP = Host(2, "02:00:00:00:00:02", "10.0.0.21", "2001:db8::21")
 PHONE = Host(3, "02:00:00:00:00:03", "10.0.0.22", "2001:db8::22")
@@ -156,6 +157,7 @@ class HotSite:
         self.sinks: dict[str, Sink] = {}
         self.channels: dict[str, Channel] = {}
         self.waiting: list[asyncio.Task[None]] = []
+        self.told: list[Written] = []
 
     async def start(self) -> HotSite:
         site = self.site
@@ -238,6 +240,7 @@ class HotSite:
             "opened": {number: live.opened for number, live in state.sessions.by_number.items()},
             "of": {number: [flow.key for flow in state.flows.of_session(number)] for number in numbers},
             "at": [(state.flows.at(dpid), state.flows.timed_at(dpid)) for dpid in state.fabric.points],
+            "told": [written._flows for written in self.told],
             "closing": [state.flows.is_closing(number) for number in numbers],
         }  # fmt: skip
 

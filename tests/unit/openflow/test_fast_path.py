@@ -144,7 +144,7 @@ async def change(hot: HotSite, step: tuple[Any, ...]) -> None:
         (hot.channels[what[0]].pause_writing if what[1] else hot.channels[what[0]].resume_writing)()
     elif name == "watch":
         watching = hot.channels[what[0]].watch()
-        watching.__enter__()
+        hot.told.append(watching.__enter__())
 
 
 def apply(hot: HotSite, pending: list[tuple[str, bytes]], step: tuple[Any, ...]) -> bool:
@@ -272,6 +272,24 @@ async def test_packets_that_wait_take_the_compiled_path_in_the_same_order(packet
             assert not len(link._intake)
             assert not fast or hot.fast.taken == packets
             assert hot.state.counters["allowed"] == packets
+            views.append(hot.view())
+    assert views[0] == views[1]
+
+
+async def test_flows_take_the_compiled_path_while_tables_are_read() -> None:
+    views = []
+    for fast in (True, False):
+        with pure() if not fast else nullcontext():
+            hot = await HotSite(fast=fast).start()
+            rule = hot.state.policy.rule_numbers["staff-db"]
+            sent = packet_in(rule, 1, 4, LAPTOP.port, LAPTOP.udp(DB1, 1000, 53))
+            with hot.channels["s1"].watch() as near, hot.channels["s2"].watch() as far:
+                hot.told += [near, far]
+                hot.feed("s1", sent)
+                rules = [one for one in messages(hot.sinks["s1"].written) if one[1] == 14 and one[24] == 3]
+                hot.feed("s1", b"".join(flow_removed(one, 0, 1, 60) for one in rules))
+            assert not fast or hot.fast.taken == 1
+            assert len(near._flows) == len(far._flows) == 2
             views.append(hot.view())
     assert views[0] == views[1]
 

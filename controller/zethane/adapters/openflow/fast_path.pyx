@@ -190,9 +190,9 @@ def read_packet_in(bytes message not None):
 
 cdef class Switch:
     """A switch as a run finds it. `checked` is the run that has looked; `fits` says that nothing keeps it from being
-    written to at once: no bundle before, nobody who reads its tables, nothing that is ending."""
+    written to at once: no bundle before, nothing that is ending. `watches` are to be told, where its tables are read."""
 
-    cdef object point, channel
+    cdef object point, channel, watches
     cdef Output out
     cdef bytes where
     cdef int32_t place
@@ -576,6 +576,14 @@ cdef int write_pair(const Template* rule, Output out, LiveFlow flow, bint notify
     return 0
 
 
+cdef int tell(Switch switch, LiveFlow flow) except -1:
+    """Those who read a switch's tables are told of both directions of a flow that is written."""
+    key = flow.key
+    switch.watches.flow(key)
+    switch.watches.flow(key.reverse())
+    return 0
+
+
 cdef bint read_removed(const uint8_t* message, Py_ssize_t size, Key* key, uint32_t* classes) noexcept nogil:
     """Read the match of a flow-removed that has all that a per-flow rule has, once, and nothing else."""
     cdef Py_ssize_t length = be16(message + 50), at = 52, stop = 48 + length
@@ -819,6 +827,8 @@ cdef class FastPath:
                             left = quick
                     elif not one.good or not self.flow_removed(one, message + at):
                         return at
+                    elif self.own.watches is not None:
+                        self.own.watches.flow(key_of(&one.read.key))
                     at += one.size
         finally:
             self.is_last = False
@@ -997,11 +1007,12 @@ cdef class FastPath:
         channel = switch.point.channel
         if channel is None or type(channel) is not self.channel_type or not switch.point.ready:
             return False
-        if channel._closed_for is not None or channel._gates or channel._watches.active:
+        if channel._closed_for is not None or channel._gates:
             return False
         if not channel._writable and channel.is_full:
             return False
         switch.channel, switch.out = channel, channel._out
+        switch.watches = channel._watches if channel._watches.active else None
         switch.fits = True
         return True
 
@@ -1303,8 +1314,12 @@ cdef class FastPath:
         """Both directions, the far end first: the packet is delivered there a moment before."""
         cdef Template* rule = self.rule_of(&flow.wire)
         if far is not own:
+            if far.watches is not None:
+                tell(far, flow)
             self.open(far)
             write_pair(rule, far.out, flow, False)
+        if own.watches is not None:
+            tell(own, flow)
         self.open(own)
         write_pair(rule, own.out, flow, True)
         return 0
@@ -1412,6 +1427,8 @@ cdef class FastPath:
         self.table.leave(flow)
         if not flow.idle_timeout and to.switch != opener.switch:
             far = <Switch>to.switch
+            if far.watches is not None:
+                tell(far, flow)
             self.open(far)
             for back in range(2):
                 write_rule(

@@ -203,7 +203,7 @@ def compile_policy(policy: Policy) -> CompiledPolicy:
         rules[rule.id] = compiled = compile_rule(rule, frame, room)
         room -= len(compiled.entries)
     pairs = by_pair(chain.from_iterable(rule.entries for rule in rules.values()))
-    between = Peers(places, frame.sessions, *by_ends(rules.values()))
+    between = Peers.of_classes(places, frame.sessions, *by_ends(rules.values()))
     return CompiledPolicy(rules, conditions, classes, pairs, between, MAX_ENTRIES - room, networks, *hours_of(rules))
 
 

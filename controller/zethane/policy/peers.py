@@ -7,6 +7,7 @@ through: for each class the rules about it are joined, and only pairs that a den
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from zethane.policy.bits import bits
 from zethane.policy.entry import Class, Compiled, End, NetworkClass, SessionClass
@@ -15,6 +16,10 @@ from zethane.policy.versions import following, version
 
 MAX_SHARED = 4096
 """Answers about rules of any session that one version takes over from another."""
+
+MAX_COLUMNS = 256
+"""Classes of which is told every other class that something about them is other; where they are more, nothing is
+taken over."""
 
 Key = str | NetworkClass | None
 """Where rules are found by one end: a segment, a network outside, or any session."""
@@ -50,9 +55,20 @@ class Peers:
         self.places = version(places)
         self.sessions = sessions
         self.by_source, self.by_target = version(sources), version(targets)
-        self._found: list[Mapping[Class, int]] = [version({}), version({})]
+        self._at: Mapping[int, Class] = version({})
+        self._found: list[Mapping[int, int]] = [version({}), version({})]
+        """What has been found out, by place: whom a class may open a flow to, and who may open one to it."""
         self._both: dict[tuple[bool, int], list[Compiled]] = {}
         self._any: dict[tuple[bool, tuple[Service, ...]], tuple[int, int, tuple[Service, ...]]] = {}
+        self.others: int | None = None
+        """The classes that have to do with others than under the policy that this has followed; None: any may."""
+
+    @classmethod
+    def of_classes(cls, places: Mapping[Class, int], sessions: int, sources: ByKey, targets: ByKey) -> Peers:
+        """Those of a policy that follows no other one."""
+        new = cls(places, sessions, sources, targets)
+        new._at = version({place: one for one, place in places.items()})
+        return new
 
     def but_for(
         self,
@@ -60,16 +76,51 @@ class Peers:
         sessions: int,
         sources: ByKey,
         targets: ByKey,
-        concerned: Collection[Class] | None,
+        changed: Sequence[Compiled],
+        gone: Collection[Class],
+        new: Collection[Class],
     ) -> Peers:
-        """The same after a change that concerns these classes, those that are gone with them; None: all."""
-        new = Peers(places, sessions, sources, targets)
-        if concerned is not None:
-            new._found = [following(found, {}, concerned) for found in self._found]
-            if new.places is self.places and len(self._any) < MAX_SHARED:
-                # Rules about any session are the same ones, and so are the bits: shared, and filled by both.
-                new._both, new._any = self._both, self._any
-        return new
+        """The same after a change of some rules, as they were and as they are, and of some classes."""
+        after = Peers(places, sessions, sources, targets)
+        left, come = _bits(gone, self.places), _bits(new, after.places)
+        after._at = following(self._at, {after.places[one]: one for one in new}, bits(left))
+        are_same = after.places is self.places and not any(None in (*one.subjects, *one.objects) for one in changed)
+        if are_same and len(self._any) < MAX_SHARED:
+            # Rules about any session are the same ones, and so are the bits: shared, and filled by both.
+            after._both, after._any = self._both, self._any
+        touched = _Touched.by(changed, left | come)
+        if touched is not None:
+            after._take_over(self, touched)
+        return after
+
+    def _take_over(self, before: Peers, touched: _Touched) -> None:
+        """Work out anew what rules are about that are others, and take over the rest: a rule about any session changes
+        one bit for each class, which is that of the class at its other end."""
+        fresh: list[dict[int, int]] = [{}, {}]
+        for known, rows, other, found, out in (
+            (before._found[0], touched.rows[0], touched.columns[1], fresh[0], True),
+            (before._found[1], touched.rows[1], touched.columns[0], fresh[1], False),
+        ):
+            for place in bits(rows):
+                one = self._at.get(place)
+                if one is not None and (place in known or other >> place & 1):
+                    found[place] = self._find(one, out=out)
+        for side in (0, 1):
+            kept = before._found[side]
+            if touched.columns[side]:
+                kept = _patched(kept, touched.columns[side], fresh[not side])
+            self._found[side] = following(kept, fresh[side], bits(touched.rows[side]))
+        places = touched.rows[0] | touched.rows[1]
+        looked_at = [*before._found[0]] if any(touched.columns) else []
+        self.others = 0
+        for place in {*looked_at, *bits(places)}:
+            if self._joined(place) is None or self._joined(place) != before._joined(place):
+                self.others |= 1 << place
+
+    def _joined(self, place: int) -> int | None:
+        """What is known of the class at a place in both directions; None if not all is."""
+        out, into = self._found[0].get(place), self._found[1].get(place)
+        return None if out is None or into is None else out | into
 
     def reach(self, one: Class) -> int:
         """The classes that one may open some flow to."""
@@ -81,13 +132,14 @@ class Peers:
 
     def knows(self, one: Class) -> bool:
         """Whether both have been found out already."""
-        return all(one in found for found in self._found)
+        return all(self.places[one] in found for found in self._found)
 
     def _kept(self, one: Class, *, out: bool) -> int:
-        found = self._found[not out].get(one)
+        place = self.places[one]
+        found = self._found[not out].get(place)
         if found is None:
             found = self._find(one, out=out)
-            self._found[not out] = following(self._found[not out], {one: found})
+            self._found[not out] = following(self._found[not out], {place: found})
         return found
 
     def _find(self, one: Class, *, out: bool) -> int:
@@ -156,6 +208,50 @@ class Peers:
     def _is_about(self, rule: Compiled, place: int, *, out: bool) -> bool:
         ends, others = (rule.objects, rule.targets) if out else (rule.subjects, rule.sources)
         return bool(others >> place & 1) or (None in ends and bool(self.sessions >> place & 1))
+
+
+@dataclass(frozen=True, slots=True)
+class _Touched:
+    """What may be other: of the subjects and of the objects the classes about which all has to be worked out anew
+    (`rows`), and those about which it has to be for every class at the other end (`columns`), as bits."""
+
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+
+    @classmethod
+    def by(cls, changed: Iterable[Compiled], classes: int) -> _Touched | None:
+        """What rules are about that have changed, and classes that have come or gone; None: all, or nearly."""
+        rows, columns = [classes, classes], [classes, classes]
+        for rule in changed:
+            if None in rule.subjects and None in rule.objects:
+                return None
+            for side, (ends, own, others) in enumerate(
+                ((rule.subjects, rule.sources, rule.targets), (rule.objects, rule.targets, rule.sources))
+            ):
+                if None in ends:
+                    columns[side] |= others
+                else:
+                    rows[side] |= own
+        if (columns[0] | columns[1]).bit_count() > MAX_COLUMNS:
+            return None
+        return cls((rows[0], rows[1]), (columns[0], columns[1]))
+
+
+def _patched(known: Mapping[int, int], columns: int, fresh: Mapping[int, int]) -> dict[int, int]:
+    """What is known with some bits as they are seen from the other end, by the classes that they stand for."""
+    seen: dict[int, int] = {}
+    for place, found in fresh.items():
+        if columns >> place & 1:
+            for other in bits(found):
+                seen[other] = seen.get(other, 0) | 1 << place
+    return {place: found & ~columns | seen.get(place, 0) for place, found in known.items()}
+
+
+def _bits(classes: Iterable[Class], places: Mapping[Class, int]) -> int:
+    found = 0
+    for one in classes:
+        found |= 1 << places[one]
+    return found
 
 
 def _denies(rule: Compiled) -> bool:

@@ -103,7 +103,10 @@ class _Work:
         sources, targets = self._by_ends(after)
         sessions = self._sessions(frame, conditions)
         hours, closed = self._hours(rules, after)
-        between = old.between.but_for(places, sessions, sources, targets, self._classes_of(after, frame))
+        changed = [*self._before.values(), *after.values()]
+        gone = [one for name in conditions for one in old.classes[name] if one not in places]
+        new = [one for name in conditions for one in classes[name] if one not in old.between.places]
+        between = old.between.but_for(places, sessions, sources, targets, changed, gone, new)
         compiled_policy = replace(
             old,
             rules=rules,
@@ -212,19 +215,6 @@ class _Work:
                     changed[key] = held
             found.append(following(index, changed, gone))
         return found[0], found[1]
-
-    def _classes_of(self, after: Mapping[str, Compiled], frame: Frame) -> set[Class] | None:
-        """The classes about which the rules say something; None: about any session's."""
-        found: set[Class] = set()
-        ends = {end for rule in chain(self._before.values(), after.values()) for end in (*rule.subjects, *rule.objects)}
-        for end in ends:
-            if end is None:
-                return None
-            if isinstance(end, str):
-                found.update(self._old.classes[end], frame.classes[end])
-            else:
-                found.add(end)
-        return found
 
     def _hours(
         self, rules: Mapping[str, Compiled], after: Mapping[str, Compiled]

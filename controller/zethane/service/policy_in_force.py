@@ -33,9 +33,6 @@ from zethane.service.policy_numbers import Numbering, Numbers
 DNS_RULE = "infrastructure:dns"
 """What records name as the rule of a flow to a DNS server; no rule of a policy has a colon in its id."""
 
-MAX_COMPARED = 256
-"""Classes of changed rules of which it is looked up one by one whether they have to do with others than before."""
-
 MAX_VERDICTS = 100_000
 """Verdicts kept; a scan over all ports fills and empties this, and harms nobody else."""
 
@@ -406,13 +403,7 @@ class Concerned:
 
     def same_peers(self) -> bool:
         """Whether it is sure that all classes have to do with the same ones as before."""
-        concerned = 0
-        for one, other in self._areas:
-            concerned |= one | other
-        if concerned.bit_count() > MAX_COMPARED or self._before.segments != self._classes.segments:
-            return False
-        numbers = list(self._classes.at(concerned << 1))
-        return all(self._before.peers(number) == self._classes.peers(number) for number in numbers)
+        return self._classes.between.others == 0 and self._before.segments is self._classes.segments
 
     def _is_new(self, number: int) -> bool:
         return number not in self._before.classes or number not in self._classes.classes

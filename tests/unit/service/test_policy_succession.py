@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import random
 from typing import Any
 
 import pytest
@@ -80,6 +81,7 @@ def test_what_follows_from_the_policy_before_is_what_is_compiled_anew(
         now += wait
         before = in_force.as_of(now)
         _ask(before)
+        _peers(before)
         numbering = Numbering(store)
         in_force = before.succeeded_by(read(file), numbering, now)
         numbering.keep()
@@ -97,7 +99,7 @@ def test_what_follows_from_the_policy_before_is_what_is_compiled_anew(
         assert in_force.rule_numbers == fresh.rule_numbers
         assert in_force.rule_ids == fresh.rule_ids
         assert _ask(in_force) == _ask(fresh)
-        assert _peers(in_force) == _peers(fresh)
+        _assert_peers(before, in_force, fresh)
         moving = before.moving(in_force)
         for one in people:
             place = in_force.place(one, now)
@@ -129,6 +131,64 @@ def _ask(policy: PolicyInForce) -> dict[tuple[int, int, int, int], Any]:
 
 def _peers(policy: PolicyInForce) -> dict[int, set[int]]:
     return {one: set(policy.classes.at(policy.classes.peers(one))) for one in policy.classes.classes}
+
+
+def _assert_peers(before: PolicyInForce, policy: PolicyInForce, fresh: PolicyInForce) -> None:
+    """Who has to do with whom is what it is of a policy compiled anew; and where it is told to be as before, it is."""
+    asked, others = _peers(policy), policy.classes.between.others
+    assert asked == _peers(fresh)
+    if others is not None and before.classes.layout is policy.classes.layout:
+        earlier = _peers(before)
+        for number, found in asked.items():
+            if not policy.classes.bit(number) >> 1 & others and number in earlier:
+                named = {before.classes.classes.get(one) for one in earlier[number]}
+                assert named == {policy.classes.classes.get(one) for one in found}
+
+
+def _guard_rail(chance: random.Random, name: str) -> File:
+    """A rule that is likely to be about any session at one end."""
+    ends = [[chance.choice(SEGMENTS)], [chance.choice(SEGMENTS)]]
+    if chance.random() < 0.5:
+        ends[chance.randrange(2)] = ["any"]
+    when = {"when": {"mfa": True}} if ends[0] != ["any"] and chance.random() < 0.3 else {}
+    action = "deny" if chance.random() < 0.4 else "allow"
+    low = chance.randrange(1, 4)
+    services = [f"tcp/{low}-{low + chance.randrange(3)}"]
+    return {"id": name, "from": ends[0], "to": ends[1], "services": services, "action": action, **when}
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_who_has_to_do_with_whom_where_rules_about_any_session_change(seed: int) -> None:
+    chance, store = random.Random(seed), MemoryStore()  # noqa: S311 - the same for the same seed
+    held = [_guard_rail(chance, f"r{number}") for number in range(8)]
+    in_force = PolicyInForce(read(_file(*held)), store, NOW)
+    for number in range(12):
+        held = list(held)
+        what = chance.randrange(3)
+        place = chance.randrange(len(held)) if held else 0
+        if what == 0 or not held:
+            held.append(_guard_rail(chance, f"n{number}"))
+        elif what == 1:
+            del held[place]
+        else:
+            held[place] = _guard_rail(chance, held[place]["id"])
+        before = in_force
+        _peers(before)
+        in_force = succeeded(before, _file(*held), store)
+        _assert_peers(before, in_force, PolicyInForce(read(_file(*held)), store, NOW))
+
+
+def test_a_class_that_is_new_has_to_do_with_whom_any_session_may_reach() -> None:
+    store = MemoryStore()
+    first, *_ = SEGMENTS
+    last = SEGMENTS[-1]
+    guard, one = _rule("guard", "any", last), _rule("one", first, first, "tcp/22")
+    before = PolicyInForce(read(_file(guard, one)), store, NOW)
+    _peers(before)
+    file = _file(guard, {**one, "when": {"mfa": True}})
+    after = succeeded(before, file, store)
+    assert before.moving(after) == {first}
+    _assert_peers(before, after, PolicyInForce(read(file), store, NOW))
 
 
 def _file(*held: File) -> File:

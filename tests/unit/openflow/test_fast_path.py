@@ -335,3 +335,71 @@ async def test_a_flood_waits_behind_its_share_of_a_read_and_others_in_it_do_not(
     assert hot.state.counters["allowed"] == 302
     assert hot.fast.taken == 303
     assert sink.reading
+
+
+WITHOUT = POLICY.replace("id: strong", "id: stronger").replace("services: [tcp/53]", "services: [tcp/54]")
+DENIED = POLICY + "  - {id: never, from: [staff], to: [web], services: [tcp/53], action: deny}\n"
+
+
+def let_in(hot: HotSite, switch: str) -> int:
+    """How many packets and per-flow rules were written to a switch."""
+    written = messages(hot.sinks[switch].written)
+    return sum(one[1] == 13 or (one[1] == 14 and one[24:26] == b"\3\0") for one in written)
+
+
+def _less_proved(hot: HotSite) -> None:
+    (proof,) = hot.state.sessions.by_number[1].session.proofs
+    hot.site.admin.change_proof(1, proof, replace(proof, mfa_at=None), SessionEvent.CHANGED, "")
+
+
+def _moved(hot: HotSite) -> None:
+    (proof,) = hot.state.sessions.by_number[1].session.proofs
+    endpoint = hot.site.endpoint(Host(6, LAPTOP.mac, LAPTOP.ip))
+    hot.site.admin.end_session(1, SessionEvent.LOGOUT)
+    hot.site.admin.start_session(endpoint.attachment, proof, endpoint.address, None)
+
+
+def _limited(hot: HotSite, **limits: int) -> None:
+    hot.state.limits = replace(hot.state.limits, **limits)
+
+
+@pytest.mark.parametrize(
+    ("happens", "reason"),
+    [
+        (lambda hot: hot.site.admin.end_session(1, SessionEvent.LOGOUT), "session-ended"),
+        (lambda hot: hot.site.admin.end_session(3, SessionEvent.LOGOUT), "session-ended"),
+        (lambda hot: hot.site.admin.blocking.block("user:alice", "lost"), "session-ended"),
+        (_moved, "session-ended"),
+        (_less_proved, "condition-not-met"),
+        (lambda hot: hot.use_policy(WITHOUT), "no-rule"),
+        (lambda hot: hot.use_policy(DENIED), "deny-rule"),
+        (lambda hot: _limited(hot, flows_per_session=1), "quota"),
+        (lambda hot: _limited(hot, flows_per_switch=1), "table-full"),
+    ],
+    ids=["subject", "object", "block", "moved", "proof", "rule gone", "deny", "quota", "full"],
+)
+async def test_what_has_changed_is_seen_by_the_next_packet(happens: Any, reason: str) -> None:
+    hot = await HotSite(fast=True).start()
+    rule = hot.state.policy.rule_numbers["strong"]
+    hot.feed("s1", packet_in(rule, 1, 3, LAPTOP.port, LAPTOP.tcp(WEB1, 1000, 53)))
+    assert (hot.fast.taken, hot.state.counters["allowed"]) == (1, 1)
+    changing = happens(hot)
+    if asyncio.iscoroutine(changing):
+        await changing
+    before = let_in(hot, "s1")
+    hot.feed("s1", packet_in(rule, 1, 3, LAPTOP.port, LAPTOP.tcp(WEB1, 1001, 53)))
+    assert hot.state.counters["allowed"] == 1
+    assert hot.state.counters[f"denied_{reason}"] == 1
+    assert let_in(hot, "s1") == before >= 3
+
+
+async def test_a_switch_that_is_not_right_yet_gets_no_flow_by_the_next_packet() -> None:
+    hot = await HotSite(fast=True).start()
+    rule = hot.state.policy.rule_numbers["staff-db"]
+    hot.feed("s1", packet_in(rule, 1, 4, LAPTOP.port, LAPTOP.tcp(DB1, 1000, 443)))
+    assert (hot.fast.taken, hot.state.counters["allowed"]) == (1, 1)
+    hot.state.fabric.by_name["s2"].ready = False
+    before = let_in(hot, "s2")
+    hot.feed("s1", packet_in(rule, 1, 4, LAPTOP.port, LAPTOP.tcp(DB1, 1001, 443)))
+    assert hot.state.counters["denied_switch-away"] == 1
+    assert let_in(hot, "s2") == before == 3

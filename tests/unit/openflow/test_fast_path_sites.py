@@ -194,6 +194,12 @@ def removal(rng: Random) -> Step:
     return "removed", switch, rng.randrange(200), rng.choice((0, 0, 1, 2, 3)), packets, idle, damage
 
 
+def end(rng: Random) -> Step:
+    """A report that both entries of a flow are gone."""
+    idle, packets = rng.choice((None, None, None, 2)), rng.randrange(9)
+    return "ended", rng.choice(("s1", "s1", "s2")), 2 * rng.randrange(100), rng.choice((0, 0, 0, 1)), packets, idle
+
+
 def anything(rng: Random) -> Step:
     """Something that happens beside packets."""
     return rng.choice((
@@ -215,7 +221,7 @@ def anything(rng: Random) -> Step:
 
 def steps_of(rng: Random) -> list[Step]:
     """What happens at a site, in so many steps that flows live for a while."""
-    kinds = (*[packet] * 16, removal, removal, anything)
+    kinds = (*[packet] * 16, removal, end, end, anything)
     return [rng.choice(kinds)(rng) for _ in range(rng.randrange(20, 120))]
 
 
@@ -273,6 +279,10 @@ def apply(hot: HotSite, pending: list[tuple[str, bytes]], step: Step) -> bool:
         pending.append((switch, packet_in(number, 0, 0, sender[0].port, frame, metadata=metadata, table=table)))
     elif step[0] == "removed":
         removal_of(hot, pending, step)
+    elif step[0] == "ended":
+        _, switch, place, reason, packets, idle = step
+        for one in (place, place + 1):
+            removal_of(hot, pending, ("removed", switch, one, reason, packets, idle, None))
     elif step[0] == "raw":
         pending.append((step[1], message(step[3], step[2])))
     else:
@@ -296,7 +306,7 @@ async def play(fast: bool, policy: str, steps: list[Step], cuts: list[int]) -> t
     seen: list[dict[str, Any]] = []
     read = Read(hot, cuts)
     for step in steps:
-        if step[0] == "removed":
+        if step[0] in ("removed", "ended"):
             read()  # what is reported has to be there
         if not apply(hot, read.pending, step):
             read()

@@ -27,8 +27,8 @@ YOUNG, OLDER = 500, 5
 """Objects that are new when they are looked at, and after how many of such looks those are that have stayed."""
 
 MANY = 1
-"""How often that many may have outlived them for a look at all of these: some seven thousand objects, half a millisecond
-where they are in the caches, and ten times as long where they are not."""
+"""How often that many may have outlived them for a look at all of these: some seven thousand objects, half a
+millisecond where they are in the caches, and ten times as long where they are not."""
 
 NEVER = 1_000_000_000
 """What the interpreter's own collections of everything are to wait for."""

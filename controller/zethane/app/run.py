@@ -129,6 +129,7 @@ class _Process:
         stages = Stages(settings.enforced_policy, was_enforced=store.knows_rules())
         administrator = self._administrator(store, journal, fabric, stages)
         stack.push_async_callback(self._cancel)
+        stack.callback(administrator.accounting.finish)
         devices = Devices(administrator, store, journal)
         administrator.restore(store.sessions())
         devices.enter()

@@ -6,6 +6,7 @@ both are gone.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from zethane.net.flowkey import TCP, FlowKey
@@ -75,6 +76,11 @@ class Accounting:
         """Write the records of flows whose last counters no switch will report any more."""
         for flow, why in self._state.flows.overdue(now - COUNTERS_DUE):
             self._ended(flow, why, now)
+
+    def finish(self) -> None:
+        """The controller stops: what it waits for the last counters of is recorded with what is known."""
+        for flow, why in self._state.flows.overdue(math.inf):
+            self._ended(flow, why, self._state.clock())
 
     def suppressed_denials(self) -> None:
         """Log how many denials were left out since the last time, because their port had too many."""

@@ -107,6 +107,17 @@ async def test_every_flow_has_its_record_with_its_counters() -> None:
     assert not site.state.flows.is_closing(alice.session.number)
 
 
+async def test_a_controller_that_stops_meanwhile_leaves_no_flow_without_a_record() -> None:
+    site, _, alice = await site_with_flows()
+    site.admin.end_session(alice.session.number, SessionEvent.REVOKED)
+    site.admin.accounting.finish()
+    ended = site.records.of("flow_ended")
+    assert len(ended) == 41
+    assert {why for _, _, why, _ in ended} == {"session-revoked"}
+    await clear(site)
+    assert len(site.records.of("flow_ended")) == 41
+
+
 async def test_one_piece_is_under_way_and_has_about_as_many_flows_as_it_may() -> None:
     site, _, alice = await site_with_flows(flows=64)
     site.admin.end_session(alice.session.number, SessionEvent.REVOKED)

@@ -31,6 +31,7 @@ from zethane.app.platforms import start_platforms
 from zethane.app.reload import DirectoryFile, PolicyFile
 from zethane.app.running import Running
 from zethane.app.runtime import Runtime
+from zethane.app.scheduling import ask_for_short_turns
 from zethane.app.settings import Settings
 from zethane.app.stages import Stages, tell
 from zethane.app.topology import Topology, load_topology
@@ -171,7 +172,7 @@ class _Process:
             await start(running)
 
         fast = compiled_path(administrator.state, journal)
-        _log.info("hot-path", compiled=fast is not None)
+        _log.info("hot-path", compiled=fast is not None, short_turns=ask_for_short_turns())
         listener = Listener(administrator, fast=fast)
         host, port = await listener.start(settings.openflow_host, settings.openflow_port, settings.openflow_tls)
         stack.push_async_callback(listener.stop)

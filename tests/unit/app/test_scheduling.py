@@ -1,0 +1,39 @@
+"""What the scheduler is asked for: in a process of its own, for it cannot be taken back."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+PROGRAM = """
+import os
+from threading import Thread
+from zethane.app.scheduling import TURN, ask_for_short_turns, turn
+
+before = os.sched_getscheduler(0), os.getpriority(os.PRIO_PROCESS, 0), turn()
+taken_up = ask_for_short_turns()
+assert (os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK, os.getpriority(os.PRIO_PROCESS, 0)) == before[:2]
+assert (turn() == TURN) == taken_up
+others = []
+thread = Thread(target=lambda: others.append(turn()))
+thread.start()
+thread.join()
+assert others == [before[2]]
+assert ask_for_short_turns() == taken_up
+print(taken_up)
+"""
+
+
+def test_one_thread_has_short_turns_with_its_policy_and_priority_as_they_were() -> None:
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    release = tuple(int(part) for part in os.uname().release.split("-")[0].split(".")[:2])
+    if release < (6, 12):
+        assert done.stdout == "False\n"
+
+
+def test_a_thread_with_another_policy_is_left_alone() -> None:
+    batch = f"import os\nos.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))\n{PROGRAM}"
+    done = subprocess.run([sys.executable, "-c", batch], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr

@@ -24,7 +24,7 @@ from zethane.service.switch import Bundle, SwitchChannel
 SMALL = 64
 """Changes that are written with everything else, in one step: some 0.3 ms for each switch."""
 
-PIECE = 32
+PIECE = 12
 """Changes that are written to one switch before other work has its turn."""
 
 PATIENCE = 2000

@@ -93,10 +93,12 @@ class Change(Benchmark):
 
     def turn(self, side: str, number: int, point: int) -> Turn:
         """Change one policy and one session, several times over."""
-        if side == "zethane":
-            return asyncio.run(_changes(point, number))
-        with patch.object(policy_in_force, "recompile", lambda *_: None):
-            return asyncio.run(_changes(point, number))
+        # An event loop goes on when a signal's exception is raised within it, and what has met it never ends.
+        with self.run.interrupts.shielded():
+            if side == "zethane":
+                return asyncio.run(_changes(point, number))
+            with patch.object(policy_in_force, "recompile", lambda *_: None):
+                return asyncio.run(_changes(point, number))
 
 
 async def _changes(rules: int, seed: int) -> Turn:

@@ -24,7 +24,7 @@ from zethane.service.switch import Bundle, SwitchChannel
 SMALL = 64
 """Changes that are written with everything else, in one step: some 0.3 ms for each switch."""
 
-PIECE = 12
+PIECE = 8
 """Changes that are written to one switch before other work has its turn."""
 
 PATIENCE = 2000
@@ -36,7 +36,13 @@ MOST_PATIENCE = 60_000
 LOOK_AGAIN = 0.001
 """Seconds between two such looks."""
 
-FORGOTTEN = 128
+LOOKED_AT = 4
+"""Rules, or pairs of ends, whose entries are compared before other work has its turn: each has a dozen or more."""
+
+PARTS = 128
+"""Parts of a policy that are gathered before other work has its turn."""
+
+FORGOTTEN = 16
 """Objects that are let go of before other work has its turn."""
 
 
@@ -59,7 +65,7 @@ class Preparation:
     async def write(self) -> None:
         """Write what can be, giving way again and again, for as long as what it leads from is in force."""
         try:
-            async for removed, added in in_slices(self._before.differences(self._new)):
+            async for removed, added in in_slices(self._before.differences(self._new), LOOKED_AT):
                 self.removed += [Remove(*key) for key in removed]
                 self.added += map(Add, added)
             if len(self.removed) + len(self.added) > SMALL:
@@ -122,7 +128,7 @@ class Preparation:
             await _let_go(changes)
         if is_large:
             # All of the policy would go at once, in the midst of whatever is the last to let go of it.
-            parts = [part async for part in in_slices(self._before.parts(), FORGOTTEN)]
+            parts = [part async for part in in_slices(self._before.parts(), PARTS)]
             finalize(self._before, _begin_to_let_go, parts).atexit = False
 
     def discard(self) -> None:

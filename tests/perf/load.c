@@ -760,7 +760,10 @@ static void flow_mod(Switch *sw, const uint8_t *mod, size_t length) {
             kept_alive[n] |= (uint8_t)(1 << way);
         }
     }
-    take(n, (uint8_t)(own ? (way ? OWN_BACK : OWN_THERE) : (way ? FAR_BACK : FAR_THERE)));
+    uint8_t bit = (uint8_t)(own ? (way ? OWN_BACK : OWN_THERE) : (way ? FAR_BACK : FAR_THERE));
+    /* A flow that has ended at its subject's switch: what the other one still holds is left to run out. */
+    if (pipeline && !own && state[n] & bit && !(kept_alive[n] & 3) && r16(mod + 26)) return;
+    take(n, bit);
 }
 
 static void relay_probe(Switch *sw, uint32_t out, const uint8_t *frame, size_t length) {

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import socket
+import struct
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 
 from fakes.frames import SYN
 from fakes.hot_site import LAPTOP, WEB1, HotSite, Sink, packet_in
+from zethane.adapters.openflow.pace import MARK_EVERY
 from zethane.native import native
 
 pytestmark = pytest.mark.skipif(
     native("zethane.adapters.openflow.fast_path") is None, reason="nothing is compiled here"
 )
+
+
+OFPT_PACKET_OUT, OFPT_FLOW_MOD, OFPT_BARRIER_REQUEST, OFPT_BARRIER_REPLY = 13, 14, 20, 21
 
 
 class Rest(Sink):
@@ -41,6 +47,21 @@ def taken(switch: socket.socket) -> bytes:
     except BlockingIOError:
         pass
     return found
+
+
+def barrier_reply(xid: int) -> bytes:
+    return struct.pack("!BBHI", 4, OFPT_BARRIER_REPLY, 8, xid)
+
+
+def messages(stream: bytes) -> Iterator[bytes]:
+    """The messages of a stream, each as long as it says; each is one that a controller sends."""
+    while stream:
+        version, kind, length, _ = struct.unpack_from("!BBHI", stream)
+        assert version == 4
+        assert kind in (OFPT_PACKET_OUT, OFPT_FLOW_MOD, OFPT_BARRIER_REQUEST)
+        assert 8 <= length <= len(stream)
+        yield stream[:length]
+        stream = stream[length:]
 
 
 def openings(hot: HotSite, first: int, count: int) -> bytes:
@@ -84,6 +105,28 @@ async def test_what_the_connection_does_not_take_is_left_to_the_transport(
         got += taken(ends[1]) + sink.written
         sink.written = b""
     assert got == await through_the_transport(counts)
+
+
+async def test_a_barrier_does_not_come_into_the_middle_of_a_message(ends: tuple[socket.socket, socket.socket]) -> None:
+    """A switch answers one in the read that brings more than the connection takes, and the next is due."""
+    hot = await HotSite(fast=True).start()
+    link = hot.channels["s1"]
+    link._transport = sink = Rest()  # type: ignore[assignment]
+    link._plain = ends[0].fileno()
+    got = b""
+    for first, count in ((1000, 100), (2000, 100)):
+        link.data_received(openings(hot, first, count))
+        got += taken(ends[1]) + sink.written
+        sink.written = b""
+    assert link._pace._mark is not None
+    assert link._pace.ahead - link._pace.due > MARK_EVERY
+    link.data_received(openings(hot, 3000, 700) + barrier_reply(link._pace._mark))
+    got += taken(ends[1]) + sink.written
+    kinds = Counter(message[1] for message in messages(got))
+    # The rest of what one port sends waits.
+    assert kinds[OFPT_PACKET_OUT] > 200
+    assert kinds[OFPT_FLOW_MOD] == 2 * kinds[OFPT_PACKET_OUT]
+    assert kinds[OFPT_BARRIER_REQUEST] == 2
 
 
 async def test_nothing_overtakes_what_waits_in_the_transport(ends: tuple[socket.socket, socket.socket]) -> None:

@@ -414,7 +414,8 @@ class Channel(asyncio.Protocol):
             self._multipart(xid, body)
         elif kind == _BARRIER_REPLY and self._pace.reached(xid):
             self._look_at_pace()
-            self._write(b"")
+            # With what waits: it may begin in the middle of a message, of which the compiled path has sent a part.
+            self._write(self._out.take(), self._out.take_sent())
         elif kind in (_FEATURES_REPLY, _BARRIER_REPLY):
             self._answer(xid, body)
         elif kind == _EXPERIMENTER:

@@ -137,19 +137,31 @@ class PolicyEntries:
         for flows in self._answers.values():
             yield from flows
 
-    def parts(self) -> Iterator[_Flows]:
-        """All that it is made of, by rule and pair."""
-        yield from self._rules.values()
-        yield from self._answers.values()
+    def apart_from(self, other: PolicyEntries) -> tuple[Iterable[str], Iterable[Pair]]:
+        """The rules and pairs for which others that take the place of these need not share what is the same: those in
+        which alone they differ if they follow from these, and else all."""
+        return other._changed_in(self) or (self._rules, self._answers)
+
+    def parts(self, rules: Iterable[str], pairs: Iterable[Pair]) -> Iterator[_Flows]:
+        """What they are made of for some rules and pairs."""
+        yield from filter(None, map(self._rules.get, rules))
+        yield from filter(None, map(self._answers.get, pairs))
 
     def differences(self, other: PolicyEntries) -> Iterator[tuple[list[EntryKey], list[Flow]]]:
         """What is to be removed, and what is to be added, when others take the place of these: bit by bit."""
-        if other._before is not None and other._before[0]() is self:
-            yield from self._differing(other, *other._before[1:])
+        changed = other._changed_in(self)
+        if changed is not None:
+            yield from self._differing(other, *changed)
             return
         rules, pairs = _others(self._rules, other._rules), _others(self._answers, other._answers)
         turned = (one for one in self.closed ^ other.closed if self._rules.get(one) is other._rules.get(one))
         yield from self._differing(other, chain(rules, turned), pairs)
+
+    def _changed_in(self, before: PolicyEntries) -> tuple[Iterable[str], Iterable[Pair]] | None:
+        """The rules and pairs in which alone these differ from others; None if that is not known."""
+        if self._before is None or self._before[0]() is not before:
+            return None
+        return self._before[1], self._before[2]
 
     def _differing(
         self, other: PolicyEntries, rules: Iterable[str | None], pairs: Iterable[Pair | None]

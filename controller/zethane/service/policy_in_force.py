@@ -178,12 +178,13 @@ class PolicyInForce:
         new._kept, new._after, new._moved = KeptVerdicts(), None, None  # noqa: SLF001  # of the same class
         return new._look_at(compiled, now)  # noqa: SLF001
 
-    def parts(self) -> Iterator[object]:
-        """What it is made of for the most part, in small pieces: whoever holds them lets them outlive it."""
-        yield from self.policy.rules
-        yield from self.compiled.rules.values()
-        yield from self.compiled.by_pair.values()
-        yield from self.flows.parts()
+    def parts(self, other: PolicyInForce) -> Iterator[object]:
+        """What it is made of for the most part, and another one that takes its place is not, in small pieces: whoever
+        holds them lets them outlive it."""
+        rules, pairs = self.flows.apart_from(other.flows)
+        yield from filter(None, map(self.compiled.rules.get, rules))
+        yield from filter(None, map(self.compiled.by_pair.get, pairs))
+        yield from self.flows.parts(rules, pairs)
 
     def turns_to(self, other: PolicyInForce) -> tuple[frozenset[str], frozenset[str]]:
         """The rules that open and those that close when the same policy at another moment takes its place."""

@@ -122,13 +122,14 @@ class Preparation:
         return bundle
 
     async def forget(self) -> None:
-        """Let go of what it was made of, and of the policy before, little by little: a great many objects go."""
-        is_large = len(self.removed) + len(self.added) > SMALL
+        """Let go of what it was made of, and of what the policy before has for itself, little by little: of a policy
+        that was compiled as a whole that is a great many objects, and of any the rules as they were read."""
         for changes in (self.removed, self.added):
             await _let_go(changes)
-        if is_large:
-            # All of the policy would go at once, in the midst of whatever is the last to let go of it.
-            parts = [part async for part in in_slices(self._before.parts(), PARTS)]
+        # It would all go at once, in the midst of whatever is the last to let go of the policy.
+        parts: list[object] = [*self._before.policy.rules]
+        parts += [part async for part in in_slices(self._before.parts(self._new), PARTS)]
+        if len(parts) > FORGOTTEN:
             finalize(self._before, _begin_to_let_go, parts).atexit = False
 
     def discard(self) -> None:

@@ -183,7 +183,7 @@ def address(number: int) -> bytes:
 
 
 def edited(file: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The file with one rule changed, then with one more, then without that."""
+    """The file with one rule changed, then with one more, then without that; then it asks for something, then not."""
     place = next(n for n, rule in enumerate(file["rules"][len(file["rules"]) // 2 :], len(file["rules"]) // 2)
                  if "any" not in (*rule["from"], *rule["to"]))  # fmt: skip
     changed = copy.copy(file)
@@ -195,6 +195,11 @@ def edited(file: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     more["rules"].insert(place, {**changed["rules"][place], "id": f"{changed['rules'][place]['id']}-more"})
     yield "added", more
     yield "removed", changed
+    asking = copy.copy(changed)
+    asking["rules"] = list(changed["rules"])
+    asking["rules"][place] = {**changed["rules"][place], "when": {"aal": 2}}
+    yield "asking", asking
+    yield "asked", changed
 
 
 @contextmanager

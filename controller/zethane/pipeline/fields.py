@@ -73,7 +73,8 @@ MAX_CLASS = 0xFFFF
 """Highest number of a segment with its conditions, and of a network outside."""
 
 STANDING_BITS = 6
-"""The lowest bits of a session's class: which conditions it meets. Those above are its segment's number."""
+"""The lowest bits of a session's class: which conditions it meets, of those that have one of these bits in its
+segment's number. Those above are that number."""
 
 SEGMENT_MASK = 0xFFFFFFFF << STANDING_BITS & 0xFFFFFFFF
 """What all classes of a segment have in common, and with no other class."""
@@ -201,9 +202,9 @@ def vlan_of(metadata: int) -> int:
     return (metadata & VLAN_MASK) >> VLAN_SHIFT
 
 
-def session_class(segment: int, standing: Iterable[bool]) -> int:
-    """The class of sessions of a segment with this number that meet its conditions, in their order, or not."""
-    return segment << STANDING_BITS | sum(1 << place for place, holds in enumerate(standing) if holds)
+def session_class(segment: int, held: Iterable[int]) -> int:
+    """The class of sessions of a segment with this number that meet the conditions with these bits, from 0."""
+    return segment << STANDING_BITS | sum(1 << bit for bit in held)
 
 
 def parties(subject: int, obj: int) -> int:

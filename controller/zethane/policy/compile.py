@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from itertools import chain, compress
 
 from zethane.errors import CapacityError
 from zethane.net.prefix import Prefix, within
@@ -87,7 +87,7 @@ class CompiledPolicy:
 
     def class_of(self, segment: str, principal: Principal, now: float) -> SessionClass:
         """The class of a session at a moment. Raises KeyError if the policy has no such segment."""
-        return SessionClass(segment, tuple(one.holds(principal, now) for one in self.conditions[segment]))
+        return SessionClass(segment, tuple(one.key for one in self.conditions[segment] if one.holds(principal, now)))
 
     def until(self, segment: str, principal: Principal, now: float) -> float:
         """The first moment after `now` at which the class may change by time alone; infinity if there is none."""
@@ -192,11 +192,11 @@ def pairs_about(subject: Class, target: Class) -> Iterator[Pair]:
 def compile_policy(policy: Policy) -> CompiledPolicy:
     """The policy as entries. Raises CapacityError if there are more than MAX_ENTRIES, or MAX_CLASSES of sessions."""
     conditions = conditions_of(policy)
-    classes = _classes(conditions)
+    classes = classes_of(conditions)
     networks = tuple(map(NetworkClass, policy.networks))
     every: Iterator[Class] = chain(chain.from_iterable(classes.values()), networks)
     places = {one: place for place, one in enumerate(every)}
-    frame = Frame(conditions, classes, networks, places)
+    frame = Frame(classes, networks, places)
     rules: dict[str, Compiled] = {}
     room = MAX_ENTRIES
     for rule in sorted(policy.enforced, key=lambda rule: (rule.allow, rule.id)):
@@ -261,7 +261,6 @@ def _place(one: Class | None) -> str | None:
 class Frame:
     """What rules are compiled against: the classes that there are, with their places as bits."""
 
-    conditions: Mapping[str, tuple[Condition, ...]]
     classes: Mapping[str, tuple[SessionClass, ...]]
     networks: tuple[NetworkClass, ...]
     places: Mapping[Class, int]
@@ -305,19 +304,20 @@ def in_order(found: Mapping[str, Condition]) -> tuple[Condition, ...]:
     return tuple(found[key] for key in sorted(found))
 
 
-def _classes(conditions: Mapping[str, tuple[Condition, ...]]) -> dict[str, tuple[SessionClass, ...]]:
-    """The classes of each segment: one for every way in which its conditions can hold or not, together."""
-    known: dict[tuple[str, ...], tuple[tuple[bool, ...], ...]] = {}
+def classes_of(conditions: Mapping[str, tuple[Condition, ...]]) -> dict[str, tuple[SessionClass, ...]]:
+    """The classes of each segment: one for every way in which its conditions can hold or not, together. Raises
+    CapacityError if they are more than MAX_CLASSES."""
+    known: dict[tuple[str, ...], tuple[tuple[str, ...], ...]] = {}
     classes: dict[str, tuple[SessionClass, ...]] = {}
     room = MAX_CLASSES
     for name, asked in conditions.items():
         keys = tuple(one.key for one in asked)
         if keys not in known:
-            known[keys] = standings(asked)
+            known[keys] = tuple(tuple(compress(keys, standing)) for standing in standings(asked))
         room -= len(known[keys])
         if room < 0:
             raise CapacityError(f"segment {name}: the conditions of rules make more than {MAX_CLASSES} classes")
-        classes[name] = tuple(SessionClass(name, standing) for standing in known[keys])
+        classes[name] = tuple(SessionClass(name, held) for held in known[keys])
     return classes
 
 
@@ -346,11 +346,8 @@ def _holding(names: tuple[str, ...], condition: Condition, frame: Frame) -> list
         # All segments together are any session: every one is in exactly one.
         return [None] if ANY in names or len(set(names)) == len(frame.classes) else list(names)
     key = condition.key
-    found: list[End] = []
-    for name in sorted(frame.classes) if ANY in names else names:
-        place = next(place for place, one in enumerate(frame.conditions[name]) if one.key == key)
-        found.extend(one for one in frame.classes[name] if one.standing[place])
-    return found
+    asked = sorted(frame.classes) if ANY in names else names
+    return [one for name in asked for one in frame.classes[name] if key in one.held]
 
 
 def _inside(wanted: tuple[Prefix, ...], frame: Frame) -> list[NetworkClass]:

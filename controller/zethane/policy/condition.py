@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from typing import Any
 
@@ -45,6 +45,7 @@ class Condition:
     networks: tuple[Prefix, ...] = ()
     expression: str | None = None
     or_error: bool = False
+    _key: str | None = field(default=None, init=False, repr=False)
 
     def __eq__(self, other: object) -> bool:
         """Whether it asks for the same. To Python 1 and True are equal; as attributes of a device they are not."""
@@ -71,7 +72,10 @@ class Condition:
     @property
     def key(self) -> str:
         """The same text for the same condition, and for no other."""
-        return _key(self)
+        if self._key is None:  # asked for again and again
+            values = [getattr(self, name) for name in _FIELDS]
+            object.__setattr__(self, "_key", json.dumps(values, default=_plain, separators=(",", ":")))
+        return str(self._key)
 
     def holds(self, principal: Principal, now: float) -> bool:
         """Whether it holds for a subject at a moment, in seconds since the epoch."""
@@ -173,7 +177,7 @@ class Condition:
         return ", ".join(parts)
 
 
-_FIELDS = tuple(one.name for one in fields(Condition))
+_FIELDS = tuple(one.name for one in fields(Condition) if one.init)
 
 NOTHING_ASKED = Condition()
 
@@ -186,11 +190,6 @@ def _known(*values: Any) -> Condition:
 def the_same(condition: Condition) -> Condition:
     """One object for conditions that are equal: they are held against one another by the thousand."""
     return condition or NOTHING_ASKED
-
-
-@lru_cache(maxsize=4096)  # asked for again and again; there are few different ones in a policy
-def _key(condition: Condition) -> str:
-    return json.dumps(astuple(condition), default=_plain, separators=(",", ":"))
 
 
 def _plain(value: object) -> object:

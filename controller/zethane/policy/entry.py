@@ -13,14 +13,15 @@ from zethane.policy.service import Service
 class SessionClass:
     """Sessions that no rule can tell apart.
 
-    `standing` says of each condition in `CompiledPolicy.conditions` of the segment whether it holds.
+    `held` are the keys of those conditions in `CompiledPolicy.conditions` of the segment that hold, in order. What else
+    is asked of the segment is no part of it: a class stays the same when conditions are asked that it does not meet.
     """
 
     segment: str
-    standing: tuple[bool, ...] = ()
+    held: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return self.segment + "".join("+" if holds else "-" for holds in self.standing)
+        return f"{self.segment}{'+' * len(self.held)}"
 
 
 @dataclass(frozen=True, slots=True)

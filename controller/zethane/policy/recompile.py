@@ -12,11 +12,10 @@ from itertools import chain
 
 from zethane.errors import CapacityError
 from zethane.policy import compile as whole
-from zethane.policy.compile import CompiledPolicy, Frame, closed_of, compile_rule, in_order
+from zethane.policy.compile import CompiledPolicy, Frame, classes_of, closed_of, compile_rule, in_order
 from zethane.policy.condition import Condition
 from zethane.policy.entry import Class, Compiled, Entry, Pair, SessionClass
 from zethane.policy.hours import Hours
-from zethane.policy.implication import standings
 from zethane.policy.model import ANY, Policy, Rule
 from zethane.policy.peers import ByKey, Key, key_of
 from zethane.policy.versions import following
@@ -30,8 +29,8 @@ class Recompiled:
     """A policy that was compiled from another one.
 
     `differing` are the ids of the rules that are others, gone or new. `before` and `after` are those, and others whose
-    entries are others, as they were compiled before and are now; `segments` those whose classes are others. `pairs` are
-    those about which there are other entries.
+    entries may be others, as they were compiled before and are now; `segments` those of which other conditions are
+    asked. `pairs` are those about which there may be other entries.
     """
 
     compiled: CompiledPolicy
@@ -74,6 +73,8 @@ class _Work:
         self._differing = differing
         self._policy = policy
         self._before = {name: old.rules[name] for name in differing if name in old.rules}
+        self._around: dict[str, Compiled] = {}
+        """Rules whose entries are the same, about segments that have other classes now."""
         self._wanted: dict[str, Rule] = {}
         for name in differing:
             rule = policy.rule(name)
@@ -92,15 +93,16 @@ class _Work:
         classes, places = self._classes(conditions)
         if conditions and len(places) > 2 * whole.MAX_CLASSES:
             return None  # many classes have come and gone: their bits are free again when all is compiled
-        frame = Frame(following(old.conditions, conditions), classes, old.networks, places)
+        frame = Frame(classes, old.networks, places)
         room = whole.MAX_ENTRIES - old.size + sum(len(rule.entries) for rule in self._before.values())
         after: dict[str, Compiled] = {}
         for rule in sorted(self._wanted.values(), key=lambda rule: (rule.allow, rule.id)):
             after[rule.id] = compiled = compile_rule(rule, frame, room)
             room -= len(compiled.entries)
-        rules = following(old.rules, after, self._before)
+        around = {name: _placed(rule, frame) for name, rule in self._around.items()}
+        rules = following(old.rules, {**around, **after}, self._before)
         pairs = self._pairs(after)
-        sources, targets = self._by_ends(after)
+        sources, targets = self._by_ends([*around.values(), *after.values()])
         sessions = self._sessions(frame, conditions)
         hours, closed = self._hours(rules, after)
         changed = [*self._before.values(), *after.values()]
@@ -110,7 +112,7 @@ class _Work:
         compiled_policy = replace(
             old,
             rules=rules,
-            conditions=frame.conditions,
+            conditions=following(old.conditions, conditions),
             classes=classes,
             by_pair=self._by_pair(pairs, after),
             between=between,
@@ -147,14 +149,21 @@ class _Work:
         return None if asked == self._old.conditions[segment] else asked
 
     def _take_in(self, segments: Iterable[str]) -> None:
-        """All rules about segments with other classes have to be compiled again, as they are."""
+        """Rules that ask something of segments with other classes have to be compiled again, as they are: they name
+        these one by one. Others about them name the segment."""
         between = self._old.between
         for segment in segments:
             for one in chain(between.by_source.get(segment, ()), between.by_target.get(segment, ())):
-                if one.rule.id not in self._before:
-                    self._before[one.rule.id] = one
-                    rule = self._policy.rule(one.rule.id)
-                    self._wanted[one.rule.id] = one.rule if rule is None else rule
+                name = one.rule.id
+                if name in self._before:
+                    continue
+                if _asks(one.rule, segment):
+                    self._around.pop(name, None)
+                    self._before[name] = one
+                    rule = self._policy.rule(name)
+                    self._wanted[name] = one.rule if rule is None else rule
+                else:
+                    self._around[name] = one
 
     def _classes(
         self, conditions: Mapping[str, tuple[Condition, ...]]
@@ -164,11 +173,9 @@ class _Work:
         if not conditions:
             return old.classes, old.between.places
         known = old.between.places
-        classes = {
-            name: tuple(SessionClass(name, standing) for standing in standings(asked))
-            for name, asked in conditions.items()
-        }
-        gone: list[Class] = [one for name, found in classes.items() for one in old.classes[name] if one not in found]
+        classes = classes_of(conditions)
+        held = {one for found in classes.values() for one in found}
+        gone: list[Class] = [one for name in classes for one in old.classes[name] if one not in held]
         new: list[Class] = [one for found in classes.values() for one in found if one not in known]
         first = max(old.between.sessions.bit_length(), *(known[one] + 1 for one in old.networks), 0)
         places = following(known, dict(zip(new, range(first, first + len(new)), strict=True)), gone)
@@ -201,12 +208,13 @@ class _Work:
                 found[pair] = entries
         return following(held, found, pairs)
 
-    def _by_ends(self, after: Mapping[str, Compiled]) -> tuple[ByKey, ByKey]:
-        """The rules by what they are about at either end."""
+    def _by_ends(self, after: Sequence[Compiled]) -> tuple[ByKey, ByKey]:
+        """The rules by what they are about at either end, where these are others."""
+        before = [*self._before.values(), *self._around.values()]
         between = self._old.between
         found: list[ByKey] = []
         for index, is_subject in ((between.by_source, True), (between.by_target, False)):
-            gone, new = _by_key(self._before.values(), is_subject), _by_key(after.values(), is_subject)
+            gone, new = _by_key(before, is_subject), _by_key(after, is_subject)
             changed: dict[Key, tuple[Compiled, ...]] = {}
             for key in {**gone, **new}:
                 going = set(map(id, gone.get(key, ())))
@@ -222,6 +230,17 @@ class _Work:
         hours = {name: found for name, found in self._old.hours.items() if name not in self._before}
         hours.update((name, one.rule.hours) for name, one in after.items() if one.rule.hours is not None)
         return hours, closed_of(hours, rules)
+
+
+def _asks(rule: Rule, segment: str) -> bool:
+    """Whether a rule asks something of a segment's sessions."""
+    ends = (rule.sources, rule.condition), (rule.targets, rule.object_condition)
+    return any(condition and (segment in names or ANY in names) for names, condition in ends)
+
+
+def _placed(rule: Compiled, frame: Frame) -> Compiled:
+    """A rule with the same entries, about the classes that there are now."""
+    return replace(rule, sources=frame.bits(rule.subjects), targets=frame.bits(rule.objects))
 
 
 def _by_key(rules: Iterable[Compiled], is_subject: bool) -> dict[Key, list[Compiled]]:

@@ -12,18 +12,20 @@ from zethane.service.sessions import Live
 from zethane.service.state import State
 
 MAX_CARRIED = 2000
-"""Flows of one session whose rules are written again at once when its class changes: eight messages each. What is more
+"""Flows whose rules are written again at once when classes of sessions change: eight messages each. What is more
 comes back with its next packet."""
 
 
-def carry(state: State, live: Live, why: str) -> list[LiveFlow]:
-    """The flows that go on of a session which has other classes now, with what they have then; the others end here.
+def carry(state: State, moved: Iterable[Live], why: str) -> list[LiveFlow]:
+    """The flows that go on of sessions which have other classes now, with what they have then; the others end here.
 
     Nothing of the log says that a flow which goes on has ended.
     """
     going_on: list[LiveFlow] = []
     now = state.clock()
-    for flow in state.flows.of_session(live.session.number):
+    # A flow may be one of two of them.
+    flows = {id(flow): flow for live in moved for flow in state.flows.of_session(live.session.number)}
+    for flow in flows.values():
         subject, obj = state.party(flow.subject), state.party(flow.object)
         allowed = False
         if subject is not None and obj is not None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from zethane.identity.session import Session
 from zethane.pipeline.bindings import MAX_LEASE
 from zethane.pipeline.change import Add, Change, Remove
 from zethane.pipeline.flow import EntryKey, Flow
 from zethane.service.delivery import Changes, Pending, commit, commit_each, removals_first
+from zethane.service.flow_review import carry
 from zethane.service.flow_rules import flow_rules
 from zethane.service.flows import LiveFlow
 from zethane.service.intent import outside_entries, session_connections
@@ -18,6 +19,7 @@ from zethane.service.policy_in_force import PolicyInForce, Standing
 from zethane.service.policy_review import PolicyReview
 from zethane.service.preparation import Preparation
 from zethane.service.presence import Presence
+from zethane.service.removals import flows_of
 from zethane.service.sessions import Live
 from zethane.service.state import State
 
@@ -53,7 +55,13 @@ class PolicyChange:
         state.policy = new
         elsewhere = [live for live, session, standing in moved if self._stand(live, session, standing)]
         same_peers = concerned is not None and not elsewhere and concerned.same_peers()
-        changes: Changes = defaultdict(list) if same_peers else self._presence.policy_changed(elsewhere)
+        changes, going_on = self._carried(elsewhere)
+        if not same_peers:
+            for number, more in self._presence.policy_changed(elsewhere).items():
+                changes[number] += more
+        for flow in going_on:
+            for point, rule in flow_rules(state, flow):
+                changes[point.number].append(Add(rule))
         if first_grants:
             self._show_connections(changes)
         for point, entries in outside.items():
@@ -71,6 +79,16 @@ class PolicyChange:
                 bundle.add(rest)
                 waiting.append((point, point.channel, bundle.commit()))
         return waiting
+
+    def _carried(self, moved: Sequence[Live]) -> tuple[Changes, list[LiveFlow]]:
+        """The flows that go on of sessions with other classes, whose rules have to be written again; and the removals
+        of all their rules: those are about the classes that the sessions had."""
+        changes: Changes = defaultdict(list)
+        for live in moved:
+            if self._state.flows.of_session(live.session.number):
+                for point in self._presence.holding(live):
+                    changes[point.number] += flows_of(live.session.number)
+        return changes, carry(self._state, moved, "policy-changed")
 
     def _show_connections(self, changes: Changes) -> None:
         """The first grants since the controller has started: what shows connections to be those of sessions."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from zethane.errors import CapacityError
 from zethane.net.prefix import Prefix
 from zethane.pipeline.fields import DNS_CLASS, NETWORK_CLASS, SEGMENT_MASK, STANDING_BITS, session_class
 from zethane.pipeline.flow import FieldValue
@@ -31,7 +31,7 @@ class Layout:
 class ClassNumbers:
     """Never changed: another policy has others, which share what is the same.
 
-    `segments` are the numbers of segments with what is asked of their sessions, `numbers` those of all classes.
+    `segments` are the numbers of segments, `numbers` those of all classes.
     """
 
     segments: Mapping[str, int]
@@ -48,12 +48,7 @@ class ClassNumbers:
     @classmethod
     def of(cls, compiled: CompiledPolicy, numbering: Numbering) -> ClassNumbers:
         """Numbers for every class. Raises CapacityError."""
-        segments = {name: _number(name, asked, numbering) for name, asked in compiled.conditions.items()}
-        numbers: dict[Class, int] = {
-            one: session_class(segments[name], one.standing)
-            for name, found in compiled.classes.items()
-            for one in found
-        }
+        segments, numbers = _numbered(compiled, compiled.conditions, numbering)
         networks = {
             one.prefix: NETWORK_CLASS | numbering.number_of("class", f"network {one.prefix}")
             for one in compiled.networks
@@ -71,12 +66,7 @@ class ClassNumbers:
         if not change.segments:
             return replace(self, between=compiled.between)
         gone = [one for name in change.segments for one in self._of[name]]
-        segments = {name: _number(name, compiled.conditions[name], numbering) for name in change.segments}
-        numbers: dict[Class, int] = {
-            one: session_class(number, one.standing)
-            for name, number in segments.items()
-            for one in compiled.classes[name]
-        }
+        segments, numbers = _numbered(compiled, change.segments, numbering)
         places = compiled.between.places
         return replace(
             self,
@@ -93,6 +83,10 @@ class ClassNumbers:
                 (self.between.places[one] for one in gone),
             ),
         )
+
+    def renumbered(self, before: ClassNumbers, segments: Iterable[str]) -> list[str]:
+        """Those of some segments that had another number before."""
+        return [name for name in segments if self.segments[name] != before.segments[name]]
 
     def field(self, end: End) -> FieldValue:
         """What the register of one end is for those that an entry is about."""
@@ -138,11 +132,39 @@ class ClassNumbers:
                 yield number
 
 
-def _number(segment: str, asked: tuple[Condition, ...], numbering: Numbering) -> int:
-    """The number of a segment; no segment has a space in its name.
+def _numbered(
+    compiled: CompiledPolicy, segments: Iterable[str], numbering: Numbering
+) -> tuple[dict[str, int], dict[Class, int]]:
+    """The numbers of some segments, and of their classes."""
+    found: dict[str, int] = {}
+    numbers: dict[Class, int] = {}
+    for name in segments:
+        asked = compiled.conditions[name]
+        found[name], places = _number(name, asked, numbering)
+        bit_of = {condition.key: bit for condition, bit in zip(asked, places, strict=True)}
+        for one in compiled.classes[name]:
+            numbers[one] = session_class(found[name], (bit_of[key] for key in one.held))
+    return found, numbers
 
-    What its classes stand for is all in the key: the same number never comes to mean other conditions.
+
+def _number(segment: str, asked: Sequence[Condition], numbering: Numbering) -> tuple[int, tuple[int, ...]]:
+    """The number of a segment, and the bits that these conditions have there; no segment has a space in its name.
+
+    A bit never comes to stand for another condition: where none is left, the segment has one number more. The last one
+    in which all of the conditions have a bit is taken.
     """
-    keys = "".join(f"{condition.key}\n" for condition in asked)
-    digest = hashlib.sha256(keys.encode()).hexdigest() if keys else None
-    return numbering.number_of("class", f"{segment}/{digest}")
+    numbers = [numbering.number_of("class", f"{segment}/None")]
+    while (more := numbering.known("class", f"{segment}/{len(numbers)}")) is not None:
+        numbers.append(more)
+    for number in reversed(numbers):
+        places = numbering.bits_of(number, asked, give=False)
+        if places is not None:
+            return number, places
+    number = numbers[-1]
+    places = numbering.bits_of(number, asked, give=True)
+    if places is None:
+        number = numbering.number_of("class", f"{segment}/{len(numbers)}")
+        places = numbering.bits_of(number, asked, give=True)
+        if places is None:
+            raise CapacityError(f"segment {segment}: {len(asked)} conditions, and no class has room for as many")
+    return number, places

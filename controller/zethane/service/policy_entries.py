@@ -106,14 +106,16 @@ class PolicyEntries:
         priorities, moved = self._priorities.changed(gone - new, new - gone)
         leaving = {name for _, name in gone - new} - moved.keys()
         numbering.use_priorities(moved, leaving, len(compiled.rules))
-        differing = {*change.before, *change.after, *moved}
+        renumbered = _about(compiled, classes.renumbered(self._classes, change.segments))
+        differing = {*change.before, *change.after, *moved, *renumbered}
         others: dict[str, _Flows] = {}
         for name in differing:
             if one := compiled.rules.get(name):
                 others[name] = policy_entries(one, classes.field, rule_numbers[name], priorities[one.rule.allow, name])
         rules = following(self._rules, others, change.before)
         turned = self.closed ^ compiled.closed
-        pairs = change.pairs | _pairs_of((name for name in turned if name in compiled.rules), compiled)
+        others_too = chain((name for name in turned if name in compiled.rules), renumbered)
+        pairs = change.pairs | _pairs_of(others_too, compiled)
         grants = self.grants.changed(change, compiled)
         if grants.granting != self.grants.granting:
             pairs = pairs.union(compiled.by_pair)
@@ -191,6 +193,12 @@ def _answers_between(
             tracked = pair in grants.tracked
             found[pair] = answer_entries(pair, entries, classes.field, granting=grants.granting, tracked=tracked)
     return found
+
+
+def _about(compiled: CompiledPolicy, segments: Iterable[str]) -> set[str]:
+    """The rules about some segments."""
+    sources, targets = compiled.between.by_source, compiled.between.by_target
+    return {one.rule.id for name in segments for one in (*sources.get(name, ()), *targets.get(name, ()))}
 
 
 def _pairs_of(rules: Iterable[str], compiled: CompiledPolicy) -> frozenset[Pair]:

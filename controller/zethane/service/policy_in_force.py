@@ -216,8 +216,12 @@ class PolicyInForce:
             return None
         if other._moved is not None and other._moved[0]() is self:  # of the same class
             return other._moved[1]
-        mine, others = self.classes.segments, other.classes.segments
-        return frozenset(name for name, number in others.items() if mine.get(name) != number)
+        mine, asked = self.classes.segments, self.compiled.conditions
+        return frozenset(
+            name
+            for name, number in other.classes.segments.items()
+            if mine.get(name) != number or asked[name] != other.compiled.conditions[name]
+        )
 
     def numbered(self, rules: frozenset[str]) -> frozenset[int]:
         """The numbers of rules."""
@@ -326,8 +330,7 @@ class PolicyInForce:
         """Whether a condition does not hold for a class."""
         if not condition or not isinstance(one, SessionClass):
             return bool(condition)
-        asked = self.compiled.conditions[one.segment]
-        return not one.standing[next(place for place, known in enumerate(asked) if known.key == condition.key)]
+        return condition.key not in one.held
 
     def verdict(self, subject_class: int, object_class: int, proto: int, port: int) -> Verdict:
         """The decision for a flow between two classes; it may depend on relations."""

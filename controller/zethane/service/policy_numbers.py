@@ -7,24 +7,32 @@ own entries.
 
 from __future__ import annotations
 
+import hashlib
 from bisect import bisect_left, insort
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Protocol
 
 from zethane.errors import CapacityError
-from zethane.pipeline.fields import MAX_CLASS, MAX_RULE
+from zethane.pipeline.fields import MAX_CLASS, MAX_RULE, STANDING_BITS
 from zethane.pipeline.tables import Priority
+from zethane.policy.condition import Condition
 from zethane.policy.versions import following, version
 
 PRIORITY = "priority"
 """The kind under which priorities are kept, by the rules' ids."""
 
+STANDING = "standing"
+"""The kind under which the bits of conditions are kept, by the segment's number and a digest of the condition; and how
+many there are, by the number alone."""
+
 _LAST = {"rule": MAX_RULE, "class": MAX_CLASS}
+_COUNT = 1 << 3
+"""Apart from bits are counts. All that is kept of one kind differs, so that the segment's number is in both."""
 
 
 class Numbers(Protocol):
-    """Stable numbers for rules, classes and priorities, across restarts."""
+    """Stable numbers for rules, classes, conditions and priorities, across restarts."""
 
     def numbers(self, kind: str) -> Mapping[str, int]:
         """All numbers of a kind that are kept, by what they stand for."""
@@ -44,15 +52,17 @@ class Numbering:
 
     def __init__(self, numbers: Numbers) -> None:
         self._numbers = numbers
-        self._given: dict[str, dict[str, int]] = {"rule": {}, "class": {}}
+        self._given: dict[str, dict[str, int]] = {"rule": {}, "class": {}, STANDING: {}}
         # First: what is kept between these two looks makes that this does not fit.
         self._last = self._last_kept()
-        self._kept = {kind: numbers.numbers(kind) for kind in ("rule", "class", PRIORITY)}
+        self._kept = {kind: numbers.numbers(kind) for kind in (*self._given, PRIORITY)}
         self._first = dict(self._last)
         self._priorities: tuple[Mapping[str, int], Collection[str], int] = {}, (), 0
 
     def _last_kept(self) -> dict[str, int]:
-        return {kind: self._numbers.last_number(kind) for kind in self._given}
+        # Bits are given out for each segment by itself; with every one there are more.
+        last = {kind: self._numbers.last_number(kind) for kind in _LAST}
+        return {**last, STANDING: len(self._numbers.numbers(STANDING))}
 
     def fits(self) -> bool:
         """Whether no number has been kept meanwhile that may be given out here for something else."""
@@ -60,15 +70,39 @@ class Numbering:
 
     def number_of(self, kind: str, key: str) -> int:
         """The number of a rule or class (`kind` "rule" or "class"), the same ever after. Raises CapacityError."""
-        number = self._kept[kind].get(key)
+        number = self.known(kind, key)
         if number is None:
-            given = self._given[kind]
-            number = given.get(key)
-            if number is None:
-                if self._last[kind] >= _LAST[kind]:
-                    raise CapacityError(f"no {kind} number is left; a new state directory starts from 1")
-                self._last[kind] = given[key] = number = self._last[kind] + 1
+            if self._last[kind] >= _LAST[kind]:
+                raise CapacityError(f"no {kind} number is left; a new state directory starts from 1")
+            self._last[kind] = self._given[kind][key] = number = self._last[kind] + 1
         return number
+
+    def known(self, kind: str, key: str) -> int | None:
+        """The number of a rule or class; None if it has none yet."""
+        number = self._kept[kind].get(key)
+        return self._given[kind].get(key) if number is None else number
+
+    def bits_of(self, segment: int, asked: Sequence[Condition], *, give: bool) -> tuple[int, ...] | None:
+        """The bits of conditions in the classes of the segment with this number, the same ever after: `give` some to
+        those that have none. None if not all have one."""
+        keys = [f"{segment} {hashlib.sha256(one.key.encode()).hexdigest()}" for one in asked]
+        found = [self._standing(key) for key in keys]
+        if None not in found:
+            return tuple(number & _COUNT - 1 for number in found if number is not None)
+        taken = (self._standing(str(segment)) or 0) & _COUNT - 1
+        new = [key for key, number in zip(keys, found, strict=True) if number is None]
+        if not give or taken + len(new) > STANDING_BITS:
+            return None
+        first = segment * 2 * _COUNT
+        given = self._given[STANDING]
+        given.update((key, first + bit) for bit, key in enumerate(new, taken))
+        given[str(segment)] = first + _COUNT + taken + len(new)
+        self._last[STANDING] += len(new) + (taken == 0)
+        return self.bits_of(segment, asked, give=False)
+
+    def _standing(self, key: str) -> int | None:
+        given = self._given[STANDING].get(key)
+        return self._kept[STANDING].get(key) if given is None else given
 
     @property
     def priorities(self) -> Mapping[str, int]:

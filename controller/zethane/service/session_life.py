@@ -108,7 +108,7 @@ class SessionLife:
         ends, is_other = live.ends, session.principal != live.session.principal
         self._state.sessions.change(live, session, standing.until)
         if live.stand(standing.session_class, self._classes_at(session, standing, moment), moment):
-            pending = self._enforcement.session_moved(live, carry(self._state, live, f"session-{why}"))
+            pending = self._enforcement.session_moved(live, carry(self._state, [live], f"session-{why}"))
             if pending:
                 self._spawn(settle(self._state, pending))
         else:

@@ -73,6 +73,8 @@ class Change(Benchmark):
         Measure("changed", "a rule changed", "ms", 1, is_log=True),
         Measure("added", "a rule more", "ms", 1, is_log=True),
         Measure("removed", "a rule less", "ms", 1, is_log=True),
+        Measure("asking", "a rule asks for what none about its segments has asked", "ms", 1, is_log=True),
+        Measure("asked", "it asks for it no more", "ms", 1, is_log=True),
         Measure("flow_mods", "flow-mods of these, on average", ""),
         Measure("octets", "octets of these, on average", ""),
         Measure("started", "a session started", "ms", 2),
@@ -87,6 +89,8 @@ class Change(Benchmark):
         self.goals = tuple(
             at_most(f"{text}, with {points[-1]:,} rules and sessions", median_of(key, "zethane", points[-1]), 10, "ms")
             for key, text in (("changed", "a rule changed"), ("added", "a rule more"), ("removed", "a rule less"),
+                              ("asking", "a rule asks for what none about its segments has asked"),
+                              ("asked", "it asks for it no more"),
                               ("started", "a session started"), ("moved", "its class changed"), ("ended", "it ended"))
         )  # fmt: skip
         self.parameters = {"rules per segment": PER_SEGMENT, "switches": 1}

@@ -7,6 +7,7 @@ import pytest
 from zethane.errors import CapacityError
 from zethane.policy import compile as compiler
 from zethane.policy.compile import compile_policy, simulate
+from zethane.policy.condition import Condition
 from zethane.policy.decide import decide, decide_service
 from zethane.policy.entry import SessionClass
 from zethane.policy.load import parse_policy
@@ -96,8 +97,8 @@ def test_only_segments_that_a_rule_asks_about_mfa_have_two_classes() -> None:
     """Sessions that no rule can tell apart share a class."""
     compiled = compile_policy(POLICY)
     assert compiled.class_of("web", ALICE, 0.0) == compiled.class_of("web", BOB, 0.0) == SessionClass("web")
-    assert compiled.class_of("staff", ALICE, 0.0) == SessionClass("staff", (True,))
-    assert compiled.class_of("staff", BOB, 0.0) == SessionClass("staff", (False,))
+    assert compiled.class_of("staff", ALICE, 0.0) == SessionClass("staff", (Condition(mfa=True).key,))
+    assert compiled.class_of("staff", BOB, 0.0) == SessionClass("staff")
 
 
 def test_ranks_put_denies_first_and_ids_in_order() -> None:

@@ -106,6 +106,51 @@ async def test_a_condition_that_enters_ends_the_flows_of_those_who_do_not_meet_i
     assert site.s1.take() == []
 
 
+ASKING = "  - {id: staff-db, from: [staff], to: [db], services: [tcp/22], when: {aal: 2}}\n"
+
+
+async def test_flows_of_a_session_that_a_new_condition_gives_another_class_go_on_without_a_gap() -> None:
+    site = await Site().start()
+    site.login(WEB1, WEB)
+    site.login(LAPTOP, replace(ALICE, aal=2))
+    site.s1.send(4, LAPTOP.tcp(WEB1, 40000, 443))
+    site.s1.take()
+    (live,) = (live for live in site.state.sessions if live.session.principal.name == ALICE.name)
+    classes = {live.session_class}
+    for policy in (POLICY + ASKING, POLICY):
+        await site.use_policy(policy)
+        classes.add(live.session_class)
+        questions = site.state.counters["reinstalled"]
+        for port, frame in (
+            (4, LAPTOP.tcp(WEB1, 40000, 443, ACK, b"x")),
+            (2, WEB1.tcp(LAPTOP, 443, 40000, ACK, b"y")),
+        ):
+            site.s1.send(port, frame)
+            assert len(site.s1.take()) == 1
+        assert site.state.counters["reinstalled"] == questions
+        # None is left that would take effect again when the session is of its old class.
+        assert verified(site) == 2
+    assert len(classes) == 2
+    assert not site.records.of("flow_ended")
+    assert live.opened == 1
+
+
+async def test_flows_that_a_session_of_another_class_may_not_have_end_at_once() -> None:
+    site = await Site().start()
+    site.login(WEB1, WEB)
+    site.login(LAPTOP, replace(ALICE, aal=2))
+    site.s1.send(4, LAPTOP.tcp(WEB1, 40000, 443))
+    deny = "  - {id: no-more, from: [staff], to: [web], services: [tcp/443], action: deny, when: {aal: 2}}\n"
+    await site.use_policy(POLICY + deny)
+    assert verified(site) == 0
+    site.s1.take()
+    site.s1.send(4, LAPTOP.tcp(WEB1, 40000, 443, ACK))
+    site.s1.send(2, WEB1.tcp(LAPTOP, 443, 40000, ACK))
+    assert site.s1.take() == []
+    (ended,) = site.records.of("flow_ended")
+    assert ended[2] == "policy-changed"
+
+
 async def test_a_session_without_a_segment_in_the_new_policy_ends() -> None:
     site = await busy_site()
     await site.use_policy(POLICY.replace("db: {labels: {tier: db}}", "db: {labels: {tier: database}}"))

@@ -18,6 +18,7 @@ from zethane.errors import CapacityError
 from zethane.net.flowkey import TCP, UDP
 from zethane.pipeline.tables import Priority, Table
 from zethane.policy import recompile as recompiling
+from zethane.policy.entry import SessionClass
 from zethane.policy.principal import Principal
 from zethane.service.intent import intended
 from zethane.service.policy_in_force import PolicyInForce
@@ -30,12 +31,17 @@ MOST = 6
 
 QUESTIONS = ((TCP, 443), (UDP, 53))
 
+KINDS = ("add", "remove", "replace", "services", "action", "stage", "when", "ask", "ask", "share", "turn", "nothing")
+
+ASKED = ({}, {"mfa": True}, {"aal": 2}, {"mfa": {"within": "600s"}}, {"device": True})
+"""Few enough that rules often ask for the same."""
+
 
 @st.composite
 def edits(draw: st.DrawFn) -> tuple[str, int, Any]:
     """What is done to one rule of a file."""
-    kind = draw(st.sampled_from(("add", "remove", "replace", "services", "action", "stage", "when", "nothing")))
-    return kind, draw(st.integers(0, 20)), draw(rules(expressions=True))
+    kind, place, other = draw(st.sampled_from(KINDS)), draw(st.integers(0, 20)), draw(rules(expressions=True))
+    return kind, place, draw(st.sampled_from(ASKED)) if kind == "ask" else other
 
 
 def edited(file: File, edit: tuple[str, int, Any], number: int) -> File:
@@ -49,6 +55,13 @@ def edited(file: File, edit: tuple[str, int, Any], number: int) -> File:
         del held[place % len(held)]
     elif kind == "replace":
         held[place % len(held)] = {"id": held[place % len(held)]["id"], **other}
+    elif kind == "ask":
+        held[place % len(held)]["when"] = other
+    elif kind == "share":  # what another rule asks
+        held[place % len(held)]["when"] = held[(place + 1) % len(held)].get("when", {})
+    elif kind == "turn":
+        rule = held[place % len(held)]
+        rule["from"], rule["to"] = rule["to"], rule["from"]
     elif kind == "stage":
         held[place % len(held)]["stage"] = "audit" if place % 2 else "enforce"
     elif kind != "nothing":
@@ -96,6 +109,7 @@ def test_what_follows_from_the_policy_before_is_what_is_compiled_anew(
         assert held | {flow.key: flow for flow in added} == entries
         assert not [flow for flow in added if entries_before.get(flow.key) == flow]
         assert in_force.classes.numbers == fresh.classes.numbers
+        _assert_the_same(before, in_force)
         assert in_force.rule_numbers == fresh.rule_numbers
         assert in_force.rule_ids == fresh.rule_ids
         assert _ask(in_force) == _ask(fresh)
@@ -113,6 +127,25 @@ def test_what_follows_from_the_policy_before_is_what_is_compiled_anew(
             for question, verdict in _ask(in_force).items():
                 if question in earlier and not concerned(question[0], question[1]):
                     assert verdict == earlier[question]
+
+
+def _assert_the_same(before: PolicyInForce, policy: PolicyInForce) -> None:
+    """Classes that there are in both keep their numbers, and no number comes to stand for another class. Rules that
+    ask for nothing and have not changed keep their entries."""
+    numbers, earlier = policy.classes.numbers, before.classes.numbers
+    again = {
+        name
+        for name, number in policy.classes.segments.items()
+        if before.classes.segments.get(name) not in (None, number)
+    }
+    for one, number in numbers.items():
+        assert before.classes.classes.get(number, one) == one
+        if one in earlier and not (isinstance(one, SessionClass) and one.segment in again):
+            assert earlier[one] == number
+    differing = before.policy.differing(policy.policy) or []
+    for name, compiled in policy.compiled.rules.items():
+        if name not in differing and name in before.compiled.rules and not compiled.rule.is_conditional and not again:
+            assert compiled.entries == before.compiled.rules[name].entries
 
 
 def _ask(policy: PolicyInForce) -> dict[tuple[int, int, int, int], Any]:
@@ -189,6 +222,70 @@ def test_a_class_that_is_new_has_to_do_with_whom_any_session_may_reach() -> None
     after = succeeded(before, file, store)
     assert before.moving(after) == {first}
     _assert_peers(before, after, PolicyInForce(read(file), store, NOW))
+
+
+def test_a_condition_that_enters_changes_only_what_is_about_those_who_meet_it() -> None:
+    """The classes of all others keep their numbers, and rules about whole segments their entries."""
+    store = MemoryStore()
+    plain = [_rule(f"r{number}", "app", "db", f"tcp/{number + 1}") for number in range(20)]
+    asking, one = _rule("asking", "app", "web", when={"mfa": True}), _rule("one", "app", "web", "tcp/22")
+    before = PolicyInForce(read(_file(*plain, asking, one)), store, NOW)
+    _peers(before)
+    file = _file(*plain, asking, {**one, "when": {"aal": 2}})
+    after = succeeded(before, file, store)
+    fresh = PolicyInForce(read(file), store, NOW)
+    assert after.entries == fresh.entries
+    _assert_peers(before, after, fresh)
+    removed, added = before.difference(after)
+    assert {flow.source for flow in added} == {"asking", "one"}
+    kept = {one: number for one, number in before.classes.numbers.items() if after.classes.numbers.get(one) == number}
+    assert kept == dict(before.classes.numbers)
+    back = succeeded(after, _file(*plain, asking, one), store)
+    assert back.entries == before.entries
+    assert back.classes.numbers == before.classes.numbers
+    gone, come = after.difference(back)
+    assert {flow.key for flow in added} == set(gone)
+    assert {flow.key for flow in come} == set(removed)
+
+
+def test_a_bit_never_comes_to_stand_for_another_condition() -> None:
+    """Where a segment has had more conditions than there are bits, it has another number."""
+    store, meant = MemoryStore(), dict[int, SessionClass]()
+    names, numbers = {}, set()
+    policy: PolicyInForce | None = None
+    for number in [*range(20), *range(20)]:
+        file = _file(
+            _rule("plain", "app", "db", "tcp/80"),
+            _rule("object", "web", "app", "tcp/81"),
+            _rule("asking", "app", "db", "tcp/22", when={"mfa": {"within": f"{number + 1}m"}}),
+        )
+        policy = PolicyInForce(read(file), store, NOW) if policy is None else succeeded(policy, file, store)
+        fresh = PolicyInForce(read(file), store, NOW)
+        assert policy.entries == fresh.entries
+        assert policy.classes.numbers == fresh.classes.numbers
+        for one, given_number in policy.classes.numbers.items():
+            assert isinstance(one, SessionClass)
+            assert not one.held or meant.setdefault(given_number, one) == one
+        names[number] = names.get(number, policy.classes.segments["app"])
+        assert names[number] == policy.classes.segments["app"]
+        numbers.add(policy.classes.segments["app"])
+        assert {policy.classes.segments[name] for name in ("web", "db")} == {
+            fresh.classes.segments[name] for name in ("web", "db")
+        }
+    assert len(numbers) == 4
+    assert len(store.numbers("standing")) == 20 + len(numbers)
+
+
+def test_bits_that_another_has_kept_meanwhile_are_not_given_out_twice() -> None:
+    store = MemoryStore()
+    policy = PolicyInForce(read(_file(_rule("one", "app", "db"))), store, NOW)
+    first, second = Numbering(store), Numbering(store)
+    policy.succeeded_by(read(_file(_rule("one", "app", "db", when={"mfa": True}))), first, NOW)
+    policy.succeeded_by(read(_file(_rule("one", "app", "db", when={"aal": 2}))), second, NOW)
+    assert first.fits()
+    first.keep()
+    assert first.fits()
+    assert not second.fits()
 
 
 def _file(*held: File) -> File:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import networkx as nx
 
@@ -27,6 +28,9 @@ from zethane.pipeline.tables import VLAN_PRESENT, Priority, Table
 
 MAX_SWITCH = 4094
 """Switch numbers are VLAN ids within the fabric (IEEE 802.1Q-2022 §9.6)."""
+
+MAX_HOPS_KEPT = 16_384
+"""Ways to a switch whose entries are kept, for all switches together: some kilobyte each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,19 +72,26 @@ def forward_entries(switch: int, hops: Mapping[int, int], vlans: Iterable[int] =
 
     `vlans` are the tags that the switch's own ports take.
     """
-    why = cookie(0, 0, Reason.FORWARD)
     yield from _own_ports(switch, sorted(vlans))
     for destination, port in sorted(hops.items()):
-        tag = VLAN_PRESENT | destination
-        yield Flow(
+        yield from _hop(destination, port)
+
+
+@lru_cache(MAX_HOPS_KEPT)
+def _hop(destination: int, port: int) -> tuple[Flow, Flow]:
+    """The way to a switch through a port, which it is on many other switches, too."""
+    why, tag = cookie(0, 0, Reason.FORWARD), VLAN_PRESENT | destination
+    return (
+        Flow(
             Table.FORWARD,
             Priority.FORWARD,
             # What came through the fabric never goes back into it.
             match(**_to(destination), metadata=(0, FABRIC)),
             why,
             actions=(PushVlan(), SetField("vlan_vid", tag), Output(port)),
-        )
-        yield Flow(Table.FORWARD, Priority.FORWARD, match(vlan_vid=tag), why, actions=(Output(port),))
+        ),
+        Flow(Table.FORWARD, Priority.FORWARD, match(vlan_vid=tag), why, actions=(Output(port),)),
+    )
 
 
 def _own_ports(switch: int, vlans: list[int]) -> Iterator[Flow]:

@@ -10,8 +10,9 @@ from zethane.pipeline.external import external_destinations, external_sources
 from zethane.pipeline.flow import EntryKey, Flow
 from zethane.pipeline.grants import connection_ends
 from zethane.service.outside import Outside
-from zethane.service.points import Point, binding_entries, standing_entries
+from zethane.service.points import Point, binding_entries
 from zethane.service.sessions import Live
+from zethane.service.standing_entries import standing_entries
 from zethane.service.state import State
 
 Entries = dict[EntryKey, Flow]

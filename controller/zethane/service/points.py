@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from itertools import chain
 
 from zethane.identity.session import Attachment
 from zethane.network.model import Network, Switch, Uplink
 from zethane.network.outside import ipv4_prefixes, ipv6_prefixes, is_outside, own_prefixes, routers
 from zethane.pipeline.bindings import Binding, destination_binding, lease_seconds, source_binding
 from zethane.pipeline.change import Add, Change, Remove
-from zethane.pipeline.dns import dns_rule
-from zethane.pipeline.eapol import supplicants
 from zethane.pipeline.external import Gateway
-from zethane.pipeline.fabric import FabricLink, forward_entries, next_hops
+from zethane.pipeline.fabric import FabricLink, next_hops
 from zethane.pipeline.fields import (
     DENY_METER,
     FIRST_STATIC,
@@ -29,21 +26,9 @@ from zethane.pipeline.fields import (
     verify_meter,
 )
 from zethane.pipeline.flow import EntryKey, Flow
-from zethane.pipeline.frames import fragments
-from zethane.pipeline.grants import Tracking, tracking_entries
-from zethane.pipeline.infrastructure import DHCP, DNS, Server, dhcp_answers, dhcp_clients, rogue_answers
-from zethane.pipeline.portal import Portal, portal_path, portal_rule
-from zethane.pipeline.ports import (
-    edge_port,
-    link_discovery,
-    misses,
-    still_tagged,
-    tagged_port,
-    trunk_port,
-    unverified,
-)
-from zethane.pipeline.routers import advertisements
-from zethane.pipeline.rules import related_errors
+from zethane.pipeline.grants import Tracking
+from zethane.pipeline.infrastructure import Server
+from zethane.pipeline.portal import Portal
 from zethane.service.links import Links, ends
 from zethane.service.switch import PortState, SwitchChannel
 
@@ -247,54 +232,6 @@ class Fabric:
     def _is_up(point: Point, number: int) -> bool:
         port = point.ports.get(number)
         return point.channel is None if port is None else port.up
-
-
-def standing_entries(fabric: Fabric, point: Point, policy: Iterable[Flow]) -> Iterator[Flow]:
-    """All that is intended for a switch apart from bindings and per-flow rules."""
-    portal = fabric.portal
-    yield from misses()
-    yield from fragments()
-    yield from still_tagged()
-    yield from unverified()
-    yield from tracking_entries(fabric.tracking, point.number)
-    yield from forward_entries(point.number, point.hops, point.vlans)
-    yield from related_errors()
-    yield from portal_rule()
-    if fabric.serving(DNS):
-        yield from dns_rule()
-    yield from policy
-    if portal is not None:
-        yield from portal_path(portal, point.number)
-    for number in sorted(point.standing):
-        port = point.switch.port(number)
-        yield link_discovery(number, trunk=port.role == "trunk")
-        if port.role == "trunk":
-            yield from trunk_port(number, point.number)
-        else:
-            entries = chain(
-                edge_port(number),
-                _dhcp_entries(fabric, point, number),
-                _routers(point, number),
-                supplicants(number) if port.dot1x and point.is_edge(number) else (),
-            )
-            yield from tagged_port(entries, port.vlans, untagged=port.untagged)
-
-
-def _routers(point: Point, port: int) -> Iterator[Flow]:
-    """The advertisements of the router behind an uplink's port."""
-    if port in point.routers:
-        yield advertisements(port, point.routers[port].mac)
-
-
-def _dhcp_entries(fabric: Fabric, point: Point, port: int) -> Iterator[Flow]:
-    """What the port does with DHCP: a trusted server's answers, or hosts' questions if there is one to answer."""
-    servers = fabric.serving(DHCP)
-    if any((server.attachment.dpid, server.attachment.port) == (point.switch.dpid, port) for server in servers):
-        yield from dhcp_answers(port)
-        return
-    yield from rogue_answers(port)
-    if servers and point.is_edge(port):
-        yield from dhcp_clients(port)
 
 
 def binding_entries(binding: Binding, point: Point, ends: float, now: float) -> Iterator[Flow]:

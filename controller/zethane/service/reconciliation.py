@@ -14,9 +14,10 @@ from zethane.service.adoption import Adoption
 from zethane.service.comparison import Comparison, Finding, Leases
 from zethane.service.delivery import send
 from zethane.service.intent import intended_entries
-from zethane.service.points import Point, difference, standing_entries
+from zethane.service.points import Point, difference
 from zethane.service.portal_access import PortalAccess
 from zethane.service.slices import in_slices
+from zethane.service.standing_entries import standing_entries
 from zethane.service.state import State
 from zethane.service.switch import Bundle, MeterState, SwitchChannel
 

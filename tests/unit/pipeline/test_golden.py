@@ -16,8 +16,9 @@ from zethane.network.load import parse_network
 from zethane.pipeline.tables import Table
 from zethane.pipeline.text import render
 from zethane.policy.load import parse_policy
-from zethane.service.points import Fabric, standing_entries
+from zethane.service.points import Fabric
 from zethane.service.policy_in_force import PolicyInForce
+from zethane.service.standing_entries import standing_entries
 from zethane.service.switch import PortState
 
 GOLDEN = Path(__file__).parents[2] / "golden"

@@ -13,8 +13,9 @@ from zethane.pipeline.ports import still_tagged
 from zethane.pipeline.simulate import Simulator
 from zethane.pipeline.tables import VLAN_PRESENT, Table
 from zethane.policy.load import parse_policy
-from zethane.service.points import Fabric, standing_entries
+from zethane.service.points import Fabric
 from zethane.service.policy_in_force import PolicyInForce
+from zethane.service.standing_entries import standing_entries
 
 NETWORK = """
 switches: {s1: {ports: {3: {}, 7: {vlans: [20, 30], dot1x: true}, 8: {vlans: [20], untagged: true}}}}

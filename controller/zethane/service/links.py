@@ -6,7 +6,7 @@ use. A trunk without one leads where probes in both directions say, until they s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -52,9 +52,11 @@ class Links:
             FabricLink(numbers[link.a[0]], link.a[1], numbers[link.b[0]], link.b[1]) for link in network.links
         )
         self._peers: dict[End, End] = {}
+        self._declared_at: dict[End, FabricLink] = {}
         for link in self.declared:
             a, b = ends(link)
             self._peers[a], self._peers[b] = b, a
+            self._declared_at[a] = self._declared_at[b] = link
         self._seen: dict[End, Sighting] = {}
         self._against: dict[End, Contradiction] = {}
 
@@ -113,9 +115,24 @@ class Links:
 
     def discovered(self) -> Iterator[FabricLink]:
         """The links that nobody has declared: probes arrive in both directions, and nothing else was seen."""
-        for (switch, port), sighting in self._seen.items():
-            link = FabricLink(switch, port, *sighting.at)
-            if (switch, port) < sighting.at and (switch, port) not in self._peers and self.confirmed(link) is not None:
+        for end, sighting in self._seen.items():
+            link = self._discovered_at(end) if end < sighting.at else None
+            if link is not None:
+                yield link
+
+    def _discovered_at(self, end: End) -> FabricLink | None:
+        """The undeclared link at an end."""
+        sighting = self._seen.get(end)
+        if sighting is None or end in self._peers:
+            return None
+        link = FabricLink(*min(end, sighting.at), *max(end, sighting.at))
+        return link if self.confirmed(link) is not None else None
+
+    def at(self, wanted: Iterable[End]) -> Iterator[FabricLink]:
+        """The links at some ends, declared or discovered; one with both ends there comes twice."""
+        for end in wanted:
+            link = self._declared_at.get(end) or self._discovered_at(end)
+            if link is not None:
                 yield link
 
     def usable(self) -> tuple[FabricLink, ...]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from fakes.frames import ACK, Host
 from fakes.site import ALICE, TWO_SWITCHES, WEB, Site
 from zethane.net.lldp import PROBE_LENGTH
-from zethane.service.discovery import PATIENCE
+from zethane.service.discovery import PATIENCE, SWEEP_INTERVAL
 from zethane.service.switch import PortState
 
 UNDECLARED = """
@@ -17,6 +19,8 @@ switches:
   s3: {ports: {8: {role: trunk}, 9: {role: trunk}}}
 portal: {switch: s1, port: 1, ip: 10.0.0.254/24, mac: "02:00:00:00:00:fe"}
 """
+
+PARTLY = UNDECLARED + "links: [[s1:8, s2:9]]\n"
 
 Place = tuple[str, int]
 Cables = dict[Place, Place]
@@ -331,3 +335,18 @@ async def test_what_is_on_its_way_is_forgotten_in_time() -> None:
     assert len(site.admin.discovery._on_their_way) <= 6
     later(site, site.state.limits.probe_age + 0.1)
     assert len(site.admin.discovery._on_their_way) <= 6
+
+
+@given(st.data())
+@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+async def test_what_a_probe_says_is_told_at_once_wherever_it_arrives(data: st.DataObject) -> None:
+    """A look at every link finds nothing that the probe itself has not led to."""
+    site = await Site(data.draw(st.sampled_from((UNDECLARED, PARTLY)))).start()
+    places = [(switch, port) for switch in site.switches for port in (8, 9)]
+    for place, frame in data.draw(st.permutations(take(site))):
+        likely = st.just(RING[place]) if place in RING else st.sampled_from(places)
+        switch, port = data.draw(likely | st.sampled_from(places), label=f"where the probe of {place} arrives")
+        site.switches[switch].send(port, frame)
+        before = told(site), states(site), hops(site, 1)
+        later(site, SWEEP_INTERVAL)
+        assert (told(site), states(site), hops(site, 1)) == before

@@ -856,6 +856,11 @@ static void handle(Switch *sw, const uint8_t *m, size_t length) {
     }
 }
 
+/* A controller at rest asks, too: whether a switch is there, what it holds, and where its trunks lead. */
+static bool is_work(uint8_t type) {
+    return type != ECHO_REQUEST && type != MULTIPART_REQUEST && type != BARRIER_REQUEST && type != PACKET_OUT;
+}
+
 static void receive(Switch *sw, int flags) {
     ssize_t got = recv(sw->fd, sw->in + sw->in_length, IN_CAP - sw->in_length, flags);
     if (got == 0) die("switch %d: the controller closed the connection; %ld flows are set up", sw->index, (long)completed);
@@ -869,7 +874,7 @@ static void receive(Switch *sw, int flags) {
         size_t length = r16(sw->in + at + 2);
         if (length < 8) die("switch %d: a message of %zu bytes", sw->index, length);
         if (sw->in_length - at < length) break;
-        if (sw->in[at + 1] != ECHO_REQUEST) last_heard = 0;
+        if (is_work(sw->in[at + 1])) last_heard = 0;
         handle(sw, sw->in + at, length);
         at += length;
         messages_heard++, octets_heard += (int64_t)length;
@@ -919,6 +924,8 @@ static bool is_greeted(bool reflected) {
     return true;
 }
 
+static int64_t rest_since;
+
 /* Answer until every switch has its tables and nothing more has come for a while. */
 static void handshake(bool reflected) {
     int64_t patience = 300ll * 1000000000, begun = now_ns();
@@ -927,11 +934,11 @@ static void handshake(bool reflected) {
         if (!work(500) && !pipeline && now_ns() - begun > 1000000000) break;
         if (now_ns() - begun > patience) die("the handshake took more than five minutes");
     }
-    int64_t quiet = now_ns();
-    while (!reflected && now_ns() - quiet < (int64_t)(settle * 1e9)) {
+    rest_since = now_ns();
+    while (!reflected && now_ns() - rest_since < (int64_t)(settle * 1e9)) {
         last_heard = 1;
         work(20);
-        if (!last_heard) quiet = now_ns();
+        if (!last_heard) rest_since = now_ns();
         if (now_ns() - begun > patience) die("the controller does not come to rest");
     }
     if (!gate) return;
@@ -1130,7 +1137,7 @@ static int be_switches(bool reflected) {
     int64_t begun = now_ns();
     connect_all();
     handshake(reflected);
-    double ready = (double)(now_ns() - begun) / 1e9;
+    double ready = (double)(rest_since - begun) / 1e9;
     whole = complete_state(0);
     if (learn) teach();
     int64_t next = 0, ended = 0;

@@ -82,10 +82,12 @@ class Flows:
             found |= {f"{key}_p50": percentile(times, 50), f"{key}_p99": percentile(times, 99)}
         return found | {"lost": told["first"]["lost"]}
 
-    def load(self, rate: int, seconds: float, *, tcp: bool = False, only: int | None = None) -> Load:
-        """New flows at a steady rate; with `only` all to one receiver."""
+    def load(
+        self, rate: int, seconds: float, *, tcp: bool = False, only: int | None = None, answer: bool = False
+    ) -> Load:
+        """New flows at a steady rate; with `only` all to one receiver. `answer`: a flow arrives with its answer."""
         told = self._call(
-            seconds, "load", "--rate", rate, "--seconds", seconds,
+            seconds, "load", "--rate", rate, "--seconds", seconds, *(["--answer"] if answer else []),
             *(["--tcp"] if tcp else []), *(["--only", only] if only is not None else []),
         )  # fmt: skip  # options and their values
         return Load(

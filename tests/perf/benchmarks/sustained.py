@@ -1,33 +1,37 @@
 """`sustained`: new flows at a steady rate through Open vSwitch, and the highest rate that holds.
 
 A flow is one UDP datagram that no entry takes, from one of many hosts to one of a few. It is delivered if it comes out
-within half a second of being sent.
+within half a second of being sent. The highest rate is looked for with TCP connections as well, of which only a SYN is
+sent, and with datagrams that are answered, where the answer has to be back in time.
 
-The steady rate comes first, on a switch that has done nothing before, so that what the search overloads does not cost
-it anything. The search begins when the entries of those flows have gone, or after a while. Within the ten seconds of a
-run without `--full` few of the flows end; within its minute as many end as begin.
+The steady rate and each search have a controller of their own and empty tables, so that none has to bear what another
+has left. A search begins low, and goes on when what it has sent too much has been worked off. Within the ten seconds of
+a run without `--full` few of the flows end; within its minute as many end as begin.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
 from time import monotonic, sleep
 from typing import ClassVar
 
 from perf.benchmark import Benchmark, Measure, Run, Turn, registered
+from perf.daemon import Daemon
 from perf.flow_network import FlowNetwork, Sizes, flow_network
 from perf.flows_program import Flows, Load, compile_flows
 from perf.goals import at_least, median_of, ratio
 from perf.switched import controlled
-from perf.topology import UDP_SERVICE
+from perf.topology import TCP_SERVICE, UDP_SERVICE
 
 SHARE = 0.999
 """Of the packets that have to be delivered for a rate to hold."""
 
-LEFT = 1000
-"""Entries of flows that have not ended yet, with which a switch is at rest."""
+STAYING = 1.5
+"""Seconds of a step with connections: they stay live, and a switch holds a bounded number of flows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +43,13 @@ class Sustained:
 
     rate: int = 10_000
     seconds: float = 10.0
-    lowest: int = 1000
+    lowest: int = 125
     highest: int = 64_000
     step_seconds: float = 1.5
     halvings: int = 3
     pause: float = 0.5
-    rest: float = 20.0
-    """At the most, between the two."""
+    rest: float = 30.0
+    """At the most, after a rate that was too much."""
 
 
 HOSTS = Sizes(senders=80, receivers=4, sender_ports=16, receiver_ports=4)
@@ -69,7 +73,11 @@ class SustainedFlows(Benchmark):
         Measure("delivered", "delivered in time at 10,000 per second", "%", digits=3),
         Measure("p50", "first packet at 10,000 per second, p50", "µs"),
         Measure("p99", "first packet at 10,000 per second, p99", "µs"),
+        Measure("main", "processor time of Open vSwitch's main thread then, per packet that came out", "µs", digits=1),
+        Measure("others", "the same of its other threads, which take what others leave", "µs", digits=1),
         Measure("highest", "highest rate that holds", "per second"),
+        Measure("tcp", "the same of TCP connections", "per second"),
+        Measure("answered", "the same of datagrams with their answers", "per second"),
     )
     goals = (
         at_least("new flows delivered at 10,000 per second", median_of("delivered", "zethane"), 100 * SHARE, "%"),
@@ -94,41 +102,66 @@ class SustainedFlows(Benchmark):
 
     def turn(self, side: str, number: int, point: int) -> Turn:  # noqa: ARG002  # no axis
         """Measure one side once. Raises LabError."""
-        load = self._load
-        with controlled(side, self._network, self.run, self.run.folder / f"sustained-{side}-{number}"):
-            flows = Flows(self._program, self._network, self.run.tagged, UDP_SERVICE)
-            flows.first(len(self._network.senders), 0.001, hello=True)
-            before = self._network.entries
+        load, folder = self._load, self.run.folder / f"sustained-{side}-{number}"
+        with self._flows(side, folder, "steady") as flows:
+            daemon = Daemon()
             long = flows.load(load.rate, load.seconds)
-            self._rest(before)
-            highest = self._search(flows)
-        return {"delivered": 100 * long.delivered, "highest": highest, **_times(long)}
+            used = daemon.used()
+        with self._flows(side, folder, "search") as flows:
+            found = {"highest": self._search(load.lowest, partial(flows.load, seconds=load.step_seconds))}
+        if side != "normal":
+            lowest = max(load.lowest, int(found["highest"]) // 4)
+            with self._flows(side, folder, "tcp") as flows:
+                seconds = min(load.step_seconds, STAYING)
+                found["tcp"] = self._search(lowest, partial(flows.load, seconds=seconds, tcp=True))
+            with self._flows(side, folder, "answered") as flows:
+                found["answered"] = self._search(lowest, partial(flows.load, seconds=load.step_seconds, answer=True))
+        return {
+            "delivered": 100 * long.delivered,
+            "p50": long.p50,
+            "p99": long.p99,
+            "sent_per_second": long.rate,
+            "main": 1e6 * used.main / max(long.arrived, 1),
+            "others": 1e6 * used.others / max(long.arrived, 1),
+            **found,
+        }
 
-    def _rest(self, entries: int) -> None:
-        """Until the switch has hardly more entries than it had."""
-        end = monotonic() + self._load.rest
-        while monotonic() < end and self._network.entries > entries + LEFT:
-            sleep(self._load.pause)
+    @contextmanager
+    def _flows(self, side: str, folder: Path, what: str) -> Iterator[Flows]:
+        """The hosts, with a controller that has only had one packet of each of them so far. Raises LabError."""
+        service, tcp = (TCP_SERVICE, True) if what == "tcp" else (UDP_SERVICE, False)
+        with controlled(side, self._network, self.run, folder.with_name(f"{folder.name}-{what}")):
+            flows = Flows(self._program, self._network, self.run.tagged, service)
+            flows.first(len(self._network.senders), 0.001, hello=True, tcp=tcp)
+            yield flows
 
-    def _search(self, flows: Flows) -> float:
-        """The highest rate that holds; 0 if not even the lowest does."""
+    def _search(self, lowest: int, send: Callable[[int], Load]) -> float:
+        """The highest rate that holds, from `lowest` on; 0 if none does that is tried."""
         load = self._load
-        holds, fails = 0, load.lowest
-        while fails <= load.highest and self._holds(flows, fails):
+        holds, fails = 0, lowest
+        while fails <= load.highest and self._holds(send, fails):
             holds, fails = fails, 2 * fails
         for _ in range(load.halvings):
             rate = (holds + fails) // 2
-            if self._holds(flows, rate):
+            if self._holds(send, rate):
                 holds = rate
             else:
                 fails = rate
         return float(holds)
 
-    def _holds(self, flows: Flows, rate: int) -> bool:
-        found = flows.load(rate, self._load.step_seconds)
-        sleep(self._load.pause)  # what is left of a rate that was too much goes first
-        return found.holds(rate, SHARE)
+    def _holds(self, send: Callable[[int], Load], rate: int) -> bool:
+        found = send(rate)
+        holds = found.holds(rate, SHARE)
+        sleep(self._load.pause)
+        if not holds:
+            self._work_off()
+        return holds
 
-
-def _times(load: Load) -> dict[str, float]:
-    return {"p50": load.p50, "p99": load.p99, "sent_per_second": load.rate}
+    def _work_off(self) -> None:
+        """Until no new entries come: what a controller has waiting of a rate that was too much goes first."""
+        end, entries = monotonic() + self._load.rest, self._network.entries
+        while monotonic() < end:
+            sleep(self._load.pause)
+            before, entries = entries, self._network.entries
+            if entries <= before:
+                return

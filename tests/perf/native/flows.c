@@ -9,7 +9,8 @@
  * --sender and --receiver INTERFACE,MAC,ADDRESS for each host. --first N is the number of the first flow,
  * --only K lets all flows go to receiver number K, --tcp makes them TCP connections: a SYN (in `stream` an ACK) instead
  * of a UDP datagram. --flows N: `stream` and `steady` go round N flows. --deadline S: a packet that takes longer is late.
- * --answer: in `steady` receivers answer the first datagram of a flow, so that a switch takes it for a connection.
+ * --answer: receivers answer. In `steady` the first datagram of a flow, so that a switch takes it for a connection; in
+ * `load` every one, and a flow has arrived when its answer has.
  *
  * Flow n goes from sender n mod S to receiver (n div S) mod R, and has the source port FIRST_PORT + n div (S R).
  * A packet carries its flow's number and when it was sent. When one has arrived is what the kernel says
@@ -109,8 +110,8 @@ static void enter(int pid)
     close(fd);
 }
 
-/* A socket on a host's interface, one for all hosts there. One that only sends takes nothing in; one that receives takes
- * our packets alone. */
+/* A socket on a host's interface, one for all hosts there, to send by. One that receives as well takes our packets
+ * alone. */
 static void open_socket(struct host *hosts, int number, int receives)
 {
     struct host *host = &hosts[number];
@@ -137,10 +138,9 @@ static void open_socket(struct host *hosts, int number, int receives)
         setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size);
         if (setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on) < 0)
             fail("timestamps");
-    } else {
-        setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size);
-        setsockopt(fd, SOL_PACKET, PACKET_QDISC_BYPASS, &on, sizeof on);
     }
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size);
+    setsockopt(fd, SOL_PACKET, PACKET_QDISC_BYPASS, &on, sizeof on);
     struct sockaddr_ll where = {.sll_family = AF_PACKET, .sll_ifindex = (int)if_nametoindex(host->name)};
     where.sll_protocol = receives ? htons(ETH_P_IP) : 0;
     if (!where.sll_ifindex || bind(fd, (struct sockaddr *)&where, sizeof where) < 0)
@@ -267,18 +267,40 @@ static int receive(int fd, struct arrival *found)
     return kept;
 }
 
-static struct pollfd polled[MAX_HOSTS + 1];
+static struct pollfd polled[2 * MAX_HOSTS + 1];
 static int polled_count;
+
+static void poll_hosts(const struct host *hosts, int count)
+{
+    for (int i = 0; i < count; i++) {
+        int j = 0;
+        while (j < polled_count && polled[j].fd != hosts[i].socket)
+            j++;
+        if (j == polled_count)
+            polled[polled_count++] = (struct pollfd){hosts[i].socket, POLLIN, 0};
+    }
+}
 
 static void prepare_poll(void)
 {
-    for (int i = 0; i < receiver_count; i++) {
-        int j = 0;
-        while (j < polled_count && polled[j].fd != receivers[i].socket)
-            j++;
-        if (j == polled_count)
-            polled[polled_count++] = (struct pollfd){receivers[i].socket, POLLIN, 0};
-    }
+    poll_hosts(receivers, receiver_count);
+}
+
+/* The receiver's answer to a datagram of a flow, which was sent then. */
+static void answer(uint32_t flow, int64_t sent)
+{
+    const struct host *from = receiver_of(flow), *to = sender_of(flow);
+    uint8_t frame[FRAME], ports[4];
+    build(frame, flow, 0, sent);
+    memcpy(frame, to->mac, 6);
+    memcpy(frame + 6, from->mac, 6);
+    memcpy(frame + 26, &from->address, 4);
+    memcpy(frame + 30, &to->address, 4);
+    memcpy(ports, frame + 34, 4);
+    memcpy(frame + 34, ports + 2, 2);
+    memcpy(frame + 36, ports, 2);
+    if (send(from->socket, frame, sizeof frame, 0) < 0 && errno != ENOBUFS && errno != EAGAIN)
+        fail("answer");
 }
 
 /* first */
@@ -438,17 +460,20 @@ static double share_of(const uint32_t *late, uint32_t total, double share)
     return 0;
 }
 
-static int run_load(int rate, double seconds, double patience, double deadline)
+static int run_load(int rate, double seconds, double patience, double deadline, int answers)
 {
     job.rate = rate;
     job.flows = (uint32_t)(rate * seconds);
-    uint8_t *arrived = calloc(job.flows, 1);
+    uint8_t *arrived = calloc(job.flows, 1), *answered = calloc(job.flows, 1);
     uint32_t late[LATE_BUCKETS] = {0}, unique = 0, again = 0, strange = 0, too_late = 0;
     int series = (int)(seconds + patience) + 2;
     uint32_t *per_second = calloc((size_t)series, sizeof *per_second);
     struct arrival found[BATCH];
     pthread_t thread;
     prepare_poll();
+    int receiving = polled_count; /* the others send, and what comes to them are answers */
+    if (answers)
+        poll_hosts(senders, sender_count);
     int64_t begun = now(), end = 0;
     if (pthread_create(&thread, NULL, send_load, NULL))
         fail("thread");
@@ -468,6 +493,11 @@ static int run_load(int rate, double seconds, double patience, double deadline)
                 uint32_t number = found[j].flow - first_flow;
                 if (number >= job.flows) {
                     strange++;
+                } else if (answers && i < receiving) {
+                    again += answered[number];
+                    if (!answered[number])
+                        answer(found[j].flow, found[j].sent);
+                    answered[number] = 1;
                 } else if (arrived[number]) {
                     again++;
                 } else {
@@ -604,23 +634,6 @@ static void *send_steady(void *unused)
     return NULL;
 }
 
-/* The receiver's answer to the first datagram of a flow. */
-static void answer(uint32_t flow)
-{
-    const struct host *from = receiver_of(flow), *to = sender_of(flow);
-    uint8_t frame[FRAME], ports[4];
-    build(frame, flow, 0, 0);
-    memcpy(frame, to->mac, 6);
-    memcpy(frame + 6, from->mac, 6);
-    memcpy(frame + 26, &from->address, 4);
-    memcpy(frame + 30, &to->address, 4);
-    memcpy(ports, frame + 34, 4);
-    memcpy(frame + 34, ports + 2, 2);
-    memcpy(frame + 36, ports, 2);
-    if (send(from->socket, frame, sizeof frame, 0) < 0)
-        fail("answer");
-}
-
 /* Says "ready" once all flows are open. Sends until standard input is closed or the time is over, and ends when nothing
  * has come for a while after that. */
 static int run_steady(int every, int flows, double seconds, double quiet, int answers)
@@ -636,7 +649,7 @@ static int run_steady(int every, int flows, double seconds, double quiet, int an
                 return 1;
             }
         if (answers)
-            answer(first_flow + (uint32_t)i);
+            answer(first_flow + (uint32_t)i, 0);
     }
     steady.every = every;
     steady.flows = flows;
@@ -761,7 +774,7 @@ int main(int argc, char **argv)
     }
     enter(from);
     for (int i = 0; i < sender_count; i++)
-        open_socket(senders, i, 0);
+        open_socket(senders, i, answers && !strcmp(mode, "load"));
     enter(to);
     for (int i = 0; i < receiver_count; i++)
         open_socket(receivers, i, 1);
@@ -770,7 +783,7 @@ int main(int argc, char **argv)
     if (!strcmp(mode, "first"))
         return run_first(count, interval, again);
     if (!strcmp(mode, "load"))
-        return run_load(rate, seconds, patience, deadline);
+        return run_load(rate, seconds, patience, deadline, answers);
     if (!strcmp(mode, "stream"))
         return run_stream(every, flows, seconds, quiet);
     if (!strcmp(mode, "steady"))

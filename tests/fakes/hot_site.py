@@ -170,6 +170,8 @@ class HotSite:
         fast = compiled.compiled_path(state, state.journal) if self._fast else None
         assert (fast is not None) == self._fast
         self.fast: Any = fast
+        if fast is not None:
+            site.admin.aging.plain = fast.end_silent
         for name, switch in site.switches.items():
             self.sinks[name] = Sink()
             # Turns end by packets alone: where they end by time, barriers come in other places.

@@ -177,6 +177,7 @@ class _Process:
         host, port = await listener.start(settings.openflow_host, settings.openflow_port, settings.openflow_tls)
         stack.push_async_callback(listener.stop)
         if fast is not None:
+            administrator.aging.plain = fast.end_silent
             self._spawn(_prepare(fast, administrator))
         self._keep(administrator)
         self._spawn(policy_file.watch())

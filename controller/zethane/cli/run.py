@@ -51,6 +51,13 @@ def run(
     timed_flows_per_switch: Annotated[
         int, typer.Option(min=0, help="Those of them whose entries expire in the switch by themselves.")
     ] = 256,
+    rules_wait_from: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="New UDP flows per second and switch from which on rules wait until a flow goes on.",
+        ),
+    ] = 1000,
     verify_rate: Annotated[int, typer.Option(min=1, help="New flows per second and port.")] = 5000,
     neighbour_rate: Annotated[int, typer.Option(min=1, help="ARP and ND questions per second and port.")] = 100,
     protocol_rate: Annotated[int, typer.Option(min=1, help="DHCP, LLDP, router messages per second and port.")] = 100,
@@ -82,6 +89,7 @@ def run(
         flows_per_session=flows_per_session,
         flows_per_switch=flows_per_switch,
         timed_flows_per_switch=timed_flows_per_switch,
+        rules_wait_from=rules_wait_from,
         flows_per_uplink=flows_per_uplink,
         flows_per_external_address=flows_per_external_address,
         session_lifetime=session_lifetime,

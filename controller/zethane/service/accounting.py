@@ -72,6 +72,16 @@ class Accounting:
         flow.count(direction, event.packets, event.octets)
         return True
 
+    def silent(self, flow: LiveFlow, now: float) -> None:
+        """A flow without rules has been silent: it has ended, and an answer may still come."""
+        state = self._state
+        state.flows.remove(flow)
+        subject = state.party(flow.subject)
+        if subject is not None:
+            subject.closes(flow.key.src)
+        state.flows.expect_answer(flow, now)
+        self._ended(flow, _REMOVED_TEXT[REMOVED_IDLE], now)
+
     def settle(self, now: float) -> None:
         """Write the records of flows whose last counters no switch will report any more."""
         for flow, why in self._state.flows.overdue(now - COUNTERS_DUE):
@@ -119,6 +129,8 @@ class Accounting:
         """
         state = self._state
         flow.count(direction, event.packets, event.octets)
+        if not flow.alive:
+            return  # its rules have not been written yet: this was an earlier one's
         # A FIN or RST that passed has shortened the entry's idle timeout.
         finished = 0 < event.idle_timeout <= FIN_IDLE
         if event.reason == REMOVED_HARD and not finished and self._renew(flow, direction):

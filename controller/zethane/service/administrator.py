@@ -83,7 +83,7 @@ class Administrator:
         self.grant_usage = GrantUsage(state)
         self.attestation = Attestation(state, self.reconciliation, self.portal_access, self.grant_usage, self.clearing)
         self.accounting = Accounting(state, self._verifier.renew)
-        self.aging = Aging(state)
+        self.aging = Aging(state, self.accounting.silent)
         self.life = SessionLife(state, store, self.enforcement, spawn, self.grant_usage.ended)
         self.blocking = Blocking(state, store, self.life)
         self.idleness = Idleness(state, self.life, spawn)

@@ -128,7 +128,7 @@ class Adoption:
         uplinks = (number for number, live in state.outside.items() if live.switch == self._point.number)
         for number in (*self._point.local, *uplinks):
             for flow in state.flows.of_session(number):
-                if flow.subject == number and flow not in self._seen:
+                if flow.subject == number and flow.alive and flow not in self._seen:
                     state.flows.close(flow, "lost", state.clock())
                     let_run_out(state, flow)
                     state.flows.remember(flow)

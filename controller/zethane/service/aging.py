@@ -7,6 +7,8 @@ counter has to be read.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from zethane.pipeline.bindings import flow_lease
 from zethane.service.flow_rules import directions
 from zethane.service.flows import FORWARD, RETURN, LiveFlow
@@ -16,6 +18,9 @@ from zethane.service.untimed import test_timeout
 
 SLICE = 48
 """Flows of a switch that are written before others have their turn: less than a millisecond, here and in the switch."""
+
+SILENT = 256
+"""Flows of a switch that never had rules and are ended before others have their turn: about half a millisecond."""
 
 ON_TRIAL = 64
 """Flows that are put to the test at once, as a multiple of those that may have timeouts for good."""
@@ -27,8 +32,12 @@ LEAST_ON_TRIAL, MOST_ON_TRIAL = 1024, 16_384
 class Aging:
     """Goes through the untimed flows of every switch, a slice at a time."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, silent: Callable[[LiveFlow, float], None]) -> None:
+        """`silent` is told of flows that have ended without ever having had rules."""
         self._state = state
+        self._silent = silent
+        self.plain: Callable[[LiveFlow, float], bool] | None = None
+        """Does the same for plain flows, compiled; whether it was one."""
 
     def tick(self, now: float) -> bool:
         """Begin and end tests. Returns whether more is due."""
@@ -42,15 +51,22 @@ class Aging:
         flows = self._state.flows
         most = max(ON_TRIAL * self._state.limits.timed_flows_per_switch, LEAST_ON_TRIAL)
         room = min(most, MOST_ON_TRIAL) - flows.on_trial(dpid)
-        for _ in range(min(room, SLICE)):
+        written = silent = 0
+        while written < min(room, SLICE) and silent < SILENT:
             flow = flows.due(dpid, now)
             if flow is None:
                 return False
+            if not flow.alive:
+                if self.plain is None or not self.plain(flow, now):
+                    self._silent(flow, now)
+                silent += 1
+                continue
+            written += 1
             flows.set_idle_timeout(flow, test_timeout(flow.tests, flow.key.proto))
             flows.put_to_the_test(flow, now)
             self._write(flow)
             self._state.counters["flows_tested"] += 1
-        return room > SLICE
+        return room > written
 
     def _end(self, dpid: int, now: float) -> bool:
         """Those that are still there are in use: they go on without a timeout."""

@@ -905,13 +905,15 @@ cdef class FlowTable:
     # flows that are out of force, or idle
 
     def close(self, LiveFlow flow not None, why, now):
-        """Take a flow out of force; its counters are still to come from the switch."""
+        """Take a flow out of force; its counters are still to come from the switch, unless it had no rules there."""
         cdef object place = (flow.key, flow.subject, flow.to)
         self.remove(flow)
         if place not in self.awaited:
             for number in (flow.subject, flow.to):
                 self.awaited_of[number] += 1
-        self.awaited[place] = (flow, why, now)
+        self.awaited[place] = (flow, why, now if flow.alive else -INFINITY)
+        if not flow.alive:
+            self.awaited.move_to_end(place, last=False)
 
     def closing(self, key, subject, obj):
         """A flow between these taken out of force, by the key of one of its directions."""

@@ -40,7 +40,8 @@ MAX_CLOSING = 100_000
 
 @dataclass(slots=True, eq=False)
 class LiveFlow:
-    """One connection. `alive` has a bit for each direction whose per-flow rule is in the switch.
+    """One connection. `alive` has a bit for each direction whose per-flow rule is in the switch; with neither, its
+    rules wait (`Deferral`).
 
     `opened_by` and `opened_to` are the sessions as they were then, for the record; `subject_class`
     and `object_class` those at the time of installing. Counters are of what the controller
@@ -236,13 +237,15 @@ class FlowTable(Untimed):
             del self._pairs[pair]
 
     def close(self, flow: LiveFlow, why: str, now: float) -> None:
-        """Take a flow out of force; its counters are still to come from the switch."""
+        """Take a flow out of force; its counters are still to come from the switch, unless it had no rules there."""
         self.remove(flow)
         place = (flow.key, flow.subject, flow.object)
         if place not in self._closing:
             for number in (flow.subject, flow.object):
                 self._closing_of[number] += 1
-        self._closing[place] = (flow, why, now)
+        self._closing[place] = (flow, why, now if flow.alive else -math.inf)
+        if not flow.alive:
+            self._closing.move_to_end(place, last=False)
 
     def closing(self, key: FlowKey, subject: int, obj: int) -> tuple[LiveFlow, int, str] | None:
         """A flow between these taken out of force, by the key of one of its directions."""

@@ -17,6 +17,7 @@ Labels = Mapping[str, str]
 
 HELP: Mapping[str, str] = {
     "allowed": "Flows verified and let through.",
+    "flows_deferred": "UDP flows let through without rules, which are written when they go on.",
     "flows_tested": "Times that a flow without an idle timeout was given one for a moment.",
     "flows_ended": "Flows that have ended.",
     "reinstalled": "Per-flow rules written again for flows that went on.",

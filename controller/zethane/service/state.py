@@ -15,6 +15,7 @@ from zethane.policy.model import Policy
 from zethane.policy.principal import DeviceFacts, Principal
 from zethane.policy.stage import Staging, WouldBe
 from zethane.service.accounts import Accounts
+from zethane.service.deferral import Deferral
 from zethane.service.denial_log import DenialLog
 from zethane.service.flows import FlowTable, LiveFlow
 from zethane.service.journal import Denied, Journal
@@ -44,6 +45,9 @@ class Limits:
     """Those of them whose entries can expire: while new flows come, a switch looks at each of these entries up to 200
     times a second, some 0.1 µs or more each, and does nothing else meanwhile. The others have no timeouts, and cost it
     nothing but their tests."""
+    rules_wait_from: int = 1000
+    """New UDP flows of a switch's hosts in a second from which on their rules wait for the second packet that goes the
+    same way: see `Deferral`."""
     flows_per_uplink: int = 16384
     flows_per_external_address: int = 512
     portal_flows_per_port: int = 64
@@ -74,6 +78,8 @@ class State:
     accounts: Accounts = field(default_factory=Accounts)
     postures: dict[str, DeviceFacts] = field(default_factory=dict)
     """What is known of devices by their names, as it was last reported. It counts where a device has proved itself."""
+
+    deferral: Deferral = field(default_factory=Deferral)
 
     counters: Counter[str] = field(default_factory=Counter)
 
@@ -135,6 +141,12 @@ class State:
         if timed(subject.session.attachment.dpid) >= most or timed(obj.session.attachment.dpid) >= most:
             return 0
         return idle_timeout(proto)
+
+    def defers(self, subject: Live, obj: Live, now: float) -> bool:
+        """Whether the rules of a new UDP flow wait; counts it."""
+        own, far = subject.session.attachment, obj.session.attachment
+        many, share = self.limits.rules_wait_from, self.limits.meters.verify // 2
+        return self.deferral.waits((own.dpid, own.port), (far.dpid, far.port), many, share, now)
 
     def deny(self, what: Denied) -> None:
         """Count a packet that is not let through, and log it at a bounded rate."""

@@ -20,6 +20,7 @@ from zethane.net.flowkey import (
     TCP_FIN,
     TCP_RST,
     TCP_SYN,
+    UDP,
     FlowKey,
     Packet,
     parse_frame,
@@ -68,12 +69,15 @@ class Verifier:
             self._verify(point, event, packet, sender, receiver)
 
     def _verify(self, point: Point, event: PacketIn, packet: Packet, sender: Live, receiver: Live) -> None:
-        flows = self._state.flows
-        found = flows.find(packet.key) or self._recall(packet, sender, receiver)
+        found = self._state.flows.find(packet.key)
+        is_recalled = found is None
+        if found is None:
+            found = self._recall(packet, sender, receiver)
         if packet.flags & TCP_SYN and _is_stray_syn(packet, found):
             self._deny(point, event, DenyReason.NO_FLOW, packet, sender, receiver)
         elif found is not None and _is_between(found, sender, receiver):
-            self._known(point, event, packet, sender, receiver, *found)
+            waits = not is_recalled and not found[0].alive
+            self._known(point, event, packet, sender, receiver, *found, waits=waits)
         elif found is not None:
             self._deny(point, event, DenyReason.ADDRESS_NOT_BOUND, packet, sender, receiver)
         elif event.metadata & CONNECTION_MASK and not packet.flags & TCP_SYN:
@@ -121,6 +125,13 @@ class Verifier:
             # The rule has closed a moment ago, and the switches have not been told yet.
             self._deny(point, event, DenyReason.NO_RULE, packet, subject, obj)
             return
+        waits = (
+            key.proto == UDP
+            and direction == FORWARD
+            and verdict.until == math.inf
+            and event.table != Table.COMMITTED
+            and state.defers(subject, obj, now)
+        )
         flow = LiveFlow(
             key,
             subject.session.number,
@@ -132,12 +143,16 @@ class Verifier:
             obj.party_at(key.dst),
             now,
             now,
-            idle_timeout=state.idle_timeout(key.proto, subject, obj),
+            alive=0 if waits else FORWARD | RETURN,
+            idle_timeout=0 if waits else state.idle_timeout(key.proto, subject, obj),
         )
         state.flows.add(flow)
         subject.opens(key.src)
         self._deliver(*((subject, obj) if direction == FORWARD else (obj, subject)), event.frame)
-        self._install(flow, subject, obj, 0 if verdict.until == math.inf else flow.lease(verdict.until, now))
+        if waits:
+            state.counters["flows_deferred"] += 1
+        else:
+            self._install(flow, subject, obj, 0 if verdict.until == math.inf else flow.lease(verdict.until, now))
         flow.count(direction, 1, len(event.frame))
         state.counters["allowed"] += 1
         state.journal.allowed(flow, point.switch.name, verdict.rule_id or "", now, state.would_be(flow, now))
@@ -151,8 +166,13 @@ class Verifier:
         receiver: Live,
         flow: LiveFlow,
         direction: int,
+        *,
+        waits: bool,
     ) -> None:
-        """A packet of a flow that is known: deliver it if the decision still stands."""
+        """A packet of a flow that is known: deliver it if the decision still stands.
+
+        `waits`: the flow has no rules yet. The first packet of either way brings none.
+        """
         state = self._state
         subject, obj = (sender, receiver) if direction == FORWARD else (receiver, sender)
         verdict = self._verdict(flow.key, subject, obj)
@@ -161,20 +181,23 @@ class Verifier:
         if not allowed or state.point_of(receiver).is_full:
             why = DenyReason.SWITCH_AWAY if allowed else DenyReason.NO_LONGER_ALLOWED
             self._deny(point, event, why, packet, sender, receiver, verdict.rule_id)
-            if not flow.alive:  # recalled a moment ago: it has no rules that would end it
+            if not flow.alive and not waits:  # recalled a moment ago: nothing would end it
                 state.flows.remove(flow)
                 state.flows.remember(flow)
                 subject.closes(flow.key.src)
             return
         stale = flow.alive & direction == 0 or (now - flow.installed > REINSTALL_AFTER and not packet.flags & TCP_SYN)
         classes = subject.class_at(flow.key.src), obj.class_at(flow.key.dst)
-        if stale or (flow.subject_class, flow.object_class) != classes:
+        is_same = (flow.subject_class, flow.object_class) == classes
+        if waits and is_same and not flow.counts[0 if direction == FORWARD else 2]:
+            state.flows.wait(flow, now)
+        elif stale or not is_same:
             flow.alive = FORWARD | RETURN
             flow.installed = now
             flow.rule = verdict.rule
             flow.subject_class, flow.object_class = classes
             self._install(flow, subject, obj, flow.lease(verdict.until, now))
-            state.counters["reinstalled"] += 1
+            state.counters["reinstalled"] += not waits
         self._deliver(sender, receiver, event.frame)
         flow.count(direction, 1, len(event.frame))
 

@@ -105,7 +105,18 @@ CHANGES = st.one_of(
     st.tuples(st.just("stage"), st.booleans()),
     st.tuples(st.just("class"), st.integers(1, 2)),
     st.tuples(st.just("hold"), st.booleans()),
-    st.tuples(st.just("limit"), st.sampled_from(("flows_per_session", "flows_per_switch", "timed_flows_per_switch"))),
+    st.tuples(
+        st.just("limit"),
+        st.sampled_from(
+            (
+                "flows_per_session",
+                "flows_per_switch",
+                "timed_flows_per_switch",
+                "rules_wait_from",
+                "rules_wait_from",
+            )
+        ),
+    ),
     st.tuples(st.just("ready"), st.sampled_from(("s1", "s2")), st.booleans()),
     st.tuples(st.just("full"), st.sampled_from(("s1", "s2")), st.booleans()),
     st.tuples(st.just("watch"), st.sampled_from(("s1", "s2"))),
@@ -121,6 +132,8 @@ async def change(hot: HotSite, step: tuple[Any, ...]) -> None:
     if name == "wait":
         site.now += what[0]
         site.admin.tick(site.now)
+        while site.admin.aging.tick(site.now):
+            pass
     elif name == "end":
         site.admin.end_session(what[0], SessionEvent.LOGOUT)
     elif name == "policy":
@@ -136,7 +149,7 @@ async def change(hot: HotSite, step: tuple[Any, ...]) -> None:
             other = replace(proof, mfa_at=None if proof.mfa_at is not None else site.now)
             hot.site.admin.change_proof(what[0], proof, other, SessionEvent.CHANGED, "")
     elif name == "limit":
-        state.limits = replace(state.limits, **{what[0]: 2})
+        state.limits = replace(state.limits, **{what[0]: 0 if what[0] == "rules_wait_from" else 2})
     elif name == "ready":
         state.fabric.by_name[what[0]].ready = what[1]
     elif name == "full":

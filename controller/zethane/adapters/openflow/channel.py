@@ -37,6 +37,7 @@ from zethane.pipeline.held import Reported
 from zethane.pipeline.tables import Table
 from zethane.pipeline.verified import Verified
 from zethane.service.fair_queue import FairQueue
+from zethane.service.flows import LiveFlow
 from zethane.service.switch import MeterState, PacketIn, PortState, SwitchEvents
 from zethane.service.written import Watches, Written
 
@@ -190,6 +191,9 @@ class FastPath(Protocol):
 
     def prepare(self, numbers: Sequence[int]) -> None:
         """Get to know the sessions of these numbers before their packets come."""
+
+    def end_silent(self, flow: LiveFlow, now: float) -> bool:
+        """A flow without rules has been silent: it has ended. False if it is not plain: nothing has changed then."""
 
 
 class Channel(asyncio.Protocol):

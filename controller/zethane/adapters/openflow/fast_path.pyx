@@ -26,6 +26,7 @@ from zethane.pipeline.tables import Table
 from zethane.pipeline.verified import FIN_IDLE, Verified, idle_timeout
 from zethane.service.sessions import Live
 from zethane.service.switch import PacketIn
+from zethane.service.untimed import UNANSWERED
 from zethane.service.verification import REINSTALL_AFTER
 
 cdef extern from *:
@@ -252,6 +253,7 @@ cdef int FLOW_TABLE = Table.FLOW
 cdef int COMMITTED_TABLE = Table.COMMITTED
 cdef uint64_t CONNECTION_BITS = CONNECTION_MASK
 cdef double REINSTALL = REINSTALL_AFTER
+cdef int SILENT = UNANSWERED
 cdef int DECISIONS = 4096
 cdef int LINE = 1024  # bytes of a record beside its texts, at the most
 
@@ -673,7 +675,7 @@ cdef class FastPath:
     cdef FlowTable table
     cdef object policy, verdicts, limits, rule_ids
     cdef Switch own
-    cdef int64_t per_session, per_switch, timed_per_switch
+    cdef int64_t per_session, per_switch, timed_per_switch, wait_from, wait_share
     cdef list decisions
     cdef uint8_t* denied
     # records
@@ -683,7 +685,7 @@ cdef class FastPath:
     cdef int64_t second, millisecond
     cdef char moment[24]
     # counters
-    cdef int64_t packet_ins, allowed, not_sent_back, flows_ended
+    cdef int64_t packet_ins, allowed, not_sent_back, flows_ended, flows_deferred
     cdef Template templates[2][5]
     cdef int idle_seconds[256]
     cdef readonly int64_t taken
@@ -978,10 +980,7 @@ cdef class FastPath:
             return False
         if type(state.flows) is not FlowTable:
             return False
-        if state.flows is not self.table:
-            self.table = state.flows
-            for switch in self.switches.values():
-                (<Switch>switch).place = self.table.place_of((<Switch>switch).dpid)
+        self.take_table()
         if not self.usable(own) or own.channel is not channel or not channel._accepted:
             return False
         self.own = own
@@ -996,7 +995,15 @@ cdef class FastPath:
             self.per_session = self.limits.flows_per_session
             self.per_switch = self.limits.flows_per_switch
             self.timed_per_switch = self.limits.timed_flows_per_switch
+            self.wait_from, self.wait_share = self.limits.rules_wait_from, self.limits.meters.verify // 2
         return True
+
+    cdef int take_table(self) except -1:
+        if self.state.flows is not self.table:
+            self.table = self.state.flows
+            for switch in self.switches.values():
+                (<Switch>switch).place = self.table.place_of((<Switch>switch).dpid)
+        return 0
 
     cdef bint usable(self, Switch switch) except -1:
         """Whether a switch can be written to at once."""
@@ -1029,7 +1036,9 @@ cdef class FastPath:
             counters["not_sent_back"] += self.not_sent_back
         if self.flows_ended:
             counters["flows_ended"] += self.flows_ended
-        self.packet_ins = self.allowed = self.not_sent_back = self.flows_ended = 0
+        if self.flows_deferred:
+            counters["flows_deferred"] += self.flows_deferred
+        self.packet_ins = self.allowed = self.not_sent_back = self.flows_ended = self.flows_deferred = 0
         if self.count:
             self.hand_over()
         return 0
@@ -1237,6 +1246,7 @@ cdef class FastPath:
         cdef int64_t opened, at
         cdef double now
         cdef int idle
+        cdef bint waits
         cdef const Key* key = &read.key
         cdef Switch far
         if subject.switch != <PyObject*>self.own:
@@ -1260,7 +1270,10 @@ cdef class FastPath:
             return False
         now = self.clock()
         idle = 0
-        if table.timed[self.own.place] < self.timed_per_switch and table.timed[far.place] < self.timed_per_switch:
+        waits = key.proto == UDP and self.defers(subject, to, now)
+        if waits:
+            self.flows_deferred += 1
+        elif table.timed[self.own.place] < self.timed_per_switch and table.timed[far.place] < self.timed_per_switch:
             idle = self.idle_seconds[key.proto]
         flow = LiveFlow.__new__(LiveFlow)
         flow.wire, flow.hash = key[0], hash
@@ -1271,19 +1284,27 @@ cdef class FastPath:
         to.uses += 1
         flow.started = flow.installed = now
         flow.ends = INFINITY
-        flow.alive, flow.idle_timeout = FORWARD | RETURN, idle
+        flow.alive, flow.idle_timeout = 0 if waits else FORWARD | RETURN, idle
         flow.at_subject, flow.at_object = self.own.place, far.place
         flow.sent[0], flow.sent[1] = 1, size
         table.enter(flow)
         subject.opened = opened + 1
         self.deliver(subject, to, frame, size)
-        self.install(flow, self.own, far)
+        if not waits:
+            self.install(flow, self.own, far)
         if self.is_last:
             self.send()  # the record is made while the switch works
         self.packet_ins += 1
         self.allowed += 1
         self.write_allowed(flow, decision, subject, to, now)
         return True
+
+    cdef bint defers(self, const Facts* subject, const Facts* to, double now) except -1:
+        """Whether the rules of a new flow without a connection wait; counts it."""
+        return self.state.deferral.waits(
+            ((<Switch>subject.switch).dpid, subject.port), ((<Switch>to.switch).dpid, to.port),
+            self.wait_from, self.wait_share, now,
+        )  # fmt: skip
 
     cdef bint known(
         self, LiveFlow flow, int direction, const Read* read, Facts* sender, Facts* receiver, const uint8_t* frame,
@@ -1293,7 +1314,10 @@ cdef class FastPath:
         cdef Facts* subject = sender if direction == FORWARD else receiver
         cdef Facts* to = receiver if direction == FORWARD else sender
         cdef bint begins = read.flags & SYN
-        if flow.subject != subject.number or flow.to != to.number or not flow.alive & direction:
+        cdef bint waits = not flow.alive
+        if flow.subject != subject.number or flow.to != to.number:
+            return False
+        if waits and flow.sent[0 if direction == FORWARD else 2] or not waits and not flow.alive & direction:
             return False
         if begins and (read.flags & (FIN | RST) or (direction == RETURN and not read.flags & ACK)):
             return False
@@ -1301,10 +1325,12 @@ cdef class FastPath:
             return False
         if self.decision(subject.session_class, to.session_class, &flow.wire) is None:
             return False
-        if not begins and <double>self.clock() - flow.installed > REINSTALL:
+        if not waits and not begins and <double>self.clock() - flow.installed > REINSTALL:
             return False
         if not self.usable(<Switch>receiver.switch):
             return False
+        if waits:
+            self.table.queue_up(flow, self.table.until_test(flow), -1, self.clock())
         self.deliver(sender, receiver, frame, size)
         flow.add_up(direction, 1, size)
         self.packet_ins += 1
@@ -1384,7 +1410,7 @@ cdef class FastPath:
             return True  # of one between others, at the same addresses
         if flow.at_subject != self.own.place:
             return True  # only the subject's own switch is believed
-        if flow.forward_replaced or flow.return_replaced or (cookie & 0xFFFF) != flow.rule:
+        if not flow.alive or flow.forward_replaced or flow.return_replaced or (cookie & 0xFFFF) != flow.rule:
             return False
         if direction == FORWARD:
             if classes[0] != flow.subject_class or classes[1] != flow.object_class:
@@ -1415,16 +1441,37 @@ cdef class FastPath:
             self.end(flow, opener, to, finished, reason, idle)
         return True
 
+    def end_silent(self, LiveFlow flow not None, double now):
+        """A flow without rules has been silent: it has ended. False if it is not plain: nothing has changed then."""
+        cdef Facts* opener
+        cdef Facts* to
+        if type(self.state.flows) is not FlowTable:
+            return False
+        self.take_table()
+        if flow.table != <PyObject*>self.table or flow.alive:
+            return False
+        opener, to = self.party_of(flow.opener, flow.subject), self.party_of(flow.opened, flow.to)
+        if opener == NULL or to == NULL:
+            return False
+        if flow.opener != opener and flow.opened_by is not <object>opener.session:
+            return False
+        if flow.opened != to and flow.opened_to is not <object>to.session:
+            return False
+        self.rule_ids = self.state.policy.rule_ids
+        self.finish_flow(flow, opener, to, False, 0, SILENT, now)
+        self.state.counters["flows_ended"] += self.flows_ended
+        self.flows_ended = 0
+        if self.count:
+            self.hand_over()
+        return True
+
     cdef bint is_awaited(self, uint32_t subject, uint32_t obj) except -1:
         """Whether a flow between these may be out of force, with its last counters still to come."""
         return len(self.table.awaited) and subject in self.table.awaited_of and obj in self.table.awaited_of
 
     cdef int end(self, LiveFlow flow, Facts* opener, Facts* to, bint finished, int reason, int idle) except -1:
-        cdef object watcher
         cdef Switch far
         cdef int back
-        cdef double now = self.clock()
-        self.table.leave(flow)
         if not flow.idle_timeout and to.switch != opener.switch:
             far = <Switch>to.switch
             if far.watches is not None:
@@ -1435,6 +1482,13 @@ cdef class FastPath:
                     self.rule_of(&flow.wire), far.out, &flow.wire, back, flow.subject, flow.to,
                     flow.subject_class, flow.object_class, flow.rule, False, FIN_SECONDS,
                 )  # fmt: skip
+        return self.finish_flow(flow, opener, to, finished, reason, idle, self.clock())
+
+    cdef int finish_flow(
+        self, LiveFlow flow, Facts* opener, Facts* to, bint finished, int reason, int idle, double now
+    ) except -1:  # fmt: skip
+        cdef object watcher
+        self.table.leave(flow)
         opener.opened -= 1
         if not finished:
             if flow.wire.proto == TCP:

@@ -50,20 +50,23 @@ def segment(source: Host, to: Host, ports: tuple[int, int], flags: int, seq: int
 class Conversation:
     """The segments of one TCP connection, in order."""
 
-    def __init__(self, client: Host, server: Host, sport: int, dport: int) -> None:
+    def __init__(self, client: Host, server: Host, sport: int, dport: int, first: int = 1000) -> None:
         self.client, self.server = client, server
         self._ports = sport, dport
-        self._next = {client: 1000, server: 5000}
+        self._first = {client: first, server: first + 4000}
+        self._next = dict(self._first)
 
     def syn(self) -> bytes:
         """What opens it."""
-        self._next[self.client] = 1001
-        return segment(self.client, self.server, self._ports, SYN, 1000, 0)
+        first = self._first[self.client]
+        self._next[self.client] = first + 1
+        return segment(self.client, self.server, self._ports, SYN, first, 0)
 
     def syn_ack(self) -> bytes:
         """The server's first."""
-        self._next[self.server] = 5001
-        return segment(self.server, self.client, self._ports[::-1], SYN_ACK, 5000, self._next[self.client])
+        first = self._first[self.server]
+        self._next[self.server] = first + 1
+        return segment(self.server, self.client, self._ports[::-1], SYN_ACK, first, self._next[self.client])
 
     def says(self, host: Host, data: bytes = b"") -> bytes:
         """Data of one side, or an acknowledgement."""

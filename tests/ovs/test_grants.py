@@ -80,9 +80,11 @@ class GrantSite(LiveSite):
         """Whether a frame does not come out; of one that does, it is known sooner."""
         return not await self.passes(sender, frame, receiver, 0.25)
 
-    async def opened(self, sport: int = 40000, client: Host = LAPTOP, server: Host = WEB1) -> Conversation:
-        """A connection that stands."""
-        talk = Conversation(client, server, sport, 443)
+    async def opened(
+        self, sport: int = 40000, client: Host = LAPTOP, server: Host = WEB1, first: int = 1000
+    ) -> Conversation:
+        """A connection that stands. `first` is the client's first sequence number."""
+        talk = Conversation(client, server, sport, 443, first)
         assert await self.passes(client, talk.syn(), server)
         assert await self.passes(server, talk.syn_ack(), client)
         assert await self.passes(client, talk.says(client, b"hello"), server)
@@ -250,6 +252,26 @@ async def test_a_new_session_at_an_old_address_inherits_nothing_and_may_use_the_
     anew = Conversation(LAPTOP, WEB1, 40000, 443)
     assert await site.passes(LAPTOP, anew.syn(), WEB1)
     assert (await site.told(2))[-1][0].opened_by.principal.name == "bob"
+
+
+async def test_ports_are_used_again_though_the_connection_before_never_ended(site: GrantSite) -> None:
+    """A host that was switched off begins anew, where the switch believes that its old connection stands."""
+    await site.opened()
+    anew = await site.opened(first=3_000_000_000)
+    assert await site.goes_on(anew) == (True, True)
+    assert site.verified() == 1  # to tracking it is no part of the connection, and no beginning of one
+    site.admin.end_session(site.laptop, SessionEvent.REVOKED)
+    site.login(LAPTOP, BOB)
+    await site.stops(anew)
+    assert await site.goes_on(await site.opened(first=2_000_000_000)) == (True, True)
+
+
+async def test_a_packet_that_tracking_finds_invalid_is_no_sign_that_it_is_full(site: GrantSite) -> None:
+    wrong = LAPTOP.udp(WEB1, 5000, 443)  # without the checksum of its header
+    assert await site.passes(LAPTOP, wrong, WEB1)
+    assert site.verified() == 1
+    assert [told[0] for told in site.records.of("switch")].count("tracking-full") == 0
+    assert site.records.of("granted") == []
 
 
 async def test_a_datagram_of_a_new_session_takes_the_connection_over(site: GrantSite) -> None:

@@ -137,6 +137,9 @@ class Reason(IntEnum):
     """The answer of a connection that a grant has let in and a deny rule is about now."""
     NOT_COMMITTED = 0xFF16
     """A grant allows a connection that connection tracking has no room for: verified like any flow."""
+    INVALID = 0xFF18
+    """A grant allows it, but to connection tracking it belongs to no connection, and begins none: a SYN of a new
+    connection with the addresses and ports of one that has not ended there. Verified like any flow."""
 
     @property
     def text(self) -> str:

@@ -39,6 +39,7 @@ from zethane.pipeline.tables import Priority, Table
 MAX_ZONE = 0xFFFF
 
 _CT_BITS = CT_TRACKED | CT_REPLY | CT_INVALID
+_CT_INVALID = CT_TRACKED | CT_INVALID
 _FAMILIES = (ETH_IPV4, ETH_IPV6)
 _OPENING = ((TCP_SYN, TCP_SYN | TCP_ACK | TCP_FIN | TCP_RST),)
 _ECHO = {ETH_IPV4: (ICMP, "icmpv4", 8), ETH_IPV6: (ICMPV6, "icmpv6", 128)}
@@ -75,6 +76,9 @@ def tracking_entries(tracking: Tracking, switch: int) -> Iterator[Flow]:
     for fields in _openings():
         yield Flow(Table.GRANT, Priority.GRANT_NEW, matching(**fields), why, actions=(Resubmit(Table.OPENING), commit))
     yield Flow(Table.GRANT, Priority.MISS, (), cookie(0, 0, Reason.UNTRACKED), actions=ASKED)
+    # Labelled it may be, as the connection that is there was: what follows it would be as invalid.
+    invalid = matching(ct_state=(_CT_INVALID, _CT_INVALID))
+    yield Flow(Table.COMMITTED, Priority.COMMITTED_INVALID, invalid, cookie(0, 0, Reason.INVALID), actions=ASKED)
     yield Flow(Table.COMMITTED, Priority.MISS, (), cookie(0, 0, Reason.NOT_COMMITTED), actions=ASKED)
     yield Flow(Table.RECORD, Priority.MISS, (), why, meter=RECORD_METER)
 

@@ -195,7 +195,7 @@ TABLES: dict[Table, TableDeclaration] = {
     ),
     Table.COMMITTED: TableDeclaration(
         "a new connection that tracking has taken up; a copy of its first packet goes up for the log",
-        frozenset(("metadata", "reg5", "ct_label")),
+        frozenset(("metadata", "reg5")) | _LABEL,
         frozenset((Table.FORWARD,)),
         metered_by=_ASKED | frozenset((Table.FORWARD, Table.RECORD)),
     ),
@@ -290,6 +290,7 @@ class Priority(IntEnum):
     GRANT_OPEN = 300
     GRANT_NEW = 200
     # committed
+    COMMITTED_INVALID = 300
     COMMITTED = 200
     # forward
     FORWARD = 200

@@ -11,7 +11,7 @@ from fakes.site import ALICE, BOB, TWO_SWITCHES, WEB, Site
 from zethane.audit.reason import SessionEvent
 from zethane.net.flowkey import ETH_IPV4, TCP, UDP
 from zethane.pipeline.connections import Connections
-from zethane.pipeline.fields import ANSWERS, FABRIC, OPENED, Reason, verify_meter
+from zethane.pipeline.fields import ANSWERS, CT_INVALID, CT_TRACKED, FABRIC, OPENED, Reason, verify_meter
 from zethane.pipeline.grants import Tracking
 from zethane.pipeline.simulate import Outcome, Simulator
 from zethane.pipeline.tables import VLAN_PRESENT, Table
@@ -120,6 +120,18 @@ async def test_what_tracking_has_no_room_for_is_verified() -> None:
     assert again.ports == [WEB1.port]  # it is there already
 
 
+async def test_what_tracking_takes_for_no_beginning_is_verified_whatever_its_label() -> None:
+    switches = await two_switches()
+    opened = switches.through("s1", packet(LAPTOP, WEB1, TCP, (40000, 443), SYN))
+    point = switches.site.state.fabric.points[switches.site.switches["s1"].dpid]
+    simulator = Simulator(intended(switches.site.state, point).values())
+    for label in (opened.fields["ct_label"], 0):
+        wrong = opened.fields | {"ct_state": CT_TRACKED | CT_INVALID, "ct_label": label}
+        found = simulator.run_from(Table.COMMITTED, wrong)
+        assert (found.ports, found.last.cookie if found.last else 0) == ([], Reason.INVALID)
+        assert (found.to_controller, found.sampled_by and found.sampled_by.meter) == (True, verify_meter(LAPTOP.port))
+
+
 async def test_grants_cost_entries_by_session_and_none_by_pair() -> None:
     def count(site: Site, *tables: Table) -> int:
         point = site.state.fabric.points[site.s1.dpid]
@@ -141,7 +153,7 @@ async def test_a_site_without_grants_has_no_entries_for_them() -> None:
     site = await Site().start()
     site.login(LAPTOP, ALICE)
     point = site.state.fabric.points[site.s1.dpid]
-    tables = [flow.table for flow in intended(site.state, point).values() if flow.priority > 100]
+    tables = [flow.table for flow in intended(site.state, point).values() if flow.source]
     assert not {Table.CONNECTION, Table.OWNER, Table.COMMITTED} & set(tables)
 
 

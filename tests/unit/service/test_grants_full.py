@@ -30,10 +30,10 @@ class Full:
         self.site = site
         self.web, self.laptop = site.login(WEB1, WEB).number, site.login(LAPTOP, ALICE, "s2").number
 
-    def asks(self, switch: str, frame: bytes = SYN, table: int = Table.COMMITTED) -> None:
+    def asks(self, switch: str, frame: bytes = SYN, table: int = Table.COMMITTED, why: Reason | None = None) -> None:
         """A switch has a packet for whose connection it has no room."""
         fabric = FABRIC if switch == "s1" else 0
-        why = Reason.NOT_COMMITTED if table == Table.COMMITTED else Reason.UNTRACKED
+        why = why or (Reason.NOT_COMMITTED if table == Table.COMMITTED else Reason.UNTRACKED)
         event = PacketIn(9 if fabric else LAPTOP.port, table, why, parties(self.laptop, self.web) | fabric, frame)
         self.site.admin.packet_in(self.site.switches[switch], event)
 
@@ -56,6 +56,15 @@ async def test_either_end_may_have_no_room_and_the_flow_is_at_both() -> None:
         ((flow, *_),) = there.site.records.of("allowed")
         assert (flow.subject, flow.object) == (there.laptop, there.web)
         assert there.site.records.of("denied") == []
+
+
+async def test_what_is_invalid_to_either_end_is_verified_and_no_sign_of_a_full_one() -> None:
+    for switch in ("s2", "s1"):
+        there = await full()
+        there.asks(switch, why=Reason.INVALID)
+        assert there.rules() == [2, 2]
+        assert len(there.site.records.of("allowed")) == 1
+        assert "tracking-full" not in [told[0] for told in there.site.records.of("switch")]
 
 
 async def test_a_packet_that_both_ends_ask_about_is_one_flow() -> None:

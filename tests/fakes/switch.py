@@ -7,13 +7,15 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 
+from fakes.reported import reported
+from zethane.adapters.openflow.bound import read_binding
 from zethane.net.flowkey import ETH_IPV4, ETH_IPV6, ICMP, ICMPV6, SCTP, TCP, UDP
 from zethane.net.lldp import ETH_LLDP
 from zethane.net.vlan import tagged
 from zethane.pipeline.change import Add, Change, Installed, Remove, RemoveMatching
 from zethane.pipeline.fields import split_cookie
 from zethane.pipeline.flow import EntryKey, Flow
-from zethane.pipeline.held import HeldBinding, Reported, held_rule, session_of
+from zethane.pipeline.held import Reported, held_rule, session_of
 from zethane.pipeline.simulate import Outcome, Simulator
 from zethane.pipeline.tables import VLAN_PRESENT, Priority, Table
 from zethane.pipeline.verified import Verified, key_of, verified_flow
@@ -179,18 +181,20 @@ class FakeSwitch:
 
     def _brief(self, entry: Reported) -> Reported:
         """The same with those of sessions in their form."""
-        session = session_of(entry.table, entry.cookie)
-        if not session or not isinstance(entry, Installed) or entry.flow is None:
+        if not isinstance(entry, Installed) or entry.flow is None:
             return as_read(entry)
         flow = entry.flow
-        digest = hash((flow.key, flow.body, flow.hard_timeout > 0))
+        if not session_of(entry.table, entry.cookie):
+            return as_read(entry)
 
         def read(*_: object) -> Installed:
             self.looked_into.append(flow)
             return entry
 
-        counts = entry.age, entry.packets, entry.octets
-        return HeldBinding(entry.table, entry.cookie, session, digest, flow.hard_timeout, *counts, b"", 0, read)
+        body = reported(flow)
+        held = read_binding(body, 0, len(body), 0.0, read)
+        assert held is not None
+        return held._replace(age=entry.age, packets=entry.packets, octets=entry.octets)
 
     async def answer(self) -> None:
         """The time that an answer takes; a test may let something happen meanwhile."""

@@ -16,9 +16,13 @@ from fakes.site import ALICE, DB, POLICY, PORTAL, WEB
 from livesite import LiveSite
 from openvswitch import Bridge
 from zethane.adapters.openflow.channel import OpenBundle
-from zethane.pipeline.change import Change, Installed
+from zethane.net.endpoint import Attachment
+from zethane.pipeline.bindings import Binding, destination_binding, source_binding
+from zethane.pipeline.change import Add, Change, Installed
 from zethane.pipeline.fields import PARTIES_MASK, Reason, parties
 from zethane.pipeline.flow import EntryKey
+from zethane.pipeline.grants import connection_ends
+from zethane.pipeline.held import HeldBinding, bindings_say, connections_say, remote_bindings_say
 from zethane.pipeline.tables import Priority, Table
 from zethane.pipeline.verified import Verified, both_directions
 from zethane.service.intent import intended
@@ -131,6 +135,32 @@ async def test_what_is_written_reads_back_as_right(controllers: Controllers) -> 
     assert len(found) == len(wanted) + 2 * len(site.state.flows)
     assert await site.reconcile() == 0
     assert await site.bodies() == found
+
+
+@pytest.mark.parametrize("own", [True, False])
+async def test_entries_of_sessions_say_what_they_are_without_being_looked_into(
+    controllers: Controllers, own: bool
+) -> None:
+    site = await controllers.start()
+    mac, addresses, there = 0x02000000BEEF, (bytes((10, 9, 8, 7)), bytes(range(16))), 1
+    number, switch, epoch = 0xABCDE, there if own else there + 1, 0x80000001
+    place = Attachment(1, 77, 0x234, mac)
+    binding = Binding(number, switch, place, addresses, 0x12345)
+    flows = [
+        *source_binding(binding, there, 600),
+        *destination_binding(binding, 600),
+        *connection_ends(number, epoch, "", notify=own),
+    ]
+    site.channel.apply([Add(flow) for flow in flows])
+    held = [one for one in await site.channel.read_tables(brief=True) if isinstance(one, HeldBinding)]
+    held = [one for one in held if one.session == number]
+    say = bindings_say if own else remote_bindings_say
+    wanted = [
+        says for one in addresses for says in say(number, mac.to_bytes(6, "big"), one, 0x12345, (switch, 77, 0x234))
+    ]
+    wanted += connections_say(number, epoch, notify=own)
+    assert {one.says for one in held} == set(wanted)
+    assert len(held) == len(wanted) == len(flows)
 
 
 FOREIGN = [

@@ -1,7 +1,7 @@
 """Per-flow rules and the entries of sessions as a switch reports them: nearly all that it holds.
 
-A per-flow rule has one form and is told by a few numbers. An entry of a session is told by a digest of its bytes: what
-has been right once is right as long as they are the same. An entry is made of either only where one is needed.
+Both have few forms, and are told by what is different between them. An entry is made of either only where one is
+needed.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from zethane.pipeline.fields import (
     OBJECT_SHIFT,
     SUBJECT_CLASS,
     SUBJECT_SHIFT,
+    VLAN_SHIFT,
     Reason,
     split_cookie,
 )
@@ -84,17 +85,58 @@ class HeldRule(NamedTuple):
         return self.idle_timeout == 0 or (self.idle_timeout == FIN_IDLE and self.key.proto == TCP)
 
 
-class HeldBinding(NamedTuple):
-    """An entry of one session, not looked into. Times in seconds.
+Says = tuple[object, ...]
+"""What an entry of a session says, its match and its instructions: the kind of entry first, then the session's number,
+the flags, whether there is a lease, and whatever may be another for another session. Two that say the same are the same
+entry."""
 
-    It can stand wherever an `Installed` can. `digest` is of all that the entry is but for its age, its counters and the
-    length of its hard timeout; `read` makes the entry of `body` and `at`.
+
+def bindings_say(
+    number: int, mac: bytes, address: bytes, session_class: int, place: tuple[int, int, int]
+) -> list[Says]:
+    """What the entries of `source` and `destination` for one address say at a session's own switch. The place is the
+    number of its switch, its port and its VLAN."""
+    own = number.to_bytes(3, "big")
+    switch, port, vlan = place
+    return [
+        ("source", number, 0, True, own, mac, address, session_class, port, vlan << VLAN_SHIFT),
+        ("destination", number, 0, True, own, mac, address, session_class, switch, port, vlan),
+    ]
+
+
+def remote_bindings_say(
+    number: int, mac: bytes, address: bytes, session_class: int, place: tuple[int, int, int]
+) -> list[Says]:
+    """The same at any other switch."""
+    own = number.to_bytes(3, "big")
+    return [
+        ("source-fabric", number, 0, True, own, mac, address, session_class),
+        ("destination", number, 0, True, own, mac, address, session_class, *place),
+    ]
+
+
+def connections_say(number: int, epoch: int, *, notify: bool) -> list[Says]:
+    """What the entries of `connection` and `owner` of a session say (`pipeline.grants.connection_ends`)."""
+    own = number.to_bytes(3, "big")
+    return [(kind, number, int(notify), False, own, own, epoch) for kind in CONNECTION_KINDS]
+
+
+CONNECTION_KINDS = ("opened", "opened-owner", "answers", "answers-owner")
+"""The entries that `connection_ends` makes, in its order."""
+
+
+class HeldBinding(NamedTuple):
+    """An entry of one session. Times in seconds.
+
+    It can stand wherever an `Installed` can. `says` is all that the entry is but for its age, its counters and the
+    length of its hard timeout; None where it has not the form in which Zethane writes it. `read` makes the entry of
+    `body` and `at`.
     """
 
     table: int
     cookie: int
     session: int
-    digest: int
+    says: Says | None
     hard_timeout: int
     age: float
     packets: int

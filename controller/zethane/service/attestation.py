@@ -38,10 +38,10 @@ from zethane.service.flow_rules import directions
 from zethane.service.flows import FORWARD, RETURN, LiveFlow
 from zethane.service.grant_usage import GrantUsage, is_counted
 from zethane.service.intent import bound_sessions, common_entries, session_bindings
-from zethane.service.known_bindings import KnownBindings, Sheaf
 from zethane.service.points import Point
 from zethane.service.portal_access import PortalAccess
 from zethane.service.reconciliation import Reconciliation
+from zethane.service.sheaf import NOTHING, Sheaf
 from zethane.service.slices import READ_SLICE, SLICE, in_slices
 from zethane.service.state import State
 from zethane.service.switch import SwitchChannel
@@ -103,7 +103,6 @@ class Attestation:
         self._policy = state.policy
         self._policy_since = float("-inf")
         self._pieces: Counter[int] = Counter()
-        self._known = KnownBindings(state)
         self._entries: dict[int, int] = {}
 
     async def attest(self, point: Point) -> int:
@@ -199,17 +198,16 @@ class Attestation:
                 findings.append(finding)
         return await self._repair(point, channel, written, findings)
 
-    def _hold(self, part: Part, flow: Flow, comparison: Comparison, findings: list[Finding], asked: float) -> bool:
-        """Look for an entry that is intended; whether it is there and right."""
+    def _hold(self, part: Part, flow: Flow, comparison: Comparison, findings: list[Finding], asked: float) -> None:
+        """Look for an entry that is intended."""
         if not part.has(flow):
-            return True
+            return
         elapsed = self._state.clock() - asked
         finding = comparison.hold(flow, Leases(elapsed, renewed=True))
         # A lease that is as good as over may be so in the switch already.
         over = 0 < flow.hard_timeout <= 2 + elapsed
         if finding is not None and not (over and finding.what == "missing-rule"):
             findings.append(finding)
-        return finding is None
 
     async def _sessions(
         self,
@@ -220,28 +218,23 @@ class Attestation:
         findings: list[Finding],
         asked: float,
     ) -> None:
-        """The entries of sessions: in full where they are not those that have been right before."""
-        doubtful: list[tuple[int, Sheaf]] = []
+        """The entries of sessions: in full where they do not say what they should."""
+        doubtful: list[int] = []
         async for live in in_slices(bound_sessions(self._state, point), READ_SLICE):
-            number = live.session.number
-            sheaf = sheaves.pop(number, None) or Sheaf()
+            sheaf = sheaves.get(live.session.number, NOTHING)
             leases = Leases(self._state.clock() - asked, renewed=True)
-            if not self._known.are_right(point, live, sheaf, leases, asked):
-                doubtful.append((number, sheaf))
+            if sheaf.is_right(self._state, point, live, leases, asked):
+                del sheaves[live.session.number]
+            else:
+                doubtful.append(live.session.number)
         # All of them first: one may have the cookie of another session.
-        unclear = [sheaf.entries for sheaf in (*(sheaf for _, sheaf in doubtful), *sheaves.values())]
-        async for entry in in_slices(chain.from_iterable(unclear)):
+        async for entry in in_slices(chain.from_iterable(sheaf.entries for sheaf in sheaves.values())):
             comparison.add(entry.whole)
-        async for number, sheaf in in_slices(doubtful, SLICE // 4):
+        async for number in in_slices(doubtful, SLICE // 4):
             found = self._state.sessions.by_number.get(number)
-            if found is None or not (number in point.local or number in point.remote):
-                continue
-            right = [
-                self._hold(part, flow, comparison, findings, asked)
-                for flow in session_bindings(self._state, point, found, asked)
-            ]
-            if all(right) and len(right) == len(sheaf.entries):
-                self._known.learn(point, found, sheaf)
+            if found is not None and (number in point.local or number in point.remote):
+                for flow in session_bindings(self._state, point, found, asked):
+                    self._hold(part, flow, comparison, findings, asked)
 
     def _note_policy(self, now: float) -> None:
         if self._state.policy is not self._policy:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from zethane.pipeline.dns import dns_bindings
@@ -23,11 +23,13 @@ def intended(state: State, point: Point) -> Entries:
     return {flow.key: flow for flow in intended_entries(state, point, state.clock())}
 
 
-def intended_entries(state: State, point: Point, now: float) -> Iterator[Flow]:
-    """The same one by one, with the leases that are right at `now`. What changes meanwhile does no harm."""
+def intended_entries(state: State, point: Point, now: float, numbers: Collection[int] | None = None) -> Iterator[Flow]:
+    """The same one by one, with the leases that are right at `now`; with `numbers`, of these sessions only. What
+    changes meanwhile does no harm."""
     yield from common_entries(state, point)
     for live in bound_sessions(state, point):
-        yield from session_bindings(state, point, live, now)
+        if numbers is None or live.session.number in numbers:
+            yield from session_bindings(state, point, live, now)
 
 
 def common_entries(state: State, point: Point) -> Iterator[Flow]:

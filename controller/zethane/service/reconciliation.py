@@ -6,17 +6,19 @@ import asyncio
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 
 from zethane.errors import ChannelError
 from zethane.pipeline.change import Add, Change, Remove
-from zethane.pipeline.held import Reported
+from zethane.pipeline.held import HeldBinding, Reported
 from zethane.service.adoption import Adoption
 from zethane.service.comparison import Comparison, Finding, Leases
 from zethane.service.delivery import send
-from zethane.service.intent import intended_entries
+from zethane.service.intent import bound_sessions, intended_entries
 from zethane.service.points import Point, difference
 from zethane.service.portal_access import PortalAccess
-from zethane.service.slices import in_slices
+from zethane.service.sheaf import NOTHING, Sheaf
+from zethane.service.slices import READ_SLICE, in_slices
 from zethane.service.standing_entries import standing_entries
 from zethane.service.state import State
 from zethane.service.switch import Bundle, MeterState, SwitchChannel
@@ -45,7 +47,7 @@ class Reconciliation:
             ports = frozenset(point.ports)
             await self.set_meters(point, channel, ports)
             asked = self._state.clock()
-            found = await channel.read_tables()
+            found = await channel.read_tables(brief=True)
             # Of the switches that come at the same time one is worked on: of what is in hand there is a lot for each.
             async with self._turn:
                 _still(point, channel)
@@ -73,13 +75,21 @@ class Reconciliation:
         In which order the members of a bundle come that are about different entries is all one: they take effect at
         once.
         """
-        comparison = Comparison()
-        async for entry in in_slices(await Adoption(self._state, self._portal_access, point, asked).adopt(found)):
-            comparison.add(entry)
+        state, comparison, sheaves = self._state, Comparison(), dict[int, Sheaf]()
+        adoption = Adoption(state, self._portal_access, point, asked)
+        async for entry in in_slices(await adoption.adopt(found), READ_SLICE):
+            if isinstance(entry, HeldBinding):
+                sheaves.setdefault(entry.session, Sheaf()).add(entry)
+            else:
+                comparison.add(entry)
         bundle = channel.bundle()
-        async for flow in in_slices(intended_entries(self._state, point, asked)):
+        doubtful = await self._doubtful(point, channel, sheaves, asked)
+        # All of them first: one may have the cookie of another session.
+        async for held in in_slices(chain.from_iterable(sheaf.entries for sheaf in sheaves.values())):
+            comparison.add(held.whole)
+        async for flow in in_slices(intended_entries(state, point, asked, doubtful)):
             _still(point, channel)
-            elapsed = self._state.clock() - asked
+            elapsed = state.clock() - asked
             finding = comparison.hold(flow, Leases(elapsed))
             if finding is not None:
                 bundle.add([_as_of_now(finding, elapsed)])
@@ -88,6 +98,20 @@ class Reconciliation:
             bundle.add([finding.change])
         _still(point, channel)
         return bundle
+
+    async def _doubtful(
+        self, point: Point, channel: SwitchChannel, sheaves: dict[int, Sheaf], asked: float
+    ) -> set[int]:
+        """The sessions whose entries have to be looked at in full; the sheaves of all others are taken away."""
+        state, doubtful = self._state, set[int]()
+        async for live in in_slices(bound_sessions(state, point), READ_SLICE):
+            _still(point, channel)
+            number = live.session.number
+            if sheaves.get(number, NOTHING).is_right(state, point, live, Leases(state.clock() - asked), asked):
+                del sheaves[number]
+            else:
+                doubtful.add(number)
+        return doubtful
 
     async def ports_changed(self, point: Point) -> int:
         """Write what a switch should hold for the ports that it has now; no other entry is touched.

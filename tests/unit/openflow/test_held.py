@@ -8,14 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zethane.adapters.openflow import decode, encode
+from zethane.adapters.openflow import decode
 from zethane.adapters.openflow.held import read_held_rule
 from zethane.adapters.openflow.hotpath import write_verified
-from zethane.net.endpoint import Attachment
 from zethane.net.flowkey import ICMP, SCTP, TCP, UDP, FlowKey
-from zethane.pipeline.bindings import Binding, source_binding
-from zethane.pipeline.change import Add, Installed
-from zethane.pipeline.held import HeldBinding, HeldRule, held_rule
+from zethane.pipeline.change import Installed
+from zethane.pipeline.held import HeldRule, held_rule
 from zethane.pipeline.verified import Verified
 
 ADDRESSES = ((bytes((10, 0, 0, 1)), bytes((10, 0, 0, 2))), (bytes(15) + b"\1", bytes(15) + b"\2"))
@@ -95,41 +93,3 @@ def test_what_is_cut_off_is_no_rule(end: int) -> None:
         write_verified(Verified(FlowKey(*ADDRESSES[0], TCP, 1, 2), 5, 9, 2, 3, 7), 0, notify=True, lease=0, idle=0)
     )
     assert read_held_rule(body[:end], 0, end) is None
-
-
-def binding_entry(*, lease: int = 600) -> bytes:
-    """A session's entry of `source`, as Open vSwitch reports it."""
-    binding = Binding(7, 1, Attachment(1, 4, 0, 0x020000000021), (bytes((10, 0, 0, 21)),), 3)
-    (flow,) = source_binding(binding, 1, lease)
-    written = encode.flow_mod(Add(flow), 0)
-    (cookie,) = struct.unpack_from("!Q", written, 8)
-    head = struct.pack("!BBIIHHHH4xQQQ", flow.table, 0, 5, 0, flow.priority, 0, lease, 0, cookie, 3, 180)
-    return struct.pack("!H", 2 + len(head) + len(written) - 48) + head + written[48:]
-
-
-def test_a_sessions_entry_is_told_by_a_digest_and_can_be_looked_into() -> None:
-    body = binding_entry()
-    (held,), (whole,) = decode.read_flow_stats(body, brief=True), decode.read_flow_stats(body)
-    assert isinstance(held, HeldBinding)
-    assert (held.session, held.hard_timeout, held.age, held.packets, held.octets) == (7, 600, 5.0, 3, 180)
-    assert held.whole == whole
-    assert (held.flow, held.match, held.priority, held.removal, held.raw) == (
-        whole.flow, whole.match, whole.priority, whole.removal, b""
-    )  # fmt: skip
-    assert held_rule(held) is None
-
-
-def test_any_byte_but_age_counters_and_the_length_of_a_lease_makes_another_digest() -> None:
-    body = binding_entry()
-    (held,) = decode.read_flow_stats(body, brief=True)
-    assert isinstance(held, HeldBinding)
-    free = {*range(4, 12), 16, 17, *range(32, 48)}
-    for at in range(2, len(body)):
-        other = bytearray(body)
-        other[at] ^= 0x40
-        (found,) = decode.read_flow_stats(bytes(other), brief=True)
-        same = isinstance(found, HeldBinding) and (found.session, found.digest) == (held.session, held.digest)
-        assert same == (at in free), at
-    (without,) = decode.read_flow_stats(binding_entry(lease=0), brief=True)
-    assert isinstance(without, HeldBinding)
-    assert without.digest != held.digest

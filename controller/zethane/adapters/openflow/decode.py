@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from functools import lru_cache, partial
 
 from zethane.adapters.openflow import tracking
+from zethane.adapters.openflow.bound import read_binding
 from zethane.adapters.openflow.held import read_held_rule
 from zethane.adapters.openflow.oxm import UnreadableMatchError, match_bytes, read_field, read_match
 from zethane.errors import ChannelError
@@ -29,7 +30,7 @@ from zethane.pipeline.flow import (
     SetField,
     ToController,
 )
-from zethane.pipeline.held import HeldBinding, Reported, session_of
+from zethane.pipeline.held import Reported
 from zethane.pipeline.tables import FIELD_BITS, PipelineError, Table
 from zethane.service.switch import PortState
 
@@ -97,11 +98,12 @@ def _parts(data: bytes, at: int, end: int, minimum: int) -> Iterator[tuple[int, 
 
 
 def read_flow_stats(body: bytes, *, brief: bool = False, younger: float = 0.0) -> Iterator[Reported]:
-    """The entries of one flow-stats reply; with `brief` those of sessions as digests.
+    """The entries of one flow-stats reply; with `brief` those of sessions as `HeldBinding`.
 
     Their ages are those of so many seconds before the reply. Raises ChannelError for bytes that are no list of entries.
     """
     at, end = 0, len(body)
+    read = partial(_flow, younger=younger)
     while at < end:
         if end - at < _ENTRY.size:
             raise ChannelError("flow stats: truncated entry")
@@ -109,28 +111,11 @@ def read_flow_stats(body: bytes, *, brief: bool = False, younger: float = 0.0) -
         if length < _ENTRY.size + 8 or at + length > end:
             raise ChannelError(f"flow stats: entry of {length} bytes")
         yield (
-            (brief and _binding(body, at, length, younger))
+            (brief and read_binding(body, at, length, younger, read))
             or read_held_rule(body, at, length, younger)
             or _flow(body, at, younger)
         )
         at += length
-
-
-def _binding(body: bytes, at: int, length: int, younger: float) -> HeldBinding | None:
-    """An entry of a session, as a digest. Python's hash of bytes has a secret, and depends on each of them."""
-    _, table, sec, nsec, _, _, hard, _, cookie, packets, octets = _ENTRY.unpack_from(body, at)
-    session = session_of(table, cookie)
-    if not session:
-        return None
-    # Table; priority and idle timeout; whether there is a hard one; flags and cookie; match and instructions.
-    fixed = (
-        body[at + 2 : at + 4], body[at + 12 : at + 16], b"\1" if hard else b"\0", body[at + 18 : at + 32],
-        body[at + _ENTRY.size : at + length],
-    )  # fmt: skip  # in the order of the wire
-    digest = hash(b"".join(fixed))
-    read = partial(_flow, younger=younger) if younger else _flow
-    age = max(0.0, sec + nsec / 1e9 - younger)
-    return HeldBinding(table, cookie, session, digest, hard, age, packets, octets, body, at, read)
 
 
 def _flow(body: bytes, at: int, younger: float = 0.0) -> Installed:

@@ -11,8 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-import networkx as nx
-
+from zethane.network.graph import distances
 from zethane.pipeline.fields import (
     EGRESS_PORT,
     EGRESS_SWITCH,
@@ -49,20 +48,20 @@ def next_hops(links: tuple[FabricLink, ...], switches: tuple[int, ...]) -> dict[
     Among equally short paths the choice is by a fixed spread over (destination, neighbour), so that a leaf-spine
     fabric uses all of its spines and every controller comes to the same answer.
     """
-    graph: nx.Graph[int] = nx.Graph()
-    graph.add_nodes_from(switches)
+    neighbours: dict[int, set[int]] = {switch: set() for switch in switches}
     ports: dict[tuple[int, int], int] = {}
     for link in sorted(links, key=lambda link: (link.a, link.a_port)):
-        graph.add_edge(link.a, link.b)
+        neighbours.setdefault(link.a, set()).add(link.b)
+        neighbours.setdefault(link.b, set()).add(link.a)
         ports.setdefault((link.a, link.b), link.a_port)
         ports.setdefault((link.b, link.a), link.b_port)
     hops: dict[int, dict[int, int]] = {switch: {} for switch in switches}
     for destination in switches:
-        distance: Mapping[int, int] = nx.single_source_shortest_path_length(graph, destination)
+        distance = distances(neighbours, destination)
         for switch in switches:
             if switch == destination or switch not in distance:
                 continue
-            nearer = sorted(n for n in graph[switch] if distance[n] == distance[switch] - 1)
+            nearer = sorted(n for n in neighbours[switch] if distance[n] == distance[switch] - 1)
             hops[switch][destination] = ports[switch, nearer[(destination + switch) % len(nearer)]]
     return hops
 

@@ -22,7 +22,7 @@ from zethane.portal.backend import Backend, ControllerBackend
 from zethane.service.authentication import Authenticator
 from zethane.service.certificate_login import CertificateLogin
 from zethane.service.enrolment import Enrolment
-from zethane.service.passkeys import RelyingParty
+from zethane.service.passkey import RelyingParty
 
 LENIENT = AttemptLimits(port=Rate(1000, 1), attachment=Rate(1000, 1), account=Rate(1000, 1))
 

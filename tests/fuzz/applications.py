@@ -28,7 +28,7 @@ from zethane.portal.backend import Answer
 from zethane.portal.guard import HEADERS
 from zethane.service.authentication import Authenticator as Logins
 from zethane.service.enrolment import Enrolment
-from zethane.service.passkeys import RelyingParty
+from zethane.service.passkey import RelyingParty
 
 _TOKEN = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _SERVER = ("10.0.0.254", 8080)

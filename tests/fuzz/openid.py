@@ -10,7 +10,7 @@ from joserfc import jws
 from joserfc.jwk import ECKey
 
 from fuzz.target import Target
-from zethane.adapters.http.client import loads
+from zethane.adapters.http.strict_json import loads
 from zethane.adapters.jwks import KeySource
 from zethane.adapters.oidc.tokens import ALGORITHMS, verified_claims
 from zethane.identity.openid import (

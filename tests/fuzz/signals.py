@@ -12,7 +12,7 @@ from joserfc.jwk import ECKey
 from structlog.testing import capture_logs
 
 from fuzz.target import Target
-from zethane.adapters.http.client import loads
+from zethane.adapters.http.strict_json import loads
 from zethane.adapters.jwks import KeySource, SignatureError
 from zethane.api.posture_routes import parse_report
 from zethane.errors import InputError, SourceError

@@ -18,7 +18,8 @@ from joserfc.errors import JoseError, UnsupportedAlgorithmError
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 from joserfc.jws import CompactSignature, JWSRegistry, extract_compact, validate_compact
 
-from zethane.adapters.http.client import JsonClient, loads
+from zethane.adapters.http.client import JsonClient
+from zethane.adapters.http.strict_json import loads
 from zethane.errors import SourceError, ZethaneError
 from zethane.identity.attempts import Buckets, Rate
 

@@ -18,7 +18,7 @@ from zethane.identity.factor import Factor, Passkey, RecoveryCode, plain_code, r
 from zethane.identity.session import Endpoint, Session
 from zethane.service.authentication import Authenticator
 from zethane.service.enrolment import Enrolment, Overview
-from zethane.service.passkeys import RelyingParty, Response
+from zethane.service.passkey import RelyingParty, Response
 
 ISSUER = "Zethane"
 """The network's name in authenticator apps."""

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, StrictStr, ValidationError
 
-from zethane.adapters.http.client import loads
+from zethane.adapters.http.strict_json import loads
 from zethane.api.bearer import bearer_hash, owners
 from zethane.api.problem_details import problem
 from zethane.audit.record import rfc3339

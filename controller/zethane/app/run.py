@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib
 import json
 import os
 import signal
@@ -22,8 +23,9 @@ from zethane.adapters.audit_log import AuditLog
 from zethane.adapters.openflow.channel import FastPath
 from zethane.adapters.openflow.compiled import compiled_path
 from zethane.adapters.openflow.listener import Listener
+from zethane.adapters.openflow.reception import Reception
 from zethane.adapters.store.sqlite import SqliteStore
-from zethane.app import dot1x, radius
+from zethane.app import dot1x
 from zethane.app.controller import Controller
 from zethane.app.devices import Devices
 from zethane.app.journal import LogJournal
@@ -71,6 +73,9 @@ CLEARING_PAUSE = 0.003
 ACCOUNT_INTERVAL = 5.0
 """Seconds between readings of what the meters have left out."""
 
+PASSKEYS_AFTER = 20.0
+"""Seconds after a start in which the switches come first."""
+
 PASSWORD_THREADS = 2
 
 _log = structlog.get_logger("zethane")
@@ -79,12 +84,24 @@ _log = structlog.get_logger("zethane")
 Start = Callable[[Running], Awaitable[None]]
 """Starts a part of the controller, and leaves its end with the stack."""
 
-PARTS: tuple[Start, ...] = (radius.start, dot1x.start, start_platforms)
+
+async def _start_radius(running: Running) -> None:
+    """What sources.yaml has under `radius`: only then it is imported. Raises InputError."""
+    if running.topology.sources.settings.radius is not None:
+        from zethane.app import radius
+
+        await radius.start(running)
+
+
+PARTS: tuple[Start, ...] = (_start_radius, dot1x.start, start_platforms)
 """What is started between the store and the switches, in this order; then what listens for operators and the portal."""
 
 
-def run(settings: Settings, serve: Start) -> None:
-    """Run the controller until SIGTERM or SIGINT. Raises InputError before anything is started."""
+def run(settings: Settings, serve: Start, reception: Reception | None = None) -> None:
+    """Run the controller until SIGTERM or SIGINT. Raises InputError before anything is started.
+
+    `reception` is at the address for switches already, and is taken over.
+    """
     gc.disable()  # what is read now stays: it is looked at once, when everything is there
     topology = load_topology(settings.topology, settings.sources)
     report = topology.check()
@@ -94,14 +111,17 @@ def run(settings: Settings, serve: Start) -> None:
         missing = Problem(str(settings.topology / "network.yaml"), "missing: it names the switches to control")
         raise InputError([missing])
     settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    uvloop.run(_Process(settings, topology, topology.network, serve).run())
+    uvloop.run(_Process(settings, topology, topology.network, serve, reception).run())
 
 
 class _Process:
     """Everything that lives as long as the process."""
 
-    def __init__(self, settings: Settings, topology: Topology, network: Network, serve: Start) -> None:
+    def __init__(
+        self, settings: Settings, topology: Topology, network: Network, serve: Start, reception: Reception | None
+    ) -> None:
         self._settings = settings
+        self._reception = reception
         self._serve = serve
         self._topology = topology
         self._network = network
@@ -174,7 +194,8 @@ class _Process:
         fast = compiled_path(administrator.state, journal)
         _log.info("hot-path", compiled=fast is not None, short_turns=ask_for_short_turns())
         listener = Listener(administrator, fast=fast)
-        host, port = await listener.start(settings.openflow_host, settings.openflow_port, settings.openflow_tls)
+        address = settings.openflow_host, settings.openflow_port
+        host, port = await listener.start(*address, settings.openflow_tls, self._reception)
         stack.push_async_callback(listener.stop)
         if fast is not None:
             administrator.aging.plain = fast.end_silent
@@ -182,6 +203,7 @@ class _Process:
         self._keep(administrator)
         self._spawn(policy_file.watch())
         self._spawn(identities.watch())
+        self._spawn(_import_passkeys())
         runtime.start(self._spawn)
         stack.callback(runtime.stop)
         _announce(settings.run_file, host, port)
@@ -228,6 +250,12 @@ class _Process:
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+async def _import_passkeys() -> None:
+    """Import what a start does not need and the first passkey would have to wait for, beside the event loop."""
+    await asyncio.sleep(PASSKEYS_AFTER)
+    await asyncio.to_thread(importlib.import_module, "zethane.service.passkeys")
 
 
 async def _prepare(fast: FastPath, administrator: Administrator) -> None:

@@ -12,7 +12,8 @@ from typing import Annotated, Any
 import httpx
 import typer
 
-from zethane.adapters.http.client import loads, trust
+from zethane.adapters.http.client import trust
+from zethane.adapters.http.strict_json import loads
 from zethane.cli.device import NameArgument, find, show_posture
 from zethane.cli.measure import measured
 from zethane.cli.operate import DEFAULT_SOCKET, Api, JsonOption, SocketOption, _printable

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zethane.adapters.openflow.listener import TlsFiles
-from zethane.api.listeners import serve_all
-from zethane.app.run import run as run_controller
-from zethane.app.settings import ApiTls, Settings
-from zethane.cli.logs import log_to_stderr
+from zethane.adapters.openflow.reception import receive
 from zethane.errors import InputError, Problem
 from zethane.pipeline.fabric import MAX_SWITCH
 from zethane.pipeline.grants import MAX_ZONE
-from zethane.service.points import MeterRates
-from zethane.service.state import Limits
+
+if TYPE_CHECKING:
+    from zethane.app.settings import ApiTls
 
 HOURS = 3600.0
 
@@ -83,8 +80,18 @@ def run(
     log_json: Annotated[bool, typer.Option(help="Log to standard error as JSON.")] = False,
 ) -> None:
     """Run the controller until SIGTERM or Ctrl-C."""
-    log_to_stderr(as_json=log_json)
     host, port = _address("--openflow", openflow)
+    reception = receive(host, port) if openflow_tls is None else None
+    # Switches that try meanwhile are greeted: all of this takes a second to be imported.
+    from zethane.adapters.openflow.listener import TlsFiles
+    from zethane.api.listeners import serve_all
+    from zethane.app.run import run as run_controller
+    from zethane.app.settings import Settings
+    from zethane.cli.logs import log_to_stderr
+    from zethane.service.points import MeterRates
+    from zethane.service.state import Limits
+
+    log_to_stderr(as_json=log_json)
     limits = Limits(
         flows_per_session=flows_per_session,
         flows_per_switch=flows_per_switch,
@@ -115,7 +122,7 @@ def run(
         conntrack_zones,
         sources,
     )
-    run_controller(settings, serve_all)
+    run_controller(settings, serve_all, reception)
 
 
 def _api_tls(address: str | None, files: tuple[Path, Path, Path] | None) -> ApiTls | None:
@@ -123,6 +130,8 @@ def _api_tls(address: str | None, files: tuple[Path, Path, Path] | None) -> ApiT
         return None
     if address is None or files is None:
         raise InputError([Problem("--api", "--api and --api-tls go together")])
+    from zethane.app.settings import ApiTls
+
     host, port = _address("--api", address)
     return ApiTls(host, port, *files)
 

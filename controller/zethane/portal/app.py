@@ -23,7 +23,7 @@ from zethane.portal.forms import STALE, Forms, connection_of, sentence
 from zethane.portal.guard import Guard
 from zethane.portal.pages import STYLE, error_page, login_page, session_page
 from zethane.portal.sign_on import add_sign_on, provider_links, renewal_links
-from zethane.service.passkeys import RelyingParty
+from zethane.service.passkey import RelyingParty
 
 Handler = Callable[[Request], Awaitable[Response]]
 

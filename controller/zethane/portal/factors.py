@@ -18,7 +18,7 @@ from zethane.errors import InputError
 from zethane.portal.backend import Answer, Backend
 from zethane.portal.factor_pages import Place, factors_page, login_extra, recovery_page, session_extra, totp_page
 from zethane.portal.forms import STALE, Forms, connection_of, sentence
-from zethane.service.passkeys import RelyingParty
+from zethane.service.passkey import RelyingParty
 
 SCRIPT = files("zethane.portal").joinpath("passkeys.js").read_bytes()
 

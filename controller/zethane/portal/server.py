@@ -14,7 +14,7 @@ import structlog
 from zethane.adapters.http.server import GuardedServer, Listen, Tls, open_sockets, tls_context
 from zethane.portal.app import create_app
 from zethane.portal.backend import ControllerBackend
-from zethane.service.passkeys import RelyingParty
+from zethane.service.passkey import RelyingParty
 
 _log = structlog.get_logger("zethane.portal")
 

@@ -24,7 +24,7 @@ from zethane.identity.proof import Proof
 from zethane.identity.provider import Expected, Provider, matches
 from zethane.identity.session import Endpoint, Session
 from zethane.service.facade import ControllerFacade
-from zethane.service.passkeys import PasskeyRefusedError, RelyingParty, Response
+from zethane.service.passkey import PasskeyRefusedError, RelyingParty, Response
 from zethane.service.second_factors import (
     FILE_TOTP,
     FactorRefusedError,

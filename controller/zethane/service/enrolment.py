@@ -32,7 +32,7 @@ from zethane.identity.session import Endpoint, Session
 from zethane.identity.totp import accepted_step
 from zethane.service.authentication import NOBODY, Authenticator
 from zethane.service.facade import ControllerFacade
-from zethane.service.passkeys import PasskeyRefusedError, RelyingParty, Response
+from zethane.service.passkey import PasskeyRefusedError, RelyingParty, Response
 from zethane.service.second_factors import Told, portal_proof, take_back
 from zethane.service.store import AuthenticationStore
 

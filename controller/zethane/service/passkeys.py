@@ -30,10 +30,9 @@ from webauthn.helpers.structs import (
     UserVerificationRequirement,
 )
 
-from zethane.audit.reason import LoginRefusal
-from zethane.errors import AuthenticationError
 from zethane.identity.factor import MAX_CREDENTIAL_ID, Passkey, passkey_id
 from zethane.identity.session import Endpoint
+from zethane.service.passkey import Asserted, PasskeyRefusedError, RelyingParty, Response
 from zethane.service.store import FactorStore
 
 CHALLENGE_LIFETIME = 120.0
@@ -55,34 +54,6 @@ ALGORITHMS = [
 ]
 
 Purpose = Literal["enrol", "login", "prove"]
-Response = dict[str, Any]
-"""A PublicKeyCredential as its `toJSON()` gives it (WebAuthn level 3 §5.1)."""
-
-
-@dataclass(frozen=True, slots=True)
-class RelyingParty:
-    """The portal as browsers know it, by its configuration: `id` is its host name, `origin` scheme, name and port."""
-
-    id: str
-    origin: str
-
-
-class PasskeyRefusedError(AuthenticationError):
-    """A passkey proves nothing here. `user` is whose it would be; None if it is nobody's."""
-
-    def __init__(self, explanation: str, user: str | None = None) -> None:
-        self.explanation = explanation
-        self.user = user
-        self.reason = LoginRefusal.WRONG_PASSKEY
-        super().__init__(explanation)
-
-
-@dataclass(frozen=True, slots=True)
-class Asserted:
-    """A passkey that has just been shown to be there, and whether its user was verified."""
-
-    passkey: Passkey
-    verified: bool
 
 
 @dataclass(frozen=True, slots=True)

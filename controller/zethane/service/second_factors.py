@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
-from typing import Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
 
 from zethane.audit.reason import FactorEvent, LoginRefusal, SessionEvent
 from zethane.errors import AuthenticationError
@@ -17,8 +18,11 @@ from zethane.identity.proof import Proof
 from zethane.identity.session import Endpoint, Session
 from zethane.identity.totp import accepted_step
 from zethane.service.facade import ControllerFacade
-from zethane.service.passkeys import Asserted, Passkeys, Response
+from zethane.service.passkey import Asserted, Response
 from zethane.service.store import AuthenticationStore
+
+if TYPE_CHECKING:
+    from zethane.service.passkeys import Passkeys
 
 FILE_TOTP = "totp:file"
 """The reference of the second factor in identities.yaml."""
@@ -57,7 +61,13 @@ class SecondFactors:
     def __init__(self, store: AuthenticationStore, clock: Callable[[], float]) -> None:
         self._store = store
         self._clock = clock
-        self.passkeys = Passkeys(store, clock)
+
+    @cached_property
+    def passkeys(self) -> Passkeys:
+        """The ceremonies of passkeys."""
+        from zethane.service.passkeys import Passkeys
+
+        return Passkeys(self._store, self._clock)
 
     def code(self, user: str | None, file_key: bytes | None, code: str) -> Proved:
         """Use a one-time code or a recovery code of a user. Nobody (None) has one.

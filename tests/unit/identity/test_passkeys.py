@@ -15,13 +15,8 @@ from fakes.authenticator import BE, UP, UV, Authenticator
 from fakes.portal_site import at
 from fakes.records import MemoryStore
 from zethane.identity.factor import Passkey
-from zethane.service.passkeys import (
-    CHALLENGE_LIFETIME,
-    MAX_CHALLENGES_PER_PORT,
-    PasskeyRefusedError,
-    Passkeys,
-    RelyingParty,
-)
+from zethane.service.passkey import PasskeyRefusedError, RelyingParty
+from zethane.service.passkeys import CHALLENGE_LIFETIME, MAX_CHALLENGES_PER_PORT, Passkeys
 
 PARTY = RelyingParty("portal.example", "https://portal.example")
 

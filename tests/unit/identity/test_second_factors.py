@@ -21,7 +21,7 @@ from zethane.identity.totp import code_at
 from zethane.service.authentication import REFUSED, LoginLimitError
 from zethane.service.authentication import Authenticator as Logins
 from zethane.service.enrolment import FRESH, Enrolment, NotFreshError
-from zethane.service.passkeys import RelyingParty
+from zethane.service.passkey import RelyingParty
 
 LENIENT = AttemptLimits(port=Rate(1000, 1), attachment=Rate(1000, 1), account=Rate(1000, 1))
 PARTY = RelyingParty("portal.example", "https://portal.example")

@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 import uvloop
 
-from fakes.openflow_peer import HEADER, Events, Peer, messages
+from fakes.openflow_peer import FEATURES_REQUEST, HEADER, Events, Peer, messages
 from fakes.site import Site
 from zethane.adapters.openflow import listener as listener_module
 from zethane.adapters.openflow.channel import ChannelLimits
 from zethane.adapters.openflow.listener import Listener, TlsFiles
+from zethane.adapters.openflow.reception import HELLO, Reception
 from zethane.errors import InputError
 
 GARBAGE = (b"\0" * 64, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", HEADER.pack(4, 2, 0, 0), HEADER.pack(1, 0, 8, 0))
@@ -41,6 +42,7 @@ class Client:
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: Peer) -> None:
         self.reader, self.writer, self._peer = reader, writer, peer
+        self.kinds: list[int] = []
         self._task = asyncio.ensure_future(self._run())
 
     @classmethod
@@ -53,6 +55,7 @@ class Client:
             header = await self.reader.readexactly(HEADER.size)
             body = await self.reader.readexactly(HEADER.unpack(header)[2] - HEADER.size)
             for asked in messages(header + body):
+                self.kinds.append(asked.kind)
                 for answer in self._peer.answers(asked):
                     self.writer.write(answer)
 
@@ -88,6 +91,31 @@ async def test_a_switch_connects_over_a_socket() -> None:
         await events.ready.wait()
         assert events.of("connected") == [0x1234]
         await client.close()
+
+
+async def test_a_switch_that_came_before_is_taken_over_without_a_second_hello_and_so_is_the_address() -> None:
+    events, reception = Events(), Reception("127.0.0.1", 0)
+    early = socket.create_connection(("127.0.0.1", reception.port), timeout=10)
+    assert early.recv(100) == HELLO
+    gone = socket.create_connection(("127.0.0.1", reception.port), timeout=10)
+    assert gone.recv(100) == HELLO
+    gone.close()
+    listener = Listener(events)
+    address = await listener.start("127.0.0.1", reception.port, None, reception)
+    reader, writer = await asyncio.open_connection(sock=early)
+    client = Client(reader, writer, Peer(0x1234))
+    writer.write(HELLO)
+    await events.ready.wait()
+    assert events.of("connected") == [0x1234]
+    assert client.kinds[0] == FEATURES_REQUEST
+    events.ready.clear()
+    late = await Client.open(address, 0x5678)
+    await events.ready.wait()
+    assert events.of("connected") == [0x1234, 0x5678]
+    assert reception.hand_over() is None
+    await client.close()
+    await late.close()
+    await listener.stop()
 
 
 @pytest.mark.parametrize("garbage", GARBAGE)

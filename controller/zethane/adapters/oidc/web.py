@@ -10,7 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import httpx
 
-from zethane.adapters.http.client import loads
+from zethane.adapters.http.strict_json import loads
 from zethane.identity.sources.common import is_loopback
 from zethane.identity.sources.oidc import OpenIdProvider
 from zethane.service.openid import ProviderError

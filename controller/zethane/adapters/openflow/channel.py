@@ -29,6 +29,7 @@ from zethane.adapters.openflow.intake import Intake, TurnLimits
 from zethane.adapters.openflow.output import Output
 from zethane.adapters.openflow.pace import AHEAD, BUSY, CAUGHT_UP, Pace
 from zethane.adapters.openflow.pieces import SPLIT, pieces
+from zethane.adapters.openflow.reception import HELLO
 from zethane.errors import ChannelError
 from zethane.net.vlan import tagged
 from zethane.pipeline.change import Change
@@ -205,7 +206,10 @@ class Channel(asyncio.Protocol):
         limits: ChannelLimits | None = None,
         on_lost: Callable[[Channel], None] | None = None,
         fast: FastPath | None = None,
+        *,
+        is_greeted: bool = False,
     ) -> None:
+        """`is_greeted`: the switch has got our hello already."""
         self.dpid = 0
         self.peer = ""
         self._events = events
@@ -221,6 +225,7 @@ class Channel(asyncio.Protocol):
         self._bundles: list[_Members] = []
         self._gates: list[_Gate] = []
         self._watches = Watches()
+        self._greets = not is_greeted
         self._greeted = False
         self._accepted = False
         self._fast = fast
@@ -251,8 +256,8 @@ class Channel(asyncio.Protocol):
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._limits.send_buffer)
             if transport.get_extra_info("sslcontext") is None:
                 self._plain = connection.fileno()
-        # Our version only, without elements: OpenFlow 1.3.5 §6.3.1 falls back to the header's version.
-        self._send(_HEADER.pack(encode.VERSION, _HELLO, _HEADER.size, self._next_xid()))
+        if self._greets:
+            self._send(HELLO)
         self._timer = self._loop.call_later(self._limits.handshake, self._handshake_expired)
 
     def connection_lost(self, exc: Exception | None) -> None:

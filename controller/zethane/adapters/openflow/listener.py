@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import ssl
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import structlog
 
 from zethane.adapters.openflow.channel import Channel, ChannelLimits, FastPath
+from zethane.adapters.openflow.reception import Reception, is_loopback
 from zethane.errors import InputError, Problem
 from zethane.service.switch import SwitchEvents
 
@@ -52,22 +53,34 @@ class Listener:
         self._server: asyncio.Server | None = None
         self._channels: set[Channel] = set()
 
-    async def start(self, host: str, port: int, tls: TlsFiles | None) -> tuple[str, int]:
-        """Listen, and return the address in use. Without TLS only on loopback. Raises InputError, OSError."""
-        if tls is None and not _is_loopback(host):
+    async def start(
+        self, host: str, port: int, tls: TlsFiles | None, reception: Reception | None = None
+    ) -> tuple[str, int]:
+        """Listen, and return the address in use. Without TLS only on loopback. Raises InputError, OSError.
+
+        A reception without TLS at this address is taken over, with who waits there.
+        """
+        if tls is None and not is_loopback(host):
             where = f"{host}:{port}"
             raise InputError([Problem(where, "plain TCP is for loopback only; give certificate, key and CA for TLS")])
         loop = asyncio.get_running_loop()
         context = tls.context() if tls else None
-        self._server = await loop.create_server(self._accept, host, port, ssl=context, backlog=MAX_CONNECTIONS)
+        taken = reception.hand_over() if reception is not None and tls is None else None
+        if taken is None:
+            self._server = await loop.create_server(self._accept, host, port, ssl=context, backlog=MAX_CONNECTIONS)
+        else:
+            listening, waiting = taken
+            self._server = await loop.create_server(self._accept, sock=listening, backlog=MAX_CONNECTIONS)
+            for connection in waiting:
+                await loop.connect_accepted_socket(partial(self._accept, is_greeted=True), connection)
         bound = self._server.sockets[0].getsockname()
         return bound[0], bound[1]
 
-    def _accept(self) -> asyncio.Protocol:
+    def _accept(self, *, is_greeted: bool = False) -> asyncio.Protocol:
         if len(self._channels) >= MAX_CONNECTIONS:
             _log.warning("too-many-connections", limit=MAX_CONNECTIONS)
             return _Refusal()
-        channel = Channel(self._events, self._limits, self._channels.discard, self._fast)
+        channel = Channel(self._events, self._limits, self._channels.discard, self._fast, is_greeted=is_greeted)
         self._channels.add(channel)
         return channel
 
@@ -84,10 +97,3 @@ class _Refusal(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport.close()
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -63,7 +63,7 @@ class Session:
     @property
     def ends(self) -> float:
         """The moment after which nothing of this session may pass as it is now."""
-        return min(self.expires, self.reauthenticate)
+        return min([proof.ends for proof in self.proofs], default=math.inf)
 
     @property
     def idle(self) -> float:

@@ -62,8 +62,10 @@ class SessionStart:
         proofs = tuple(proof for proof in session.proofs if proof.ends > now)
         if not proofs:
             return SessionEvent.EXPIRED
-        session = replace(session, proofs=proofs, principal=self._state.principal(proofs))
-        standing = place(self._state, self._state.policy, session.principal, now)
+        principal = self._state.principal(proofs)
+        if (proofs, principal) != (session.proofs, session.principal):
+            session = replace(session, proofs=proofs, principal=principal)
+        standing = place(self._state, self._state.policy, principal, now)
         attachment = session.attachment
         point = self._state.fabric.points.get(attachment.dpid)
         if point is None or not point.is_edge(attachment.port):
@@ -75,7 +77,9 @@ class SessionStart:
             return SessionEvent.LEASE_ENDED
         try:
             check_vlan(self._state.policy, standing.segment, attachment.vlan)
-            session = replace(self._life.in_segment(session, standing.segment), addresses=leased)
+            session = self._life.in_segment(session, standing.segment)
+            if leased != session.addresses:
+                session = replace(session, addresses=leased)
             self._life.enter(session, standing, self._still_allowed(session))
         except PortRefusal as refusal:
             return SessionEvent(refusal.reason)

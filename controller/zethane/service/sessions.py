@@ -94,8 +94,8 @@ class Live(Watched):
     @property
     def due(self) -> float:
         """When it has to be looked at: at its end, and somewhat before what ends only a part of it."""
-        ends = self.session.ends
-        if any(proof.ends > ends for proof in self.session.proofs):
+        ends, proofs = self.session.ends, self.session.proofs
+        if len(proofs) > 1 and any(proof.ends > ends for proof in proofs):
             ends -= LEAD
         return min(ends, self.until - LEAD)
 
@@ -233,9 +233,10 @@ class SessionTable:
 
     def _plan(self, live: Live) -> None:
         """See to it that the session is looked at in time. One that is due later is asked again then."""
-        if live.due < live.planned:
-            live.planned = live.due
-            heapq.heappush(self._due, (live.planned, live.session.number))
+        due = live.due
+        if due < live.planned:
+            live.planned = due
+            heapq.heappush(self._due, (due, live.session.number))
 
     def listen(self, live: Live, now: float) -> None:
         """See to it that the session is asked about in a while, if it may not be silent for ever."""

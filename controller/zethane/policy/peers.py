@@ -105,22 +105,30 @@ class Peers:
                 one = self._at.get(place)
                 if one is not None and (place in known or other >> place & 1):
                     found[place] = self._find(one, out=out)
+        others = 0
         for side in (0, 1):
-            kept = before._found[side]
-            if touched.columns[side]:
-                kept = _patched(kept, touched.columns[side], fresh[not side])
-            self._found[side] = following(kept, fresh[side], bits(touched.rows[side]))
-        places = touched.rows[0] | touched.rows[1]
-        looked_at = [*before._found[0]] if any(touched.columns) else []
-        self.others = 0
-        for place in {*looked_at, *bits(places)}:
-            if self._joined(place) is None or self._joined(place) != before._joined(place):
-                self.others |= 1 << place
+            kept, rows, columns = before._found[side], touched.rows[side], touched.columns[side]
+            patched = _patched(kept, columns, rows, fresh[not side]) if columns else {}
+            self._found[side] = following(kept, {**patched, **fresh[side]}, bits(rows))
+            for place in patched:
+                others |= 1 << place
+            for place in kept if any(touched.columns) else ():
+                if place not in before._found[not side]:  # nobody can say whether what is not known is the same
+                    others |= 1 << place
+        for place in bits((touched.rows[0] | touched.rows[1]) & ~others):
+            known = self.known(place)
+            if known is None or known != before.known(place):
+                others |= 1 << place
+        self.others = others
 
-    def _joined(self, place: int) -> int | None:
-        """What is known of the class at a place in both directions; None if not all is."""
+    def known(self, place: int) -> int | None:
+        """What has been found out of the class at a place in both directions; None if not all is."""
         out, into = self._found[0].get(place), self._found[1].get(place)
         return None if out is None or into is None else out | into
+
+    def knows(self, place: int) -> bool:
+        """Whether both have been found out."""
+        return place in self._found[0] and place in self._found[1]
 
     def reach(self, one: Class) -> int:
         """The classes that one may open some flow to."""
@@ -129,10 +137,6 @@ class Peers:
     def of(self, one: Class) -> int:
         """The classes that some flow may connect one with, in either direction."""
         return self._kept(one, out=True) | self._kept(one, out=False)
-
-    def knows(self, one: Class) -> bool:
-        """Whether both have been found out already."""
-        return all(self.places[one] in found for found in self._found)
 
     def _kept(self, one: Class, *, out: bool) -> int:
         place = self.places[one]
@@ -197,17 +201,22 @@ class Peers:
 
     def _is_open(self, named: Iterable[Compiled], common: Sequence[Compiled], place: int, *, out: bool) -> bool:
         """Whether rules about one class and about any session open something to, or from, the class at a place."""
-        both = [rule for rule in named if self._is_about(rule, place, out=out)]
+        both = self._about(named, place, out=out)
         if common:
-            if (out, place) not in self._both:
-                self._both[out, place] = [rule for rule in common if self._is_about(rule, place, out=out)]
-            both += self._both[out, place]
+            shared = self._both.get((out, place))
+            if shared is None:
+                shared = self._both[out, place] = self._about(common, place, out=out)
+            both += shared
         denied = simplify(s for rule in both if not rule.rule.allow and _denies(rule) for s in rule.services)
         return any(not covered(s, denied) for rule in both if rule.rule.allow for s in rule.services)
 
-    def _is_about(self, rule: Compiled, place: int, *, out: bool) -> bool:
-        ends, others = (rule.objects, rule.targets) if out else (rule.subjects, rule.sources)
-        return bool(others >> place & 1) or (None in ends and bool(self.sessions >> place & 1))
+    def _about(self, rules: Iterable[Compiled], place: int, *, out: bool) -> list[Compiled]:
+        """Those of some rules that are about the class at a place at their other end."""
+        bit = 1 << place
+        is_session = bool(self.sessions & bit)
+        if out:
+            return [rule for rule in rules if rule.targets & bit or (is_session and None in rule.objects)]
+        return [rule for rule in rules if rule.sources & bit or (is_session and None in rule.subjects)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,14 +246,19 @@ class _Touched:
         return cls((rows[0], rows[1]), (columns[0], columns[1]))
 
 
-def _patched(known: Mapping[int, int], columns: int, fresh: Mapping[int, int]) -> dict[int, int]:
-    """What is known with some bits as they are seen from the other end, by the classes that they stand for."""
+def _patched(known: Mapping[int, int], columns: int, rows: int, fresh: Mapping[int, int]) -> dict[int, int]:
+    """What is known with some bits as they are seen from the other end, by the classes that they stand for: where that
+    is another, and but for some rows."""
     seen: dict[int, int] = {}
     for place, found in fresh.items():
         if columns >> place & 1:
             for other in bits(found):
                 seen[other] = seen.get(other, 0) | 1 << place
-    return {place: found & ~columns | seen.get(place, 0) for place, found in known.items()}
+    return {
+        place: found & ~columns | seen.get(place, 0)
+        for place, found in known.items()
+        if found & columns != seen.get(place, 0) and not rows >> place & 1
+    }
 
 
 def _bits(classes: Iterable[Class], places: Mapping[Class, int]) -> int:

@@ -102,7 +102,7 @@ class _Work:
         around = {name: _placed(rule, frame) for name, rule in self._around.items()}
         rules = following(old.rules, {**around, **after}, self._before)
         pairs = self._pairs(after)
-        sources, targets = self._by_ends([*around.values(), *after.values()])
+        sources, targets = self._by_ends(around, after)
         sessions = self._sessions(frame, conditions)
         hours, closed = self._hours(rules, after)
         changed = [*self._before.values(), *after.values()]
@@ -208,18 +208,19 @@ class _Work:
                 found[pair] = entries
         return following(held, found, pairs)
 
-    def _by_ends(self, after: Sequence[Compiled]) -> tuple[ByKey, ByKey]:
-        """The rules by what they are about at either end, where these are others."""
-        before = [*self._before.values(), *self._around.values()]
+    def _by_ends(self, around: Mapping[str, Compiled], after: Mapping[str, Compiled]) -> tuple[ByKey, ByKey]:
+        """The rules by what they are about at either end."""
+        instead: dict[int, Compiled | None] = {id(one): None for one in self._before.values()}
+        instead.update((id(one), around[name]) for name, one in self._around.items())
         between = self._old.between
         found: list[ByKey] = []
         for index, is_subject in ((between.by_source, True), (between.by_target, False)):
-            gone, new = _by_key(before, is_subject), _by_key(after, is_subject)
+            gone = _by_key(chain(self._before.values(), self._around.values()), is_subject)
+            new = _by_key(after.values(), is_subject)
             changed: dict[Key, tuple[Compiled, ...]] = {}
             for key in {**gone, **new}:
-                going = set(map(id, gone.get(key, ())))
-                kept = (one for one in index.get(key, ()) if id(one) not in going)
-                if held := (*kept, *new.get(key, ())):
+                kept = (instead.get(id(one), one) for one in index.get(key, ()))
+                if held := (*filter(None, kept), *new.get(key, ())):
                     changed[key] = held
             found.append(following(index, changed, gone))
         return found[0], found[1]

@@ -44,6 +44,8 @@ class ClassNumbers:
     """The classes of each segment."""
     _at: Mapping[int, int]
     """The number of a class by its place."""
+    _places: Mapping[int, int]
+    """The place of a class by its number."""
 
     @classmethod
     def of(cls, compiled: CompiledPolicy, numbering: Numbering) -> ClassNumbers:
@@ -56,9 +58,10 @@ class ClassNumbers:
         numbers.update((one, networks[one.prefix]) for one in compiled.networks)
         classes = {number: one for one, number in numbers.items()}
         places = compiled.between.places
-        at = version({places[one]: number for one, number in numbers.items()})
+        place_of = {number: places[one] for one, number in numbers.items()}
+        at = version({place: number for number, place in place_of.items()})
         known = version(segments), version(numbers), version(classes)
-        return cls(*known, networks, compiled.between, Layout(), compiled.classes, at)
+        return cls(*known, networks, compiled.between, Layout(), compiled.classes, at, version(place_of))
 
     def changed(self, change: Recompiled, numbering: Numbering) -> ClassNumbers:
         """Those of a policy that was compiled from the one of these. Raises CapacityError."""
@@ -67,21 +70,21 @@ class ClassNumbers:
             return replace(self, between=compiled.between)
         gone = [one for name in change.segments for one in self._of[name]]
         segments, numbers = _numbered(compiled, change.segments, numbering)
-        places = compiled.between.places
+        before, places = [self.numbers[one] for one in gone], compiled.between.places
+        place_of = {number: places[one] for one, number in numbers.items()}
         return replace(
             self,
             segments=following(self.segments, segments),
             numbers=following(self.numbers, numbers, gone),
-            classes=following(
-                self.classes, {number: one for one, number in numbers.items()}, map(self.numbers.__getitem__, gone)
-            ),
+            classes=following(self.classes, {number: one for one, number in numbers.items()}, before),
             between=compiled.between,
             _of=compiled.classes,
             _at=following(
                 self._at,
-                {places[one]: number for one, number in numbers.items()},
+                {place: number for number, place in place_of.items()},
                 (self.between.places[one] for one in gone),
             ),
+            _places=following(self._places, place_of, before),
         )
 
     def renumbered(self, before: ClassNumbers, segments: Iterable[str]) -> list[str]:
@@ -100,8 +103,8 @@ class ClassNumbers:
         """The bit of a class; 0 if there is none of this number."""
         if number == DNS_CLASS:
             return _DNS
-        one = self.classes.get(number)
-        return 0 if one is None else 2 << self.between.places[one]
+        place = self._places.get(number)
+        return 0 if place is None else 2 << place
 
     def bits(self, numbers: Iterable[int]) -> int:
         """The bits of several."""
@@ -112,17 +115,32 @@ class ClassNumbers:
 
     def peers(self, number: int) -> int:
         """The bits of the classes that some flow may connect one with, in either direction, at some time."""
-        if number == DNS_CLASS:
-            return self.between.sessions << 1
-        one = self.classes.get(number)
-        if one is None:
-            return 0
-        return self.between.of(one) << 1 | (_DNS if isinstance(one, SessionClass) else 0)
+        return self.peers_of((number,))
 
-    def knows_peers(self, number: int) -> bool:
-        """Whether `peers` of a class costs nothing: there are none, or they have been found out."""
-        one = self.classes.get(number)
-        return one is None or self.between.knows(one)
+    def peers_of(self, numbers: Iterable[int]) -> int:
+        """The same of any of several classes."""
+        found = dns = 0
+        place_of, known = self._places.get, self.between.known
+        for number in numbers:
+            place = place_of(number)
+            if place is not None:
+                peers = known(place)
+                found |= self.between.of(self.classes[number]) if peers is None else peers
+                dns |= not number & NETWORK_CLASS
+            elif number == DNS_CLASS:
+                found |= self.between.sessions
+        return found << 1 | (_DNS if dns else 0)
+
+    def unknown_after(self, before: ClassNumbers, numbers: Iterable[int]) -> Iterator[int]:
+        """Those of some numbers whose `peers` have to be found out: of those that have followed, with all else the
+        same, only what is other is looked at."""
+        others = self.between.others if self.layout is before.layout else None
+        for number in numbers:
+            place = self._places.get(number)
+            if place is None or (others is not None and not others >> place & 1):
+                continue
+            if not self.between.knows(place):
+                yield number
 
     def at(self, found: int) -> Iterator[int]:
         """The numbers of the classes with these bits; of those that are gone there are none."""

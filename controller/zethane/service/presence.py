@@ -47,8 +47,8 @@ class Presence:
         """A session is there: its bindings, and those of everybody that it may talk with at its switch."""
         number, home = live.session.number, self._state.point_of(live)
         home.local.add(number)
-        self._count(home, live)
-        changes = {home.number: self.bindings(home, live) + self.wanted(home)}
+        is_first = self._count(home, live)
+        changes = {home.number: self.bindings(home, live) + (self.wanted(home) if is_first else [])}
         for point in self._state.fabric.points.values():
             if point is not home and self._bits(live) & point.wanted:
                 point.remote.add(number)
@@ -164,20 +164,20 @@ class Presence:
 
     def _peers(self, classes: Iterable[int]) -> int:
         """The classes that some of these may have flows with, as bits."""
-        found, policy = 0, self._state.policy.classes
-        for session_class in classes:
-            found |= policy.peers(session_class)
-        return found
+        return self._state.policy.classes.peers_of(classes)
 
     def _bits(self, live: Live) -> int:
         return self._state.policy.classes.bits(live.classed)
 
-    def _count(self, home: Point, live: Live) -> None:
-        """Count a session under the classes that it has, where it is."""
+    def _count(self, home: Point, live: Live) -> bool:
+        """Count a session under the classes that it has, where it is; whether it is the first of one there."""
         live.classed = live.held
+        is_first = False
         for session_class in live.classed:
             self._members[session_class].add(live.session.number)
             home.classes[session_class] += 1
+            is_first |= home.classes[session_class] == 1
+        return is_first
 
     def _uncount(self, home: Point, live: Live) -> bool:
         """Count it no more; whether a class has nobody left there."""

@@ -18,7 +18,7 @@ from zethane.errors import CapacityError
 from zethane.net.flowkey import TCP, UDP
 from zethane.pipeline.tables import Priority, Table
 from zethane.policy import recompile as recompiling
-from zethane.policy.entry import SessionClass
+from zethane.policy.entry import Compiled, SessionClass
 from zethane.policy.principal import Principal
 from zethane.service.intent import intended
 from zethane.service.policy_in_force import PolicyInForce
@@ -142,9 +142,11 @@ def _assert_the_same(before: PolicyInForce, policy: PolicyInForce) -> None:
         assert before.classes.classes.get(number, one) == one
         if one in earlier and not (isinstance(one, SessionClass) and one.segment in again):
             assert earlier[one] == number
+    if again or not before.policy.has_places_of(policy.policy):
+        return
     differing = before.policy.differing(policy.policy) or []
     for name, compiled in policy.compiled.rules.items():
-        if name not in differing and name in before.compiled.rules and not compiled.rule.is_conditional and not again:
+        if name not in differing and name in before.compiled.rules and not compiled.rule.is_conditional:
             assert compiled.entries == before.compiled.rules[name].entries
 
 
@@ -246,6 +248,18 @@ def test_a_condition_that_enters_changes_only_what_is_about_those_who_meet_it() 
     gone, come = after.difference(back)
     assert {flow.key for flow in added} == set(gone)
     assert {flow.key for flow in come} == set(removed)
+
+
+def test_only_what_is_not_shared_is_let_go_of() -> None:
+    """Of a policy that another one follows the entries of what has changed; all of one that was compiled as a whole."""
+    store = MemoryStore()
+    many = [_rule(f"r{number}", "app", "db", f"tcp/{number}") for number in range(1, 100)]
+    before = PolicyInForce(read(_file(*many)), store, NOW)
+    after = succeeded(before, _file(_rule("r1", "app", "web"), *many[1:]), store)
+    assert {part.rule.id for part in before.parts(after) if isinstance(part, Compiled)} == {"r1"}
+    assert len(list(before.parts(after))) == 4  # the rule, entries of the pair, and those of both on switches
+    whole = PolicyInForce(read(_file(_rule("r1", "app", "web"), *many[1:])), store, NOW)
+    assert sum(isinstance(part, Compiled) for part in before.parts(whole)) == len(many)
 
 
 def test_a_bit_never_comes_to_stand_for_another_condition() -> None:

@@ -116,8 +116,8 @@ class Peers:
                 if place not in before._found[not side]:  # nobody can say whether what is not known is the same
                     others |= 1 << place
         for place in bits((touched.rows[0] | touched.rows[1]) & ~others):
-            known = self.known(place)
-            if known is None or known != before.known(place):
+            now = self.known(place)
+            if now is None or now != before.known(place):
                 others |= 1 << place
         self.others = others
 

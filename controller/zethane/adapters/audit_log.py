@@ -73,9 +73,14 @@ Queued = MakeRecord | Lines
 
 
 class AuditLog:
-    """A bounded queue in front of a file. `keep` of the newest records stay readable in memory."""
+    """A bounded queue in front of a file. `keep` of the newest records stay readable in memory.
 
-    def __init__(self, file: Path, *, keep: int = 1000, queue: int = 131_072) -> None:
+    `begin` is what the writer's thread does first.
+    """
+
+    def __init__(
+        self, file: Path, *, keep: int = 1000, queue: int = 131_072, begin: Callable[[], object] | None = None
+    ) -> None:
         self.lost = 0
         self.failing = False
         self._file = file
@@ -95,6 +100,7 @@ class AuditLog:
         self._rest = b""
         self._opened: int | None = None
         self._mended = False
+        self._begin = begin
         self._thread = threading.Thread(target=self._run, name="decision-log", daemon=True)
 
     def start(self) -> None:
@@ -162,6 +168,8 @@ class AuditLog:
     # the writer's thread
 
     def _run(self) -> None:
+        if self._begin is not None:
+            self._begin()
         while True:
             self._wake.wait()
             if not self._ending:

@@ -33,7 +33,7 @@ from zethane.app.platforms import start_platforms
 from zethane.app.reload import DirectoryFile, PolicyFile
 from zethane.app.running import Running
 from zethane.app.runtime import Runtime
-from zethane.app.scheduling import ask_for_short_turns
+from zethane.app.scheduling import ask_for_short_turns, give_way, wait_exactly
 from zethane.app.settings import Settings
 from zethane.app.stages import Stages, tell
 from zethane.app.topology import Topology, load_topology
@@ -133,6 +133,7 @@ class _Process:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
+        loop.set_default_executor(ThreadPoolExecutor(thread_name_prefix="beside", initializer=give_way))
         async with AsyncExitStack() as stack:
             await self._start(stack)
             await self._stop.wait()
@@ -142,7 +143,7 @@ class _Process:
         settings = self._settings
         store = SqliteStore(settings.store_file)
         stack.callback(store.close)
-        log = AuditLog(settings.decision_log)
+        log = AuditLog(settings.decision_log, begin=give_way)
         log.start()
         stack.callback(log.close)
         fabric = Fabric(self._network, Tracking(settings.conntrack_zones, store.epoch()))
@@ -162,7 +163,7 @@ class _Process:
         identities = DirectoryFile(self._topology, time.time)
         runtime = Runtime(partial(administrator.state.counters.__getitem__, "packet_ins"))
         controller = Controller(administrator, log, policy_file, identities, sources, devices, runtime)
-        passwords = ThreadPoolExecutor(PASSWORD_THREADS, "password")
+        passwords = ThreadPoolExecutor(PASSWORD_THREADS, "password", give_way)
         stack.callback(passwords.shutdown, wait=False, cancel_futures=True)
         authenticator = Authenticator(
             controller,
@@ -192,7 +193,8 @@ class _Process:
             await start(running)
 
         fast = compiled_path(administrator.state, journal)
-        _log.info("hot-path", compiled=fast is not None, short_turns=ask_for_short_turns())
+        waits = wait_exactly()
+        _log.info("hot-path", compiled=fast is not None, short_turns=ask_for_short_turns(), exact_waits=waits)
         listener = Listener(administrator, fast=fast)
         address = settings.openflow_host, settings.openflow_port
         host, port = await listener.start(*address, settings.openflow_tls, self._reception)
@@ -326,7 +328,7 @@ async def _keep_attesting(administrator: Administrator, dpid: int, first: float,
 
 
 async def _use_policy(administrator: Administrator, stages: Stages, policy: Policy) -> None:
-    staging = stages.compose(policy)
+    staging = await asyncio.to_thread(stages.compose, policy)  # it looks at every rule
     await administrator.use_policy(staging.enforced, staging.staged)
     await asyncio.to_thread(stages.took_effect, policy)
     tell(staging)

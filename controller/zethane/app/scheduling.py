@@ -1,8 +1,14 @@
-"""What the kernel's scheduler is asked for: that the event loop runs as soon as it has something to do.
+"""What the kernel is asked for: that the event loop runs as soon as it has something to do.
 
 An ordinary thread that wakes may wait for the turn of whoever computes on its core: some 3 ms. From Linux 6.12 on it
 can ask for short turns of its own (sched_setattr(2), `sched_runtime`), and then has the core at once, unless it has had
 more than its share of it. That share stays what it is: nobody else gets less.
+
+Then it needs the interpreter's lock. Another thread that computes lets go of it when it is asked to, and is asked by
+whoever has waited for the switch interval; by how much the kernel may be late with the end of that wait, each thread
+can say for itself (prctl(2), PR_SET_TIMERSLACK; 50 µs by themselves). So the interval is a few
+microseconds, the loop's thread is exact, and others are late on purpose: the loop has the lock back at once, and is
+hardly ever asked for it in the middle of something.
 """
 
 from __future__ import annotations
@@ -13,11 +19,16 @@ import platform
 TURN = 100_000
 """Nanoseconds: the shortest turn that can be asked for."""
 
+EXACT, PATIENT = 1, 1_000_000
+"""Nanoseconds by which waits may last longer than was asked: the event loop's, and those of threads beside it."""
+
 _NUMBERS = {"x86_64": (314, 315), "aarch64": (274, 275)}
 """Of the system calls sched_setattr and sched_getattr, by machine: the C library has no functions for them."""
 
 _SCHED_OTHER = 0
 _RESET_ON_FORK = 1
+_SET_TIMER_SLACK, _GET_TIMER_SLACK = 29, 30
+"""Of prctl(2)."""
 
 
 class _Attributes(ctypes.Structure):
@@ -52,6 +63,36 @@ def turn() -> int | None:
     """The calling thread's turn in nanoseconds, as far as the kernel tells: 0 before Linux 6.12. None: it does not."""
     attributes = _read()
     return None if attributes is None else attributes.runtime
+
+
+def wait_exactly() -> bool:
+    """Let no wait of the calling thread last longer than it has to. Returns whether the kernel has taken that up.
+
+    Threads that it starts from now on are like that as well, unless they `give_way`.
+    """
+    return _wait(EXACT)
+
+
+def give_way() -> bool:
+    """Let the calling thread wait a little longer than it has to, for the interpreter's lock above all.
+
+    Returns whether the kernel has taken that up.
+    """
+    return _wait(PATIENT)
+
+
+def slack() -> int | None:
+    """By how many nanoseconds the calling thread's waits may last longer; None: the system has no such thing."""
+    return _prctl(_GET_TIMER_SLACK, 0) if platform.system() == "Linux" else None
+
+
+def _wait(nanoseconds: int) -> bool:
+    return platform.system() == "Linux" and _prctl(_SET_TIMER_SLACK, nanoseconds) == 0 and slack() == nanoseconds
+
+
+def _prctl(option: int, value: int) -> int:
+    rest = (ctypes.c_ulong(0),) * 3
+    return int(ctypes.CDLL(None).prctl(option, ctypes.c_ulong(value), *rest))
 
 
 def _read() -> _Attributes | None:

@@ -17,7 +17,7 @@ V = TypeVar("V")
 
 def version(held: Mapping[K, V]) -> Map[K, V]:
     """The same mapping, as one that others can follow at little cost. In no particular order."""
-    return held if isinstance(held, Map) else Map(held)
+    return held if isinstance(held, Map) else following(Map(), held)
 
 
 def following(held: Mapping[K, V], others: Mapping[K, V], gone: Iterable[K] = ()) -> Map[K, V]:
@@ -25,5 +25,7 @@ def following(held: Mapping[K, V], others: Mapping[K, V], gone: Iterable[K] = ()
     changing = version(held).mutate()
     for key in gone:
         changing.pop(key, None)
-    changing.update(others)
+    # One by one: what is done for all of them in one call holds the interpreter's lock for milliseconds.
+    for key, value in others.items():
+        changing[key] = value
     return changing.finish()

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from zethane.app.runtime import MANY, MARGIN, OLDER, PATIENCE, WINDOW, YOUNG, Collector, Lag, Longest, Runtime
+from zethane.app.runtime import MANY, MARGIN, MEASURED, OLDER, PATIENCE, WINDOW, YOUNG, Collector, Lag, Longest, Runtime
 
 
 class Clock:
@@ -159,6 +159,16 @@ def test_lag_is_told_as_99th_percentile_and_largest() -> None:
     for number in range(200):
         lag.add(number / 1000)
     assert lag.measured() == (0.197, 0.199)
+
+
+def test_lag_is_that_of_the_last_minute() -> None:
+    lag = Lag()
+    for number in range(MEASURED):
+        lag.add(float(number % 7))
+    for _ in range(MEASURED - 1):
+        lag.add(0.25)
+    lag.add(0.5)
+    assert lag.measured() == (0.25, 0.5)
 
 
 async def test_what_holds_the_loop_is_seen_as_lag() -> None:

@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 PROGRAM = """
 import os
 from threading import Thread
@@ -37,3 +39,27 @@ def test_a_thread_with_another_policy_is_left_alone() -> None:
     batch = f"import os\nos.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))\n{PROGRAM}"
     done = subprocess.run([sys.executable, "-c", batch], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr
+
+
+WAITS = """
+from threading import Thread
+from zethane.app.scheduling import EXACT, PATIENT, give_way, slack, wait_exactly
+
+def beside(begin):
+    told = []
+    thread = Thread(target=lambda: told.extend((begin(), slack())))
+    thread.start()
+    thread.join()
+    return told
+
+assert (wait_exactly(), slack()) == (True, EXACT)
+assert beside(give_way) == [True, PATIENT]
+assert beside(lambda: None) == [None, EXACT]
+assert slack() == EXACT
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other kernel lets a thread say by how much it may be late")
+def test_the_loop_waits_exactly_and_threads_beside_it_give_way() -> None:
+    done = subprocess.run([sys.executable, "-c", WAITS], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr

@@ -399,3 +399,11 @@ def test_what_was_written_outlives_a_process_that_is_killed(file: Path) -> None:
 def test_a_line_is_what_the_standard_library_would_write(record: dict[str, Any]) -> None:
     expected = json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
     assert _line(lambda: record) == expected
+
+
+def test_the_writers_thread_begins_with_what_it_is_given(file: Path) -> None:
+    told: list[str] = []
+    log = AuditLog(file, begin=lambda: told.append(threading.current_thread().name))
+    log.start()
+    log.close()
+    assert told == ["decision-log"]

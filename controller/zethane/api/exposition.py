@@ -22,8 +22,12 @@ _NO_NAME = re.compile(r"[^a-zA-Z0-9_]")
 
 
 def exposition(metrics: Iterable[Metric]) -> Iterator[bytes]:
-    """The counters and gauges as they are at the moment of asking, by name."""
-    for metric in sorted(metrics, key=lambda one: one.name):
+    """The counters and gauges as they are when they are come to, by name."""
+    found: list[Metric] = []
+    for metric in metrics:
+        found.append(metric)
+        yield b""  # here something else may have its turn, as everywhere between two parts
+    for metric in sorted(found, key=lambda one: one.name):
         samples = iter(metric.samples)
         yield _text(metric, list(islice(samples, SLICE)))
         while more := list(islice(samples, SLICE)):

@@ -8,7 +8,6 @@ import math
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
 from typing import Any
 
 from zethane.adapters.audit_log import AuditLog
@@ -31,7 +30,7 @@ from zethane.policy.service import Service
 from zethane.service.accounts import Block
 from zethane.service.administrator import Administrator
 from zethane.service.flows import LiveFlow
-from zethane.service.metrics import Metric, gauge, metrics_of
+from zethane.service.metrics import Metric, gauge, metrics_of, total
 from zethane.service.posture import Outcome
 from zethane.service.sessions import Live
 from zethane.service.sources import SourceRegistry
@@ -154,9 +153,11 @@ class Controller:
     def flows(self, *, session: int | None = None, limit: int = 1000) -> Iterator[Mapping[str, Any]]:
         """Live flows, in the order in which they were opened or went on; of more than `limit` the newest."""
         flows = self._state.flows
-        newest_first = reversed(flows.by_key.values() if session is None else flows.of_session(session))
-        found = list(islice(newest_first, limit))
-        return map(self._flow_view, reversed(found))
+        found = flows.all() if session is None else flows.of_session(session)
+        del found[:-limit]
+        found.reverse()
+        while found:  # let go of one by one: a hundred thousand at once take milliseconds
+            yield self._flow_view(found.pop())
 
     def _flow_view(self, flow: LiveFlow) -> Mapping[str, Any]:
         return {
@@ -306,22 +307,17 @@ class Controller:
         addresses = found[0].session.addresses
         return found[0].principal_at(addresses[0]) if addresses else found[0].session.principal
 
-    def metrics(self) -> Sequence[Metric]:
-        """Every counter and gauge."""
+    def metrics(self) -> Iterator[Metric]:
+        """Every counter and gauge, as it is when it is come to."""
         state = self._state
+        yield from metrics_of(state)
         ready = sum(point.ready for point in state.fabric.points.values())
-        lost = Metric(
-            "log_records_lost", "Records that the decision log had no room for.", "counter", [({}, self._log.lost)]
-        )
-        return [
-            *metrics_of(state),
-            gauge("portal_connections", "Connections to the portal.", len(self._administrator.portal_access)),
-            gauge("blocked_accounts", "Accounts that an operator has blocked.", len(state.accounts.blocks)),
-            gauge("switches_ready", "Switches that have their tables.", ready),
-            gauge("hot_path_compiled", "Whether the hot path is compiled.", float(native(HOT_PATH) is not None)),
-            lost,
-            *self._runtime.metrics(),
-        ]
+        yield gauge("portal_connections", "Connections to the portal.", len(self._administrator.portal_access))
+        yield gauge("blocked_accounts", "Accounts that an operator has blocked.", len(state.accounts.blocks))
+        yield gauge("switches_ready", "Switches that have their tables.", ready)
+        yield gauge("hot_path_compiled", "Whether the hot path is compiled.", float(native(HOT_PATH) is not None))
+        yield total("log_records_lost", "Records that the decision log had no room for.", self._log.lost)
+        yield from self._runtime.metrics()
 
 
 def _wanted_view(wanted: Wanted) -> Mapping[str, Any]:

@@ -158,5 +158,5 @@ class ControllerFacade(Protocol):
         What the session has proved meanwhile is left out. Empty if there is no such session.
         """
 
-    def metrics(self) -> Sequence[Metric]:
+    def metrics(self) -> Iterable[Metric]:
         """Every counter and gauge, with its labels."""

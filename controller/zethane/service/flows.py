@@ -157,6 +157,10 @@ class FlowTable(Untimed):
     def __len__(self) -> int:
         return len(self.by_key)
 
+    def all(self) -> list[LiveFlow]:
+        """Every flow, in the order in which they came."""
+        return list(self.by_key.values())
+
     def find(self, key: FlowKey) -> tuple[LiveFlow, int] | None:
         """The flow that a packet with this key belongs to, and its direction."""
         flow = self.by_key.get(key)

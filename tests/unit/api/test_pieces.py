@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from zethane.api.exposition import SLICE, exposition
-from zethane.api.pieces import Pieces
+from zethane.api.pieces import CHUNK, Pieces
 from zethane.service.metrics import Metric, gauge
 
 
@@ -68,6 +68,14 @@ async def test_one_piece_is_made_between_two_turns_of_the_loop_however_many_ask(
     other.cancel()
     assert made == 200
     assert turns >= made
+
+
+@pytest.mark.usefixtures("_one_at_a_time")
+async def test_small_pieces_are_handed_on_together() -> None:
+    answer = Pieces().text((b"x" * 1000 for _ in range(100)), "text/plain")
+    parts = [len(part) async for part in cast(AsyncIterator[bytes], answer.body_iterator)]
+    assert sum(parts) == 100_000
+    assert all(CHUNK <= part < CHUNK + 1000 for part in parts[:-1])
 
 
 def metrics() -> list[Metric]:

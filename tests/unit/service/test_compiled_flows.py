@@ -104,6 +104,7 @@ class One:
         return (
             len(table),
             [self.name(flow) for flow in table.by_key.values()],
+            [self.name(flow) for flow in table.all()],
             list(table.by_key),
             None if found is None else (self.name(found[0]), found[1]),
             [None if one is None else (self.name(one[0]), *one[1:]) for one in closing],

@@ -190,7 +190,8 @@ class Administrator:
             await self._beside(succession.work_out)
             if not succession.fits():
                 continue
-            prepared = Preparation(self.state, succession.as_of_now())
+            new = succession.as_of_now()
+            prepared = Preparation(self.state, new, succession.difference())
             await prepared.write()
             if succession.fits():
                 return succession, prepared

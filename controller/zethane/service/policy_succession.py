@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 
+from zethane.pipeline.change import Add, Change, Remove
 from zethane.policy.model import Policy
 from zethane.policy.principal import Principal
 from zethane.service.policy_in_force import PolicyInForce, Standing
@@ -35,17 +36,24 @@ class Succession:
         self._before = state.policy
         self._now = state.clock()
         self._new: PolicyInForce | None = None
+        self._worked_out: PolicyInForce | None = None
+        self._removed: list[Change] = []
+        self._added: list[Change] = []
         self._people: list[tuple[int, Principal]] = []
         if not self._before.policy.has_places_of(policy):
             self._people = [(live.session.number, live.session.principal) for live in state.sessions]
         self._placed: dict[int, tuple[Principal, Standing | None]] = {}
 
     def work_out(self) -> None:
-        """The policy with its numbers, and where it places everybody if it may place anybody elsewhere.
+        """The policy with its numbers, what its entries differ in from those of the one before, and where it places
+        everybody if it may place anybody elsewhere.
 
         Raises CapacityError.
         """
-        self._new = new = self._before.succeeded_by(self._policy, self._numbering, self._now)
+        self._new = self._worked_out = new = self._before.succeeded_by(self._policy, self._numbering, self._now)
+        for removed, added in self._before.differences(new):
+            self._removed += [Remove(*key) for key in removed]
+            self._added += map(Add, added)
         if self._before.moving(new) is None:
             for number, principal in self._people:
                 self._placed[number] = principal, new.place(principal, self._now)
@@ -63,6 +71,12 @@ class Succession:
         assert self._new is not None  # noqa: S101  # worked out before
         self._new = self._new.as_of(self._state.clock())
         return self._new
+
+    def difference(self) -> tuple[list[Change], list[Change]] | None:
+        """The entries that go and those that come, as long as neither policy is at another hour than it was."""
+        if self._state.policy is not self._before or self._new is not self._worked_out:
+            return None
+        return self._removed, self._added
 
     def standings(self, now: float) -> Iterator[tuple[Live, Standing | None]]:
         """Where sessions stand under it whose place, or what is known of it, may be another."""

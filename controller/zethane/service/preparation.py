@@ -53,12 +53,15 @@ RULES = 128
 class Preparation:
     """Open bundles that lead from the policy in force to another one."""
 
-    def __init__(self, state: State, new: PolicyInForce) -> None:
+    def __init__(
+        self, state: State, new: PolicyInForce, difference: tuple[list[Change], list[Change]] | None = None
+    ) -> None:
+        """`difference` is what goes and what comes, if that is known."""
         self._state = state
         self._before = state.policy
         self._new = new
-        self.removed: list[Change] = []
-        self.added: list[Change] = []
+        self._is_known = difference is not None
+        self.removed, self.added = difference or ([], [])
         self._bundles: dict[Point, tuple[SwitchChannel, Bundle]] = {}
         self._looks: Counter[Point] = Counter()
 
@@ -69,15 +72,19 @@ class Preparation:
     async def write(self) -> None:
         """Write what can be, giving way again and again, for as long as what it leads from is in force."""
         try:
-            async for removed, added in in_slices(self._before.differences(self._new), LOOKED_AT):
-                self.removed += [Remove(*key) for key in removed]
-                self.added += map(Add, added)
+            if not self._is_known:
+                await self._compare()
             if len(self.removed) + len(self.added) > SMALL:
                 await self._meet()
                 await self._write()
         except BaseException:
             self.discard()
             raise
+
+    async def _compare(self) -> None:
+        async for removed, added in in_slices(self._before.differences(self._new), LOOKED_AT):
+            self.removed += [Remove(*key) for key in removed]
+            self.added += map(Add, added)
 
     async def _write(self) -> None:
         for point in self._state.fabric.points.values():

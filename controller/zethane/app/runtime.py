@@ -21,7 +21,7 @@ from typing import Any
 
 from zethane.service.metrics import Metric, gauge, total
 
-SWITCH_INTERVAL = 0.00002
+SWITCH_INTERVAL = 0.00005
 """Seconds after which the event loop asks a thread that is in the middle of Python code for the interpreter's lock;
 others, which `give_way`, ask a millisecond later."""
 

@@ -43,7 +43,7 @@ LOOKED_AT = 4
 PARTS = 128
 """Parts of a policy that are gathered before other work has its turn."""
 
-FORGOTTEN = 16
+FORGOTTEN = 4
 """Objects that are let go of before other work has its turn."""
 
 RULES = 128

@@ -35,7 +35,9 @@ async def site(bridge: Bridge, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     monkeypatch.setattr(untimed, "UNANSWERED", FIN_IDLE + 1)
     monkeypatch.setattr(untimed, "TRIAL", 2)
     monkeypatch.setattr(untimed, "MAX_DOUBLED", 0)
-    made = await LiveSite(bridge, timed_flows_per_switch=0, flows_per_session=100_000).start()
+    made = await LiveSite(
+        bridge, timed_flows_per_switch=0, flows_per_session=100_000, rules_wait_from=1_000_000
+    ).start()
     made.login(WEB1, WEB)
     made.login(LAPTOP, ALICE)
     await made.channel.barrier()

@@ -12,10 +12,11 @@ from unittest.mock import patch
 from fakes.frames import Host
 from fakes.site import ALICE, BOB, DB, TWO_SWITCHES, WEB, Site
 from zethane.adapters.audit_log import _line
-from zethane.adapters.openflow import channel, compiled
-from zethane.adapters.openflow.channel import Channel, ChannelLimits
+from zethane.adapters.openflow import channel, compiled, writer
+from zethane.adapters.openflow.channel import Channel
 from zethane.adapters.openflow.hotpath import pure_read_packet_in
 from zethane.adapters.openflow.intake import TurnLimits
+from zethane.adapters.openflow.limits import ChannelLimits
 from zethane.adapters.openflow.output import PureOutput
 from zethane.app.journal import LogJournal
 from zethane.pipeline.fields import parties
@@ -121,7 +122,7 @@ def pure() -> Iterator[None]:
     with (
         patch.object(verification, "LiveFlow", PureLiveFlow),
         patch.object(adoption, "LiveFlow", PureLiveFlow),
-        patch.object(channel, "Output", PureOutput),
+        patch.object(writer, "Output", PureOutput),
         patch.object(channel, "read_packet_in", pure_read_packet_in),
     ):
         yield
@@ -177,7 +178,7 @@ class HotSite:
             # Turns end by packets alone: where they end by time, barriers come in other places.
             limits = ChannelLimits(turn=TurnLimits(seconds=3600.0, later=3600.0))
             made = self.channels[name] = Channel(site.admin, limits, None, fast)
-            made._transport = self.sinks[name]  # type: ignore[assignment]
+            made._attach(self.sinks[name])  # type: ignore[arg-type]
             self.sinks[name].link = made
             made.dpid, made._accepted = switch.dpid, True
             state.fabric.points[switch.dpid].channel = made

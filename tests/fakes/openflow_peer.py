@@ -7,7 +7,8 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from zethane.adapters.openflow.channel import Channel, ChannelLimits
+from zethane.adapters.openflow.channel import Channel
+from zethane.adapters.openflow.limits import ChannelLimits
 from zethane.service.switch import FlowRemoved, PacketIn, PortState, SwitchChannel
 
 HEADER = struct.Struct("!BBHI")

@@ -15,7 +15,7 @@ from fakes.records import MemoryStore
 from fakes.site import ALICE, DB, POLICY, PORTAL, WEB
 from livesite import LiveSite
 from openvswitch import Bridge
-from zethane.adapters.openflow.channel import OpenBundle
+from zethane.adapters.openflow.bundles import OpenBundle
 from zethane.net.endpoint import Attachment
 from zethane.pipeline.bindings import Binding, destination_binding, source_binding
 from zethane.pipeline.change import Add, Change, Installed
@@ -121,7 +121,8 @@ def count_writes(site: Site, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str,
             written.append(("commit", self.size))
             return super().commit()
 
-    monkeypatch.setattr(channel, "bundle", lambda: Counting(channel))  # type: ignore[arg-type]  # it is a real one
+    bundles = channel._bundles  # type: ignore[attr-defined]  # it is a real one
+    monkeypatch.setattr(channel, "bundle", lambda: Counting(bundles))
     return written
 
 

@@ -34,7 +34,7 @@ from fakes.openflow_peer import (
     port,
     wire,
 )
-from zethane.adapters.openflow.channel import ChannelLimits
+from zethane.adapters.openflow.limits import ChannelLimits
 from zethane.errors import ChannelError
 from zethane.service.switch import PacketIn, PortState
 
@@ -318,10 +318,10 @@ async def test_a_switch_that_stops_answering_is_dropped() -> None:
 async def test_where_the_loop_itself_was_late_the_answer_is_waited_for() -> None:
     """A switch is not dropped for what the controller was busy with: the answer lies in the socket."""
     channel, transport, _ = await connect(Peer(), ChannelLimits(echo_interval=10.0, echo_deadline=10.0))
-    channel._heard -= 60.0
-    channel._expected -= 60.0
-    channel._keep_alive()
+    channel._alive.heard -= 60.0
+    channel._alive._expected -= 60.0
+    channel._alive._look()
     assert not transport.is_closing()
-    channel._heard -= 60.0
-    channel._keep_alive()
+    channel._alive.heard -= 60.0
+    channel._alive._look()
     assert transport.is_closing()

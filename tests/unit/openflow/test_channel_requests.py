@@ -30,7 +30,8 @@ from fakes.openflow_peer import (
     message,
     wire,
 )
-from zethane.adapters.openflow.channel import Channel, ChannelLimits
+from zethane.adapters.openflow.channel import Channel
+from zethane.adapters.openflow.limits import ChannelLimits
 from zethane.errors import ChannelError
 from zethane.pipeline.change import Add
 from zethane.pipeline.flow import Flow, match

@@ -18,8 +18,9 @@ from fakes.openflow_peer import (
     port,
     wire,
 )
-from zethane.adapters.openflow.channel import Channel, ChannelLimits
+from zethane.adapters.openflow.channel import Channel
 from zethane.adapters.openflow.intake import Intake, TurnLimits
+from zethane.adapters.openflow.limits import ChannelLimits
 from zethane.adapters.openflow.pace import CAUGHT_UP
 from zethane.pipeline.fields import Reason
 from zethane.service.fair_queue import FairQueue, QueueBounds

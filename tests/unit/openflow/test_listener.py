@@ -17,7 +17,7 @@ import uvloop
 from fakes.openflow_peer import FEATURES_REQUEST, HEADER, Events, Peer, messages
 from fakes.site import Site
 from zethane.adapters.openflow import listener as listener_module
-from zethane.adapters.openflow.channel import ChannelLimits
+from zethane.adapters.openflow.limits import ChannelLimits
 from zethane.adapters.openflow.listener import Listener, TlsFiles
 from zethane.adapters.openflow.reception import HELLO, Reception
 from zethane.errors import InputError

@@ -6,7 +6,8 @@ import asyncio
 from typing import cast
 
 from fakes.openflow_peer import BARRIER_REPLY, BARRIER_REQUEST, Events, Message, Peer, connect, message
-from zethane.adapters.openflow.channel import Channel, ChannelLimits
+from zethane.adapters.openflow.channel import Channel
+from zethane.adapters.openflow.limits import ChannelLimits
 from zethane.adapters.openflow.pace import AHEAD, CAUGHT_UP, MARK_EVERY, Pace
 from zethane.service.switch import SwitchEvents
 
@@ -78,10 +79,10 @@ async def test_a_switch_that_answers_everything_but_a_barrier_is_given_up() -> N
     channel.packet_out(1, bytes(2 * MARK_EVERY))
     channel.flush()
     assert len(peer.barriers) == 1
-    channel._keep_alive()
+    channel._alive._look()
     assert not transport.is_closing()
-    channel._marked -= 60.0
-    channel._keep_alive()
+    channel._writer.marked -= 60.0
+    channel._alive._look()
     await transport.lost
     assert events.of("disconnected") == ["no answer to a barrier"]
 

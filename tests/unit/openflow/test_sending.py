@@ -97,7 +97,7 @@ async def test_what_the_connection_does_not_take_is_left_to_the_transport(
 ) -> None:
     hot = await HotSite(fast=True).start()
     link = hot.channels["s1"]
-    link._transport = sink = Rest()  # type: ignore[assignment]
+    link._attach(sink := Rest())  # type: ignore[arg-type]
     link._plain = ends[0].fileno()
     got = b""
     for place, count in enumerate(counts):
@@ -111,7 +111,7 @@ async def test_a_barrier_does_not_come_into_the_middle_of_a_message(ends: tuple[
     """A switch answers one in the read that brings more than the connection takes, and the next is due."""
     hot = await HotSite(fast=True).start()
     link = hot.channels["s1"]
-    link._transport = sink = Rest()  # type: ignore[assignment]
+    link._attach(sink := Rest())  # type: ignore[arg-type]
     link._plain = ends[0].fileno()
     got = b""
     for first, count in ((1000, 100), (2000, 100)):

@@ -257,6 +257,16 @@ def reference_bundle_add(bundle: int, change: Change, xid: int) -> bytes:
     return _finish(parser.ONFBundleAddMsg(_DATAPATH, bundle, _BUNDLE_FLAGS, _change(change), properties=[]), xid)
 
 
+def echo_request(xid: int) -> bytes:
+    """Ask whether the switch is there."""
+    return HEADER.pack(VERSION, ofp.OFPT_ECHO_REQUEST, HEADER.size, xid)
+
+
+def echo_reply(body: bytes, xid: int) -> bytes:
+    """Answer an echo request with what it brought."""
+    return HEADER.pack(VERSION, ofp.OFPT_ECHO_REPLY, HEADER.size + len(body), xid) + body
+
+
 def features_request(xid: int) -> bytes:
     """Ask for the datapath id."""
     return _finish(parser.OFPFeaturesRequest(_DATAPATH), xid)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import structlog
 
-from zethane.adapters.openflow.channel import Channel, ChannelLimits, FastPath
+from zethane.adapters.openflow.channel import Channel, FastPath
+from zethane.adapters.openflow.limits import ChannelLimits
 from zethane.adapters.openflow.reception import Reception, is_loopback
 from zethane.errors import InputError, Problem
 from zethane.service.switch import SwitchEvents

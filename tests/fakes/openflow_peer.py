@@ -9,6 +9,9 @@ from typing import Any, NamedTuple
 
 from zethane.adapters.openflow.channel import Channel
 from zethane.adapters.openflow.limits import ChannelLimits
+from zethane.pipeline.change import Add
+from zethane.pipeline.flow import Flow, match
+from zethane.pipeline.tables import Table
 from zethane.service.switch import FlowRemoved, PacketIn, PortState, SwitchChannel
 
 HEADER = struct.Struct("!BBHI")
@@ -18,6 +21,10 @@ MULTIPART_REQUEST, MULTIPART_REPLY, BARRIER_REQUEST, BARRIER_REPLY, METER_MOD = 
 FLOW_STATS, AGGREGATE, METER_STATS, METER_CONFIG, PORT_DESCRIPTION = 1, 2, 9, 10, 13
 BUNDLE_CONTROL, BUNDLE_ADD = 2300, 2301
 ONF = 0x4F4E4600
+
+PACKET_IN_BODY = struct.pack("!IHBBQ", 0xFFFFFFFF, 4, 1, 4, 0xABCD) + bytes.fromhex(
+    "0001 000c 80000004 00000003 00000000 0000"  # match: in_port 3, and its padding
+) + b"data"  # fmt: skip  # a line per structure
 
 
 class Message(NamedTuple):
@@ -74,6 +81,11 @@ def is_asked_for(entry: bytes, asked: bytes) -> bool:
     """Whether an entry is in the table, and has the cookie, that a request for statistics names."""
     cookie, mask = struct.unpack_from("!QQ", asked, 24)
     return entry[2] == asked[8] and (int.from_bytes(entry[24:32], "big") ^ cookie) & mask == 0
+
+
+def change(cookie: int = 1) -> Add:
+    """Something to send."""
+    return Add(Flow(Table.RULE, 10, match(eth_type=0x800), cookie))
 
 
 class Peer:

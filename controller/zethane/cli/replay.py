@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import IO, Annotated
+from typing import IO
 
 import typer
 from rich.console import Console
@@ -25,6 +25,20 @@ from zethane.cli.policy.given import (
 )
 from zethane.cli.policy.output import writing
 from zethane.cli.policy.text import print_json
+from zethane.cli.replay_options import (
+    Assumed,
+    CaptureArgument,
+    CapturedAt,
+    FailOnDeny,
+    FlowsFile,
+    Limit,
+    LiveInLab,
+    MapFile,
+    PolicyOption,
+    Room,
+    ScenarioInLab,
+    Staged,
+)
 from zethane.cli.replay_text import print_replay
 from zethane.replay.capture import Capture
 from zethane.replay.flow import Flow
@@ -34,51 +48,22 @@ from zethane.replay.source import Source, open_source
 from zethane.replay.table import MAX_FLOWS
 from zethane.replay.view import flow_view, replay_view
 
-MAX_TABLE = 2_000_000
-
-
-def _needs_lab(value: bool | str | None) -> None:
-    """Say where traffic can be sent, for this command only reads it."""
-    if value:
-        raise typer.BadParameter("this needs the lab (root, Mininet, scapy): ./run replay in a checkout has it")
-
 
 def replay_command(
-    capture: Annotated[str, typer.Argument(help="A pcap or pcapng file, compressed by gzip or not; - is stdin.")],
+    capture: CaptureArgument,
     topology: TopologyArgument,
-    policy: Annotated[str | None, typer.Option(help="Another policy.yaml, or its folder, to decide by.")] = None,
-    map_file: Annotated[
-        Path | None, typer.Option("--map", help="YAML: address, prefix or MAC to user:alice, segment:web, outside …")
-    ] = None,
-    assume: Annotated[
-        list[str] | None,
-        typer.Option(help="For addresses that nothing else knows: 10.0.0.0/8=segment:office, outside. Repeatable."),
-    ] = None,
-    staged: Annotated[bool, typer.Option("--staged", help="With everything in force that is staged.")] = False,
-    at: Annotated[
-        str | None,
-        typer.Option(
-            "--at",
-            metavar="TIME",
-            help="When, as 2026-11-23T22:00+01:00 (RFC 3339); when it was captured if not given.",
-        ),
-    ] = None,
-    flows_file: Annotated[Path | None, typer.Option("--flows", help="Write every flow here, as JSON lines.")] = None,
-    limit: Annotated[int, typer.Option(min=0, max=10_000, help="How many flows and rows to show.")] = MAX_LISTED,
-    table: Annotated[
-        int, typer.Option(min=1_000, max=MAX_TABLE, help="Flows that may be under way at once; each takes about 1 KB.")
-    ] = MAX_FLOWS,
-    fail_on_deny: Annotated[
-        bool, typer.Option("--fail-on-deny", help="Status 1 if any flow is denied or cannot be attributed.")
-    ] = False,
+    policy: PolicyOption = None,
+    map_file: MapFile = None,
+    assume: Assumed = None,
+    staged: Staged = False,
+    at: CapturedAt = None,
+    flows_file: FlowsFile = None,
+    limit: Limit = MAX_LISTED,
+    table: Room = MAX_FLOWS,
+    fail_on_deny: FailOnDeny = False,
     as_json: JsonOption = False,
-    live: Annotated[  # noqa: ARG001 - its callback has answered
-        bool, typer.Option("--live", callback=_needs_lab, is_eager=True, help="In the lab: ./run replay --live.")
-    ] = False,
-    scenario: Annotated[  # noqa: ARG001 - its callback has answered
-        str | None,
-        typer.Option(callback=_needs_lab, is_eager=True, help="In the lab: ./run replay --scenario FILE."),
-    ] = None,
+    live: LiveInLab = False,  # noqa: ARG001 - its callback has answered
+    scenario: ScenarioInLab = None,  # noqa: ARG001 - its callback has answered
 ) -> None:
     """Decide recorded traffic: which flows the policy lets pass, which not, and why."""
     with problems_exit(as_json), _uncollected():

@@ -21,7 +21,7 @@ from zethane.api.body_limit import BodyLimit
 from zethane.api.portal_certificate import certificate_router
 from zethane.api.portal_factors import add_factors
 from zethane.api.portal_oidc import sign_on_router
-from zethane.api.portal_schema import MAX_BODY, Connection, PortalClaim, PortalLogin, PortalRequest
+from zethane.api.portal_schema import MAX_BODY, Connection, Locate, PortalClaim, PortalLogin, PortalRequest, Tell
 from zethane.api.problem_details import problem, validation_problem
 from zethane.audit.record import rfc3339, rfc3339_or_none
 from zethane.errors import AuthenticationError, CapacityError, InputError, SessionError, ZethaneError
@@ -59,58 +59,57 @@ def create_app(
     _add_error_handlers(app)
     tokens = ClaimTokens(clock)
 
+    def locate(connection: Connection) -> Endpoint:
+        return _locate(facade, connection)
+
     def answer(session: Session) -> dict[str, Any]:
         return {**session_view(session), "token": tokens.issue(session.number)}
 
     if enrolment is not None:
-        add_factors(app, lambda connection: _locate(facade, connection), authenticator, enrolment, answer)
+        add_factors(app, locate, authenticator, enrolment, answer)
+    _add_login(app, authenticator, locate, answer)
+    _add_addresses(app, facade, tokens, locate, answer)
+    _add_session(app, facade, sign_on, locate)
+    app.include_router(certificate_router(certificates, locate, answer))
+    if sign_on is not None:
+        app.include_router(sign_on_router(sign_on, locate, answer))
+    return app
 
+
+def _add_login(app: FastAPI, authenticator: Authenticator, locate: Locate, answer: Tell) -> None:
     @app.post("/login")
     async def login(body: PortalLogin) -> dict[str, Any]:
         credential = body.proof.credential()
-        endpoint = _locate(facade, body.connection)
+        endpoint = locate(body.connection)
         return answer(await authenticator.login(endpoint, credential))
 
+
+def _add_addresses(app: FastAPI, facade: ControllerFacade, tokens: ClaimTokens, locate: Locate, answer: Tell) -> None:
     @app.post("/addresses")
     async def addresses(body: PortalClaim) -> dict[str, Any]:
-        endpoint = _locate(facade, body.connection)
+        endpoint = locate(body.connection)
         number = tokens.redeem(body.claim.token.get_secret_value())
         if number is None:
             raise AuthenticationError("the token is unknown, used or too old; log in again")
         return answer(facade.claim_address(endpoint, number))
 
-    @app.post("/logout")
-    async def logout(body: PortalRequest) -> dict[str, Any]:
-        session = facade.session_at(_locate(facade, body.connection))
-        if session is None or not facade.logout(session.number):
-            raise SessionError("nobody is logged in at this address")
-        return {"session": session.number}
 
+def _add_session(app: FastAPI, facade: ControllerFacade, sign_on: SignOn | None, locate: Locate) -> None:
     @app.post("/session")
     async def session(body: PortalRequest) -> dict[str, Any]:
-        found = facade.session_at(_locate(facade, body.connection))
+        found = facade.session_at(locate(body.connection))
         providers = sign_on.labels() if sign_on is not None else []
         if found is None:
             return {"session": None, "providers": providers}
         view = {**session_view(found), "wanting": list(facade.wanting(found.number))}
         return {"session": view, "providers": providers}
 
-    app.include_router(
-        certificate_router(
-            certificates,
-            lambda connection: _locate(facade, connection),
-            answer,
-        )
-    )
-    if sign_on is not None:
-        app.include_router(
-            sign_on_router(
-                sign_on,
-                lambda connection: _locate(facade, connection),
-                answer,
-            )
-        )
-    return app
+    @app.post("/logout")
+    async def logout(body: PortalRequest) -> dict[str, Any]:
+        session = facade.session_at(locate(body.connection))
+        if session is None or not facade.logout(session.number):
+            raise SessionError("nobody is logged in at this address")
+        return {"session": session.number}
 
 
 def session_view(session: Session) -> dict[str, Any]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter
 from pydantic import Base64Bytes, BaseModel, ConfigDict, Field
 
-from zethane.api.portal_schema import Connection
+from zethane.api.portal_schema import Connection, Locate, Tell
 from zethane.errors import AuthenticationError
 from zethane.identity.certificates import MAX_CERTIFICATE, MAX_CHAIN
-from zethane.identity.session import Endpoint, Session
 from zethane.service.certificate_login import REFUSED, CertificateLogin
 
 Der = Annotated[Base64Bytes, Field(min_length=1, max_length=MAX_CERTIFICATE)]
@@ -28,8 +26,8 @@ class PortalCertificate(BaseModel):
 
 def certificate_router(
     login: CertificateLogin | None,
-    locate: Callable[[Connection], Endpoint],
-    answer: Callable[[Session], dict[str, Any]],
+    locate: Locate,
+    answer: Tell,
 ) -> APIRouter:
     """`POST /certificate-login`. Without a `login`, no certificate is accepted."""
     router = APIRouter()

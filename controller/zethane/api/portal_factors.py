@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import pyotp
 from fastapi import FastAPI
 from pydantic import Field, StringConstraints, model_validator
 
-from zethane.api.portal_schema import Code, Connection, PortalModel, PortalRequest
+from zethane.api.portal_schema import Code, Locate, PortalModel, PortalRequest, Tell
 from zethane.audit.record import rfc3339, rfc3339_or_none
 from zethane.errors import InputError, Problem
 from zethane.identity.credential import CODE_DIGITS, is_code
 from zethane.identity.factor import Factor, Passkey, RecoveryCode, plain_code, reference
-from zethane.identity.session import Endpoint, Session
 from zethane.service.authentication import Authenticator
 from zethane.service.enrolment import Enrolment, Overview
 from zethane.service.passkey import RelyingParty, Response
@@ -118,15 +116,12 @@ class _Renamed(_Named):
     name: FactorName
 
 
-Locate = Callable[[Connection], Endpoint]
-
-
 def add_factors(
     app: FastAPI,
     locate: Locate,
     authenticator: Authenticator,
     enrolment: Enrolment,
-    answer: Callable[[Session], dict[str, Any]],
+    answer: Tell,
 ) -> None:
     """Add it all to the back end. `answer` is what a login is answered with."""
     _add_proving(app, locate, authenticator, answer)
@@ -135,9 +130,7 @@ def add_factors(
     _add_changes(app, locate, enrolment)
 
 
-def _add_proving(
-    app: FastAPI, locate: Locate, authenticator: Authenticator, answer: Callable[[Session], dict[str, Any]]
-) -> None:
+def _add_proving(app: FastAPI, locate: Locate, authenticator: Authenticator, answer: Tell) -> None:
     passkeys = authenticator.factors.passkeys
 
     @app.post("/passkeys/login-options")

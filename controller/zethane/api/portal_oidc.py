@@ -5,14 +5,12 @@ The portal hands over; whether what came back is right, and who it is, is found 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter
 from pydantic import Field, StringConstraints
 
-from zethane.api.portal_schema import Connection, PortalModel
-from zethane.identity.session import Endpoint, Session
+from zethane.api.portal_schema import Connection, Locate, PortalModel, Tell
 from zethane.service.sign_on import Callback, SignOn
 
 ProviderName = Annotated[str, StringConstraints(max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
@@ -57,9 +55,7 @@ class DevicePoll(PortalModel):
     handle: Handle
 
 
-def sign_on_router(
-    sign_on: SignOn, locate: Callable[[Connection], Endpoint], view: Callable[[Session], dict[str, Any]]
-) -> APIRouter:
+def sign_on_router(sign_on: SignOn, locate: Locate, view: Tell) -> APIRouter:
     """The routes. `locate` gives the endpoint of a connection, `view` what a client is told of its session."""
     router = APIRouter(prefix="/oidc")
 

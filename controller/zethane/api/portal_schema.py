@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StrictInt, StringConstraints
 
 from zethane.errors import InputError, Problem
 from zethane.identity.credential import MAX_NAME, MAX_SECRET, Credential
 from zethane.identity.factor import plain_code
+from zethane.identity.session import Endpoint, Session
 from zethane.service.claims import MAX_TOKEN
 
 MAX_BODY = 8 * 1024
@@ -91,3 +93,10 @@ class PortalRequest(PortalModel):
     """A logout or a question that came in over a connection."""
 
     connection: Connection
+
+
+Locate = Callable[[Connection], Endpoint]
+"""Where a connection to the portal comes from; raises an error where no switch carries it."""
+
+Tell = Callable[[Session], dict[str, Any]]
+"""A session as its owner is told of it."""

@@ -23,6 +23,7 @@ from zethane.service.aging import Aging
 from zethane.service.attestation import Attestation
 from zethane.service.blocking import Blocking
 from zethane.service.clearing import Clearing
+from zethane.service.connected_switches import ConnectedSwitches
 from zethane.service.delivery import Pending, settle
 from zethane.service.denials import SAMPLED, denied
 from zethane.service.dhcp_relay import DhcpRelay
@@ -37,7 +38,6 @@ from zethane.service.journal import Denied
 from zethane.service.leases import Lease
 from zethane.service.leasing import Leasing
 from zethane.service.neighbours import Neighbours
-from zethane.service.points import Point
 from zethane.service.policy_change import PolicyChange
 from zethane.service.policy_numbers import Numbering, Numbers
 from zethane.service.policy_succession import Beside, Succession, on_the_spot
@@ -52,10 +52,6 @@ from zethane.service.state import State
 from zethane.service.store import Store
 from zethane.service.switch import EntryRemoved, FlowRemoved, PacketIn, PortState, SwitchChannel
 from zethane.service.verification import Verifier
-
-MAX_PORTS = 1024
-"""Ports of a switch that are used; each has its entries and meters. What is at others cannot send anything."""
-
 
 MAX_NAMED = 20
 """Rules that one record names."""
@@ -96,6 +92,17 @@ class Administrator:
         )
         self._neighbours = Neighbours(state, self._binding, self._routers, self.leasing)
         self.port_access: PortAccess | None = None  # there is one where hosts authenticate below IP
+        self._switches = ConnectedSwitches(
+            state,
+            self.reconciliation,
+            self.discovery,
+            self.portal_access,
+            self.clearing,
+            self.life,
+            self.enforcement,
+            self._port_gone,
+            spawn,
+        )
         self._numbers = numbers
         self._beside = beside
         self._changing = asyncio.Lock()
@@ -253,73 +260,11 @@ class Administrator:
 
     def connected(self, channel: SwitchChannel, ports: Sequence[PortState]) -> bool:
         """A switch has connected: wanted if it is described and not connected already."""
-        state = self.state
-        point = state.fabric.points.get(channel.dpid)
-        if point is None or point.channel is not None:
-            reason = "unknown datapath id" if point is None else "already connected"
-            state.journal.switch("refused", f"{channel.dpid:016x}", reason, state.clock())
-            state.counters["switches_refused"] += 1
-            return False
-        point.channel, point.ready, point.since = channel, False, state.clock()
-        self._take_ports(point, ports)
-        state.journal.switch("connected", point.switch.name, "", state.clock())
-        for number in self.portal_access.ports_of(channel.dpid):
-            if number not in point.ports or not point.ports[number].up:
-                self.portal_access.port_gone(channel.dpid, number)
-        for number in point.switch.ports:
-            if number not in point.ports or not point.ports[number].up:
-                self.discovery.port_down(point, number)
-        self._ports_changed(point)
-        self._start_reconciling(point)
-        return True
-
-    def _take_ports(self, point: Point, ports: Sequence[PortState]) -> None:
-        """The ports of a switch that has just connected; if there are too many, those that are described come first."""
-        ranked = sorted(ports, key=lambda port: (port.number not in point.switch.ports, port.number))
-        point.ports = {port.number: port for port in ranked[:MAX_PORTS]}
-        if len(ranked) > MAX_PORTS:
-            self._ignore_ports(point, len(ranked) - MAX_PORTS)
-
-    def _ignore_ports(self, point: Point, number: int) -> None:
-        """Nothing can come in at these: there are no entries for them."""
-        self.state.counters["ports_ignored"] += number
-        if not point.overfull:
-            point.overfull = True
-            detail = f"too many ports: {MAX_PORTS} are used"
-            self.state.journal.switch("error", point.switch.name, detail, self.state.clock())
-
-    def _start_reconciling(self, point: Point) -> None:
-        """One at a time for each switch, whatever it reports meanwhile: that is looked at afterwards."""
-        point.again = True
-        if not point.reconciling:
-            point.reconciling = True
-            self._spawn(self._reconcile(point))
-
-    async def _reconcile(self, point: Point) -> None:
-        try:
-            while point.again and point.channel is not None:
-                point.again = False
-                await self._reconcile_once(point, point.channel)
-        finally:
-            point.reconciling = False
-
-    async def _reconcile_once(self, point: Point, channel: SwitchChannel) -> None:
-        try:
-            work = self.reconciliation.ports_changed if point.ready else self.reconciliation.reconcile
-            changes = await work(point)
-        except Exception as error:  # noqa: BLE001  # whatever it is, this switch is not right: start over with it
-            channel.close(f"could not be reconciled: {type(error).__name__}: {error}")
-            return
-        self.state.journal.switch("reconciled", point.switch.name, f"{changes} changes", self.state.clock())
-        self.discovery.switch_ready(point)
+        return self._switches.connected(channel, ports)
 
     def disconnected(self, channel: SwitchChannel, reason: str) -> None:
         """A switch is away. Its entries stay in force there until their leases end."""
-        point = self.state.fabric.points.get(channel.dpid)
-        if point is not None and point.channel is channel:
-            point.channel, point.ready = None, False
-            self.clearing.away(point)
-            self.state.journal.switch("disconnected", point.switch.name, reason, self.state.clock())
+        self._switches.disconnected(channel, reason)
 
     def packet_in(self, channel: SwitchChannel, event: PacketIn) -> None:
         """A packet came up; the rule part of its cookie says why."""
@@ -384,36 +329,13 @@ class Administrator:
 
     def port_status(self, channel: SwitchChannel, port: PortState, *, removed: bool) -> None:
         """A port changed: its sessions end when it goes down, and paths lead around it."""
-        point = self.state.fabric.points[channel.dpid]
-        known = point.ports.get(port.number)
-        if known == (None if removed else port):
-            return  # nothing has changed, however often a switch says so
-        if known is None and len(point.ports) >= MAX_PORTS:
-            self._ignore_ports(point, 1)
-            return
-        if removed:
-            point.ports.pop(port.number, None)
-        else:
-            point.ports[port.number] = port
-        if removed or not port.up:
-            self.portal_access.port_gone(channel.dpid, port.number)
-            self.leasing.transactions.port_gone(channel.dpid, port.number)
-            if self.port_access is not None:
-                self.port_access.port_gone(channel.dpid, port.number)
-            self.discovery.port_down(point, port.number)
-        elif known is None or not known.up:
-            self.discovery.port_up(point, port.number)
-        self._ports_changed(point)
-        if removed or known is None:
-            self._start_reconciling(point)
+        self._switches.port_status(channel, port, removed=removed)
 
-    def _ports_changed(self, point: Point) -> None:
-        for number in tuple(point.local):
-            live = self.state.sessions.by_number[number]
-            port = point.ports.get(live.session.attachment.port)
-            if port is None or not port.up:
-                self.life.end(live, SessionEvent.PORT_DOWN)
-        self.enforcement.links_changed()
+    def _port_gone(self, dpid: int, port: int) -> None:
+        self.portal_access.port_gone(dpid, port)
+        self.leasing.transactions.port_gone(dpid, port)
+        if self.port_access is not None:
+            self.port_access.port_gone(dpid, port)
 
     def refused(self, channel: SwitchChannel, what: str) -> None:
         """A switch answered with an error."""

@@ -10,7 +10,7 @@ from fakes.switch import FakeSwitch
 from zethane.net.flowkey import parse_frame
 from zethane.pipeline.fields import PORTAL_NUMBER, Reason, cookie, parties, verify_meter
 from zethane.pipeline.tables import Table
-from zethane.service.administrator import MAX_PORTS
+from zethane.service.connected_switches import MAX_PORTS
 from zethane.service.switch import FlowRemoved, PacketIn, PortState
 
 LAPTOP = Host(4, "02:00:00:00:00:21", "10.0.0.21")

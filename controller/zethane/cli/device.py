@@ -9,9 +9,8 @@ from urllib.parse import quote
 
 import typer
 
+from zethane.cli.ending import EXIT_NO
 from zethane.cli.operate import DEFAULT_SOCKET, Api, JsonOption, SocketOption, _printable, show
-
-EXIT_NO = 1
 
 app = typer.Typer(no_args_is_help=True, help="The devices that are known, where they are live, and their posture.")
 

@@ -6,8 +6,6 @@ import hashlib
 import json
 import secrets
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
 import argon2
@@ -16,6 +14,7 @@ import typer
 from pydantic import SecretStr
 
 from zethane.cli.blocks import block, blocks, unblock
+from zethane.cli.ending import EXIT_DONE, EXIT_NO, told_problems
 from zethane.cli.factors import factors, reset_factors
 from zethane.cli.operate import sources
 from zethane.cli.secrets_input import read_secret
@@ -23,8 +22,6 @@ from zethane.errors import InputError, Problem
 from zethane.identity.credential import MAX_SECRET, Credential
 from zethane.identity.directory import MIN_TOTP_BITS, secret_bytes
 from zethane.identity.totp import accepted_step
-
-EXIT_NO, EXIT_INPUT = 1, 2
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -46,7 +43,7 @@ app.command("reset-factors")(reset_factors)
 @app.command("hash")
 def hash_command(as_json: JsonOption = False) -> None:
     """Hash a password or secret, from a prompt or from standard input (argon2id, RFC 9106)."""
-    with _problems_exit():
+    with told_problems():
         secret = read_secret("Password or secret", again=True)
         if len(secret.encode("utf-8", "surrogateescape")) > MAX_SECRET:
             raise InputError([Problem("standard input", f"expected at most {MAX_SECRET} bytes")])
@@ -85,7 +82,7 @@ def totp_command(
 
 
 def _check_code(as_json: bool) -> None:
-    with _problems_exit():
+    with told_problems():
         secret = read_secret("TOTP secret").replace(" ", "").upper()
         key = secret_bytes(SecretStr(secret))
         if len(key) * 8 < MIN_TOTP_BITS:
@@ -93,14 +90,4 @@ def _check_code(as_json: bool) -> None:
         code = read_secret("Code").replace(" ", "")
     fits = accepted_step(key, code, time.time()) is not None
     typer.echo(json.dumps({"fits": fits}) if as_json else "The code fits." if fits else "The code does not fit.")
-    raise typer.Exit(0 if fits else EXIT_NO)
-
-
-@contextmanager
-def _problems_exit() -> Iterator[None]:
-    try:
-        yield
-    except InputError as error:
-        for problem in error.problems:
-            typer.echo(str(problem), err=True)
-        raise typer.Exit(EXIT_INPUT) from None
+    raise typer.Exit(EXIT_DONE if fits else EXIT_NO)

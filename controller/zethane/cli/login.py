@@ -16,11 +16,10 @@ import typer
 
 from zethane.cli.certificate_login import CertificateLogin
 from zethane.cli.device_login import device_login
+from zethane.cli.ending import EXIT_NO, told_problems
 from zethane.cli.portal_client import Certificate, PortalClient
 from zethane.cli.secrets_input import read_optional, read_secret
 from zethane.errors import InputError, Problem, ZethaneError
-
-EXIT_REFUSED, EXIT_INPUT = 1, 2
 
 PortalOption = Annotated[
     list[str],
@@ -119,12 +118,11 @@ def show(session: dict[str, Any], as_json: bool) -> None:
 @contextmanager
 def _exit_status() -> Iterator[None]:
     """Errors as a line on standard error each, with the status that tells them apart; never a traceback."""
-    try:
-        yield
-    except InputError as error:
-        for problem in error.problems:
-            typer.echo(str(problem), err=True)
-        raise typer.Exit(EXIT_INPUT) from None
-    except ZethaneError as error:
-        typer.echo("".join(char for char in str(error) if char.isprintable()), err=True)
-        raise typer.Exit(EXIT_REFUSED) from None
+    with told_problems():
+        try:
+            yield
+        except InputError:
+            raise
+        except ZethaneError as error:
+            typer.echo("".join(char for char in str(error) if char.isprintable()), err=True)
+            raise typer.Exit(EXIT_NO) from None

@@ -16,9 +16,9 @@ from rich.table import Table
 from rich.text import Text
 
 from zethane.cli.console import wide_console
+from zethane.cli.ending import EXIT_NO
 from zethane.errors import InputError, Problem, ZethaneError
 
-EXIT_NO = 1
 TIMEOUT = 30.0
 
 SocketOption = Annotated[

@@ -15,12 +15,12 @@ import typer
 from zethane.adapters.http.client import trust
 from zethane.adapters.http.strict_json import loads
 from zethane.cli.device import NameArgument, find, show_posture
+from zethane.cli.ending import EXIT_NO
 from zethane.cli.measure import measured
 from zethane.cli.operate import DEFAULT_SOCKET, Api, JsonOption, SocketOption, _printable
 from zethane.errors import InputError, Problem, ZethaneError
 from zethane.identity.sources.common import is_loopback
 
-EXIT_NO = 1
 MAX_REPORT = 32 * 1024
 MAX_ANSWER = 64 * 1024
 TIMEOUT = 30.0

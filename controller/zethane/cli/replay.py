@@ -13,16 +13,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from zethane.cli.policy.given import (
-    EXIT_DONE,
-    EXIT_NO,
-    JsonOption,
-    TopologyArgument,
-    find_policy,
-    find_topology,
-    moment,
-    problems_exit,
-)
+from zethane.cli.ending import EXIT_DONE, EXIT_NO
+from zethane.cli.policy.given import JsonOption, TopologyArgument, find_policy, find_topology, moment, problems_exit
 from zethane.cli.policy.output import writing
 from zethane.cli.policy.text import print_json
 from zethane.cli.replay_options import (

@@ -9,10 +9,9 @@ import typer
 
 from zethane.app.topology import Topology
 from zethane.audit.record import rfc3339
+from zethane.cli.ending import EXIT_DONE, EXIT_NO
 from zethane.cli.policy.blast_text import print_radius, print_table
 from zethane.cli.policy.given import (
-    EXIT_DONE,
-    EXIT_NO,
     AtOption,
     JsonOption,
     TopologyArgument,

@@ -4,15 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from zethane.cli.policy.given import (
-    EXIT_DONE,
-    EXIT_NO,
-    AtOption,
-    JsonOption,
-    TopologyArgument,
-    find_report,
-    problems_exit,
-)
+from zethane.cli.ending import EXIT_DONE, EXIT_NO
+from zethane.cli.policy.given import AtOption, JsonOption, TopologyArgument, find_report, problems_exit
 from zethane.cli.policy.text import print_json, print_report, report_view
 
 

@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.text import Text
 
 from zethane.app.topology import IDENTITIES_FILE, load_directory
-from zethane.cli.policy.given import EXIT_DONE, EXIT_NO, JsonOption, find_policy, problems_exit
+from zethane.cli.ending import EXIT_DONE, EXIT_NO
+from zethane.cli.policy.given import JsonOption, find_policy, problems_exit
 from zethane.cli.policy.text import print_json
 from zethane.document import count, some
 from zethane.errors import CapacityError, InputError, Problem

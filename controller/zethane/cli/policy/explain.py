@@ -6,9 +6,8 @@ from typing import Annotated
 
 import typer
 
+from zethane.cli.ending import EXIT_DONE, EXIT_NO
 from zethane.cli.policy.given import (
-    EXIT_DONE,
-    EXIT_NO,
     AtOption,
     JsonOption,
     TopologyArgument,

@@ -10,7 +10,8 @@ import typer
 
 from zethane.app.files import read_text
 from zethane.app.topology import Topology
-from zethane.cli.policy.given import EXIT_DONE, EXIT_NO, JsonOption, TopologyArgument, find_topology, problems_exit
+from zethane.cli.ending import EXIT_DONE, EXIT_NO
+from zethane.cli.policy.given import JsonOption, TopologyArgument, find_topology, problems_exit
 from zethane.cli.policy.output import write_new
 from zethane.cli.policy.text import print_json
 from zethane.convert import Known, export_nftables

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from zethane.app.topology import Topology, load_policy, load_topology
+from zethane.cli.ending import EXIT_INPUT, told_problems
 from zethane.cli.policy.text import print_json, problem_view
 from zethane.document import closest, quote
 from zethane.errors import InputError, Problem
@@ -20,8 +21,6 @@ from zethane.policy.load import or_a_name
 from zethane.policy.model import Policy
 from zethane.policy.moment import parse_moment
 from zethane.policy.service import Service
-
-EXIT_DONE, EXIT_NO, EXIT_INPUT = 0, 1, 2
 
 TopologyArgument = Annotated[str, typer.Argument(help="A topology's folder, or the name of one in ./topologies.")]
 AtOption = Annotated[
@@ -101,12 +100,11 @@ def shipped(name: str, missing: str = "no folder") -> Path:
 @contextmanager
 def problems_exit(as_json: bool) -> Iterator[None]:
     """End with status 2 and one line per problem when the input is wrong."""
-    try:
-        yield
-    except InputError as error:
-        if as_json:
+    with told_problems():
+        try:
+            yield
+        except InputError as error:
+            if not as_json:
+                raise
             print_json({"errors": [problem_view(problem) for problem in error.problems]})
-        else:
-            for problem in error.problems:
-                typer.echo(str(problem), err=True)
-        raise typer.Exit(EXIT_INPUT) from None
+            raise typer.Exit(EXIT_INPUT) from None

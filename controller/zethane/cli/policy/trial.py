@@ -8,15 +8,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from zethane.cli.policy.given import (
-    EXIT_DONE,
-    EXIT_NO,
-    AtOption,
-    JsonOption,
-    TopologyArgument,
-    find_report,
-    problems_exit,
-)
+from zethane.cli.ending import EXIT_DONE, EXIT_NO
+from zethane.cli.policy.given import AtOption, JsonOption, TopologyArgument, find_report, problems_exit
 from zethane.cli.policy.text import passed_of, print_json
 from zethane.policy.outcome import Outcome
 

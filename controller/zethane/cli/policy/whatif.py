@@ -13,10 +13,9 @@ from rich.text import Text
 
 from zethane.app.decision_log import DecisionLog, known_by
 from zethane.app.topology import IDENTITIES_FILE, load_directory
+from zethane.cli.ending import EXIT_DONE, EXIT_NO
 from zethane.cli.policy.account import account_lines, account_view
 from zethane.cli.policy.given import (
-    EXIT_DONE,
-    EXIT_NO,
     JsonOption,
     SinceOption,
     UntilOption,

@@ -24,6 +24,7 @@ AGENT = "agent-token-0123456789abcdef"
 MDM = "mdm-token-0123456789abcdef"
 AUDIENCE = "https://zethane.example"
 
+NOW = 1_700_000_000.0
 POLICY = """
 version: 1
 segments:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fakes.frames import Host
-from fakes.issuer import Issuer, issuer
-from fakes.signals_site import AGENT, MDM, POLICY, SignalsSite, signals_site, token_hash
+from fakes.signals_site import AGENT, MDM, NOW, POLICY, SignalsSite, token_hash
 from fakes.site import BOB, WEB, Site, proof_of
 from zethane.adapters.store.sqlite import SqliteStore
 from zethane.api import posture_routes
@@ -31,7 +29,6 @@ from zethane.identity.sources.signals import Reporter
 from zethane.policy.condition import Condition
 from zethane.policy.principal import DeviceFacts, Principal
 
-NOW = 1_700_000_000.0
 HOST = Host(3, "02:00:00:00:00:03", "10.0.0.3")
 WEB_HOST = Host(4, "02:00:00:00:00:04", "10.0.0.4")
 LAPTOP = Proof("device", "laptop", "certificate", NOW - 10, ("x509",), 2, labels=(("kind", "laptop"),), issuer="ca")
@@ -187,18 +184,6 @@ def test_what_is_reported_is_what_is_known(attributes: dict[str, Any], measured:
 
 
 # who may say it, and what follows
-
-
-@pytest.fixture
-def signer() -> Iterator[Issuer]:
-    with issuer() as made:
-        yield made
-
-
-@pytest.fixture
-async def here(signer: Issuer, tmp_path: Path) -> AsyncIterator[SignalsSite]:
-    async with signals_site(signer, NOW, tmp_path) as made:
-        yield made
 
 
 async def test_a_report_of_an_agent_is_taken_and_kept(here: SignalsSite) -> None:

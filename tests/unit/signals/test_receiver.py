@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from fakes.frames import Host
-from fakes.issuer import Issuer, issuer
-from fakes.signals_site import AGENT, TOKEN, SignalsSite, signals_site
+from fakes.issuer import Issuer
+from fakes.signals_site import AGENT, NOW, TOKEN, SignalsSite
 from fakes.site import BOB, WEB, proof_of
 from zethane.audit.reason import SessionEvent
 from zethane.errors import CapacityError
@@ -23,7 +21,6 @@ from zethane.identity.session import Session
 from zethane.identity.signals.token import CAEP, RISC, SSF
 from zethane.service.signals import RECENT, REFUSALS
 
-NOW = 1_700_000_000.0
 ALICE = Proof(
     "user", "alice@corp", "oidc", NOW - 100, ("pwd",), 1, None, frozenset({"staff"}),
     issuer="https://idp.example", subject="2482", reference="sid-1",
@@ -32,18 +29,6 @@ LAPTOP = Proof("device", "laptop", "certificate", NOW - 100, ("x509",), 2, label
 HOST = Host(3, "02:00:00:00:00:03", "10.0.0.3")
 WEB_HOST = Host(4, "02:00:00:00:00:04", "10.0.0.4")
 SUBJECT = {"format": "iss_sub", "iss": "https://idp.example", "sub": "2482"}
-
-
-@pytest.fixture
-def signer() -> Iterator[Issuer]:
-    with issuer() as made:
-        yield made
-
-
-@pytest.fixture
-async def here(signer: Issuer, tmp_path: Path) -> AsyncIterator[SignalsSite]:
-    async with signals_site(signer, NOW, tmp_path) as made:
-        yield made
 
 
 def login(here: SignalsSite, *proofs: Proof, host: Host = HOST) -> Session:

@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from zethane.adapters.file_signature import FileSignature, file_signature
 from zethane.errors import InputError, Problem
 from zethane.identity.certificates import Revocations, Trust, key_id
 from zethane.identity.sources.certificates import Certificates
@@ -23,8 +24,8 @@ MAX_AUTHORITIES = 64
 
 _CRL = re.compile(rb"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", re.DOTALL)
 
-Signature = tuple[tuple[int, int, int] | None, ...]
-"""Of each file when it was last changed, its size and its inode; None where it is missing."""
+Signature = tuple[FileSignature | None, ...]
+"""Of each file; None where it is missing."""
 
 
 class TrustFiles:
@@ -37,7 +38,7 @@ class TrustFiles:
 
     def signature(self) -> Signature:
         """Something that is another after any of the files has changed or been replaced."""
-        return tuple(_signature(file) for file in (*self.ca, *self.crl))
+        return tuple(file_signature(file) for file in (*self.ca, *self.crl))
 
     def load(self, before: Trust | None = None) -> Trust:
         """What all files say together. Raises InputError.
@@ -67,14 +68,6 @@ class TrustFiles:
             known = before.revocations.get(issuer)
             if known is not None and found.issued < known.issued:
                 raise InputError([Problem(str(self.crl[0]), "a revocation list is older than the one in force")])
-
-
-def _signature(file: Path) -> tuple[int, int, int] | None:
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _read(file: Path) -> bytes:

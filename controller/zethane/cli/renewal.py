@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from zethane.adapters.file_signature import file_signature
 from zethane.errors import ZethaneError
 
 LOOK = 1.0
@@ -61,7 +62,7 @@ class Renewal:
 
     def step(self) -> float:
         """Log in if it is time, or if a file has changed; the seconds until the next step."""
-        signature = [_signature(file) for file in self._files]
+        signature = [file_signature(file) for file in self._files]
         if signature != self._signature or self._clock() >= self._due:
             self._signature = signature
             self._due = self._clock() + self._login()
@@ -79,14 +80,6 @@ class Renewal:
         self._failures = 0
         left = _ends(session) - self._clock()
         return min(LONGEST, max(SHORTEST, left * self._uniform(0.55, 0.7)))
-
-
-def _signature(file: Path) -> tuple[int, int, int] | None:
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _ends(session: dict[str, Any]) -> float:

@@ -129,9 +129,10 @@ class Adoption:
         for number in (*self._point.local, *uplinks):
             for flow in state.flows.of_session(number):
                 if flow.subject == number and flow.alive and flow not in self._seen:
+                    flow.alive = 0  # no report will come
                     state.flows.close(flow, "lost", state.clock())
                     let_run_out(state, flow)
-                    state.flows.remember(flow)
+                    state.flows.remember(flow.afresh())
                     if (subject := state.party(number)) is not None:
                         subject.closes(flow.key.src)
 

@@ -82,6 +82,7 @@ cdef class FlowTable:
     cdef object idle
     cdef object awaited
     cdef object awaited_of
+    cdef object followed
     cdef Py_ssize_t idle_others
 
     cdef PyObject* lookup(self, const Key* key, uint64_t hash, int* direction) noexcept nogil

@@ -11,7 +11,7 @@ nothing that could refer to it, so that the garbage collector need not look at f
 
 import math
 import os
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, deque
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
@@ -352,6 +352,10 @@ cdef class LiveFlow:
         self.return_replaced += self.alive & RETURN > 0
         self.alive = FORWARD | RETURN
 
+    def expect_reports_of(self, LiveFlow other not None):
+        self.forward_replaced += other.forward_replaced + (other.alive & FORWARD > 0)
+        self.return_replaced += other.return_replaced + (other.alive & RETURN > 0)
+
     def is_replaced(self, int direction):
         if direction == FORWARD:
             if self.forward_replaced == 0:
@@ -476,6 +480,7 @@ cdef class FlowTable:
         self.idle = OrderedDict()
         self.awaited = OrderedDict()
         self.awaited_of = Counter()
+        self.followed = deque()
         self.unanswered = OrderedDict()
 
     def __dealloc__(self):
@@ -906,13 +911,19 @@ cdef class FlowTable:
 
     def close(self, LiveFlow flow not None, why, now):
         """Take a flow out of force; its counters are still to come from the switch, unless it had no rules there."""
-        cdef object place = (flow.key, flow.subject, flow.to)
+        cdef object place = (flow.key, flow.subject, flow.to), before
+        cdef bint waits
         self.remove(flow)
-        if place not in self.awaited:
+        before = self.awaited.pop(place, None)
+        if before is None:
             for number in (flow.subject, flow.to):
                 self.awaited_of[number] += 1
-        self.awaited[place] = (flow, why, now if flow.alive else -INFINITY)
-        if not flow.alive:
+        elif before[0] is not flow:
+            flow.expect_reports_of(before[0])
+            self.followed.append(before[:2])
+        waits = flow.alive != 0 or flow.forward_replaced != 0 or flow.return_replaced != 0
+        self.awaited[place] = (flow, why, now if waits else -INFINITY)
+        if not waits:
             self.awaited.move_to_end(place, last=False)
 
     def closing(self, key, subject, obj):
@@ -945,6 +956,8 @@ cdef class FlowTable:
         # Here: that module imports this one.
         from zethane.service import flows as bounds
 
+        while self.followed:
+            yield self.followed.popleft()
         while self.awaited:
             flow, why, since = next(iter(self.awaited.values()))
             if since >= before and len(self.awaited) <= bounds.MAX_CLOSING:

@@ -6,7 +6,7 @@ Where it was built, `flow_table` takes the place of both classes: the same, comp
 from __future__ import annotations
 
 import math
-from collections import Counter, OrderedDict, defaultdict
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -116,6 +116,16 @@ class LiveFlow:
         self.replaced = forward + (self.alive & FORWARD > 0), back + (self.alive & RETURN > 0)
         self.alive = FORWARD | RETURN
 
+    def expect_reports_of(self, other: LiveFlow) -> None:
+        """Reports that the rules of another flow with the same key are gone are still to come, before those of its own:
+        what they tell is counted here."""
+        forward, back = self.replaced
+        more = other.replaced
+        self.replaced = (
+            forward + more[0] + (other.alive & FORWARD > 0),
+            back + more[1] + (other.alive & RETURN > 0),
+        )
+
     def is_replaced(self, direction: int) -> bool:
         """Whether a report that a direction's rule is gone is about one that was taken away for another."""
         forward, back = self.replaced
@@ -153,6 +163,8 @@ class FlowTable(Untimed):
         self._unanswered: OrderedDict[FlowKey, tuple[LiveFlow, float]] = OrderedDict()
         self._closing_of: Counter[int] = Counter()
         self._closing: OrderedDict[tuple[FlowKey, int, int], tuple[LiveFlow, str, float]] = OrderedDict()
+        self._followed: deque[tuple[LiveFlow, str]] = deque()
+        """Flows after which another one with the same ends and key was closed before their last counters came."""
 
     def __len__(self) -> int:
         return len(self.by_key)
@@ -241,14 +253,23 @@ class FlowTable(Untimed):
             del self._pairs[pair]
 
     def close(self, flow: LiveFlow, why: str, now: float) -> None:
-        """Take a flow out of force; its counters are still to come from the switch, unless it had no rules there."""
+        """Take a flow out of force; its counters are still to come from the switch, unless it had no rules there.
+
+        Where those of another one are, which was between the same with the same key, that one is due for its record:
+        no report tells the two apart, so that this one takes what is still to come of both.
+        """
         self.remove(flow)
         place = (flow.key, flow.subject, flow.object)
-        if place not in self._closing:
+        before = self._closing.pop(place, None)
+        if before is None:
             for number in (flow.subject, flow.object):
                 self._closing_of[number] += 1
-        self._closing[place] = (flow, why, now if flow.alive else -math.inf)
-        if not flow.alive:
+        elif before[0] is not flow:
+            flow.expect_reports_of(before[0])
+            self._followed.append(before[:2])
+        waits = flow.alive or any(flow.replaced)
+        self._closing[place] = (flow, why, now if waits else -math.inf)
+        if not waits:
             self._closing.move_to_end(place, last=False)
 
     def closing(self, key: FlowKey, subject: int, obj: int) -> tuple[LiveFlow, int, str] | None:
@@ -275,7 +296,10 @@ class FlowTable(Untimed):
         return number in self._closing_of
 
     def overdue(self, before: float) -> Iterator[tuple[LiveFlow, str]]:
-        """Take out the flows that were closed before this time and that no switch has reported on."""
+        """Take out the flows that were closed before this time and that no switch has reported on; and, at any time,
+        those that others have followed."""
+        while self._followed:
+            yield self._followed.popleft()
         while self._closing:
             flow, why, since = next(iter(self._closing.values()))
             if since >= before and len(self._closing) <= MAX_CLOSING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Protocol
@@ -21,6 +21,9 @@ MAX_SESSIONS = 200_000
 
 LOOKS = 4
 """How often a session is asked about in the time for which it may be silent."""
+
+SPARE = 1024
+"""Moments of ended sessions that are kept besides as many as there are sessions."""
 
 LEAD = 2.0
 """Seconds by which a session is looked at before something of it ends that leaves the rest. Leases are cut to whole
@@ -237,6 +240,8 @@ class SessionTable:
         if due < live.planned:
             live.planned = due
             heapq.heappush(self._due, (due, live.session.number))
+            if self._has_many(self._due):
+                self._due = _heap((one.planned, one.session.number) for one in self.by_number.values())
 
     def listen(self, live: Live, now: float) -> None:
         """See to it that the session is asked about in a while, if it may not be silent for ever."""
@@ -245,6 +250,12 @@ class SessionTable:
         if when < live.hearing:
             live.hearing = when
             heapq.heappush(self._hearing, (when, live.session.number))
+            if self._has_many(self._hearing):
+                self._hearing = _heap((one.hearing, one.session.number) for one in self.by_number.values())
+
+    def _has_many(self, heap: list[tuple[float, int]]) -> bool:
+        """Whether most of it is about sessions that have ended: hours may pass until it is their turn."""
+        return len(heap) > 2 * len(self.by_number) + SPARE
 
     def to_hear(self, now: float) -> Live | None:
         """A session whose switch has to be asked whether its host is silent; None if none is due."""
@@ -284,6 +295,12 @@ class SessionTable:
                 yield live
             else:
                 self._plan(live)
+
+
+def _heap(moments: Iterable[tuple[float, int]]) -> list[tuple[float, int]]:
+    found = [one for one in moments if one[0] < math.inf]
+    heapq.heapify(found)
+    return found
 
 
 def _port(session: Session) -> tuple[int, int]:

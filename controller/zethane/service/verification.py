@@ -202,17 +202,29 @@ class Verifier:
         flow.count(direction, 1, len(event.frame))
 
     def _recall(self, packet: Packet, sender: Live, receiver: Live) -> tuple[LiveFlow, int] | None:
-        """A flow that was idle and goes on: it is live again if its sessions are the same."""
-        if packet.flags & TCP_SYN or self._state.room_for_flows(sender, receiver) <= 0:
+        """A flow that was idle and goes on: it is live again if its sessions are the same.
+
+        It counts as any other for what its subject may have: else a host could let flows go idle again and again, and
+        have all of them in the end.
+        """
+        state = self._state
+        if packet.flags & TCP_SYN or state.room_for_flows(sender, receiver) <= 0:
             return None
-        found = self._state.flows.recall(packet.key, self._state.clock())
+        found = state.flows.recall(packet.key, state.clock())
         if found is None or not _is_between(found, sender, receiver):
             return None
         flow, direction = found
-        subject = sender if direction == FORWARD else receiver
+        subject, obj = (sender, receiver) if direction == FORWARD else (receiver, sender)
+        if (flow.opened_by.started, flow.opened_to.started) != (subject.session.started, obj.session.started):
+            return None  # it was of others, who had these numbers before
+        room = state.room_for_flows(sender, receiver)
+        if not subject.has_room(flow.key.src, state.limits) or subject.opened >= room:
+            if flow.key.proto == TCP:
+                state.flows.remember(flow)
+            return None
         flow.alive = flow.tests = 0
-        flow.idle_timeout = self._state.idle_timeout(flow.key.proto, sender, receiver)
-        self._state.flows.add(flow)
+        flow.idle_timeout = state.idle_timeout(flow.key.proto, sender, receiver)
+        state.flows.add(flow)
         subject.opens(flow.key.src)
         return found
 

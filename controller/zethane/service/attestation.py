@@ -332,6 +332,8 @@ class Attestation:
         if rule is None:
             return False
         subject_number, object_number, _ = split_cookie(entry.cookie)
+        if {rule.sender, rule.receiver} != {subject_number, object_number}:
+            return False  # what it says of itself is not whose packets it takes
         if self._clearing.waits(subject_number) or self._clearing.waits(object_number):
             return True
         if rule.notify_removed or not 0 < rule.idle_timeout <= idle_timeout(rule.key.proto):

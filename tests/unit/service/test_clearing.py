@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import replace
 from itertools import count
 from random import Random
 
@@ -16,7 +17,7 @@ from zethane.audit.reason import SessionEvent
 from zethane.identity.session import Attachment, Session
 from zethane.net.flowkey import ICMP, TCP, UDP, FlowKey
 from zethane.pipeline.change import RemoveMatching
-from zethane.pipeline.fields import split_cookie
+from zethane.pipeline.fields import cookie, split_cookie
 from zethane.pipeline.flow import Flow
 from zethane.pipeline.tables import Priority, Table
 from zethane.pipeline.verified import both_directions, verified_flow
@@ -197,6 +198,19 @@ async def test_what_nobody_knew_of_is_found_by_attestation() -> None:
     assert rules_of(site.s1, number) == [stray]
     assert await site.admin.attestation.attest(site.state.fabric.points[site.s1.dpid]) == 1
     assert rules_of(site.s1, number) == []
+
+
+async def test_a_rule_that_only_says_that_it_is_of_an_ended_session_is_not_left_alone() -> None:
+    """Packets that a rule takes are those of the sessions in its match; its cookie is what somebody has written."""
+    site, web, alice = await site_with_flows()
+    key = FlowKey(packed(WEB1.ip), packed(DB1.ip), TCP, 1, 22)
+    real = both_directions(key, web.session.number, 3, 1, 1, 77)[0]
+    foreign = verified_flow(replace(real, cookie=cookie(alice.session.number, 3, 77)), notify=False, idle=300)
+    site.admin.end_session(alice.session.number, SessionEvent.REVOKED)
+    assert site.admin.clearing.waits(alice.session.number)
+    site.s1.tables[foreign.key] = foreign
+    assert await site.admin.attestation.attest(site.state.fabric.points[site.s1.dpid]) == 1
+    assert foreign.key not in site.s1.tables
 
 
 async def test_a_number_is_not_given_out_again_while_rules_may_have_it() -> None:

@@ -283,3 +283,35 @@ def test_a_removal_by_cookie_is_one_message_for_one_table() -> None:
     written = encode.flow_mod(RemoveMatching(Table.FLOW, (), 0x70000000000, 0xFFFFFF << 40), 1)
     assert struct.unpack_from("!QQBB", written, 8) == (0x70000000000, 0xFFFFFF << 40, 3, 3)
     assert struct.unpack_from("!III", written, 8 + 24) == (0xFFFFFFFF,) * 3
+
+
+def test_a_match_with_a_field_twice_is_no_match_of_zethanes() -> None:
+    """OFPBMC_DUP_FIELD: a switch that sends thousands of them in one entry would fill the memory with objects."""
+    field = struct.pack("!II", 0x80000004, 1)
+    for count, length in ((1, 12), (2, 20), (8000, 64004)):
+        wanted = struct.pack("!HH", 1, length) + count * field
+        wanted += bytes(-len(wanted) % 8)
+        if count == 1:
+            assert len(read_match(wanted, 0, len(wanted))[0]) == 1
+            continue
+        with pytest.raises(UnreadableMatchError):
+            read_match(wanted, 0, len(wanted))
+
+
+def test_an_entry_with_very_many_actions_is_foreign_and_not_kept_in_mind() -> None:
+    flow = Flow(Table.FORWARD, 9, match(reg2=1), 5, (Output(3),))
+    pop = struct.pack("!HH4x", 18, 8)
+    found = []
+    for count in (1, decode.MAX_ACTIONS, decode.MAX_ACTIONS + 1, 8000):
+        apply = struct.pack("!HH4x", 4, 8 + 8 * count) + count * pop
+        entry = as_reported(flow)
+        at = 48 + 16
+        body = struct.pack("!H", at + len(apply)) + entry[2:at] + apply
+        (one,) = read_all(body)
+        found.append(one.flow is not None)
+    assert found == [True, True, False, False]
+    kept = decode._known_entry, decode._known_instructions
+    before = [one.cache_info().currsize for one in kept]
+    body = body[:24] + bytes((1,)) + body[25:]  # not the one that was read before
+    assert read_all(body)[0].flow is None
+    assert [one.cache_info().currsize for one in kept] == before

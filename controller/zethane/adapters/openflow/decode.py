@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from functools import lru_cache, partial
+from itertools import islice
 
 from zethane.adapters.openflow import tracking
 from zethane.adapters.openflow.bound import read_binding
@@ -36,6 +37,12 @@ from zethane.service.switch import PortState
 
 KEPT = 4096
 """Entries, and instructions, that need not be read again; what comes beyond takes the place of the oldest."""
+
+KEPT_SIZE = 1024
+"""Bytes of one that is kept: whatever a switch says, it does not stay in memory by the megabyte."""
+
+MAX_ACTIONS = 64
+"""Actions in one instruction that are read; Zethane writes a dozen."""
 
 _ENTRY = struct.Struct("!HBxIIHHHH4xQQQ")
 _PORT = struct.Struct("!I4x6s2x16sIIIIIIII")
@@ -123,7 +130,8 @@ def _flow(body: bytes, at: int, younger: float = 0.0) -> Installed:
     length, table, sec, nsec, priority, idle, hard, flags, cookie, packets, octets = _ENTRY.unpack_from(body, at)
     parts = body[at + _ENTRY.size : at + length]
     # What is of no session is the same on many switches, and each time.
-    read = _entry if cookie & PARTIES_MASK or table == Table.FLOW else _known_entry
+    is_own = bool(cookie & PARTIES_MASK) or table == Table.FLOW
+    read = _entry if is_own or len(parts) > KEPT_SIZE else _known_entry
     wanted, flow, raw = read(table, priority, cookie, idle, hard, flags, parts)
     age = max(0.0, sec + nsec / 1e9 - younger)
     return Installed(table, priority, wanted, flow, age, packets, octets, cookie, raw)
@@ -146,7 +154,7 @@ def _entry(
             idle_timeout=idle,
             hard_timeout=hard,
             notify_removed=bool(flags & _SEND_FLOW_REM),
-            **_instructions(parts[instructions:]),  # type: ignore[arg-type]  # one dict for several types
+            **_read_instructions(parts[instructions:]),  # type: ignore[arg-type]  # one dict for several types
         )
     except UnreadableMatchError:
         raw = match_bytes(parts, 0, len(parts))
@@ -160,9 +168,12 @@ def _entry(
 _known_entry = lru_cache(KEPT)(_entry)
 
 
-@lru_cache(KEPT)
-def _instructions(data: bytes) -> dict[str, object]:
+def _read_instructions(data: bytes) -> dict[str, object]:
     """To be read only: many entries do the same."""
+    return (_known_instructions if len(data) <= KEPT_SIZE else _instructions)(data)
+
+
+def _instructions(data: bytes) -> dict[str, object]:
     found: dict[str, object] = {}
     for kind, start, stop in _parts(data, 0, len(data), 8):
         name, length = _INSTRUCTIONS.get(kind, ("", 0))
@@ -175,8 +186,14 @@ def _instructions(data: bytes) -> dict[str, object]:
         elif kind == _METER_INSTRUCTION:
             found[name] = struct.unpack_from("!I", data, start + 4)[0]
         else:
-            found[name] = tuple(_action(data, *part) for part in _parts(data, start + 8, stop, 8))
+            parts = list(islice(_parts(data, start + 8, stop, 8), MAX_ACTIONS + 1))
+            if len(parts) > MAX_ACTIONS:
+                raise _UnreadableError("too many actions")
+            found[name] = tuple(_action(data, *part) for part in parts)
     return found
+
+
+_known_instructions = lru_cache(KEPT)(_instructions)
 
 
 def _action(data: bytes, kind: int, start: int, stop: int) -> Action:

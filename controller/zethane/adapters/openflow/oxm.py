@@ -104,7 +104,8 @@ def match_bytes(data: bytes, at: int, end: int) -> bytes:
 def read_match(data: bytes, at: int, end: int) -> tuple[Match, int]:
     """The match structure at `at`, in canonical form, and where the padded structure ends.
 
-    Raises UnreadableMatchError.
+    Raises UnreadableMatchError; also for a field that comes twice (OFPBMC_DUP_FIELD): of those a few bytes each would
+    become an object each, thousands in one match.
     """
     if end - at < _HEADER.size:
         raise UnreadableMatchError("truncated match")
@@ -114,8 +115,10 @@ def read_match(data: bytes, at: int, end: int) -> tuple[Match, int]:
         raise UnreadableMatchError("bad match header")
     stop = at + length
     at += _HEADER.size
-    fields = []
+    fields: dict[str, FieldMatch] = {}
     while at < stop:
         found, at = read_field(data, at, stop)
-        fields.append(found)
-    return tuple(sorted(fields)), padded
+        if found.name in fields:
+            raise UnreadableMatchError(f"{found.name} comes twice")
+        fields[found.name] = found
+    return tuple(sorted(fields.values())), padded

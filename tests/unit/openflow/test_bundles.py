@@ -19,6 +19,7 @@ from fakes.openflow_peer import (
     connect,
     message,
 )
+from zethane.adapters.openflow.bundles import Members
 from zethane.adapters.openflow.limits import ChannelLimits
 from zethane.errors import ChannelError
 
@@ -85,6 +86,49 @@ async def test_what_waits_behind_a_bundle_is_bounded() -> None:
     assert events.of("disconnected") == ["too much has to wait for a bundle"]
     with pytest.raises(ChannelError):
         await commit
+
+
+async def test_what_waits_behind_a_bundle_is_bounded_also_where_it_has_waited_behind_another() -> None:
+    peer = Peer()
+    channel, transport, events = await connect(peer, ChannelLimits(held_bytes=1000))
+    peer.silent = {BARRIER_REQUEST}
+    first = channel.commit([change(1)])
+    for _ in range(4):
+        second = channel.commit([change(2)])
+        for _ in range(4):
+            channel.packet_out(1, bytes(60))
+        second.cancel()
+        await asyncio.wait([second])
+        await asyncio.sleep(0)
+    channel.packet_out(1, bytes(60))
+    await transport.lost
+    assert events.of("disconnected") == ["too much has to wait for a bundle"]
+    with pytest.raises(ChannelError):
+        await first
+
+
+@pytest.mark.parametrize("first", [1, 2**32 - 30, 2**32 - 1])
+def test_the_messages_of_a_bundle_are_known_by_their_numbers_also_where_those_begin_again(first: int) -> None:
+    members = Members(1, ())
+    numbers = [(first - 1 + place) % (2**32 - 1) + 1 for place in range(60)]
+    taken = [number for place, number in enumerate(numbers) if place == 0 or place % 4]
+    for number in taken:
+        members.add(number)
+    assert [number for number in numbers if number in members] == taken
+    assert (first + 2**31) % 2**32 not in members
+
+
+async def test_a_commit_that_is_cancelled_before_it_has_begun_lets_through_what_waited() -> None:
+    channel, transport, _ = await connect()
+    commit = channel.commit([change(1)])
+    channel.packet_out(1, b"frame")
+    commit.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await commit
+    await channel.barrier()
+    assert [sent.kind for sent in transport.written[-3:]] == [EXPERIMENTER, PACKET_OUT, BARRIER_REQUEST]
+    controls = [struct.unpack_from("!IIIH", sent.body) for sent in transport.of(EXPERIMENTER)]
+    assert [kind for _, number, _, kind in controls if number == 2300] == [0, 6]
 
 
 async def test_bundles_and_what_is_between_them_stay_in_order() -> None:

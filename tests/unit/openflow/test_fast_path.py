@@ -99,7 +99,7 @@ def removals(draw: st.DrawFn) -> tuple[Any, ...]:
 
 
 CHANGES = st.one_of(
-    st.tuples(st.just("wait"), st.sampled_from((0.0004, 0.5, 2.0, 40.0))),
+    st.tuples(st.just("wait"), st.sampled_from((0.0004, 0.5, 2.0, 40.0, -30.0))),
     st.tuples(st.just("end"), st.integers(1, 4)),
     st.tuples(st.just("policy"), st.sampled_from((POLICY, OTHER_POLICY, STAFF_ONLY))),
     st.tuples(st.just("stage"), st.booleans()),
@@ -250,6 +250,41 @@ async def test_neither_path_writes_to_a_switch_that_takes_nothing() -> None:
             hot.feed("s1", sent + packet_in(rule, 1, 4, LAPTOP.port, LAPTOP.udp(DB1, 1001, 53)))
             assert hot.sinks["s2"].written == b""
             assert hot.state.counters["denied_switch-away"] == 2
+            views.append(hot.view())
+    assert views[0] == views[1]
+
+
+@pytest.mark.parametrize("waiting", [False, True])
+async def test_a_packet_that_cannot_be_handled_costs_neither_its_switch_nor_the_packets_behind_it(
+    waiting: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    views = []
+    for fast in (True, False):
+        with pure() if not fast else nullcontext():
+            hot = await HotSite(fast=fast).start()
+            decide, numbers = hot.state.policy.verdict, hot.state.policy.rule_numbers
+
+            def verdict(subject: int, obj: int, proto: int, port: int, decide: Any = decide) -> Any:
+                if port == 53:
+                    raise RuntimeError("a mistake")
+                return decide(subject, obj, proto, port)
+
+            monkeypatch.setattr(hot.state.policy, "verdict", verdict)
+            bad = packet_in(numbers["staff-db"], 1, 4, LAPTOP.port, LAPTOP.udp(DB1, 1000, 53))
+            good = [
+                packet_in(numbers["staff-web"], 1, 3, LAPTOP.port, LAPTOP.tcp(WEB1, 1000 + place, 443))
+                for place in range(6)
+            ]
+            if waiting:
+                hot.channels["s1"]._intake.hold()
+            hot.channels["s1"].data_received(b"".join([good[0], bad, good[1], bad, bad, *good[2:]]))
+            if waiting:
+                assert len(hot.channels["s1"]._intake) == 9
+                hot.channels["s1"]._intake.release()
+            hot.feed("s1", b"")
+            assert hot.channels["s1"]._closed_for is None
+            assert hot.state.counters["allowed"] == 6
+            assert hot.state.counters["packet_ins"] == 9
             views.append(hot.view())
     assert views[0] == views[1]
 

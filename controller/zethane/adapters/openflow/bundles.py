@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -21,6 +22,10 @@ _OPEN, _COMMIT, _DISCARD = 0, 4, 6
 _ONF_BUNDLE = (0x4F4E4600, 2300)
 
 
+def _start(places: range) -> int:
+    return places.start
+
+
 @dataclass(slots=True, eq=False)
 class Members:
     """A bundle's messages by their numbers, and what has become of them.
@@ -32,20 +37,31 @@ class Members:
     number: int
     watches: tuple[Written, ...]
     """Who was watching when it was begun."""
-    xids: list[range] = field(default_factory=list)
+    first: int = 0
+    places: list[range] = field(default_factory=list)
+    """Where the messages are behind the first one, in order."""
     refused: str | None = None
     request: Request | None = None
     """What is waited for now, when it is being committed."""
 
     def add(self, xid: int) -> None:
         """One message more."""
-        if self.xids and self.xids[-1].stop == xid:
-            self.xids[-1] = range(self.xids[-1].start, xid + 1)
+        self.first = self.first or xid
+        place = self._place(xid)
+        if self.places and self.places[-1].stop == place:
+            self.places[-1] = range(self.places[-1].start, place + 1)
         else:
-            self.xids.append(range(xid, xid + 1))
+            self.places.append(range(place, place + 1))
+
+    def _place(self, xid: int) -> int:
+        """How far a number is from the first; they begin again from 1."""
+        return (xid - self.first) % 0xFFFFFFFF
 
     def __contains__(self, xid: int) -> bool:
-        return any(xid in some for some in self.xids)
+        # There may be thousands of pieces, with set-ups in between, and a switch that sends errors and nothing else.
+        place = self._place(xid)
+        found = bisect_right(self.places, place, key=_start)
+        return found > 0 and place in self.places[found - 1]
 
     def refuse(self, why: str) -> None:
         """The switch will not have it; only the first reason is told."""
@@ -98,7 +114,10 @@ class Bundles:
         if members.refused is not None:
             members.refuse(members.refused)
         gate = self._writer.wait_behind()
-        return self._loop.create_task(self._commit(members, last, taken, gate))
+        task = self._loop.create_task(self._commit(members, last, taken, gate))
+        # One that is cancelled before it has begun does nothing by itself, and all would wait behind it for good.
+        task.add_done_callback(lambda _: self._let_go(members, gate))
+        return task
 
     async def _commit(self, members: Members, last: int, taken: Request, gate: Gate) -> None:
         try:
@@ -109,11 +128,15 @@ class Bundles:
             self._writer.open(gate, encode.bundle_control(members.number, _COMMIT, xid))
             await self._requests.wait(xid, request)
         finally:
-            if members in self._open:
-                self._open.remove(members)
-            if gate in self._writer.gates:
-                discard = encode.bundle_control(members.number, _DISCARD, self._writer.next_xid())
-                self._writer.open(gate, discard)
+            self._let_go(members, gate)
+
+    def _let_go(self, members: Members, gate: Gate) -> None:
+        """A bundle is committed or not; what waits behind it goes out."""
+        if members in self._open:
+            self._open.remove(members)
+        if gate in self._writer.gates:
+            discard = encode.bundle_control(members.number, _DISCARD, self._writer.next_xid())
+            self._writer.open(gate, discard)
 
     def replied(self, xid: int, body: bytes) -> None:
         """The switch has done something with a bundle, if this is about one."""

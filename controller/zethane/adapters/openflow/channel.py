@@ -281,7 +281,11 @@ class Channel(asyncio.Protocol):
         try:
             self._events.packet_in(self, event)
         except Exception:  # noqa: BLE001  # a host's packet: it is dropped, and the switch must not suffer for it
-            _log.exception("packet-failed", dpid=self.dpid, port=event.port)
+            self.packet_failed(event.port)
+
+    def packet_failed(self, port: int) -> None:
+        """The packet at hand could not be handled; the exception is the one that is being handled."""
+        _log.exception("packet-failed", dpid=self.dpid, port=port)
 
     def _packet_dropped(self, event: PacketIn) -> None:
         """There is no room for a packet, or it has waited too long."""

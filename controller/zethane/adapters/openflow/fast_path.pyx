@@ -832,6 +832,13 @@ cdef class FastPath:
                     elif self.own.watches is not None:
                         self.own.watches.flow(key_of(&one.read.key))
                     at += one.size
+        except Exception:
+            if message[at + 1] != PACKET_IN:
+                raise
+            # A host's packet: it is dropped, and neither the others nor the switch must suffer for it.
+            channel.packet_failed(one.up.port)
+            self.packet_ins += 1
+            at += one.size
         finally:
             self.is_last = False
             self.finish()
@@ -964,6 +971,9 @@ cdef class FastPath:
                 quick += 1
                 if quick % WAITING_CLOCK_EVERY == 0 and <double>clock() >= until:
                     left = quick
+        except Exception:
+            channel.packet_failed(up.port)  # as in `run`
+            self.packet_ins += 1
         finally:
             self.finish()
             if quick:

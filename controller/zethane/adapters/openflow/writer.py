@@ -104,6 +104,7 @@ class Writer:
         del self.gates[place]
         if place:
             self.gates[place - 1].held += [message, *gate.held]
+            self.gates[place - 1].size += len(message) + gate.size
         else:
             self.flush_soon()
             self.out.extend([message, *gate.held])

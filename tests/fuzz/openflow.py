@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from fakes.openflow_peer import (
@@ -35,10 +35,11 @@ from zethane.adapters.openflow.oxm import UnreadableMatchError, read_match
 from zethane.errors import ChannelError
 from zethane.net.flowkey import FlowKey
 from zethane.pipeline.change import Add
-from zethane.pipeline.fields import parties
+from zethane.pipeline.fields import Reason, cookie, parties
 from zethane.pipeline.flow import FinTimeout, Flow, OutputRegister, SetField, ToController, match
+from zethane.pipeline.held import HeldBinding, HeldRule, held_rule, session_of
 from zethane.pipeline.tables import Table
-from zethane.pipeline.verified import Verified
+from zethane.pipeline.verified import Verified, verified_flow
 
 _MAX_MESSAGE = 0xFFFF
 _DELETE_STRICT = 4
@@ -194,6 +195,58 @@ def check_flow_stats(data: bytes) -> None:
         assert again.flow == entry.flow
 
 
+def check_read_back(data: bytes) -> None:
+    """Per-flow rules, and entries of sessions, mean the same in the forms in which they are read quickly."""
+    try:
+        found = list(decode.read_flow_stats(data, brief=True))
+        whole = [decode._flow(data, at) for at in _starts(data)]
+    except ChannelError:
+        return
+    for entry, other in zip(found, whole, strict=True):
+        if isinstance(entry, HeldRule):
+            assert held_rule(other) == entry
+            assert entry.removal == other.removal
+        elif isinstance(entry, HeldBinding):
+            assert entry.whole == other
+            assert entry.session == session_of(other.table, other.cookie) > 0
+        else:
+            assert entry == other
+        assert (entry.table, entry.cookie, entry.raw) == (other.table, other.cookie, other.raw)
+
+
+def _starts(data: bytes) -> Iterator[int]:
+    at = 0
+    while at < len(data):
+        yield at
+        at += int.from_bytes(data[at : at + 2], "big")
+
+
+def seed_read_back() -> dict[str, bytes]:
+    """What a switch holds of flows and sessions, as it says it."""
+    seeds = seed_flow_stats()
+    for name, key in _KEYS.items():
+        first = Verified(key, 5, 9, 2, 3, cookie(5, 9, 1))
+        seeds[f"rule-{name}"] = reported_by_ovs(verified_flow(first, notify=True, idle=300))
+    why = cookie(5, 0, Reason.BINDING)
+    binding = Flow(Table.SOURCE, 9, match(in_port=1, eth_src=5, ipv4_src=1), why, goto=Table.DESTINATION)
+    seeds["binding"] = as_reported(binding)
+    return seeds
+
+
+def reported_by_ovs(flow: Flow) -> bytes:
+    """The same with the fields of the match in Open vSwitch's order: registers and metadata are the last."""
+    entry = as_reported(flow)
+    length = int.from_bytes(entry[_ENTRY.size + 2 : _ENTRY.size + 4], "big")
+    at, stop = _ENTRY.size + 4, _ENTRY.size + length
+    fields = []
+    while at < stop:
+        size = 4 + entry[at + 3]
+        fields.append(entry[at : at + size])
+        at += size
+    fields.sort(key=lambda field: (field[:2] == b"\0\1", field[:4] == b"\x80\0\5\x10"))
+    return entry[: _ENTRY.size + 4] + b"".join(fields) + entry[stop:]
+
+
 def _check_removal(written: bytes) -> None:
     """Whatever a switch holds can be taken out of it again: strictly, and in one whole message."""
     version, kind, length, xid = struct.unpack_from("!BBHI", written)
@@ -316,6 +369,7 @@ TARGETS = (
     Target("packet-in", check_packet_in, seed_packet_ins, 512),
     Target("flow-removed", check_flow_removed, seed_flow_removeds, 256),
     Target("flow-stats", check_flow_stats, seed_flow_stats),
+    Target("read-back", check_read_back, seed_read_back),
     Target("ports", check_ports, seed_ports, 512),
     Target("meters", _bounded(decode.read_meters, 8), seed_meters, 256),
     Target("meter-drops", _bounded(decode.read_meter_drops, 40), seed_meter_drops, 256),

@@ -12,7 +12,7 @@ from zethane.adapters.openflow.limits import ChannelLimits
 from zethane.pipeline.change import Add
 from zethane.pipeline.flow import Flow, match
 from zethane.pipeline.tables import Table
-from zethane.service.switch import FlowRemoved, PacketIn, PortState, SwitchChannel
+from zethane.service.switch import EntryRemoved, FlowRemoved, PacketIn, PortState, SwitchChannel
 
 HEADER = struct.Struct("!BBHI")
 HELLO, ERROR, ECHO_REQUEST, ECHO_REPLY, EXPERIMENTER, FEATURES_REQUEST, FEATURES_REPLY = 0, 1, 2, 3, 4, 5, 6
@@ -226,6 +226,9 @@ class Events:
 
     def flow_removed(self, channel: SwitchChannel, event: FlowRemoved) -> None:  # noqa: ARG002
         self.calls.append(("flow_removed", event))
+
+    def entry_removed(self, channel: SwitchChannel, event: EntryRemoved) -> None:  # noqa: ARG002
+        self.calls.append(("entry_removed", event))
 
     def port_status(self, channel: SwitchChannel, port: PortState, *, removed: bool) -> None:  # noqa: ARG002
         self.calls.append(("port_status", (port, removed)))

@@ -359,6 +359,7 @@ def seed_streams() -> dict[str, bytes]:
         "bundle": message(EXPERIMENTER, 9, bundle_reply(5)),
         "packet-in": seed_packet_ins()["tcp-syn"],
         "flow-removed": seed_flow_removeds()["tcp"],
+        "entry-removed": flow_removed(seed_matches()["bind"], table=Table.OWNER),
     }
     seeds = {name: b"\x05" + part for name, part in parts.items()}
     return seeds | {"all": b"\x07" + b"".join(parts.values())}

@@ -82,7 +82,7 @@ def chains(draw: st.DrawFn) -> list[File]:
     return files
 
 
-@settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(chains(), st.lists(members(), min_size=1, max_size=4), st.sampled_from((0, 3600, 20000)))
 def test_what_follows_from_the_policy_before_is_what_is_compiled_anew(
     files: list[File], people: list[Principal], wait: int
@@ -436,7 +436,7 @@ HOSTS = tuple(
 )
 
 
-@settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(chains(), st.lists(members(), min_size=4, max_size=4))
 async def test_switches_hold_what_they_should_after_each_change(files: list[File], people: list[Principal]) -> None:
     """Entries, and bindings of sessions wherever somebody is that they may have to do with."""

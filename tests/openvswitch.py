@@ -91,6 +91,11 @@ class Bridge:
         command = ["set-controller", self.name, f"tcp:127.0.0.1:{port}"]
         run("ovs-vsctl", "--timeout=20", *command, "--", "set", "Controller", self.name, "connection_mode=out-of-band")
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether it has a controller that has greeted it."""
+        return run("ovs-vsctl", "get", "Controller", self.name, "is_connected").strip() == "true"
+
     def ofctl(self, command: str, *arguments: str, strict: bool = False) -> str:
         """Somebody else's hand on the tables."""
         options = ["-O", "OpenFlow13", *(["--strict"] if strict else [])]

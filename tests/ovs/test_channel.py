@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from fakes.openflow_peer import Events
 from openvswitch import Bridge
 from zethane.adapters.openflow.channel import Channel
 from zethane.adapters.openflow.listener import Listener
+from zethane.adapters.openflow.reception import Reception
 from zethane.errors import ChannelError
 from zethane.net.flowkey import FlowKey
 from zethane.pipeline.change import Add, Change, Remove, RemoveMatching
@@ -74,6 +76,23 @@ async def events(bridge: Bridge) -> AsyncIterator[Connected]:
     bridge.set_controller(port)
     await asyncio.wait_for(made.ready.wait(), WITHIN)
     yield made
+    await listener.stop()
+    await asyncio.sleep(0)
+
+
+async def test_a_bridge_that_is_greeted_waits_for_the_controller_and_needs_no_second_try(bridge: Bridge) -> None:
+    reception, events = Reception("127.0.0.1", 0), Connected()
+    bridge.set_controller(reception.port)
+    begun = time.monotonic()
+    while not bridge.is_connected:  # it is only when it has been greeted
+        assert time.monotonic() < begun + WITHIN
+    listener = Listener(events)
+    await listener.start("127.0.0.1", 0, None, reception)
+    await asyncio.wait_for(events.ready.wait(), WITHIN)
+    assert events.channel.dpid == bridge.dpid
+    await events.channel.commit([Add(GOOD)])
+    assert await held(events.channel) == [GOOD]
+    assert events.of("disconnected") == []
     await listener.stop()
     await asyncio.sleep(0)
 

@@ -87,7 +87,7 @@ class HeldRule(NamedTuple):
 
 Says = tuple[object, ...]
 """What an entry of a session says, its match and its instructions: the kind of entry first, then the session's number,
-the flags, whether there is a lease, and whatever may be another for another session. Two that say the same are the same
+whether there is a lease, the flags, and whatever may be another for another session. Two that say the same are the same
 entry."""
 
 
@@ -99,8 +99,8 @@ def bindings_say(
     own = number.to_bytes(3, "big")
     switch, port, vlan = place
     return [
-        ("source", number, 0, True, own, mac, address, session_class, port, vlan << VLAN_SHIFT),
-        ("destination", number, 0, True, own, mac, address, session_class, switch, port, vlan),
+        ("source", number, True, 0, own, mac, address, session_class, port, vlan << VLAN_SHIFT),
+        ("destination", number, True, 0, own, mac, address, session_class, switch, port, vlan),
     ]
 
 
@@ -110,15 +110,15 @@ def remote_bindings_say(
     """The same at any other switch."""
     own = number.to_bytes(3, "big")
     return [
-        ("source-fabric", number, 0, True, own, mac, address, session_class),
-        ("destination", number, 0, True, own, mac, address, session_class, *place),
+        ("source-fabric", number, True, 0, own, mac, address, session_class),
+        ("destination", number, True, 0, own, mac, address, session_class, *place),
     ]
 
 
 def connections_say(number: int, epoch: int, *, notify: bool) -> list[Says]:
     """What the entries of `connection` and `owner` of a session say (`pipeline.grants.connection_ends`)."""
     own = number.to_bytes(3, "big")
-    return [(kind, number, int(notify), False, own, own, epoch) for kind in CONNECTION_KINDS]
+    return [(kind, number, False, int(notify), own, own, epoch) for kind in CONNECTION_KINDS]
 
 
 CONNECTION_KINDS = ("opened", "opened-owner", "answers", "answers-owner")

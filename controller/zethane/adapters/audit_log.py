@@ -174,8 +174,13 @@ class AuditLog:
             self._wake.wait()
             if not self._ending:
                 self._pause.wait(PERIOD)
-            self._wake.clear()
-            self._rung = False
+            if not self._unwritten():
+                # Nothing has come for a period: only now the next record has to wake this thread. In a row of records
+                # it would wake with every first one of a period, beside the answer that the switch is being sent.
+                self._wake.clear()
+                self._rung = False
+                if self._queue:
+                    self._wake.set()  # it came between the two looks
             while self._unwritten():
                 if not self._rest:
                     self._rest = self._next_batch()
@@ -187,7 +192,6 @@ class AuditLog:
             if self._rest:
                 # The disk refuses: wait, whatever else is queued meanwhile.
                 self._pause.wait(RETRY)
-                self._wake.set()
 
     def _unwritten(self) -> bool:
         return bool(self._rest or self._queue or self.lost != self._reported)

@@ -344,6 +344,46 @@ def test_records_are_collected_and_written_together(file: Path, monkeypatch: pyt
     assert written == [500]
 
 
+class Periods:
+    """The periods of a log's writer, one after the other without a clock: in the first so many a record comes."""
+
+    def __init__(self, log: AuditLog, busy: int) -> None:
+        self.left = busy
+        self._log = log
+
+    def wait(self, _: float) -> None:
+        if self.left:
+            self.left -= 1
+            self._log.write(record(self.left))
+
+    def set(self) -> None:
+        """The log ends."""
+
+
+def test_only_a_record_that_comes_after_a_period_without_any_wakes_the_writer(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = AuditLog(file)
+    rings: list[bool] = []
+    wake = log._wake.set
+
+    def ring() -> None:
+        rings.append(True)
+        wake()
+
+    monkeypatch.setattr(log._wake, "set", ring)
+    monkeypatch.setattr(log, "_pause", Periods(log, 5))
+    log.start()
+    log.write(record(9))
+    wait_until(lambda: file.exists() and len(lines(file)) == 6 and not log._wake.is_set())
+    assert len(rings) == 1
+    log.write(record(10))
+    wait_until(lambda: len(lines(file)) == 7)
+    assert len(rings) == 2
+    log.close()
+    assert numbers(lines(file)) == [9, 4, 3, 2, 1, 0, 10]
+
+
 def test_the_writer_gives_way_while_it_makes_records_unless_too_many_wait(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

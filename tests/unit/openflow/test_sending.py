@@ -13,6 +13,7 @@ from fakes.frames import SYN
 from fakes.hot_site import LAPTOP, WEB1, HotSite, Sink, packet_in
 from zethane.adapters.openflow.pace import MARK_EVERY
 from zethane.native import native
+from zethane.service.switch import PacketIn
 
 pytestmark = pytest.mark.skipif(
     native("zethane.adapters.openflow.fast_path") is None, reason="nothing is compiled here"
@@ -91,7 +92,11 @@ async def test_a_new_flow_is_sent_at_once_and_counts_as_written(ends: tuple[sock
     assert hot.view()["log"].count(b"\n") == 1
 
 
-@pytest.mark.parametrize("counts", [[1, 1], [60], [1, 700, 1]], ids=["one by one", "many", "more than it takes"])
+@pytest.mark.parametrize(
+    "counts",
+    [[1, 1], [1] * 60, [60], [1, 700, 1]],
+    ids=["one by one", "until a barrier is due", "many", "more than it takes"],
+)
 async def test_what_the_connection_does_not_take_is_left_to_the_transport(
     counts: list[int], ends: tuple[socket.socket, socket.socket]
 ) -> None:
@@ -105,6 +110,98 @@ async def test_what_the_connection_does_not_take_is_left_to_the_transport(
         got += taken(ends[1]) + sink.written
         sink.written = b""
     assert got == await through_the_transport(counts)
+
+
+async def sending(
+    ends: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> tuple[HotSite, list[int]]:
+    """A site with a switch that is sent to past the transport; where the rest of each read begins that Python has."""
+    hot = await HotSite(fast=True).start()
+    link = hot.channels["s1"]
+    hot.sinks["s1"] = Rest()
+    link._attach(hot.sinks["s1"])  # type: ignore[arg-type]
+    link._plain = ends[0].fileno()
+    rests: list[int] = []
+    take = link._take
+
+    def look(data: bytes, at: int, *, looked: bool) -> None:
+        rests.append(at)
+        take(data, at, looked=looked)
+
+    monkeypatch.setattr(link, "_take", look)
+    return hot, rests
+
+
+async def test_a_read_that_was_answered_whole_needs_nothing_more(
+    ends: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hot, rests = await sending(ends, monkeypatch)
+    link = hot.channels["s1"]
+    link._alive.heard = 0.0
+    for place in range(3):
+        link.data_received(openings(hot, 1000 * (place + 1), 2))
+    assert rests == []
+    assert link._pace.ahead == len(taken(ends[1]))
+    assert link._alive.heard > 0
+    assert hot.view()["log"].count(b"\n") == 6
+    assert link._intake._left == 0  # what comes outside of a read waits for its turn
+
+
+ECHO_REQUEST = struct.pack("!BBHI", 4, 2, 8, 1)
+
+
+async def test_what_is_left_of_a_read_is_looked_at_in_its_place(
+    ends: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hot, rests = await sending(ends, monkeypatch)
+    link = hot.channels["s1"]
+    opening, other = openings(hot, 1000, 1), openings(hot, 2000, 1)
+    link.data_received(opening + ECHO_REQUEST + other)
+    assert rests == [len(opening)]
+    link.data_received(opening + other[:30])
+    assert rests == [len(opening)] * 2
+    assert link._received == other[:30]
+    link.data_received(other[30:])
+    assert rests == [len(opening)] * 2 + [0]
+    assert link._received == b""
+
+
+@pytest.mark.parametrize("reason", ["behind", "resting", "unwritable", "waiting", "share", "barrier"])
+async def test_a_read_with_something_to_see_to_is_looked_at(
+    reason: str, ends: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hot, rests = await sending(ends, monkeypatch)
+    link = hot.channels["s1"]
+    count = 1
+    if reason == "behind":
+        link._is_behind = True
+    elif reason == "resting":
+        link._intake._resting = True
+    elif reason == "unwritable":
+        link._writable = False
+    elif reason == "waiting":
+        link._intake._resting = True
+        link._intake.wait(PacketIn(9, 7, 1, 0, b""))
+        link._intake._resting = False
+    elif reason == "share":
+        count = 128
+    else:
+        link._pace._written = MARK_EVERY
+    data = openings(hot, 1000, count)
+    link.data_received(data)
+    assert rests == [len(data)]
+
+
+async def test_a_failure_of_the_compiled_path_ends_the_connection_and_nothing_else(
+    ends: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hot, _ = await sending(ends, monkeypatch)
+    link = hot.channels["s1"]
+    hot.state.limits = object()  # type: ignore[assignment]
+    link.data_received(openings(hot, 1000, 1))
+    assert link._closed_for == "messages could not be handled: AttributeError"
+    assert hot.sinks["s1"].closing
+    assert taken(ends[1]) == b""
 
 
 async def test_a_barrier_does_not_come_into_the_middle_of_a_message(ends: tuple[socket.socket, socket.socket]) -> None:

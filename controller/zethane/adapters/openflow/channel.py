@@ -31,6 +31,7 @@ from zethane.adapters.openflow.keepalive import KeepAlive
 from zethane.adapters.openflow.limits import ChannelLimits
 from zethane.adapters.openflow.meters import Meters
 from zethane.adapters.openflow.pace import AHEAD, BUSY, CAUGHT_UP
+from zethane.adapters.openflow.reading import Reading
 from zethane.adapters.openflow.requests import Requests
 from zethane.adapters.openflow.table_reader import TableReader
 from zethane.adapters.openflow.writer import Writer
@@ -70,7 +71,7 @@ class FastPath(Protocol):
         """A flow without rules has been silent: it has ended. False if it is not plain: nothing has changed then."""
 
 
-class Channel(asyncio.Protocol):
+class Channel(Reading, asyncio.Protocol):
     """A switch's connection. Implements `service.switch.SwitchChannel`."""
 
     def __init__(
@@ -90,7 +91,7 @@ class Channel(asyncio.Protocol):
         self._on_lost = on_lost
         loop = self._loop = asyncio.get_running_loop()
         bounds = self._limits
-        self._transport: asyncio.Transport | None = None
+        self._transport = None
         self._is_greeted = is_greeted
         self._plain = -1  # what may be sent to past the transport, where there is no TLS
         self._received = b""
@@ -117,7 +118,7 @@ class Channel(asyncio.Protocol):
         self._reading = True
         self._writable = True
         self._is_behind = False
-        self._closed_for: str | None = None
+        self._closed_for = None
 
     # asyncio.Protocol
 
@@ -202,15 +203,15 @@ class Channel(asyncio.Protocol):
         else:
             self._transport.pause_reading()
 
-    def data_received(self, data: bytes) -> None:
+    def _take(self, data: bytes, at: int, *, looked: bool) -> None:
         """Cut the stream into messages and handle each; packet-ins that cannot have their turn wait."""
         self._alive.heard = self._loop.time()
-        self._intake.begin()
         received = self._received + data if self._received else data
-        at, available = 0, len(received)
+        available = len(received)
         while self._closed_for is None:
-            if self._fast is not None:
+            if self._fast is not None and not looked:
                 at = self._take_plain(self._fast, received, at)
+            looked = False
             if available - at < _HEADER.size:
                 break
             version, kind, length, xid = _HEADER.unpack_from(received, at)
@@ -234,9 +235,13 @@ class Channel(asyncio.Protocol):
         try:
             return fast.run(self, received, at)
         except Exception as error:  # noqa: BLE001  # nothing that a switch sends may stop the others
-            _log.exception("message-failed", dpid=self.dpid)
-            self.close(f"messages could not be handled: {type(error).__name__}")
+            self._plain_failed(error)
             return len(received)
+
+    def _plain_failed(self, error: Exception) -> None:
+        """The compiled path has raised this, just now."""
+        _log.exception("message-failed", dpid=self.dpid)
+        self.close(f"messages could not be handled: {type(error).__name__}")
 
     def _take_waiting(self, fast: FastPath, queue: FairQueue[PacketIn], intake: Intake) -> PacketIn | None:
         """Let the compiled path take what it can of the packets that wait; the first that is not plain."""

@@ -17,6 +17,7 @@ from libc.string cimport memcmp, memcpy, memmove, memset, strlen
 from zethane.service.flow_table cimport FlowTable, Key, LiveFlow, hash_of
 from zethane.service.watched cimport Facts, Watched, drop, new_facts
 
+from zethane.adapters.openflow.pace import CAUGHT_UP, MARK_EVERY
 from zethane.audit.record import party as as_party
 from zethane.audit.record import rfc3339
 from zethane.identity.session import MAX_SESSION
@@ -43,6 +44,7 @@ cdef extern from "<sys/socket.h>" nogil:
     Py_ssize_t write_to "send"(int fd, const void* data, size_t size, int flags)
 
 cdef double INFINITY = math.inf
+cdef int64_t MARK = MARK_EVERY, AHEAD_UNSEEN = CAUGHT_UP
 cdef char COLON = 58, QUOTE = 34, DOT = 46
 cdef char HEX_PAIRS[512]
 cdef char OCTETS[1024]  # each number as text, and how long that is
@@ -127,6 +129,59 @@ cdef class Output:
         return 0
 
 
+cdef class FastPath
+
+
+cdef class Reading:
+    """What a connection's bytes come to, and what is needed of the connection. `zethane.adapters.openflow.reading` is
+    alike, and does nothing before the rest of `Channel`."""
+
+    cdef public object dpid, _accepted, _alive, _closed_for, _fast, _gates, _intake, _is_behind, _loop, _out, _pace
+    cdef public object _plain, _received, _transport, _watches, _writable
+
+    def data_received(self, bytes data not None):
+        """Take what has come: first what is plain, as nothing that is done in Python is of use to that."""
+        cdef object intake = self._intake, limits
+        cdef Py_ssize_t at = 0
+        if self._received or self._closed_for is not None or type(self._fast) is not FastPath:
+            intake.begin()
+            self._take(data, 0, looked=False)
+            return
+        if not intake._held:  # as `Intake.begin` does
+            limits = intake._limits
+            intake._left = limits.packets
+            intake._until = intake._clock() + limits.seconds
+        try:
+            at = (<FastPath>self._fast).take_plain(self, data, 0)
+        except Exception as error:
+            self._plain_failed(error)
+            at = PyBytes_GET_SIZE(data)
+        if at == PyBytes_GET_SIZE(data) and self.is_over(intake):
+            self._alive.heard = self._loop.time()
+        else:
+            self._take(data, at, looked=True)
+
+    cdef bint is_over(self, intake) except -1:
+        """Whether this read is over, with nothing that waits, is to be written, or has to be looked at. With one flow
+        at a time it is, and the core is for the switch, that may wait for it."""
+        cdef Output out = self._out
+        cdef object pace = self._pace
+        cdef int64_t written, ahead
+        if self._closed_for is not None or out.size or not self._writable or self._is_behind:
+            return False
+        if intake._next is not None or intake._resting or intake._taken or intake._over or intake._queue._length:
+            return False
+        if out.sent:
+            written = <int64_t>pace._written + out.sent
+            ahead = written - <int64_t>pace._processed
+            if ahead > AHEAD_UNSEEN or (pace._mark is None and ahead >= MARK):
+                return False
+            pace._written = written
+            out.sent = 0
+        intake._left = 0
+        return True
+
+
 cdef inline uint16_t be16(const uint8_t* at) noexcept nogil:
     return <uint16_t>(at[0] << 8 | at[1])
 
@@ -193,7 +248,8 @@ cdef class Switch:
     """A switch as a run finds it. `checked` is the run that has looked; `fits` says that nothing keeps it from being
     written to at once: no bundle before, nothing that is ending. `watches` are to be told, where its tables are read."""
 
-    cdef object point, channel, watches
+    cdef object point, watches
+    cdef Reading channel
     cdef Output out
     cdef bytes where
     cdef int32_t place
@@ -771,11 +827,14 @@ cdef class FastPath:
 
     # runs
 
-    def run(self, channel, bytes data not None, Py_ssize_t at):
+    def run(self, Reading channel not None, bytes data not None, Py_ssize_t at):
         """Take the messages from `at` on that are plain, one after the other; where the first is that is not.
 
         Packets are taken for as long as their turn lasts.
         """
+        return self.take_plain(channel, data, at)
+
+    cdef Py_ssize_t take_plain(self, Reading channel, bytes data, Py_ssize_t at) except -1:
         cdef const uint8_t* message = <const uint8_t*>PyBytes_AS_STRING(data)
         cdef Py_ssize_t end = PyBytes_GET_SIZE(data)
         cdef Ahead ahead[AT_ONCE]
@@ -793,7 +852,7 @@ cdef class FastPath:
         intake = channel._intake
         clock, until = intake._clock, intake._until
         over, queue = intake._over, intake._queue
-        crowded = bool(queue)
+        crowded = queue._length > 0
         left = <int64_t>intake._left * QUICK
         self.late = 0  # whatever has gone wrong before: those were of another read
         try:
@@ -915,7 +974,7 @@ cdef class FastPath:
             zt_fetch(self.pages[number >> 10][number & 1023], sizeof(Facts))
             self.table.fetch_last(number)
 
-    cdef int queue_late(self, channel, intake, bytes data) except -1:
+    cdef int queue_late(self, Reading channel, intake, bytes data) except -1:
         """The packets of this read that have to wait for a turn are queued: one port's that follow each other at once."""
         cdef const uint8_t* message
         cdef Up up
@@ -935,14 +994,14 @@ cdef class FastPath:
         self.queue_some(channel, intake, some)
         return 0
 
-    cdef int queue_some(self, channel, intake, list some) except -1:
+    cdef int queue_some(self, Reading channel, intake, list some) except -1:
         for event in intake.wait_all(some):
             if self.count:
                 self.hand_over()  # records are in the order of what they are about
             channel._events.packet_dropped(channel, event)
         return 0
 
-    def take_waiting(self, channel, queue, intake):
+    def take_waiting(self, Reading channel not None, queue, intake):
         """Take packets that wait for as long as they are plain and their turn lasts. The first that is not plain, if
         that is why this ends: it is not in the queue any more."""
         cdef Up up
@@ -980,7 +1039,7 @@ cdef class FastPath:
                 intake._left = (left - quick) // QUICK
         return None
 
-    cdef bint begin(self, channel) except -1:
+    cdef bint begin(self, Reading channel) except -1:
         """Look at everything that is the same for all packets of a run; whether there may be one."""
         cdef object state = self.state, policy
         cdef Switch own
@@ -1017,13 +1076,15 @@ cdef class FastPath:
 
     cdef bint usable(self, Switch switch) except -1:
         """Whether a switch can be written to at once."""
-        cdef object channel
+        cdef object there
+        cdef Reading channel
         if switch.checked == self.runs:
             return switch.fits
         switch.checked, switch.fits = self.runs, False
-        channel = switch.point.channel
-        if channel is None or type(channel) is not self.channel_type or not switch.point.ready:
+        there = switch.point.channel
+        if there is None or type(there) is not self.channel_type or not switch.point.ready:
             return False
+        channel = <Reading?>there
         if channel._closed_for is not None or channel._gates:
             return False
         if not channel._writable and channel.is_full:

@@ -344,12 +344,22 @@ static size_t build_lesson(int server, uint8_t *p) {
 
 static void push(Switch *sw);
 
+/* Wait until the controller has read something: it may be behind, as with anything else to do. */
+static void wait_for_room(Switch *sw) {
+    struct pollfd out = {.fd = sw->fd, .events = POLLOUT};
+    int ready = poll(&out, 1, SILENCE * 1000);
+    if (ready == 0) die("switch %d: the controller does not read", sw->index);
+    push(sw);
+}
+
 static void queue(Switch *sw, const void *data, size_t length) {
     if (sw->out_begin == sw->out_end) sw->out_begin = sw->out_end = 0;
     if (sw->out_end + length > OUT_CAP) {
         memmove(sw->out, sw->out + sw->out_begin, sw->out_end - sw->out_begin);
         sw->out_end -= sw->out_begin, sw->out_begin = 0;
-        if (sw->out_end + length > OUT_CAP) die("switch %d: the controller does not read", sw->index);
+        while (sw->out_end - sw->out_begin + length > OUT_CAP) wait_for_room(sw);
+        memmove(sw->out, sw->out + sw->out_begin, sw->out_end - sw->out_begin);
+        sw->out_end -= sw->out_begin, sw->out_begin = 0;
     }
     memcpy(sw->out + sw->out_end, data, length);
     sw->out_end += length;

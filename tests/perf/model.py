@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from perf.fitting import Fit, Point, fit
@@ -15,6 +15,9 @@ from perf.load import Load
 from perf.measured import Measured
 
 MANY_SESSIONS = 10_000
+
+Fits = Mapping[str, Fit]
+"""By the keys of their laws."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,49 +186,68 @@ def per_flow(measured: Measured) -> list[PerFlow]:
 def projection(found: Sequence[Found], costs: Sequence[PerFlow], site: Scenario) -> Iterator[Projected]:
     """What a site takes, as far as it was measured."""
     fits = {one.law.key: one.fit for one in found if one.fit is not None}
+    yield from _entries(fits, site)
+    yield from _resident(fits, site)
+    if costs:
+        yield from _processors(costs, site)
+    yield from _starts(fits, site)
 
-    def grown(law: str, *steps: tuple[str, float]) -> float:
-        """A figure with what other laws add beyond the site of the first."""
-        return fits[law].constant + sum(max(0.0, fits[name].slopes[0]) * thing for name, thing in steps)
 
+def _grown(fits: Fits, law: str, *steps: tuple[str, float]) -> float:
+    """A figure with what other laws add beyond the site of the first."""
+    return fits[law].constant + sum(max(0.0, fits[name].slopes[0]) * thing for name, thing in steps)
+
+
+def _entries(fits: Fits, site: Scenario) -> Iterator[Projected]:
+    """Of a switch of each kind."""
     if {"edge", "edge-rules"} <= fits.keys():
         for text, reached in (("if it may reach every endpoint", site.endpoints), ("if it may reach one in ten",
                               site.endpoints / 10)):  # fmt: skip
+            figure = _grown(fits, "edge", ("edge", reached), ("edge-rules", site.rules))
             yield Projected(
-                f"entries of an edge switch, {text}", grown("edge", ("edge", reached), ("edge-rules", site.rules)),
-                "entries", "standing, standing-policy",
+                f"entries of an edge switch, {text}", figure, "entries", "standing, standing-policy",
                 _beyond(("endpoints", fits["edge"], reached), ("rules", fits["edge-rules"], site.rules)),
             )  # fmt: skip
     if {"core", "core-rules", "core-switches"} <= fits.keys():
+        steps = ("core", site.endpoints), ("core-rules", site.rules), ("core-switches", site.switches)
         yield Projected(
-            "entries of a core switch",
-            grown("core", ("core", site.endpoints), ("core-rules", site.rules), ("core-switches", site.switches)),
-            "entries", "standing, standing-policy, standing-switches",
+            "entries of a core switch", _grown(fits, "core", *steps), "entries",
+            "standing, standing-policy, standing-switches",
             _beyond(("endpoints", fits["core"], site.endpoints), ("rules", fits["core-rules"], site.rules),
                     ("switches", fits["core-switches"], site.switches)),
         )  # fmt: skip
+
+
+def _resident(fits: Fits, site: Scenario) -> Iterator[Projected]:
+    """Memory."""
     if memory := fits.get("memory"):
         for text, live in (("without flows", 0.0), (f"with {site.live:,.0f} live flows", site.live)):
             yield Projected(
                 f"memory of the controller, {text}", memory.at(site.endpoints, live), "MiB", "memory",
                 _beyond(("sessions", memory, site.endpoints), ("live flows", memory, live)),
             )  # fmt: skip
-    if costs:
-        # A site is large: what a flow costs where hardly anybody is logged in says little about it.
-        large = [cost for cost in costs if cost.sessions >= MANY_SESSIONS]
-        dearest = max(large or costs, key=lambda cost: cost.whole)
-        yield Projected("flows that one core keeps up", dearest.per_core, "per second", dearest.text)
-        yield Projected(
-            f"processor time for {site.flows_per_second:,.0f} new flows per second",
-            site.flows_per_second / dearest.per_core, "cores", dearest.text, "switches",
-        )  # fmt: skip
-        processes = math.ceil(2 * site.flows_per_second / dearest.per_core)
-        yield Projected(
-            "controllers with a core each, none busy more than half of the time", processes, "", dearest.text,
-            "a site with more than one controller" if processes > 1 else "switches",
-        )  # fmt: skip
+
+
+def _processors(costs: Sequence[PerFlow], site: Scenario) -> Iterator[Projected]:
+    """What new flows take."""
+    # A site is large: what a flow costs where hardly anybody is logged in says little about it.
+    large = [cost for cost in costs if cost.sessions >= MANY_SESSIONS]
+    dearest = max(large or costs, key=lambda cost: cost.whole)
+    cores = site.flows_per_second / dearest.per_core
+    yield Projected("flows that one core keeps up", dearest.per_core, "per second", dearest.text)
+    text = f"processor time for {site.flows_per_second:,.0f} new flows per second"
+    yield Projected(text, cores, "cores", dearest.text, "switches")
+    processes = math.ceil(2 * site.flows_per_second / dearest.per_core)
+    yield Projected(
+        "controllers with a core each, none busy more than half of the time", processes, "", dearest.text,
+        "a site with more than one controller" if processes > 1 else "switches",
+    )  # fmt: skip
+
+
+def _starts(fits: Fits, site: Scenario) -> Iterator[Projected]:
+    """With empty switches, and with such as have their tables."""
     if {"start", "ready", "edge", "edge-rules"} <= fits.keys():
-        each = grown("edge", ("edge", site.endpoints / 10), ("edge-rules", site.rules))
+        each = _grown(fits, "edge", ("edge", site.endpoints / 10), ("edge-rules", site.rules))
         entries = each * site.switches
         yield Projected(
             f"a start with empty switches, {entries:,.0f} entries to write",

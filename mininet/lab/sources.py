@@ -16,7 +16,8 @@ from pydantic import SecretStr
 
 from lab.certificates import Authority, Issued
 from lab.errors import LabError
-from lab.freeradius import FreeRadius, RadiusUser, mab_user
+from lab.freeradius import FreeRadius
+from lab.freeradius_settings import RadiusUser, mab_user
 from lab.host import RunningHost
 from lab.oidc_provider import Account, OidcProvider
 from lab.platform import DATABASE

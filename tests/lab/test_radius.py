@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 import pytest
 
 from fakes.radius_server import SECRET, answer, radius_server
-from lab.freeradius import FreeRadius, RadiusUser, free_udp_ports, mab_user
+from lab.freeradius import FreeRadius, free_udp_ports
+from lab.freeradius_settings import RadiusUser, mab_user
 from lab.processes import wait_for
 from lab.stream import Stream
 from labsite import SETTLED, Site, running, three_tier

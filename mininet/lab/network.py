@@ -11,22 +11,20 @@ from typing import Any
 
 from lab import openvswitch, outside, servers
 from lab.addressing import Family, HostLease, families, lease
+from lab.cabling import Cabling
 from lab.codes import Codes
 from lab.doors import Doors
 from lab.errors import LabError
 from lab.host import RunningHost
 from lab.interrupts import Interrupts
 from lab.ledger import Ledger
-from lab.legacy import LegacySwitch, legacy_switches
 from lab.login import LoginResult
-from lab.names import Names
-from lab.nodes import LabHost, LabMininet, LabSwitch
-from lab.openvswitch import Bridge
-from lab.processes import Controller, stop, tail, wait_for, zethane
-from lab.shell import run
+from lab.nodes import LabMininet
+from lab.portal import portal_urls, start_portal, wait_portal
+from lab.processes import Controller, stop, wait_for
 from lab.sources import RunSources
 from zethane.app.topology import load_topology
-from zethane.network.model import Host, Infrastructure, Link, Network, Portal, Switch, Uplink
+from zethane.network.model import Host, Infrastructure, Link, Network, Portal, Uplink
 
 PORTAL = "portal"
 """The portal's name among Mininet's hosts."""
@@ -98,9 +96,9 @@ class LabNetwork:
         self.mininet = LabMininet(controller=None)
         self.ledger = Ledger.open_new()
         self._begun = True
-        self.names = Names(self.ledger.run_id)
-        self.legacy = legacy_switches(self.network, self.names)
         self._tag = self.ledger.environment
+        self._cabling = Cabling(self.network, self.mininet, self.ledger, self._tag)
+        self.legacy = self._cabling.legacy
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -155,11 +153,11 @@ class LabNetwork:
         for switch in self.network.switches.values():
             self._progress(f"switch {switch.name}")
             with self._interrupts.shielded():
-                self._add_switch(switch)
-        for legacy in self._legacy_switches():
+                self._cabling.add_switch(switch)
+        for legacy in self._cabling.legacy_switches():
             self._progress(f"legacy switch at port {legacy.port} of {legacy.switch}")
             with self._interrupts.shielded():
-                self._add_legacy_switch(legacy)
+                self._cabling.add_legacy_switch(legacy)
         uplinks = self.network.uplinks.values()
         for host in self.network.hosts.values():
             self._progress(f"host {host.name}")
@@ -178,10 +176,10 @@ class LabNetwork:
         self._progress("links")
         for link in self.network.links:
             with self._interrupts.shielded():
-                self._add_link(link)
+                self._cabling.add_link(link)
         self._progress("bridges")
         with self._interrupts.shielded():
-            self._start_switches()
+            self._cabling.start(secure=not self.unprotected)
         for server in self.network.infrastructure.values():
             self._progress(f"dnsmasq of {server.name}")
             with self._interrupts.shielded():
@@ -193,95 +191,33 @@ class LabNetwork:
             self._lease_addresses()
 
     def _is_spanning(self) -> bool | None:
-        return openvswitch.is_spanning(self._bridges) or None
+        return self._cabling.is_spanning() or None
 
     def bridge(self, switch: str) -> str:
         """The name of a switch's bridge."""
-        return self.names.bridge(switch, self.network.switches[switch].number)
+        return self._cabling.bridge(switch)
 
     def port(self, switch: str, number: int) -> str:
         """The name of the interface at a port of a switch."""
-        return self.names.port(self.network.switches[switch].number, number)
-
-    def _add_switch(self, switch: Switch) -> None:
-        name = self.bridge(switch.name)
-        self.ledger.note("bridge", name)
-        self.mininet.addSwitch(name, cls=LabSwitch, dpid=f"{switch.dpid:016x}", tag=self._tag)
-
-    def _legacy_switches(self) -> list[LegacySwitch]:
-        """Each once, in the order of its first host."""
-        return list({legacy.bridge: legacy for legacy in self.legacy.values()}.values())
-
-    def _add_legacy_switch(self, legacy: LegacySwitch) -> None:
-        plugged = self.port(legacy.switch, legacy.port)
-        self.ledger.note("bridge", legacy.bridge)
-        self.ledger.note("interface", legacy.trunk, plugged)
-        # Mininet asks for a datapath id and does nothing with it; the bridge has one of its own.
-        number = self.network.switches[legacy.switch].number
-        dpid = f"{1 << 63 | number << 16 | legacy.port:016x}"
-        node = self.mininet.addSwitch(legacy.bridge, cls=LabSwitch, dpid=dpid, tag=self._tag)
-        bridge = self.mininet[self.bridge(legacy.switch)]
-        self.mininet.addLink(node, bridge, port1=1, port2=legacy.port, intfName1=legacy.trunk, intfName2=plugged)
+        return self._cabling.port(switch, number)
 
     def _add_host(self, name: str, place: Host | Portal | Infrastructure | Uplink) -> RunningHost:
         with self._interrupts.shielded():
-            node = self.mininet.addHost(name, cls=LabHost, ip=None, tag=self._tag)
-            inside = self.names.host(len(self.mininet.hosts))
-            port, number = self.port(place.switch, place.port), place.port
-            bridge = self.mininet[self.bridge(place.switch)]
-            if legacy := self.legacy.get(name):
-                port, number = legacy.access[name], legacy.port_of(name)
-                bridge = self.mininet[legacy.bridge]
-            self.ledger.note("interface", inside, port)
-            self.mininet.addLink(node, bridge, port1=0, port2=number, intfName1=inside, intfName2=port)
+            node, inside = self._cabling.add_host(name, place)
             login_with = place.login if isinstance(place, Host) else None
             host = RunningHost(name, node, place.interfaces, login_with, self.codes)
             host.machine = place.machine if isinstance(place, Host) else None
             host.configure(inside, place.mac, ipv6=isinstance(place, Host) and place.dhcp)
             return host
 
-    def _add_link(self, link: Link) -> None:
-        names = [self.port(*link.a), self.port(*link.b)]
-        self.ledger.note("interface", *names)
-        ends = [self.mininet[self.bridge(switch)] for switch, _ in (link.a, link.b)]
-        self.mininet.addLink(*ends, port1=link.a[1], port2=link.b[1], intfName1=names[0], intfName2=names[1])
-
-    def _start_switches(self) -> None:
-        bridges = []
-        for switch in self.network.switches.values():
-            attached = [port for port in switch.ports.values() if self._is_attached(switch, port.number)]
-            ports = {port.number: self.port(switch.name, port.number) for port in attached}
-            trunks = frozenset(port.number for port in attached if port.role == "trunk")
-            bridges.append(Bridge(self.bridge(switch.name), switch.dpid, ports, trunks))
-        legacy = self._legacy_switches()
-        names = [name for bridge in bridges for name in bridge.ports.values()]
-        names += [name for one in legacy for name in (one.trunk, *one.access.values())]
-        for name in names:
-            run(["ethtool", "-K", name, "tx", "off", "rx", "off"])
-            _keep_kernel_quiet(name)
-        run(["ip", "-batch", "-"], text_in="".join(f"link set dev {name} up\n" for name in names))
-        openvswitch.create(bridges, run_id=self.ledger.run_id, secure=not self.unprotected)
-        openvswitch.create_legacy(legacy, run_id=self.ledger.run_id)
-        self._bridges = bridges
-
-    def _is_attached(self, switch: Switch, number: int) -> bool:
-        """Ports that are only declared have nothing behind them in the lab."""
-        port = switch.ports[number]
-        if port.role == "uplink":
-            return any((one.switch, one.port) == (switch.name, number) for one in self.network.uplinks.values())
-        if port.role == "infrastructure":
-            return any((one.switch, one.port) == (switch.name, number) for one in self.network.infrastructure.values())
-        return port.host is not None or port.peer is not None or port.role == "portal"
-
     def set_link(self, link: Link, *, up: bool) -> None:
         """Take both ends of a link up or down."""
-        for end in (link.a, link.b):
-            run(["ip", "link", "set", "dev", self.port(*end), "up" if up else "down"])
+        self._cabling.set_link(link, up=up)
 
     def set_port(self, host: str, *, up: bool) -> None:
         """Take the switch's port of a host, and of those that share it, up or down."""
         place = self.network.hosts[host]
-        run(["ip", "link", "set", "dev", self.port(place.switch, place.port), "up" if up else "down"])
+        self._cabling.set_port(place.switch, place.port, up=up)
 
     def host(self, name: str) -> RunningHost:
         """A host, a server or a router by its name, here or outside. Raises LookupError."""
@@ -356,20 +292,11 @@ class LabNetwork:
 
     def _run_portal(self, name: str, port: int, options: Sequence[str]) -> subprocess.Popen[bytes]:
         assert self.controller is not None  # noqa: S101 - start_portal has looked
-        host = self.hosts[PORTAL]
-        listen = [part for address in host.addresses for part in ("--listen", _authority(address, port))]
-        command = zethane("portal", *listen, "--controller", str(self.controller.portal_socket), *options)
-        log_file = self.ledger.directory / f"{name}.log"
-        with self._interrupts.shielded(), log_file.open("ab") as log:
-            portal = host.popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        place, log_file = self.hosts[PORTAL], self.ledger.directory / f"{name}.log"
+        with self._interrupts.shielded():
+            portal = start_portal(place, port, self.controller.portal_socket, log_file, options)
             self._serving.append(portal)
-
-        def ready() -> bool | None:
-            if portal.poll() is not None:
-                raise LabError(f"The portal ended with status {portal.returncode}. {tail(log_file)}")
-            return host.listens(portal.pid, port) or None
-
-        wait_for("The portal did not listen", ready, 30.0, lambda: tail(log_file))
+        wait_portal(place, port, portal, log_file)
         return portal
 
     def stop_portal(self) -> None:
@@ -381,16 +308,12 @@ class LabNetwork:
     @property
     def portal_urls(self) -> list[str]:
         """What hosts reach the portal at, IPv4 first."""
-        return self._urls("http", self.network.portal.tcp_port) if self.network.portal else []
+        return portal_urls(self.hosts[PORTAL], "http", self.network.portal.tcp_port) if self.network.portal else []
 
     @property
     def tls_urls(self) -> list[str]:
         """The same over HTTPS, if the portal speaks that here."""
-        return self._urls("https", self.tls_port) if self.tls_port else []
-
-    def _urls(self, scheme: str, port: int) -> list[str]:
-        addresses = sorted(self.hosts[PORTAL].addresses, key=lambda address: address.version)
-        return [f"{scheme}://{_authority(address, port)}" for address in addresses]
+        return portal_urls(self.hosts[PORTAL], "https", self.tls_port) if self.tls_port else []
 
     def login(self, name: str, notice: Progress = _silent) -> LoginResult:
         """Log a host in as network.yaml says. `notice` is told why it takes longer.
@@ -417,15 +340,3 @@ class LabNetwork:
         """The environment in which `zethane` commands reach this run's controller."""
         socket = {"ZETHANE_SOCKET": str(self.controller.socket)} if self.controller else {}
         return self._tag | socket
-
-
-def _keep_kernel_quiet(interface: str) -> None:
-    """This machine's own IPv6 would send router solicitations out of a switch's port, past the switch."""
-    setting = Path(f"/proc/sys/net/ipv6/conf/{interface}/disable_ipv6")
-    if setting.exists():
-        setting.write_text("1", encoding="ascii")
-
-
-def _authority(address: Any, port: int) -> str:
-    """ADDRESS:PORT with brackets around IPv6 (RFC 3986 §3.2.2)."""
-    return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"

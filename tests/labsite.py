@@ -26,6 +26,16 @@ TOPOLOGIES = ROOT / "topologies"
 PORTAL_ONLY = Path(__file__).resolve().parent / "topologies" / "portal-only"
 """Three tiers on one switch, where everybody logs in at the portal: nothing else has to be started."""
 
+TIERS = """
+version: 1
+segments:
+  web: {labels: {tier: web}}
+  app: {labels: {tier: app}}
+  db: {labels: {tier: db}}
+  staff: {groups: [staff]}
+"""
+"""The segments of the topology with three tiers, for a policy of a test's own: its rules follow."""
+
 SETTLED = 0.25
 """Seconds after an acknowledged change in which Open vSwitch may still forward by what it had cached. Measured:
 a few milliseconds; the margin is for a busy machine. Nothing sent after it may arrive."""

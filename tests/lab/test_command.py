@@ -26,22 +26,19 @@ from lab.network import LabNetwork
 from lab.shell import run
 from lab.tables import moment
 from lab.verdicts import Verdict
-from labsite import three_tier
+from labsite import TIERS, three_tier
 from zethane.document import count
 from zethane.identity.totp import STEP, accepted_step
 
 MININET = Path(__file__).parents[2] / "mininet"
-POLICY = """
-version: 1
-segments:
-  web: {labels: {tier: web}}
-  app: {labels: {tier: app}}
-  db: {labels: {tier: db}}
-  staff: {groups: [staff]}
+POLICY = (
+    TIERS
+    + """\
 rules:
   - {id: app-db, from: [app], to: [db], services: [tcp/5432, icmp]}
   - {id: no-ssh, from: [any], to: [db], services: [tcp/22], action: deny}
 """
+)
 NETWORK = """
 switches: {s1: {}}
 hosts:

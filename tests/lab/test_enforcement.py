@@ -13,21 +13,18 @@ import pytest
 from lab.host import RunningHost
 from lab.shell import run
 from lab.stream import Stream
-from labsite import SETTLED, TOPOLOGIES, Site, running, three_tier
+from labsite import SETTLED, TIERS, TOPOLOGIES, Site, running, three_tier
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("switches")]
 
-POLICY = """
-version: 1
-segments:
-  web: {labels: {tier: web}}
-  app: {labels: {tier: app}}
-  db: {labels: {tier: db}}
-  staff: {groups: [staff]}
+POLICY = (
+    TIERS
+    + """\
 rules:
   - {id: app-db, from: [app], to: [db], services: [tcp/5432, udp/5432, icmp]}
   - {id: web-app, from: [web], to: [app], services: [udp/8080]}
 """
+)
 
 
 @pytest.fixture

@@ -20,25 +20,22 @@ from lab.host import RunningHost
 from lab.network import PORTAL
 from lab.processes import stop, zethane
 from lab.stream import Stream
-from labsite import Site, running, three_tier
+from labsite import TIERS, Site, running, three_tier
 from zethane.identity.totp import code_at
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("switches")]
 
 NAME = "portal.lab.test"
 
-POLICY = """
-version: 1
-segments:
-  web: {labels: {tier: web}}
-  app: {labels: {tier: app}}
-  db: {labels: {tier: db}}
-  staff: {groups: [staff]}
+POLICY = (
+    TIERS
+    + """\
 rules:
   - {id: staff-web, from: [staff], to: [web], services: [tcp/443]}
   - {id: files, from: [staff], to: [db], services: [tcp/445], when: {mfa: {within: 15m}}}
   - {id: vault, from: [staff], to: [db], services: [tcp/8200], when: {aal: 3}}
 """
+)
 
 SERVE = """
 import socket, sys, threading

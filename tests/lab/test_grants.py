@@ -13,23 +13,20 @@ from lab.granted import with_grants
 from lab.processes import wait_for
 from lab.shell import run
 from lab.stream import Stream
-from labsite import SETTLED, Site, running, three_tier
+from labsite import SETTLED, TIERS, Site, running, three_tier
 from zethane.pipeline.fields import OBJECT_MASK, OBJECT_SHIFT, SUBJECT_MASK, SUBJECT_SHIFT
 from zethane.pipeline.tables import Table
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("switches")]
 
-POLICY = """
-version: 1
-segments:
-  web: {labels: {tier: web}}
-  app: {labels: {tier: app}}
-  db: {labels: {tier: db}}
-  staff: {groups: [staff]}
+POLICY = (
+    TIERS
+    + """\
 rules:
   - {id: app-db, from: [app], to: [db], services: [tcp/5432, udp/5432, icmp]}
   - {id: web-app, from: [web], to: [app], services: [udp/8080]}
 """
+)
 GRANTS = with_grants(POLICY)
 SWITCHES = "switches: {s1: {}, core: {}, s2: {}}\nlinks: [[s1, core], [core, s2]]\n"
 """Both ends enforce, and what is in between does not know of grants. db1 is at the far switch."""

@@ -15,21 +15,18 @@ from lab.host import RunningHost
 from lab.login import LoginResult
 from lab.processes import wait_for, zethane
 from lab.stream import Stream
-from labsite import SETTLED, Site, running, three_tier
+from labsite import SETTLED, TIERS, Site, running, three_tier
 from zethane.identity.totp import code_at
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("switches")]
 
-POLICY = """
-version: 1
-segments:
-  web: {labels: {tier: web}}
-  app: {labels: {tier: app}}
-  db: {labels: {tier: db}}
-  staff: {groups: [staff]}
+POLICY = (
+    TIERS
+    + """\
 rules:
   - {id: app-db, from: [app], to: [db], services: [tcp/5432, udp/5432, icmp]}
 """
+)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 from lab import addressing
 from lab.host import RunningHost
 from lab.stream import Stream
-from labsite import PORTAL_ONLY, SETTLED, Site, running
+from labsite import PORTAL_ONLY, SETTLED, TIERS, Site, running
 from zethane.net.mac import format_mac
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.usefixtures("switches")]
@@ -34,16 +34,13 @@ hosts:
   desk:   {switch: s2, port: 4, ip: dhcp, login: {user: bob, password: lab-bob}}
   rogue:  {switch: s2, ip: [10.7.0.66/24, "2001:db8:7::66/64"]}
 """
-POLICY = """
-version: 1
-segments:
-  web: {labels: {tier: web}}
-  app: {labels: {tier: app}}
-  db: {labels: {tier: db}}
-  staff: {groups: [staff]}
+POLICY = (
+    TIERS
+    + """\
 rules:
   - {id: staff-web, from: [staff], to: [web], services: [icmp]}
 """
+)
 
 
 @pytest.fixture

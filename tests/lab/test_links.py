@@ -14,7 +14,7 @@ import pytest
 from lab.network import LabNetwork
 from lab.processes import wait_for
 from lab.stream import Stream
-from labsite import PORTAL_ONLY, Site
+from labsite import PORTAL_ONLY, TIERS, Site
 from zethane.app.topology import load_topology
 from zethane.net.lldp import ETH_LLDP, PROBE_LENGTH
 
@@ -42,16 +42,13 @@ switches:
 """
     + HOSTS
 )
-POLICY = """
-version: 1
-segments:
-  web: {labels: {tier: web}}
-  app: {labels: {tier: app}}
-  db: {labels: {tier: db}}
-  staff: {groups: [staff]}
+POLICY = (
+    TIERS
+    + """\
 rules:
   - {id: web-app, from: [web], to: [app], services: [udp/8080]}
 """
+)
 SEND = (
     "import socket,sys; s=socket.socket(socket.AF_PACKET,socket.SOCK_RAW); s.bind(('eth0',0)); "
     "s.send(bytes.fromhex(sys.argv[1]))"

@@ -10,7 +10,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from attack.arena import Arena
 from attack.cast import Cast, choose
@@ -23,6 +22,7 @@ from lab.ending import EXIT_DONE, EXIT_NO, status_of
 from lab.granted import ENFORCE_HELP, Enforce, enforced_by
 from lab.interrupts import Interrupts
 from lab.network import LabNetwork
+from lab.progress import bar_of
 from zethane.app.topology import Topology
 from zethane.errors import InputError, Problem
 
@@ -112,7 +112,7 @@ class Run:
     def _attack(self, scenarios: Sequence[Scenario]) -> list[Result]:
         assert self._topology.network is not None  # noqa: S101 - go() has looked
         how = "" if self._protected else ", without Zethane"
-        with self._bar() as bar:
+        with bar_of(self._console) as bar:
             task = bar.add_task(f"{self._topology.folder.name}: building the network{how}", total=len(scenarios))
             results = []
             with self._network() as network, Arena(network, self._topology, self._cast) as arena:
@@ -131,14 +131,4 @@ class Run:
             self._topology.folder,
             unprotected=not self._protected,
             interrupts=self._interrupts,
-        )
-
-    def _bar(self) -> Progress:
-        return Progress(
-            SpinnerColumn(finished_text="[green]✓"),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=self._console,
         )

@@ -13,7 +13,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.status import Status
 
 from lab.ending import EXIT_DONE, EXIT_INPUT, EXIT_NO, tell_problems
@@ -26,6 +25,7 @@ from lab.login import LoginResult, login_all
 from lab.network import PORTAL, LabNetwork
 from lab.prober import Prober
 from lab.processes import tail
+from lab.progress import bar_of
 from lab.prompt import LabPrompt
 from lab.tables import logins_table, table
 from lab.verdicts import Address, Verdict, report
@@ -198,7 +198,7 @@ class Run:
         self._console.print(f"The portal is at {', '.join(network.portal_urls)}.")
         self._step("logging in")
         hosts = [host for host in network.hosts.values() if host.login]
-        with self._bar() as bar:
+        with bar_of(self._console) as bar:
             task = bar.add_task("Logging in", total=len(hosts))
 
             def done(host: RunningHost, result: LoginResult | LabError) -> None:
@@ -215,22 +215,12 @@ class Run:
         for failure in self._failures.values():
             self._console.print(f"[bold red]Login failed:[/] {_plain(failure)}", highlight=False)
 
-    def _bar(self) -> Progress:
-        return Progress(
-            SpinnerColumn(finished_text="[green]✓"),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=self._console,
-        )
-
     def _measure(self, network: LabNetwork) -> list[Verdict]:
         self._step("probing")
         self._now = time.time()
         cells = matrix(self._topology.policy, self._topology.parties(self._now), self._now)
         hosts = [host for name, host in (network.hosts | network.outside).items() if name != PORTAL]
-        with Prober(hosts, services_of(self._topology.policy), self._concerns) as prober, self._bar() as bar:
+        with Prober(hosts, services_of(self._topology.policy), self._concerns) as prober, bar_of(self._console) as bar:
             task = bar.add_task("Probing", total=prober.count(cells))
             return prober.measure(cells, lambda: bar.advance(task))
 

@@ -13,20 +13,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address
-from pathlib import Path
 
 from lab import openvswitch
 from lab.interrupts import Interrupts
 from lab.ledger import Ledger
 from lab.names import Names
 from lab.openvswitch import Bridge
-from lab.processes import stop, wait_for
+from lab.processes import stop
 from lab.shell import run
+from perf.namespaces import hold
 from perf.topology import Place
 
 DPID_PREFIX = 0x5A_0002_0000
-HOLD = 3600
-"""Seconds after which a namespace ends by itself, whatever happens to the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +98,7 @@ def flow_network(ledger: Ledger, interrupts: Interrupts, sizes: Sizes, name: str
     try:
         with interrupts.shielded():
             inside, outside = {}, {}
-            pids = [_hold(ledger, holders) for _ in range(2)]
+            pids = [hold(ledger, holders) for _ in range(2)]
             for port in range(1, sizes.sender_ports + sizes.receiver_ports + 1):
                 pid = pids[port > sizes.sender_ports]
                 outside[port], inside[port] = names.port(number, port), f"{ledger.run_id}i{port}"
@@ -138,27 +136,9 @@ def _places(role: str, count: int, first_port: int, ports: int) -> list[Place]:
     ]
 
 
-def _hold(ledger: Ledger, holders: list[subprocess.Popen[bytes]]) -> int:
-    """A process with a network namespace of its own."""
-    holder = subprocess.Popen(
-        ["unshare", "--net", "sleep", str(HOLD)],
-        stdin=subprocess.DEVNULL,
-        env=ledger.environment,
-        start_new_session=True,
-    )
-    holders.append(holder)
-    wait_for("No network namespace was made", lambda: _is_apart(holder.pid) or None, 5.0, lambda: "")
-    return holder.pid
-
-
 def _join(outside: str, inside: str, pid: int) -> None:
     """A pair of interfaces, one end of it in a namespace; nothing but what `flows` sends is on the wire."""
     run(["ip", "link", "add", outside, "type", "veth", "peer", "name", inside, "netns", str(pid)])
     enter = ["nsenter", "--target", str(pid), "--net"]
     for name, command in ((outside, []), (inside, enter)):
         run([*command, "ip", "link", "set", name, "addrgenmode", "none", "arp", "off", "up"])
-
-
-def _is_apart(pid: int) -> bool:
-    """Whether a process has left this network namespace."""
-    return Path(f"/proc/{pid}/ns/net").readlink() != Path("/proc/self/ns/net").readlink()

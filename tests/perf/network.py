@@ -11,20 +11,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address
-from pathlib import Path
 
 from lab import openvswitch
 from lab.interrupts import Interrupts
 from lab.ledger import Ledger
 from lab.names import Names
 from lab.openvswitch import Bridge
-from lab.processes import stop, wait_for
+from lab.processes import stop
 from lab.shell import run
+from perf.namespaces import hold
 from perf.topology import Place
 
 DPID_PREFIX = 0x5A_0001_0000
-HOLD = 3600
-"""Seconds after which a namespace ends by itself, whatever happens to the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,24 +127,17 @@ def _end(
     role: str = "client",
 ) -> End:
     """A host at a port of a switch: `where` are the numbers of both."""
-    holder = subprocess.Popen(
-        ["unshare", "--net", "sleep", str(HOLD)],
-        stdin=subprocess.DEVNULL,
-        env=ledger.environment,
-        start_new_session=True,
-    )
-    holders.append(holder)
-    wait_for("No network namespace was made", lambda: _is_apart(holder.pid) or None, 5.0, lambda: "")
+    pid = hold(ledger, holders)
     outside, inside = names.port(*where), names.host(where[1])
     ledger.note("interface", outside)
-    run(["ip", "link", "add", outside, "type", "veth", "peer", "name", inside, "netns", str(holder.pid)])
-    for name, command in ((outside, []), (inside, ["nsenter", "--target", str(holder.pid), "--net"])):
+    run(["ip", "link", "add", outside, "type", "veth", "peer", "name", inside, "netns", str(pid)])
+    for name, command in ((outside, []), (inside, ["nsenter", "--target", str(pid), "--net"])):
         # The userspace datapath does not finish what the kernel leaves to a network card.
         run([*command, "ethtool", "-K", name, "tx", "off", "rx", "off"])
     run(["ip", "link", "set", outside, "addrgenmode", "none", "up"])
     port = where[1]
     place = Place(role, port, bytes((2, 0, 10, 65, 0, port)), bytes((10, 65, 0, port)))
-    return End(holder.pid, outside, inside, place)
+    return End(pid, outside, inside, place)
 
 
 def _start(end: End) -> None:
@@ -183,8 +174,3 @@ def joined(network: BenchNetwork, *, stack: bool = True) -> Iterator[None]:
         yield
     finally:
         one.run("ip", "link", "delete", DIRECT)
-
-
-def _is_apart(pid: int) -> bool:
-    """Whether a process has left this network namespace."""
-    return Path(f"/proc/{pid}/ns/net").readlink() != Path("/proc/self/ns/net").readlink()

@@ -3,14 +3,36 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from zethane.adapters.openflow.reception import receive
+from zethane.cli.run_options import (
+    ApiAddress,
+    ApiTlsFiles,
+    AttestInterval,
+    ConntrackZones,
+    DenyLogRate,
+    FlowsPerExternalAddress,
+    FlowsPerSession,
+    FlowsPerSwitch,
+    FlowsPerUplink,
+    GrantLogRate,
+    GrantRate,
+    LogJson,
+    NeighbourRate,
+    OpenflowAddress,
+    OpenflowTls,
+    ProtocolRate,
+    ReauthenticateAfter,
+    RulesWaitFrom,
+    SessionLifetime,
+    SourcesFile,
+    StateDir,
+    TimedFlowsPerSwitch,
+    TopologyFolder,
+    VerifyRate,
+)
 from zethane.errors import InputError, Problem
-from zethane.pipeline.fabric import MAX_SWITCH
-from zethane.pipeline.grants import MAX_ZONE
 
 if TYPE_CHECKING:
     from zethane.app.settings import ApiTls
@@ -19,65 +41,30 @@ HOURS = 3600.0
 
 
 def run(
-    topology: Annotated[Path, typer.Argument(help="Folder with policy.yaml, identities.yaml and network.yaml.")],
-    state_dir: Annotated[
-        Path, typer.Option(help="Sockets, store and decision log.", envvar="ZETHANE_STATE_DIR")
-    ] = Path("/run/zethane"),
-    openflow: Annotated[str, typer.Option(help="HOST:PORT for switches; port 0 takes a free one.")] = "127.0.0.1:6653",
-    openflow_tls: Annotated[
-        tuple[Path, Path, Path] | None,
-        typer.Option(metavar="CERTIFICATE KEY CA", help="PEM files; every switch needs a certificate of this CA."),
-    ] = None,
-    api: Annotated[str | None, typer.Option(help="HOST:PORT for the API over TLS, beside its unix socket.")] = None,
-    api_tls: Annotated[
-        tuple[Path, Path, Path] | None,
-        typer.Option(metavar="CERTIFICATE KEY CA", help="PEM files; every client needs a certificate of this CA."),
-    ] = None,
-    session_lifetime: Annotated[float, typer.Option(min=1, help="Seconds after which a session ends.")] = 8 * HOURS,
-    reauthenticate_after: Annotated[
-        float, typer.Option(min=1, help="Seconds after which a session ends unless its principal logs in again.")
-    ] = 8 * HOURS,
-    flows_per_session: Annotated[int, typer.Option(min=1, help="Live flows that one session may open.")] = 4096,
-    flows_per_uplink: Annotated[
-        int, typer.Option(min=1, help="Live flows that may be opened from outside through one uplink.")
-    ] = 16384,
-    flows_per_external_address: Annotated[
-        int, typer.Option(min=1, help="Live flows that may be opened from one address outside.")
-    ] = 512,
-    flows_per_switch: Annotated[int, typer.Option(min=1, help="Live flows that one switch may hold.")] = 250_000,
-    timed_flows_per_switch: Annotated[
-        int, typer.Option(min=0, help="Those of them whose entries expire in the switch by themselves.")
-    ] = 256,
-    rules_wait_from: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            help="New UDP flows per second and switch from which on rules wait until a flow goes on.",
-        ),
-    ] = 1000,
-    verify_rate: Annotated[int, typer.Option(min=1, help="New flows per second and port.")] = 5000,
-    neighbour_rate: Annotated[int, typer.Option(min=1, help="ARP and ND questions per second and port.")] = 100,
-    protocol_rate: Annotated[int, typer.Option(min=1, help="DHCP, LLDP, router messages per second and port.")] = 100,
-    deny_log_rate: Annotated[int, typer.Option(min=1, help="Denied packets per second and port to log.")] = 50,
-    attest_interval: Annotated[
-        float, typer.Option(min=1, help="Seconds after which a switch's tables are read back and put right.")
-    ] = 30.0,
-    grant_rate: Annotated[
-        int, typer.Option(min=1, help="Connections per second and port that switches let in themselves.")
-    ] = 20_000,
-    grant_log_rate: Annotated[
-        int, typer.Option(min=1, help="Connections that switches let in themselves, per second and switch, to log.")
-    ] = 1000,
-    conntrack_zones: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            max=MAX_ZONE - MAX_SWITCH,
-            help="Zones of connection tracking: this and a switch's number. Each controller of one daemon has its own.",
-        ),
-    ] = 0,
-    sources: Annotated[Path | None, typer.Option(help="A sources.yaml in the place of the topology's.")] = None,
-    log_json: Annotated[bool, typer.Option(help="Log to standard error as JSON.")] = False,
+    topology: TopologyFolder,
+    state_dir: StateDir = Path("/run/zethane"),
+    openflow: OpenflowAddress = "127.0.0.1:6653",
+    openflow_tls: OpenflowTls = None,
+    api: ApiAddress = None,
+    api_tls: ApiTlsFiles = None,
+    session_lifetime: SessionLifetime = 8 * HOURS,
+    reauthenticate_after: ReauthenticateAfter = 8 * HOURS,
+    flows_per_session: FlowsPerSession = 4096,
+    flows_per_uplink: FlowsPerUplink = 16384,
+    flows_per_external_address: FlowsPerExternalAddress = 512,
+    flows_per_switch: FlowsPerSwitch = 250_000,
+    timed_flows_per_switch: TimedFlowsPerSwitch = 256,
+    rules_wait_from: RulesWaitFrom = 1000,
+    verify_rate: VerifyRate = 5000,
+    neighbour_rate: NeighbourRate = 100,
+    protocol_rate: ProtocolRate = 100,
+    deny_log_rate: DenyLogRate = 50,
+    attest_interval: AttestInterval = 30.0,
+    grant_rate: GrantRate = 20_000,
+    grant_log_rate: GrantLogRate = 1000,
+    conntrack_zones: ConntrackZones = 0,
+    sources: SourcesFile = None,
+    log_json: LogJson = False,
 ) -> None:
     """Run the controller until SIGTERM or Ctrl-C."""
     host, port = _address("--openflow", openflow)

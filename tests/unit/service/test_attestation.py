@@ -21,6 +21,7 @@ from zethane.pipeline.held import Reported, session_of
 from zethane.pipeline.tables import TABLES, Priority, Table
 from zethane.pipeline.verified import FIN_IDLE
 from zethane.service import attestation, written
+from zethane.service.clearing import LINGER
 from zethane.service.points import Point
 from zethane.service.switch import PortState
 
@@ -439,7 +440,7 @@ async def test_rules_that_outlive_their_flow_at_the_objects_switch_are_left_to_r
     assert await attest(site, "s2") == 0
     await site.use_policy(STRICTER)
     assert await attest(site, "s2") == 0
-    site.now += attestation.LINGER + 1
+    site.now += LINGER + 1
     assert await attest(site, "s2") == 2
     assert told(site) == ["foreign-rule"] * 2
 

@@ -33,6 +33,10 @@ from zethane.service.policy_numbers import Numbering, Numbers
 DNS_RULE = "infrastructure:dns"
 """What records name as the rule of a flow to a DNS server; no rule of a policy has a colon in its id."""
 
+LOOKED_BACK = 22 * 3600.0
+"""Seconds before a moment in which every boundary is known: windows that begin two days before and later are looked at,
+and those that have begun before end within the day. A day is an hour shorter where clocks are put forward."""
+
 MAX_VERDICTS = 100_000
 """Verdicts kept; a scan over all ports fills and empties this, and harms nobody else."""
 
@@ -163,7 +167,8 @@ class PolicyInForce:
         moments = compiled.boundaries(compiled.hours)
         self.compiled = compiled
         # No further back than was looked: before that there may have been another boundary.
-        self.since = max((moment for moment in moments if moment <= now), default=now if moments else -math.inf)
+        looked = now - LOOKED_BACK if moments else -math.inf
+        self.since = max([looked, *(moment for moment in moments if moment <= now)])
         self.until = min((moment for moment in moments if moment > now), default=math.inf)
         self._verdicts: dict[Group, Verdict] = {}
         self._asking: dict[tuple[int, int], tuple[Rule, ...]] = {}

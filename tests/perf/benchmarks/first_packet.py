@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import ClassVar
 
+from lab.shell import run
 from perf.benchmark import Benchmark, Measure, Run, Turn, registered
 from perf.flow_network import FlowNetwork, Sizes, flow_network
 from perf.flows_program import Flows, compile_flows
@@ -64,5 +65,7 @@ class FirstPackets(Benchmark):
     def turn(self, side: str, number: int, point: int) -> Turn:  # noqa: ARG002  # no axis
         """Measure one side once. Raises LabError."""
         with controlled(side, self._network, self.run, self.run.folder / f"first-packet-{side}-{number}"):
+            # What the daemon has cached for the side before is translated anew until it has aged.
+            run(["ovs-appctl", "revalidator/purge"])
             flows = Flows(self._program, self._network, self.run.tagged, UDP_SERVICE)
             return flows.first(self._load.count, self._load.interval, hello=True)

@@ -196,4 +196,6 @@ async def test_a_class_number_never_comes_to_mean_another_condition() -> None:
     await site.use_policy(POLICY)
     again = standing(site, proved, site.now).session_class
     assert again == number
-    assert len({number, other, third}) == 3
+    # What else is asked of others is no part of what this one is: only another condition is another number.
+    assert other == number
+    assert third != number

@@ -156,9 +156,10 @@ class Switch(asyncio.Protocol):
                 continue
             why, _, _, _, idle, hard, _, _, _, _, flags = _MOD.unpack_from(body)
             rest = _in_order(body[_MOD.size :])
-            age = int(now - since)
+            seconds, rest_of_second = divmod(now - since, 1)
+            age = int(seconds), int(rest_of_second * 1e9)
             size = _ENTRY.size + len(rest)
-            part += _ENTRY.pack(size, table, age, 0, priority, idle, hard, flags, why, 0, 0) + rest
+            part += _ENTRY.pack(size, table, *age, priority, idle, hard, flags, why, 0, 0) + rest
             if len(part) > _PART:
                 self.send(wire.message(wire.MULTIPART_REPLY, xid, struct.pack("!HH4x", _FLOW, _MORE) + part))
                 part = bytearray()

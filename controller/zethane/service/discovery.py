@@ -108,16 +108,22 @@ class Discovery:
             if now - probe.sent <= self._state.limits.probe_age:
                 return
             del self._on_their_way[nonce]
-            self._miss(probe.sender)
+            self._miss(probe)
 
-    def _miss(self, sender: End) -> None:
+    def _miss(self, probe: _OnItsWay) -> None:
         """A probe did not arrive where the ones before it did.
 
-        That says something only if the switch at the other end could have reported it.
+        That says something only if the switch at the other end could have reported it, and no later one has arrived:
+        those of a start, when the other end was not there yet, are found missing behind the one that was in time.
         """
-        links = self._state.fabric.links
+        links, sender = self._state.fabric.links, probe.sender
         sighting = links.sighting(sender)
-        if sighting is None or not self._is_ready(sender) or not self._is_ready(sighting.at):
+        if (
+            sighting is None
+            or probe.sent < sighting.when
+            or not self._is_ready(sender)
+            or not self._is_ready(sighting.at)
+        ):
             return
         self._missed[sender] = self._missed.get(sender, 0) + 1
         if self._missed[sender] >= PATIENCE:
@@ -147,7 +153,7 @@ class Discovery:
         # Somebody carries frames from a trunk to here. The probe is used up, and its sender has missed one.
         sent = self._on_their_way.pop(probe.nonce, None)
         if sent is not None:
-            self._miss(sent.sender)
+            self._miss(sent)
         self._state.counters["probes_relayed"] += 1
         sender = self._state.fabric.points.get(probe.dpid)
         name = sender.switch.name if sender else f"{probe.dpid:016x}"
@@ -167,7 +173,7 @@ class Discovery:
                 self._send(point, event.port, now)
             self._changed_at((sent.sender, (point.number, event.port)), now)
         else:
-            self._miss(sent.sender)
+            self._miss(sent)
             self._deny(point, event, DenyReason.LLDP_UNEXPECTED)
             self._changed(now)
 

@@ -337,6 +337,22 @@ async def test_what_is_on_its_way_is_forgotten_in_time() -> None:
     assert len(site.admin.discovery._on_their_way) <= 6
 
 
+async def test_probes_that_came_too_early_do_not_end_a_link_that_a_later_one_has_found() -> None:
+    site = await Site(UNDECLARED).start()
+    take(site)
+    one, other = (site.state.fabric.by_number[number] for number in (1, 2))
+    for _ in range(PATIENCE):  # each time that its ports have changed it sends some, and nobody is there
+        site.admin.discovery.switch_ready(one)
+    assert [place for place, _ in take(site)] == [("s1", 8), ("s1", 9)] * PATIENCE
+    later(site, 1)
+    for point in (one, other):
+        site.admin.discovery.switch_ready(point)
+    carry(site, RING)
+    assert states(site) == {"s1:8-s2:9": "confirmed"}
+    later(site, site.state.limits.probe_age)
+    assert states(site) == {"s1:8-s2:9": "confirmed"}
+
+
 @given(st.data())
 @settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 async def test_what_a_probe_says_is_told_at_once_wherever_it_arrives(data: st.DataObject) -> None:

@@ -20,7 +20,7 @@ from lab.freeradius import FreeRadius, free_udp_ports
 from lab.freeradius_settings import RadiusUser, mab_user
 from lab.processes import wait_for
 from lab.stream import Stream
-from labsite import SETTLED, Site, running, three_tier
+from labsite import SETTLED, TIERS, Site, running, three_tier
 from zethane.adapters.radius.accounting import AccountingClient
 from zethane.adapters.radius.attribute import Attribute, Code, Pairs, integer
 from zethane.adapters.radius.client import Server, UdpRadiusClient
@@ -212,19 +212,16 @@ async def _counted(totals: Counter[str], name: str) -> None:
 
 # Dynamic authorization, against the controller
 
-POLICY = """
-version: 1
-segments:
-  web: {labels: {tier: web}}
-  app: {labels: {tier: app}}
-  db: {labels: {tier: db}}
-  staff: {groups: [staff]}
+POLICY = (
+    TIERS
+    + """\
   guests: {groups: [guests]}
 rules:
   - {id: app-db, from: [app], to: [db], services: [udp/5432]}
   - {id: staff-db, from: [staff], to: [db], services: [udp/5433, udp/5434]}
   - {id: guests-db, from: [guests], to: [db], services: [udp/5434]}
 """
+)
 
 CLIENT_SECRET = "lab-dynamic-authorization"
 

@@ -22,7 +22,7 @@ from fakes.issuer import Issuer, issuer
 from lab.network import LabNetwork
 from lab.processes import wait_for
 from lab.stream import Stream
-from labsite import SETTLED, Site, three_tier
+from labsite import SETTLED, TIERS, Site, three_tier
 from zethane.adapters.store.sqlite import SqliteStore
 from zethane.app.topology import load_topology
 from zethane.identity.proof import Proof, acting
@@ -32,19 +32,16 @@ from zethane.net.mac import format_mac
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("switches")]
 
-POLICY = """
-version: 1
-segments:
-  web: {labels: {tier: web}}
-  app: {labels: {tier: app}}
-  db: {labels: {tier: db}}
-  staff: {groups: [staff]}
+POLICY = (
+    TIERS
+    + """\
   guests: {groups: [guests]}
 rules:
   - {id: all, from: [staff, guests], to: [web], services: [udp/80]}
   - {id: staff-only, from: [staff], to: [web], services: [udp/443]}
   - {id: healthy, from: [staff], to: [web], services: [udp/8443], when: {posture: {disk_encrypted: true, max_age: 6s}}}
 """
+)
 
 DEVICES = """
 devices: {desk-pc: {}}

@@ -1157,6 +1157,18 @@ cdef class FastPath:
             return end
         return self.party(number)
 
+    cdef bint find_ends(self, LiveFlow flow, Facts** opener, Facts** to) except -1:
+        """Find the sessions that a flow was opened by and to; False if one is not plain, or has gone and its number is
+        another's."""
+        cdef Facts* one = self.party_of(flow.opener, flow.subject)
+        cdef Facts* other = self.party_of(flow.opened, flow.to)
+        opener[0], to[0] = one, other
+        if one == NULL or other == NULL:
+            return False
+        if flow.opener != one and flow.opened_by is not <object>one.session:
+            return False
+        return flow.opened == other or flow.opened_to is <object>other.session
+
     cdef Facts* new_party(self, uint32_t number) except? NULL:
         cdef object live = self.state.sessions.by_number.get(number), session, place, switch
         cdef bytes who
@@ -1495,12 +1507,7 @@ cdef class FastPath:
         if reason == 0 and not finished and not flow.idle_timeout and idle > FIN_SECONDS:
             return False  # it may go on
         if flow.alive & ~direction == 0:
-            opener, to = self.party_of(flow.opener, flow.subject), self.party_of(flow.opened, flow.to)
-            if opener == NULL or to == NULL:
-                return False
-            if flow.opener != opener and flow.opened_by is not <object>opener.session:
-                return False
-            if flow.opened != to and flow.opened_to is not <object>to.session:
+            if not self.find_ends(flow, &opener, &to):
                 return False
             if not flow.idle_timeout and to.switch != opener.switch and not self.usable(<Switch>to.switch):
                 return False
@@ -1521,12 +1528,7 @@ cdef class FastPath:
         self.take_table()
         if flow.table != <PyObject*>self.table or flow.alive:
             return False
-        opener, to = self.party_of(flow.opener, flow.subject), self.party_of(flow.opened, flow.to)
-        if opener == NULL or to == NULL:
-            return False
-        if flow.opener != opener and flow.opened_by is not <object>opener.session:
-            return False
-        if flow.opened != to and flow.opened_to is not <object>to.session:
+        if not self.find_ends(flow, &opener, &to):
             return False
         self.rule_ids = self.state.policy.rule_ids
         self.finish_flow(flow, opener, to, False, 0, SILENT, now)

@@ -13,13 +13,7 @@ from dataclasses import dataclass
 from zethane.net.endpoint import Attachment
 from zethane.pipeline.addresses import destination_fields, source_fields
 from zethane.pipeline.fields import (
-    EGRESS_PORT,
-    EGRESS_SWITCH,
-    EGRESS_VLAN,
     FABRIC,
-    OBJECT_CLASS,
-    OBJECT_MASK,
-    OBJECT_SHIFT,
     SUBJECT_CLASS,
     SUBJECT_MASK,
     SUBJECT_SHIFT,
@@ -29,6 +23,7 @@ from zethane.pipeline.fields import (
     cookie,
 )
 from zethane.pipeline.flow import Flow, SetField, match
+from zethane.pipeline.receiver import receives
 from zethane.pipeline.tables import Priority, Table
 
 MAX_LEASE = 0xFFFF
@@ -88,19 +83,6 @@ def source_binding(binding: Binding, switch: int, lease: int) -> Iterator[Flow]:
 def destination_binding(binding: Binding, lease: int) -> Iterator[Flow]:
     """Entries of `destination`, per address; the same on every switch."""
     for address in binding.addresses:
-        yield Flow(
-            Table.DESTINATION,
-            Priority.DESTINATION_SESSION,
-            match(eth_dst=binding.attachment.mac, **destination_fields(address)),
-            cookie(0, binding.number, Reason.BINDING),
-            actions=(
-                SetField(OBJECT_CLASS, binding.session_class),
-                SetField(EGRESS_SWITCH, binding.switch),
-                SetField(EGRESS_PORT, binding.attachment.port),
-                SetField(EGRESS_VLAN, binding.attachment.vlan),
-            ),
-            metadata=(binding.number << OBJECT_SHIFT, OBJECT_MASK),
-            goto=Table.FLOW,
-            hard_timeout=lease,
-            source=f"session {binding.number}",
-        )
+        wanted = match(eth_dst=binding.attachment.mac, **destination_fields(address))
+        source = f"session {binding.number}"
+        yield receives(binding, binding.session_class, wanted, Priority.DESTINATION_SESSION, source, lease)

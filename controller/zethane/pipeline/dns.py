@@ -12,14 +12,9 @@ from zethane.net.flowkey import ETH_IPV4, ETH_IPV6, TCP, TCP_ACK, UDP
 from zethane.pipeline.addresses import destination_fields, source_fields
 from zethane.pipeline.fields import (
     DNS_CLASS,
-    EGRESS_PORT,
-    EGRESS_SWITCH,
-    EGRESS_VLAN,
     FABRIC,
     NETWORK_CLASS,
     OBJECT_CLASS,
-    OBJECT_MASK,
-    OBJECT_SHIFT,
     SUBJECT_CLASS,
     SUBJECT_MASK,
     SUBJECT_SHIFT,
@@ -28,6 +23,7 @@ from zethane.pipeline.fields import (
 )
 from zethane.pipeline.flow import ASKED, SAMPLED, FieldValue, Flow, SetField, match
 from zethane.pipeline.infrastructure import Server
+from zethane.pipeline.receiver import receives
 from zethane.pipeline.tables import Priority, Table
 
 PORT = 53
@@ -54,21 +50,8 @@ def dns_bindings(server: Server, switch: int) -> Iterator[Flow]:
                 goto=Table.DESTINATION,
                 source=f"server {server.name}",
             )
-        yield Flow(
-            Table.DESTINATION,
-            Priority.DESTINATION_SESSION,
-            match(eth_dst=server.attachment.mac, **destination_fields(address)),
-            cookie(0, server.number, Reason.BINDING),
-            actions=(
-                SetField(OBJECT_CLASS, DNS_CLASS),
-                SetField(EGRESS_SWITCH, server.switch),
-                SetField(EGRESS_PORT, server.attachment.port),
-                SetField(EGRESS_VLAN, server.attachment.vlan),
-            ),
-            metadata=(server.number << OBJECT_SHIFT, OBJECT_MASK),
-            goto=Table.FLOW,
-            source=f"server {server.name}",
-        )
+        wanted = match(eth_dst=server.attachment.mac, **destination_fields(address))
+        yield receives(server, DNS_CLASS, wanted, Priority.DESTINATION_SESSION, f"server {server.name}")
 
 
 def dns_rule() -> Iterator[Flow]:

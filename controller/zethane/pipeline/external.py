@@ -15,13 +15,7 @@ from zethane.net.endpoint import Attachment
 from zethane.net.prefix import Prefix, longest, within
 from zethane.pipeline.addresses import destination_prefix, source_prefix
 from zethane.pipeline.fields import (
-    EGRESS_PORT,
-    EGRESS_SWITCH,
-    EGRESS_VLAN,
     FABRIC,
-    OBJECT_CLASS,
-    OBJECT_MASK,
-    OBJECT_SHIFT,
     SUBJECT_CLASS,
     SUBJECT_MASK,
     SUBJECT_SHIFT,
@@ -31,6 +25,7 @@ from zethane.pipeline.fields import (
     cookie,
 )
 from zethane.pipeline.flow import SAMPLED, FieldValue, Flow, Match, SetField, match
+from zethane.pipeline.receiver import receives
 from zethane.pipeline.tables import Priority, Table
 
 Regions = Mapping[Prefix, int]
@@ -112,21 +107,9 @@ def external_destinations(gateway: Gateway, found: Regions, own: Iterable[Prefix
         wanted = match(eth_dst=gateway.attachment.mac, **destination_prefix(prefix))
         yield _sampled(Table.DESTINATION, Priority.DESTINATION_BARRED, wanted, Reason.UNKNOWN_DESTINATION)
     for prefix, number in found.items():
-        yield Flow(
-            Table.DESTINATION,
-            Priority.DESTINATION_EXTERNAL + prefix.prefixlen,
-            match(eth_dst=gateway.attachment.mac, **destination_prefix(prefix)),
-            cookie(0, gateway.number, Reason.BINDING),
-            actions=(
-                SetField(OBJECT_CLASS, number),
-                SetField(EGRESS_SWITCH, gateway.switch),
-                SetField(EGRESS_PORT, gateway.attachment.port),
-                SetField(EGRESS_VLAN, gateway.attachment.vlan),
-            ),
-            metadata=(gateway.number << OBJECT_SHIFT, OBJECT_MASK),
-            goto=Table.FLOW,
-            source=f"uplink {gateway.name}",
-        )
+        wanted = match(eth_dst=gateway.attachment.mac, **destination_prefix(prefix))
+        priority = Priority.DESTINATION_EXTERNAL + prefix.prefixlen
+        yield receives(gateway, number, wanted, priority, f"uplink {gateway.name}")
 
 
 def _sampled(table: Table, priority: int, wanted: Match, reason: Reason) -> Flow:

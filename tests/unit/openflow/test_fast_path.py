@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
@@ -39,6 +40,11 @@ RULES = ("staff-web", "web-db", "staff-db", "ping", "no-ssh")
 OTHER_POLICY = POLICY.replace("tcp/443, udp/443, sctp/443", "tcp/443").replace("id: ping", "id: pings")
 STAFF_ONLY = POLICY.replace("  - {id: staff-db, from: [staff], to: [db], services: [tcp/443, udp/53]}\n", "")
 
+Step = tuple[Any, ...]
+Apply = Callable[[HotSite, list[tuple[str, bytes]], Step], bool]
+"""Has a switch say something, by which nothing changes; False if the step is a change."""
+Change = Callable[[HotSite, Step], Awaitable[None]]
+
 
 @st.composite
 def frames(draw: st.DrawFn, sender: Host, receiver: Host) -> bytes:
@@ -72,7 +78,7 @@ def frames(draw: st.DrawFn, sender: Host, receiver: Host) -> bytes:
 
 
 @st.composite
-def packets(draw: st.DrawFn) -> tuple[Any, ...]:
+def packets(draw: st.DrawFn) -> Step:
     """A packet-in: mostly of the right switch, sessions and rule."""
     sender, receiver = draw(st.sampled_from(HOSTS)), draw(st.sampled_from(HOSTS))
     said = [HOSTS.index(one) + 1 for one in (sender, receiver)]
@@ -84,7 +90,7 @@ def packets(draw: st.DrawFn) -> tuple[Any, ...]:
 
 
 @st.composite
-def removals(draw: st.DrawFn) -> tuple[Any, ...]:
+def removals(draw: st.DrawFn) -> Step:
     """A report that an entry which was written is gone, as it should be, or damaged."""
     damage = draw(st.one_of(st.none(), st.none(), st.none(), st.tuples(st.integers(0, 160), st.integers(0, 255))))
     return (
@@ -125,7 +131,7 @@ CHANGES = st.one_of(
 STEPS = st.lists(st.one_of(packets(), packets(), packets(), packets(), removals(), removals(), CHANGES), max_size=30)
 
 
-async def change(hot: HotSite, step: tuple[Any, ...]) -> None:
+async def change(hot: HotSite, step: Step) -> None:
     """Something happens beside packets."""
     site, state = hot.site, hot.state
     name, *what = step
@@ -160,7 +166,7 @@ async def change(hot: HotSite, step: tuple[Any, ...]) -> None:
         hot.told.append(watching.__enter__())
 
 
-def apply(hot: HotSite, pending: list[tuple[str, bytes]], step: tuple[Any, ...]) -> bool:
+def apply(hot: HotSite, pending: list[tuple[str, bytes]], step: Step) -> bool:
     """Put a packet or a report into what is to be read; whether the step was one."""
     state = hot.state
     if step[0] == "packet":
@@ -176,7 +182,7 @@ def apply(hot: HotSite, pending: list[tuple[str, bytes]], step: tuple[Any, ...])
     return True
 
 
-def removal_of(hot: HotSite, pending: list[tuple[str, bytes]], step: tuple[Any, ...]) -> None:
+def removal_of(hot: HotSite, pending: list[tuple[str, bytes]], step: Step) -> None:
     """A report about one of the entries that were written to a switch, if there is any."""
     _, switch, place, reason, packets, idle, damage = step
     written = [one for one in messages(hot.sinks[switch].written) if one[1] == 14 and one[24] == 3]
@@ -206,14 +212,16 @@ class Read:
         self.pending.clear()
 
 
-async def play(fast: bool, steps: list[tuple[Any, ...]], cuts: list[int]) -> list[dict[str, Any]]:
-    """What there is to see after each change, and at the end."""
-    hot = await HotSite(fast=fast).start()
+async def play(
+    hot: HotSite, steps: list[Step], cuts: list[int], apply: Apply, change: Change, reports: tuple[str, ...]
+) -> list[dict[str, Any]]:
+    """What there is to see after each change, and at the end. What steps of the kinds `reports` tell of has to be
+    there before."""
     seen: list[dict[str, Any]] = []
     read = Read(hot, cuts)
     for step in steps:
-        if step[0] == "removed":
-            read()  # what is reported has to be there
+        if step[0] in reports:
+            read()
         if not apply(hot, read.pending, step):
             read()
             await change(hot, step)
@@ -224,12 +232,16 @@ async def play(fast: bool, steps: list[tuple[Any, ...]], cuts: list[int]) -> lis
     return seen
 
 
+async def play_here(fast: bool, steps: list[Step], cuts: list[int]) -> list[dict[str, Any]]:
+    return await play(await HotSite(fast=fast).start(), steps, cuts, apply, change, ("removed",))
+
+
 @settings(max_examples=50, deadline=None)
 @given(STEPS, st.lists(st.integers(1, 600), max_size=4))
-def test_both_paths_do_the_same(steps: list[tuple[Any, ...]], cuts: list[int]) -> None:
-    compiled = asyncio.run(play(True, steps, cuts))
+def test_both_paths_do_the_same(steps: list[Step], cuts: list[int]) -> None:
+    compiled = asyncio.run(play_here(True, steps, cuts))
     with pure():
-        expected = asyncio.run(play(False, steps, cuts))
+        expected = asyncio.run(play_here(False, steps, cuts))
     for one, other in zip(compiled, expected, strict=True):
         for name in one:
             assert one[name] == other[name], name

@@ -12,7 +12,7 @@ import pytest
 
 from fakes.frames import ACK, FIN_ACK, RST, SYN, SYN_ACK, Host
 from fakes.hot_site import HotSite, Member, message, packet_in, pure
-from unit.openflow.test_fast_path import Read, removal_of
+from unit.openflow.test_fast_path import Step, play, removal_of
 from zethane.audit.reason import SessionEvent
 from zethane.errors import ZethaneError
 from zethane.native import native
@@ -26,8 +26,6 @@ from zethane.service.switch import PortState
 pytestmark = pytest.mark.skipif(
     native("zethane.adapters.openflow.fast_path") is None, reason="nothing is compiled here"
 )
-
-Step = tuple[Any, ...]
 
 NETWORK = """
 switches:
@@ -300,21 +298,10 @@ def number_of(hot: HotSite, host: Host, switch: str, number: int) -> int:
     return found[0] if found else number
 
 
-async def play(fast: bool, policy: str, steps: list[Step], cuts: list[int]) -> tuple[list[Any], int]:
-    """What there is to see after each change, and at the end; and how many packets the compiled path took."""
+async def play_at(fast: bool, policy: str, steps: list[Step], cuts: list[int]) -> tuple[list[Any], int]:
+    """What there is to see, and how many packets the compiled path took."""
     hot = await HotSite(fast=fast, policy=policy, network=NETWORK, members=MEMBERS).start()
-    seen: list[dict[str, Any]] = []
-    read = Read(hot, cuts)
-    for step in steps:
-        if step[0] in ("removed", "ended"):
-            read()  # what is reported has to be there
-        if not apply(hot, read.pending, step):
-            read()
-            await change(hot, step)
-            seen.append(hot.view())
-    read()
-    await hot.hold(False)
-    seen.append(hot.view())
+    seen = await play(hot, steps, cuts, apply, change, ("removed", "ended"))
     return seen, hot.fast.taken if fast else 0
 
 
@@ -323,9 +310,9 @@ def differences(seed: int) -> tuple[list[str], int]:
     rng = Random(seed)  # noqa: S311  # the same each time
     policy, steps = rng.choice(POLICIES), steps_of(rng)
     cuts = [rng.randrange(1, 600) for _ in range(rng.choice((0, 0, 3)))]
-    compiled, taken = asyncio.run(play(True, policy, steps, cuts))
+    compiled, taken = asyncio.run(play_at(True, policy, steps, cuts))
     with pure():
-        expected, _ = asyncio.run(play(False, policy, steps, cuts))
+        expected, _ = asyncio.run(play_at(False, policy, steps, cuts))
     pairs = enumerate(zip(compiled, expected, strict=True))
     return [f"{name} at {place}" for place, (one, other) in pairs for name in one if one[name] != other[name]], taken
 

@@ -5,9 +5,10 @@
  *                                        be a controller that decides nothing, to show what the generator can do
  *
  * `python -m perf.load` builds it and calls it; docs/performance.md says what it does. Sessions have numbers from 1,
- * in order of the switches; each switch has as many. The last fifth of a switch's sessions are servers (with one
- * session per switch: the last fifth of the switches). A flow is within its switch or, with --across, between two of
- * the same ten. It is a TCP SYN from a client to a server whose sequence number is the flow's own number, so that every
+ * in order of the switches; each switch has as many, and the last fifth of these are servers. Two are the least that a
+ * switch with any has: with as many sessions as switches every other switch has none, in place of flows that all are
+ * between two switches and so twice the work. A flow is within its switch or, with --across, between two of the same
+ * ten. It is a TCP SYN from a client to a server whose sequence number is the flow's own number, so that every
  * answer says which flow it is about. Every answer is checked: the match of both directions, subject and object in
  * metadata and cookie, the packet byte for byte and its port. What a controller writes into the tables is kept and given
  * back when it reads them; probes of links arrive at the other end. One thread, epoll; everything is made before the
@@ -57,6 +58,7 @@ static uint64_t first_dpid = 0x5A00000001ull;
 static long watched;
 
 static int per_switch, clients, servers, senders, trunks, zone;
+static int64_t slot_room;
 
 typedef struct {
     uint8_t *raw; /* the flow-mod that made it, whole */
@@ -111,6 +113,9 @@ static uint64_t r64(const uint8_t *p) { uint64_t v; memcpy(&v, p, 8); return be6
 static void w16(uint8_t *p, uint16_t v) { v = htobe16(v); memcpy(p, &v, 2); }
 static void w32(uint8_t *p, uint32_t v) { v = htobe32(v); memcpy(p, &v, 4); }
 static void w64(uint8_t *p, uint64_t v) { v = htobe64(v); memcpy(p, &v, 8); }
+
+/* The rules of a flow, as its own switch was told them: room that flows which are over leave to others. */
+static uint8_t (*slot_of(int64_t n))[SLOT] { return slots[n % slot_room]; }
 
 static int64_t now_ns(void) {
     struct timespec at;
@@ -177,46 +182,31 @@ static void mac_of(int index, uint8_t *mac) {
 /* The last fifth of the ports have servers: within a port nothing is sent back. */
 static int port_of(int index) {
     int j = index % per_switch, for_servers = ports / 5 > 1 ? ports / 5 : 1;
-    if (per_switch == 1) return 1;
     return j < clients ? 1 + j % (ports - for_servers) : 1 + ports - for_servers + (j - clients) % for_servers;
 }
 
 static void lay_out(void) {
-    if (sessions % switches) die("%d sessions cannot be spread over %d switches evenly", sessions, switches);
-    per_switch = sessions / switches;
+    per_switch = sessions / switches > 2 ? sessions / switches : 2;
+    if (sessions % switches || sessions % per_switch)
+        die("%d sessions cannot be spread over %d switches evenly, two or more at each", sessions, switches);
+    senders = sessions / per_switch;
     if (ports > per_switch) ports = per_switch;
-    zone = switches < 10 || per_switch == 1 ? switches : 10;
-    if (switches % zone) die("there must be less than ten switches, or ten times some number");
+    zone = senders < 10 ? senders : 10;
+    if (senders % zone) die("there must be less than ten switches with sessions, or ten times some number");
     trunks = switches > 1 && with_links ? 11 : 0;
-    if (per_switch == 1) {
-        if (switches < 5) die("there must be five sessions or more");
-        across = 1;
-        servers = switches / 5;
-        clients = senders = switches - servers;
-    } else {
-        servers = per_switch / 5 ? per_switch / 5 : 1;
-        clients = per_switch - servers;
-        senders = switches;
-        if (switches == 1) across = 0;
-    }
+    servers = per_switch / 5 ? per_switch / 5 : 1;
+    clients = per_switch - servers;
+    if (senders == 1) across = 0;
 }
 
 /* The two ends of flow n, and its source port. */
 static void flow_ends(int64_t n, int *client, int *server, int *sport) {
     int s = (int)(n % senders);
-    int64_t m = n / senders, q;
-    if (per_switch == 1) {
-        q = m;
-        *client = s;
-        *server = clients + (int)((s + q) % servers);
-    } else {
-        int j = (int)(m % clients);
-        q = m / clients;
-        int first = s / zone * zone;
-        int t = across ? (int)(first + (s - first + 1 + m % (zone - 1)) % zone) : s;
-        *client = s * per_switch + j;
-        *server = t * per_switch + clients + (int)((j + q) % servers);
-    }
+    int64_t m = n / senders, q = m / clients;
+    int j = (int)(m % clients), first = s / zone * zone;
+    int t = across ? (int)(first + (s - first + 1 + m % (zone - 1)) % zone) : s;
+    *client = s * per_switch + j;
+    *server = t * per_switch + clients + (int)((j + q) % servers);
     int64_t number = FIRST_SPORT + q / servers;
     if (number > LAST_SPORT) die("more flows than there are source ports");
     *sport = (int)number;
@@ -234,19 +224,13 @@ static int64_t flow_between(const Seen *seen, int *direction) {
     }
     int64_t client = (int64_t)from - 0x0A400000u - 1, server = (int64_t)to - 0x0A400000u - 1, q, n;
     if (client < 0 || server < 0 || client >= sessions || server >= sessions || sport < FIRST_SPORT) return -1;
-    if (per_switch == 1) {
-        if (client >= clients || server < clients) return -1;
-        q = (int64_t)(sport - FIRST_SPORT) * servers + (server - clients + servers - client % servers) % servers;
-        n = q * senders + client;
-    } else {
-        int64_t s = client / per_switch, j = client % per_switch, v = server % per_switch - clients;
-        if (j >= clients || v < 0) return -1;
-        q = (int64_t)(sport - FIRST_SPORT) * servers + (v + servers - j % servers) % servers;
-        int64_t m = q * clients + j;
-        int64_t first = s / zone * zone, t = across ? first + (s - first + 1 + m % (zone - 1)) % zone : s;
-        if (server / per_switch != t) return -1;
-        n = m * senders + s;
-    }
+    int64_t s = client / per_switch, j = client % per_switch, v = server % per_switch - clients;
+    if (j >= clients || v < 0) return -1;
+    q = (int64_t)(sport - FIRST_SPORT) * servers + (v + servers - j % servers) % servers;
+    int64_t m = q * clients + j;
+    int64_t first = s / zone * zone, t = across ? first + (s - first + 1 + m % (zone - 1)) % zone : s;
+    if (server / per_switch != t) return -1;
+    n = m * senders + s;
     return n < flow_count ? n : -1;
 }
 
@@ -616,7 +600,7 @@ static void flow_stats(Switch *sw, uint32_t xid, const uint8_t *request) {
         if (!own && server / per_switch != sw->index) continue;
         for (int way = 0; way < 2; way++)
             if (kept_alive[n] & 1 << way) {
-                const uint8_t *mod = slots[n][way];
+                const uint8_t *mod = slot_of(n)[way];
                 write_stats(sw, xid, mod, r16(mod + 2), (uint32_t)(now_ns() / 1000000000), own);
             }
     }
@@ -766,7 +750,7 @@ static void flow_mod(Switch *sw, const uint8_t *mod, size_t length) {
         if ((cookie & PARTIES) != there || !(cookie & 0xFFFF)) die("flow %ld: wrong cookie %lx", (long)n, (long)cookie);
         if (own) {
             if (length > SLOT) die("a per-flow rule of %zu bytes", length);
-            memcpy(slots[n][way], mod, length);
+            memcpy(slot_of(n)[way], mod, length);
             kept_alive[n] |= (uint8_t)(1 << way);
         }
     }
@@ -1080,7 +1064,7 @@ static int64_t end_flows(int64_t first, int64_t count) {
         Switch *sw = &all[n % senders];
         bool told = false;
         for (int way = 0; way < 2; way++) {
-            const uint8_t *mod = slots[n][way];
+            const uint8_t *mod = slot_of(n)[way];
             if (!(kept_alive[n] & 1 << way) || !(r16(mod + 44) & 1)) continue;
             uint8_t message[SLOT] = {4, FLOW_REMOVED};
             size_t match_length = padded_match(mod);
@@ -1120,6 +1104,18 @@ static int64_t session_cpu_at_rest(void) {
     return after;
 }
 
+/* Wait until it is as good as at rest: nothing of one batch is left to be done in the next. What it does all the time,
+ * such as reading tables back, goes on, so that it is not waited for longer than a tenth of a second. */
+static void let_it_rest(void) {
+    int64_t before = session_cpu_ns(), begun = now_ns();
+    for (int quiet = 0; watched && quiet < 2 && now_ns() - begun < 100000000;) {
+        for (int64_t since = now_ns(); now_ns() - since < 10000000;) work(5);
+        int64_t after = session_cpu_ns();
+        quiet = after - before < 2000000 ? quiet + 1 : 0;
+        before = after;
+    }
+}
+
 static int by_size(const void *a, const void *b) {
     int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
     return (x > y) - (x < y);
@@ -1131,6 +1127,10 @@ static double percentile(const int64_t *ordered, int64_t count, double percent) 
     return (double)ordered[at > 0 ? at - 1 : 0] / 1000;
 }
 
+static double median(const int64_t *ordered, int count) {
+    return ((double)ordered[(count - 1) / 2] + (double)ordered[count / 2]) / 2;
+}
+
 static int64_t rounded(int64_t count) { return (count + senders - 1) / senders * senders; }
 
 static int be_switches(bool reflected) {
@@ -1139,7 +1139,9 @@ static int be_switches(bool reflected) {
     flow_count = warm_flows + single_flows + many_flows * batches;
     state = must(calloc((size_t)flow_count + 1, 1));
     kept_alive = must(calloc((size_t)flow_count + 1, 1));
-    slots = must(calloc((size_t)flow_count + 1, sizeof *slots));
+    slot_room = flow_count;
+    if (ends_flows) slot_room = many_flows > single_flows ? many_flows : single_flows;
+    slots = must(calloc((size_t)slot_room, sizeof *slots));
     class_of = must(calloc((size_t)sessions + 1, sizeof *class_of));
     class_to = must(calloc((size_t)sessions + 1, sizeof *class_to));
     dirty = must(calloc((size_t)switches + 1, sizeof *dirty));
@@ -1151,28 +1153,32 @@ static int be_switches(bool reflected) {
     whole = complete_state(0);
     if (learn) teach();
     int64_t next = 0, ended = 0;
-    make_load(next, warm_flows);
-    many_at_once(warm_flows);
-    next += warm_flows;
+    for (int64_t some; next < warm_flows; next += some) { /* no more at once than later on */
+        some = warm_flows - next < many_flows ? warm_flows - next : many_flows;
+        make_load(next, some);
+        many_at_once(some);
+        if (ends_flows) ended += end_flows(next, some);
+    }
     int64_t *taken = must(calloc((size_t)single_flows + 1, sizeof *taken));
     make_load(next, single_flows);
     int64_t controller = session_cpu_ns();
     one_at_a_time(single_flows, taken);
     int64_t controller_single = session_cpu_ns() - controller;
     next += single_flows;
-    if (ends_flows) ended += end_flows(0, next);
+    if (ends_flows) ended += end_flows(next - single_flows, single_flows);
     int64_t octets_there = 0, octets_back = 0, messages_back = 0, octets_end = 0;
-    int64_t wall = 0, cpu = 0, own = 0, slowest = 0, everything = session_cpu_at_rest();
+    int64_t wall = 0, own = 0, everything = session_cpu_at_rest();
+    int64_t *walls = must(calloc((size_t)batches, sizeof *walls)), *cpus = must(calloc((size_t)batches, sizeof *cpus));
     for (int i = 0; i < batches; i++) {
         make_load(next, many_flows);
+        let_it_rest();
         int64_t controller_before = session_cpu_ns(), own_before = own_cpu_ns();
         octets_sent = octets_heard = messages_heard = 0;
-        int64_t spent = many_at_once(many_flows);
+        walls[i] = many_at_once(many_flows);
         octets_there += octets_sent, octets_back += octets_heard, messages_back += messages_heard;
         own += own_cpu_ns() - own_before;
-        cpu += session_cpu_ns() - controller_before;
-        wall += spent;
-        if (spent > slowest) slowest = spent;
+        cpus[i] = session_cpu_ns() - controller_before;
+        wall += walls[i];
         octets_sent = 0;
         if (ends_flows) ended += end_flows(next, many_flows);
         octets_end += octets_sent;
@@ -1186,15 +1192,20 @@ static int be_switches(bool reflected) {
     for (int i = 0; i < switches; i++)
         for (size_t j = 0; j < all[i].entry_count; j++) standing += all[i].entries[j].raw != NULL;
     qsort(taken, (size_t)single_flows, sizeof *taken, by_size);
-    double total = (double)(many_flows * batches);
-    printf("{\"rate\": %.1f, \"p50\": %.2f, \"p99\": %.2f, \"p999\": %.2f, \"cpu\": %.3f, \"cpu_whole\": %.3f, \"cpu_single\": %.3f, "
-           "\"load_cpu\": %.3f, \"load_busy\": %.1f, \"slowest\": %.1f, \"flows\": %ld, \"ended\": %ld, "
+    qsort(walls, (size_t)batches, sizeof *walls, by_size);
+    qsort(cpus, (size_t)batches, sizeof *cpus, by_size);
+    double total = (double)(many_flows * batches), each = (double)many_flows, middle = median(walls, batches);
+    printf("{\"rate\": %.1f, \"rate_all\": %.1f, \"slowest\": %.1f, \"spread\": %.1f, \"cpu\": %.3f, \"cpu_least\": %.3f, "
+           "\"cpu_most\": %.3f, \"batches\": %d, \"p50\": %.2f, \"p99\": %.2f, \"p999\": %.2f, \"cpu_whole\": %.3f, "
+           "\"cpu_single\": %.3f, \"load_cpu\": %.3f, \"load_busy\": %.1f, \"flows\": %ld, \"ended\": %ld, "
            "\"octets_there\": %.1f, \"octets_back\": %.1f, \"messages_back\": %.3f, \"octets_end\": %.1f, "
            "\"ready\": %.3f, \"entries\": %zu, \"seconds\": %.4f}\n",
-           total / ((double)wall / 1e9), percentile(taken, single_flows, 50), percentile(taken, single_flows, 99),
-           percentile(taken, single_flows, 99.9), (double)cpu / total / 1000, (double)everything / total / 1000,
-           (double)controller_single / (double)single_flows / 1000, (double)own / total / 1000,
-           100 * (double)own / (double)wall, (double)many_flows / ((double)slowest / 1e9), (long)flow_count, (long)ended,
+           each / middle * 1e9, total / ((double)wall / 1e9), each / ((double)walls[batches - 1] / 1e9),
+           100 * (double)(walls[3 * batches / 4] - walls[batches / 4]) / middle, median(cpus, batches) / each / 1000,
+           (double)cpus[0] / each / 1000, (double)cpus[batches - 1] / each / 1000, batches,
+           percentile(taken, single_flows, 50), percentile(taken, single_flows, 99), percentile(taken, single_flows, 99.9),
+           (double)everything / total / 1000, (double)controller_single / (double)single_flows / 1000,
+           (double)own / total / 1000, 100 * (double)own / (double)wall, (long)flow_count, (long)ended,
            (double)octets_there / total, (double)octets_back / total, (double)messages_back / total,
            (double)octets_end / total, ready, standing, (double)wall / 1e9);
     return 0;

@@ -43,16 +43,16 @@ TIMEOUT = 600.0
 class Load:
     """What one turn does.
 
-    `single` flows one at a time, then `batches` of `many` with `window` outstanding at each switch. With `end` the
-    flows of each batch are over before the next begins, and the switches say so. With `across` every flow is between
-    two switches. Numbers of flows are rounded up so that every switch has as many.
+    `warm` flows that nobody times, `single` one at a time, then `batches` of `many` with `window` outstanding at each
+    switch. With `end` the flows of each batch are over before the next begins, and the switches say so. With `across`
+    every flow is between two switches. Numbers of flows are rounded up so that every switch has as many.
     """
 
     switches: int = 1
     sessions: int = 100
     single: int = 2000
     many: int = 15_000
-    batches: int = 4
+    batches: int = 20
     window: int = 256
     warm: int = 500
     end: bool = True
@@ -146,10 +146,13 @@ def generate(
 ) -> dict[str, Any]:
     """One turn against whoever listens at a port of loopback. Raises LabError.
 
-    `rate` is set-ups per second, `p50`, `p99` and `p999` microseconds of one at a time; `cpu` and `load_cpu` the
-    microseconds of processor time that a set-up took the controller (where `pid` is given) and the generator,
-    `cpu_whole` the same from the first batch until the controller has come to rest, flows' ends and log included,
-    `load_busy` how many percent of the time the generator was at work; `flows` all flows, `ended` those that ended.
+    `rate` is set-ups per second and `cpu` the microseconds of processor time that one took the controller (where `pid`
+    is given), both in the median of the batches; `rate_all` is that of all batches as one, `slowest` that of the
+    slowest, `cpu_least` and `cpu_most` are those of the batches with the least and the most, and `spread` is how far
+    apart the middle half of the batches is in time, in percent of the median. `p50`, `p99` and `p999` are of one at a
+    time, in microseconds. `load_cpu` is what a set-up took the generator, `cpu_whole` what it took the controller from
+    the first batch until it has come to rest, flows' ends and log included, both of all batches; `load_busy` how many
+    percent of the time the generator was at work; `flows` all flows, `ended` those that ended.
     `octets_there`, `messages_back` and `octets_back` are what a set-up is on the wire, to the controller and from it,
     `octets_end` what its end is.
     """

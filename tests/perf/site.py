@@ -48,8 +48,9 @@ _BRANCHES = 10
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """So many switches, and so many sessions spread over them evenly.
+    """So many switches, and so many sessions spread over them evenly, two or more at each that has any.
 
+    With one for each switch, every flow would be between two switches, which is twice the work of one within a switch.
     Everybody talks to servers of the same zone: that is the switch, or with `across` ten switches.
     """
 
@@ -59,8 +60,13 @@ class Site:
 
     @property
     def per_switch(self) -> int:
-        """Sessions of each switch."""
-        return self.sessions // self.switches
+        """Sessions of each switch that has any."""
+        return max(2, self.sessions // self.switches)
+
+    @property
+    def occupied(self) -> int:
+        """Switches that have sessions: the first ones."""
+        return self.sessions // self.per_switch
 
     @property
     def ports(self) -> int:
@@ -69,8 +75,6 @@ class Site:
 
     def port(self, index: int) -> int:
         """The port of the session at this position: the last fifth of them have servers."""
-        if self.per_switch == 1:
-            return 1
         place, servers, for_servers = index % self.per_switch, max(1, self.per_switch // 5), max(1, self.ports // 5)
         if self.is_server(index):
             return 1 + self.ports - for_servers + (place - (self.per_switch - servers)) % for_servers
@@ -79,9 +83,7 @@ class Site:
     @property
     def zones(self) -> int:
         """Parts of the site whose hosts have nothing to do with those of others."""
-        if self.per_switch == 1 or self.switches == 1:
-            return 1
-        return math.ceil(self.switches / ZONE) if self.across else self.switches
+        return math.ceil(self.occupied / ZONE) if self.across else self.occupied
 
     def segments(self, zone: int) -> tuple[list[str], list[str]]:
         """Segments of clients and of servers of a zone; they are also the names of the workloads."""
@@ -98,15 +100,15 @@ class Site:
         return [pair for zone in range(self.zones) for pair in product(*self.segments(zone))]
 
     def is_server(self, index: int) -> bool:
-        """Whether the session at this position answers: the last fifth of a switch, or of all switches."""
-        if self.per_switch == 1:
-            return index >= self.switches - self.switches // 5
+        """Whether the session at this position answers: the last fifth of a switch."""
         return index % self.per_switch >= self.per_switch - max(1, self.per_switch // 5)
 
     def write(self, folder: Path) -> None:
         """Write `topology` and `state` into a folder. Raises LabError if the sizes do not fit."""
-        if self.sessions % self.switches:
-            raise LabError(f"{self.sessions} sessions cannot be spread over {self.switches} switches evenly")
+        if self.sessions % self.switches or self.sessions % self.per_switch:
+            raise LabError(
+                f"{self.sessions} sessions cannot be spread over {self.switches} switches evenly, two or more at each"
+            )
         topology, state = folder / "topology", folder / "state"
         topology.mkdir(parents=True)
         state.mkdir(mode=0o700)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from lab.errors import LabError
 from perf import wire
 from perf.bystander import BYSTANDERS, FLOODER, bystander
 from perf.keeper import _in_order
 from perf.reflector import answers
+from perf.site import Site
 from perf.statistics import percentile
 from perf.switch import LoadError, SwitchEnd
 from zethane.adapters.openflow.held import read_held_rule
@@ -109,3 +112,19 @@ def test_a_fake_switch_reports_per_flow_rules_in_the_order_of_open_vswitch(size:
     rule = read_held_rule(entry + rest, 0, 48 + len(rest))
     assert rule is not None
     assert (rule.key, *rule[1:5]) == (direction.key, 5, 9, 2, 3)
+
+
+def test_with_a_session_for_each_switch_every_other_switch_has_a_client_and_a_server() -> None:
+    """One at each would make every flow one between two switches."""
+    site = Site(100, 100)
+    places = [(session.attachment, site.is_server(index)) for index, session in enumerate(site._live(0.0))]
+    assert [(place.dpid - wire.DPID, place.port, is_server) for place, is_server in places[:4]] == [
+        (0, 1, False), (0, 2, True), (1, 1, False), (1, 2, True),
+    ]  # fmt: skip
+    assert (site.occupied, site.zones, places[-1][0].dpid - wire.DPID) == (50, 50, 49)
+
+
+@pytest.mark.parametrize(("switches", "sessions"), [(10, 105), (5, 5)])
+def test_a_site_whose_switches_cannot_have_as_many_is_refused(switches: int, sessions: int, tmp_path: Path) -> None:
+    with pytest.raises(LabError, match="evenly"):
+        Site(switches, sessions).write(tmp_path)

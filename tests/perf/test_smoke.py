@@ -50,7 +50,7 @@ def test_the_compiled_load_sees_every_answer_of_its_own_reflector() -> None:
     Load(switches=1, sessions=50, single=20, many=200, batches=2, window=8, warm=10),
     Load(switches=10, sessions=100, single=20, many=200, batches=2, window=8, warm=10, across=True),
     Load(switches=10, sessions=10, single=20, many=200, batches=2, window=8, warm=10, end=False),
-], ids=["one switch", "between switches", "one session each"])  # fmt: skip
+], ids=["one switch", "between switches", "as many sessions as switches"])  # fmt: skip
 def test_the_compiled_load_sets_up_flows_with_a_whole_controller(load: Load, tmp_path: Path) -> None:
     told = turn_of_zethane(load, tmp_path / "run", environment(os.environ))
     assert told["ended"] == (told["flows"] if load.end else 0)

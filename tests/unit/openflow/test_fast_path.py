@@ -397,6 +397,43 @@ async def test_a_flood_waits_behind_its_share_of_a_read_and_others_in_it_do_not(
     assert sink.reading
 
 
+async def test_ports_whose_numbers_are_alike_have_each_a_share_of_their_own() -> None:
+    hot = await HotSite(fast=True).start()
+    rule = hot.state.policy.rule_numbers["staff-web"]
+    flood = [packet_in(rule, 1, 3, 2 + 1024, LAPTOP.tcp(WEB1, 1000 + place, 443)) for place in range(200)]
+    few = [packet_in(rule, 2, 3, 2, PHONE.tcp(WEB1, 1000 + place, 443)) for place in range(5)]
+    link = hot.channels["s1"]
+    link.data_received(b"".join([*flood, *few]))
+    assert hot.state.counters["allowed"] == 128 + len(few)
+    assert len(link._intake) == 200 - 128
+
+
+async def test_a_share_is_one_of_all_that_is_read_whatever_comes_in_between() -> None:
+    hot = await HotSite(fast=True).start()
+    rule = hot.state.policy.rule_numbers["staff-web"]
+    flood = [packet_in(rule, 1, 3, LAPTOP.port, LAPTOP.tcp(WEB1, 1000 + place, 443)) for place in range(200)]
+    odd = packet_in(rule, 2, 3, PHONE.port, b"odd")
+    hot.channels["s1"].data_received(b"".join([*flood[:100], odd, *flood[100:]]))
+    assert hot.state.counters["allowed"] == 128
+    assert hot.fast.taken == 128
+    assert len(hot.channels["s1"]._intake) == 200 - 128
+
+
+async def test_a_switch_that_names_more_ports_than_there_are_has_them_wait_behind_others() -> None:
+    """Of the ports for which there is no place any more each packet is the last of its share."""
+    hot = await HotSite(fast=True).start()
+    rule = hot.state.policy.rule_numbers["staff-web"]
+    link = hot.channels["s1"]
+    link._intake._limits = TurnLimits(packets=256, seconds=3600.0, later=3600.0)
+    ports = [place * 1024 for place in range(3100)]
+    twice = [[packet_in(rule, 1, 3, port, LAPTOP.tcp(WEB1, sport, 443)) for port in ports] for sport in (1000, 1001)]
+    link.data_received(b"".join(twice[0] + twice[1]))
+    assert len(link._intake) == 3100 - 3072
+    while link._intake:
+        link._intake._another_turn()
+    assert hot.fast.taken == 6200
+
+
 WITHOUT = POLICY.replace("id: strong", "id: stronger").replace("services: [tcp/53]", "services: [tcp/54]")
 DENIED = POLICY + "  - {id: never, from: [staff], to: [web], services: [tcp/53], action: deny}\n"
 

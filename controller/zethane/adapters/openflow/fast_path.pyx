@@ -5,6 +5,7 @@ import json
 import math
 from ipaddress import ip_address
 from json.encoder import encode_basestring
+from os import urandom
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_GetItem
@@ -143,6 +144,8 @@ cdef class Reading:
         """Take what has come: first what is plain, as nothing that is done in Python is of use to that."""
         cdef object intake = self._intake, limits
         cdef Py_ssize_t at = 0
+        if type(self._fast) is FastPath:
+            (<FastPath>self._fast).begin_read()
         if self._received or self._closed_for is not None or type(self._fast) is not FastPath:
             intake.begin()
             self._take(data, 0, looked=False)
@@ -289,9 +292,18 @@ cdef struct Ahead:
     uint64_t hash
 
 
+cdef struct PortTaken:
+    # The packets of a port that were taken from a read.
+    uint64_t read
+    uint32_t port, packets
+
+
 cdef enum:
     LATE = 2048
     AT_ONCE = 16  # messages: as much as the first cache has room for
+    PORT_BITS = 12
+    PORT_PLACES = 1 << PORT_BITS
+    PORTS = 3072  # of a read, at the most: a switch has 1024 that count, and a turn takes 2048 packets
 
 cdef int TCP = 6, UDP = 17, SCTP = 132, ICMP = 1, ICMPV6 = 58
 cdef int FIN = 1, SYN = 2, RST = 4, ACK = 16
@@ -745,7 +757,9 @@ cdef class FastPath:
     cdef Template templates[2][5]
     cdef int idle_seconds[256]
     cdef readonly int64_t taken
-    cdef uint64_t taken_of[1024]
+    cdef PortTaken taken_of[PORT_PLACES]
+    cdef uint64_t reads, spread
+    cdef int ports  # of the read, that something was taken of
     cdef Py_ssize_t late_at[2048]  # of what is being read: packets that have to wait
     cdef int late
 
@@ -753,6 +767,7 @@ cdef class FastPath:
         self.room = 1 << 16
         self.lines = <char*>malloc(self.room)
         self.denied = <uint8_t*>calloc(1 << 16, 1)
+        self.spread = int.from_bytes(urandom(8), "big") | 1
         if self.lines == NULL or self.denied == NULL:
             raise MemoryError
 
@@ -843,7 +858,6 @@ cdef class FastPath:
         cdef int64_t left, quick = 0
         cdef double until
         cdef object intake, clock, over, queue
-        cdef uint64_t* taken
         cdef bint crowded
         if end - at < 8 or message[at] != 4 or (message[at + 1] != PACKET_IN and message[at + 1] != FLOW_REMOVED):
             return at
@@ -876,12 +890,7 @@ cdef class FastPath:
                             continue
                         if not self.packet_read(one, message + at):
                             return at
-                        # The number of packets that a port has had of this run, behind the run's own.
-                        taken = &self.taken_of[one.up.port & 1023]
-                        if taken[0] >> 16 != self.runs:
-                            taken[0] = self.runs << 16
-                        taken[0] += 1
-                        if taken[0] & 0xFFFF >= SHARE:
+                        if self.has_share(one.up.port):
                             over.add(one.up.port)
                         quick += 1
                         if quick % CLOCK_EVERY == 0 and <double>clock() >= until:
@@ -906,6 +915,30 @@ cdef class FastPath:
             if self.late:  # behind the answers to others
                 self.queue_late(channel, intake, data)
         return at
+
+    cdef inline void begin_read(self) noexcept:
+        """What comes next is another read: each port has its share of it."""
+        self.reads += 1
+        self.ports = 0
+
+    cdef inline bint has_share(self, uint32_t port) noexcept:
+        """Count a packet of a port that was taken; whether that port has had its share of the read.
+
+        A switch says any numbers. What they collide by is secret (multiply-shift: Dietzfelbinger and others, 1997), and
+        those for which there is no place have had it.
+        """
+        cdef Py_ssize_t place = <Py_ssize_t>((port * self.spread) >> (64 - PORT_BITS))
+        cdef PortTaken* one = &self.taken_of[place]
+        while one.read == self.reads and one.port != port:
+            place = (place + 1) & (PORT_PLACES - 1)
+            one = &self.taken_of[place]
+        if one.read != self.reads:
+            if self.ports == PORTS:
+                return True
+            self.ports += 1
+            one.read, one.port, one.packets = self.reads, port, 0
+        one.packets += 1
+        return one.packets >= SHARE
 
     cdef int look_ahead(self, const uint8_t* message, Py_ssize_t at, Py_ssize_t end, Ahead* ahead) noexcept:
         """Read the next messages of the kinds that may be plain, and have what they need of memory brought nearer.

@@ -25,6 +25,7 @@ from zethane.policy.load import parse_policy
 from zethane.policy.model import Policy
 from zethane.policy.principal import Principal
 from zethane.service import adoption, verification
+from zethane.service.deferral import PureDeferral
 from zethane.service.flows import PureFlowTable, PureLiveFlow
 from zethane.service.state import Limits
 from zethane.service.written import Written
@@ -153,7 +154,7 @@ class HotSite:
         self.site = Site(network, policy)
         self.site.state.limits = Limits(**limits)
         if not fast:
-            self.site.state.flows = PureFlowTable()
+            self.site.state.flows, self.site.state.deferral = PureFlowTable(), PureDeferral()
         self.log = Log()
         self.sinks: dict[str, Sink] = {}
         self.channels: dict[str, Channel] = {}

@@ -4,11 +4,16 @@ Most of what is short is a question with its answer, or a datagram that nobody a
 written, tested for silence, removed and reported for nothing: the packets have been let through by the controller
 before any rule could match. So where many such flows come, the rules of each wait for the second packet that goes the
 same way.
+
+Where it was built, `deferral_table` takes the place of the class: the same, compiled.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING
+
+from zethane.native import native
 
 Place = tuple[int, int]
 """A port: the switch's datapath id, and its number there."""
@@ -44,3 +49,8 @@ class Deferral:
         self._waiting[own] += 1
         self._waiting[far] += far != own
         return True
+
+
+PureDeferral = Deferral
+if not TYPE_CHECKING and (compiled := native("zethane.service.deferral_table")) is not None:
+    Deferral = compiled.Deferral

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,9 +11,10 @@ from hypothesis import strategies as st
 from fakes.frames import ACK, SYN_ACK, Host
 from fakes.site import ALICE, TWO_SWITCHES, WEB, Site
 from zethane.audit.reason import SessionEvent
+from zethane.native import native
 from zethane.pipeline.flow import Flow
 from zethane.pipeline.tables import Priority, Table
-from zethane.service.deferral import Deferral
+from zethane.service.deferral import PureDeferral
 from zethane.service.flows import FORWARD, RETURN
 from zethane.service.untimed import UNANSWERED
 
@@ -130,19 +133,51 @@ async def test_what_is_attested_is_right_without_rules() -> None:
     assert await site.admin.attestation.attest(site.state.fabric.by_name["s1"]) == 0
 
 
-def test_rules_wait_where_many_flows_come_and_for_a_second_more() -> None:
-    deferral = Deferral()
+compiled = native("zethane.service.deferral_table")
+both = pytest.mark.parametrize("made", [PureDeferral, *([compiled.Deferral] if compiled is not None else [])])
+
+
+@both
+def test_rules_wait_where_many_flows_come_and_for_a_second_more(made: Any) -> None:
+    deferral = made()
     assert [deferral.waits(HERE, THERE, 3, 100, 10.0) for _ in range(4)] == [False, False, True, True]
     assert deferral.waits(HERE, THERE, 3, 100, 11.9)
     assert not deferral.waits(HERE, THERE, 3, 100, 12.0)
     assert not deferral.waits((9, 1), THERE, 3, 100, 12.0)
 
 
-@given(st.lists(st.tuples(st.integers(1, 3), st.integers(1, 3)), max_size=60), st.integers(0, 5))
-def test_no_port_has_more_that_wait_than_its_share(ports: list[tuple[int, int]], share: int) -> None:
-    deferral, waiting = Deferral(), []
+@both
+@given(ports=st.lists(st.tuples(st.integers(1, 3), st.integers(1, 3)), max_size=60), share=st.integers(0, 5))
+def test_no_port_has_more_that_wait_than_its_share(made: Any, ports: list[tuple[int, int]], share: int) -> None:
+    deferral, waiting = made(), []
     for own, far in ports:
         if deferral.waits((1, own), (1, far), 0, share, 5.0):
             waiting.append((own, far))
     for port in (1, 2, 3):
         assert sum(port in ends for ends in waiting) <= share
+
+
+few = st.tuples(st.sampled_from((1, 2, 2**64 - 1)), st.sampled_from((1, 1025, 0xFFFFFF00)))
+"""Ports of switches that are often the same."""
+many = st.tuples(st.integers(0, 2**64 - 1), st.integers(0, 0xFFFFFF00))
+flows = st.tuples(few | many, few | many, st.sampled_from((0.0, 0.0, 0.3, 1.0, 2.5, -1.0)))
+
+
+@pytest.mark.skipif(compiled is None, reason="nothing is compiled here")
+@given(st.lists(flows, max_size=100), st.integers(0, 4), st.integers(0, 3))
+def test_both_count_the_same(seen: list[Any], enough: int, share: int) -> None:
+    one, other, now = PureDeferral(), compiled.Deferral(), 1000.0
+    for own, far, later in seen:
+        now += later
+        assert one.waits(own, far, enough, share, now) == other.waits(own, far, enough, share, now)
+
+
+@pytest.mark.skipif(compiled is None, reason="nothing is compiled here")
+def test_both_count_the_same_of_more_ports_than_there_is_room_for_at_first() -> None:
+    one, other = PureDeferral(), compiled.Deferral()
+    for now in (10.0, 11.0, 13.0, 14.0, 14.5):
+        for turn in range(2):
+            for port in range(4000 if now < 14 else 40):
+                own, far = (port % 7, port), (1 + port % 5, 4000 - port)
+                waits = one.waits(own, far, 300, 2, now)
+                assert other.waits(own, far, 300, 2, now) == waits, (now, turn, port)

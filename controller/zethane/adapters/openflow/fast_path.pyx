@@ -15,6 +15,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memmove, memset, strlen
 
+from zethane.service.deferral_table cimport Deferral
 from zethane.service.flow_table cimport FlowTable, Key, LiveFlow, hash_of
 from zethane.service.watched cimport Facts, Watched, drop, new_facts
 
@@ -741,6 +742,7 @@ cdef class FastPath:
     cdef uint64_t runs
     # of a run
     cdef FlowTable table
+    cdef Deferral deferral
     cdef object policy, verdicts, limits, rule_ids
     cdef Switch own
     cdef int64_t per_session, per_switch, timed_per_switch, wait_from, wait_share
@@ -1080,9 +1082,10 @@ cdef class FastPath:
         own = self.switches.get(channel.dpid)
         if own is None or state.staged is not None:
             return False
-        if type(state.flows) is not FlowTable:
+        if type(state.flows) is not FlowTable or type(state.deferral) is not Deferral:
             return False
         self.take_table()
+        self.deferral = <Deferral>state.deferral
         if not self.usable(own) or own.channel is not channel or not channel._accepted:
             return False
         self.own = own
@@ -1417,8 +1420,8 @@ cdef class FastPath:
 
     cdef bint defers(self, const Facts* subject, const Facts* to, double now) except -1:
         """Whether the rules of a new flow without a connection wait; counts it."""
-        return self.state.deferral.waits(
-            ((<Switch>subject.switch).dpid, subject.port), ((<Switch>to.switch).dpid, to.port),
+        return self.deferral.defers(
+            (<Switch>subject.switch).dpid, subject.port, (<Switch>to.switch).dpid, to.port,
             self.wait_from, self.wait_share, now,
         )  # fmt: skip
 

@@ -5,8 +5,9 @@ within half a second of being sent. The highest rate is looked for with TCP conn
 sent, and with datagrams that are answered, where the answer has to be back in time.
 
 The steady rate and each search have a controller of their own and empty tables, so that none has to bear what another
-has left. A search begins low, and goes on when what it has sent too much has been worked off. Within the ten seconds of
-a run without `--full` few of the flows end; within its minute as many end as begin.
+has left. A search begins below what is to be expected, or at what the round before has found, and goes on when what it
+has sent too much has been worked off. Within the ten seconds of a run without `--full` few of the flows end; within its
+minute as many end as begin. A peer has that minute only if ten seconds of it have not been too much for it.
 """
 
 from __future__ import annotations
@@ -20,15 +21,19 @@ from time import monotonic, sleep
 from typing import ClassVar
 
 from perf.benchmark import Benchmark, Measure, Run, Turn, registered
-from perf.daemon import Daemon
+from perf.daemon import Daemon, Used
 from perf.flow_network import FlowNetwork, Sizes, flow_network
 from perf.flows_program import Flows, Load, compile_flows
 from perf.goals import at_least, median_of, ratio
+from perf.searching import Search
 from perf.switched import controlled
 from perf.topology import TCP_SERVICE, UDP_SERVICE
 
 SHARE = 0.999
 """Of the packets that have to be delivered for a rate to hold."""
+
+ENOUGH = 0.5
+"""Of the packets that a peer has to deliver at the steady rate to be asked for more of it."""
 
 STAYING = 1.5
 """Seconds of a step with connections: they stay live, and a switch holds a bounded number of flows."""
@@ -38,19 +43,23 @@ STAYING = 1.5
 class Sustained:
     """The rate that is tried for long, and the search for the highest: per second, and in seconds.
 
-    The search doubles the rate from the lowest on until it does not hold, and then halves the gap so many times.
+    Rates of the search are from `lowest` to `highest`, each tried for `step_seconds`.
     """
 
     rate: int = 10_000
     seconds: float = 10.0
+    trial: float = 10.0
+    """Of a peer; it goes on for all of the time if it has then delivered half."""
     lowest: int = 125
     highest: int = 64_000
     step_seconds: float = 1.5
-    halvings: int = 3
     pause: float = 0.5
     rest: float = 30.0
     """At the most, after a rate that was too much."""
 
+
+STARTS = {"zethane": 8_000, "testcontroller": 4_000, "same-job": 500, "normal": 32_000}
+"""Per second: where the first search of a side begins, so that it takes few steps."""
 
 HOSTS = Sizes(senders=80, receivers=4, sender_ports=16, receiver_ports=4)
 """So many that neither a session's quota of flows nor a port's meter is what is measured."""
@@ -87,11 +96,13 @@ class SustainedFlows(Benchmark):
 
     def __init__(self, run: Run) -> None:
         super().__init__(run)
-        self._load = Sustained(seconds=60.0, step_seconds=5.0) if run.is_full else Sustained()
+        self._load = Sustained(seconds=60.0, step_seconds=2.0) if run.is_full else Sustained()
         if run.is_quick:
-            self._load = Sustained(500, 0.2, 200, 400, 0.2, 1, 0.1, 0.1)
+            self._load = Sustained(500, 0.2, 0.2, 200, 400, 0.2, 0.1, 0.1)
         self.parameters = {**asdict(self._load), **asdict(HOSTS)}
         self._network: FlowNetwork
+        self._found: dict[tuple[str, str], int] = {}
+        """The highest rates of the round before, by side and search."""
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
@@ -104,18 +115,17 @@ class SustainedFlows(Benchmark):
         """Measure one side once. Raises LabError."""
         load, folder = self._load, self.run.folder / f"sustained-{side}-{number}"
         with self._flows(side, folder, "steady") as flows:
-            daemon = Daemon()
-            long = flows.load(load.rate, load.seconds)
-            used = daemon.used()
+            long, used = self._steady(side, flows)
         with self._flows(side, folder, "search") as flows:
-            found = {"highest": self._search(load.lowest, partial(flows.load, seconds=load.step_seconds))}
+            highest = self._search(side, "highest", partial(flows.load, seconds=load.step_seconds), STARTS[side])
+        found = {"highest": highest}
         if side != "normal":
-            lowest = max(load.lowest, int(found["highest"]) // 4)
             with self._flows(side, folder, "tcp") as flows:
                 seconds = min(load.step_seconds, STAYING)
-                found["tcp"] = self._search(lowest, partial(flows.load, seconds=seconds, tcp=True))
+                found["tcp"] = self._search(side, "tcp", partial(flows.load, seconds=seconds, tcp=True), highest // 2)
             with self._flows(side, folder, "answered") as flows:
-                found["answered"] = self._search(lowest, partial(flows.load, seconds=load.step_seconds, answer=True))
+                send = partial(flows.load, seconds=load.step_seconds, answer=True)
+                found["answered"] = self._search(side, "answered", send, highest // 2)
         return {
             "delivered": 100 * long.delivered,
             "p50": long.p50,
@@ -135,19 +145,22 @@ class SustainedFlows(Benchmark):
             flows.first(len(self._network.senders), 0.001, hello=True, tcp=tcp)
             yield flows
 
-    def _search(self, lowest: int, send: Callable[[int], Load]) -> float:
-        """The highest rate that holds, from `lowest` on; 0 if none does that is tried."""
-        load = self._load
-        holds, fails = 0, lowest
-        while fails <= load.highest and self._holds(send, fails):
-            holds, fails = fails, 2 * fails
-        for _ in range(load.halvings):
-            rate = (holds + fails) // 2
-            if self._holds(send, rate):
-                holds = rate
-            else:
-                fails = rate
-        return float(holds)
+    def _steady(self, side: str, flows: Flows) -> tuple[Load, Used]:
+        """The rate that is tried for long, by a peer that cannot bear it in part; what the daemon used for it."""
+        load, is_peer = self._load, side != "zethane"
+        daemon = Daemon()
+        told = flows.load(load.rate, min(load.trial, load.seconds) if is_peer else load.seconds)
+        if is_peer and side != "normal" and told.delivered >= ENOUGH and load.seconds > load.trial:
+            self._work_off()
+            daemon = Daemon()
+            told = flows.load(load.rate, load.seconds)
+        return told, daemon.used()
+
+    def _search(self, side: str, what: str, send: Callable[[int], Load], guess: int) -> int:
+        """The highest rate that holds; it begins at that of the round before, if there was one."""
+        search = Search(self._load.lowest, self._load.highest, partial(self._holds, send))
+        self._found[side, what] = found = search.found(guess, self._found.get((side, what), 0))
+        return found
 
     def _holds(self, send: Callable[[int], Load], rate: int) -> bool:
         found = send(rate)

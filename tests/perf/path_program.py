@@ -50,9 +50,10 @@ class PathProgram:
         told = self._call(seconds, "stream", client.pid, server.pid, server.ip, port, flows, seconds)
         return float(told["bits_per_second"])
 
-    def round_trips(self, client: End, server: End, port: int, count: int, proto: Protocol = "tcp") -> dict[str, float]:
-        """`p50` and `p99` of round trips of 32 bytes over one connection, in microseconds. Raises LabError."""
-        return self._call(0, "pingpong", client.pid, server.pid, server.ip, port, count, proto)
+    def round_trips(self, client: End, server: End, port: int, count: int, proto: Protocol = "tcp") -> list[float]:
+        """Round trips of 32 bytes over one connection, in microseconds each, in their order. Raises LabError."""
+        told = self._call(0, "pingpong", client.pid, server.pid, server.ip, port, count, proto)
+        return list(told["times"])
 
     def connections(
         self, ends: Sequence[End], ports: Ports, seconds: float, window: int, proto: Protocol

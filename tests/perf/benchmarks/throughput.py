@@ -11,7 +11,9 @@ from typing import ClassVar
 from perf.benchmark import Benchmark, Measure, Run, Turn, registered
 from perf.data_path import HEADINGS, PORT, DataPath, daemon_time, data_path
 from perf.goals import at_least, ratio
+from perf.network import End
 from perf.path_program import WARM_UP, PathProgram
+from perf.statistics import percentile
 
 VERIFIED, CONNTRACK = 0.95, 0.85
 
@@ -22,13 +24,14 @@ SIDES = {"normal": HEADINGS["normal"], "again": "NORMAL, again", **HEADINGS}
 
 @dataclass(frozen=True, slots=True)
 class ThroughputLoad:
-    """How often all sides are gone through in a round, and of each piece: seconds of each stream, how many streams are
-    several, and how many round trips there are."""
+    """How often all sides are gone through in a round with streams, and with round trips; and of each piece: seconds of
+    each stream, how many streams are several, and how many round trips there are."""
 
     pieces: int = 3
     seconds: float = 0.5
     streams: int = 8
-    round_trips: int = 4000
+    trip_pieces: int = 10
+    round_trips: int = 1200
 
 
 @registered
@@ -36,7 +39,9 @@ class Throughput(Benchmark):
     """Turns of the benchmark, on one bridge between two hosts.
 
     A machine is in another mood every few seconds, by more than what the sides differ by. So a round goes through them
-    several times, forth and back, a piece of a few seconds each, and a side has the median of its pieces.
+    several times, forth and back. Of streams a piece takes a few seconds, and a side has the median of its pieces. Of
+    round trips it takes a fraction of a second, so that slow moments meet all sides alike, and a side has the
+    percentiles of all that it has made in the round.
     """
 
     name = "throughput"
@@ -63,7 +68,11 @@ class Throughput(Benchmark):
 
     def __init__(self, run: Run) -> None:
         super().__init__(run)
-        self._load = ThroughputLoad(1, 0.2, 4, 200) if run.is_quick else ThroughputLoad(10 if run.is_full else 3)
+        self._load = ThroughputLoad()
+        if run.is_quick:
+            self._load = ThroughputLoad(1, 0.2, 4, 2, 100)
+        elif run.is_full:
+            self._load = ThroughputLoad(pieces=10, trip_pieces=40)
         self.parameters = asdict(self._load)
         self._path: DataPath
         self._program: PathProgram
@@ -84,22 +93,41 @@ class Throughput(Benchmark):
 
     def _round(self, number: int) -> Mapping[str, Turn]:
         found: dict[str, list[Turn]] = {side: [] for side in self.sides}
-        for piece in range(self._load.pieces):
-            order = list(self.sides) if (number + piece) % 2 == 0 else list(self.sides)[::-1]
-            for side in order:
-                if side != "direct" or piece == 0:  # what no switch is in the way of is no measure of one
-                    found[side].append(self._piece(side))
+        for side in self._order(number, self._load.pieces):
+            found[side].append(self._streams(side))
+        trips: dict[str, list[float]] = {side: [] for side in self.sides}
+        for side in self._order(number, self._load.trip_pieces):
+            trips[side] += self._round_trips(side)
         return {
-            side: {key: median(piece[key] for piece in pieces) for key in pieces[0]} for side, pieces in found.items()
+            side: {
+                **{key: median(piece[key] for piece in pieces) for key in pieces[0]},
+                **{f"p{percent}": percentile(trips[side], percent) for percent in (50, 99)},
+            }
+            for side, pieces in found.items()
         }
 
-    def _piece(self, side: str) -> Turn:
+    def _order(self, number: int, pieces: int) -> Iterator[str]:
+        """All sides so many times, forth and back."""
+        for piece in range(pieces):
+            for side in list(self.sides) if (number + piece) % 2 == 0 else list(self.sides)[::-1]:
+                if side != "direct" or piece == 0:  # what no switch is in the way of is no measure of one
+                    yield side
+
+    def _streams(self, side: str) -> Turn:
         load, program = self._load, self._program
-        with self._path.given_to("normal" if side == "again" else side) as (client, server):
-            ends = client, server, PORT
+        with self._given(side) as ends:
             one = program.stream(*ends, 1, load.seconds)
             before = daemon_time()
             several = program.stream(*ends, load.streams, load.seconds)
             daemon = (daemon_time() - before) * 1000 / (several * (load.seconds + WARM_UP) / 1e9)
-            found = {"one": one / 1e6, "several": several / 1e6, **program.round_trips(*ends, load.round_trips)}
+            found = {"one": one / 1e6, "several": several / 1e6}
             return found if side == "direct" else {**found, "daemon": daemon}
+
+    def _round_trips(self, side: str) -> list[float]:
+        with self._given(side) as ends:
+            return self._program.round_trips(*ends, self._load.round_trips)
+
+    @contextmanager
+    def _given(self, side: str) -> Iterator[tuple[End, End, int]]:
+        with self._path.given_to("normal" if side == "again" else side) as (client, server):
+            yield client, server, PORT

@@ -52,6 +52,7 @@ enum {
     PATIENCE_MS = 5000, /* of silence, after which the load has failed */
     LOST_MS = 1000,     /* after which a connection that is not made is lost */
     WARM_UP_MS = 500,   /* of a stream, before its bytes count */
+    WARM_TRIPS_MS = 250, /* of round trips: until the switch has both directions in its caches, and has come to rest */
     SMALL = 32,         /* bytes of a round trip */
 };
 
@@ -297,18 +298,20 @@ static void pingpong(char **given)
     double *times = calloc((size_t)count, sizeof *times);
     if (!times)
         die("no memory for %d times", count);
-    int skipped = count / 10 + 10; /* until the switch has both directions in its caches */
-    for (int i = -skipped; i < count; i++) {
+    uint64_t warm = now_ns() + WARM_TRIPS_MS * 1000000ull;
+    for (int i = 0, number = 0; i < count; number++) {
         char body[SMALL] = {0};
-        memcpy(body, &i, sizeof i);
+        memcpy(body, &number, sizeof number);
         uint64_t started = now_ns();
         if (one_way(here, there, body, is_udp) || one_way(there, here, body, is_udp))
             die("round trip %d of %d was lost", i, count);
-        if (i >= 0)
-            times[i] = (double)(now_ns() - started) / 1000;
+        if (started >= warm)
+            times[i++] = (double)(now_ns() - started) / 1000;
     }
-    qsort(times, (size_t)count, sizeof *times, ascending);
-    printf("{\"p50\": %.2f, \"p99\": %.2f}\n", percentile(times, count, 50), percentile(times, count, 99));
+    printf("{\"times\": [");
+    for (int i = 0; i < count; i++)
+        printf("%s%.2f", i ? "," : "", times[i]);
+    printf("]}\n");
     free(times);
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -63,9 +64,16 @@ def bench(
     if unknown := [name for name in names or () if name not in known]:
         typer.echo(f"bench: expected some of {', '.join(known)}, not {unknown[0]!r}", err=True)
         raise typer.Exit(EXIT_INPUT)
+    # Before anything is measured, which may take hours.
+    if wrong := _wrong(is_quick=is_quick, is_full=is_full, files=(json_file, markdown), folder=folder):
+        typer.echo(f"bench: {wrong}", err=True)
+        raise typer.Exit(EXIT_INPUT)
     if only_list:
         list_all(list(known.values()))
         return
+    if folder is not None and not can_draw():
+        typer.echo("bench: no pictures without matplotlib, which ./run bench installs", err=True)
+        raise typer.Exit(EXIT_INPUT)
     about = machine()
     rounds = rounds or (1 if is_quick else DEFAULT_ROUNDS)
     try:
@@ -87,6 +95,18 @@ def bench(
     missed = any(not outcome.is_met for result in report.results for outcome in result.outcomes())
     if report.failed or (need_goals and missed):
         raise typer.Exit(EXIT_NO)
+
+
+def _wrong(*, is_quick: bool, is_full: bool, files: Sequence[Path | None], folder: Path | None) -> str:
+    """What is wrong with what was asked for; empty if nothing is."""
+    if is_quick and is_full:
+        return "expected --quick or --full, not both"
+    for file in files:
+        if file is not None and (file.is_dir() or not file.parent.is_dir() or not os.access(file.parent, os.W_OK)):
+            return f"{file} cannot be written: expected a file in a folder that is there"
+    if folder is not None and any(one.exists() and not one.is_dir() for one in (folder, *folder.parents)):
+        return f"{folder} cannot be made: expected a folder"
+    return ""
 
 
 def write_model(files: Sequence[Path], markdown: Path | None) -> None:
@@ -128,7 +148,8 @@ def measure(
                 results.append(result)
                 with benchmark.prepared():
                     run_rounds(benchmark, rounds, progress, result.add)
-            except (LabError, OSError) as error:  # noqa: PERF203  # each takes a minute
+            # ValueError: what a program has told is no JSON, or has no figures.
+            except (LabError, OSError, ValueError) as error:  # noqa: PERF203  # each takes a minute
                 failed[kind.name] = str(error)
                 progress(f"{kind.name}: FAILED: {error}")
     return Report(results, failed, {}, rounds, is_quick)
@@ -141,8 +162,6 @@ def write(report: Report, json_file: Path | None, folder: Path | None, markdown:
     beside = markdown or json_file
     if folder is None and beside is not None and can_draw():
         folder = beside.parent
-    elif folder is not None and not can_draw():
-        raise LabError("no pictures without matplotlib, which ./run bench installs")
     pictures = [] if folder is None else draw(report.results, folder)
     if markdown is not None:
         write_markdown(markdown, report, pictures)

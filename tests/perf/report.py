@@ -89,10 +89,14 @@ def show(console: Console, report: Report) -> None:
             console.print(goal_line(outcome), markup=False, highlight=False, soft_wrap=True)
     for name, why in report.failed.items():
         console.print(f"{name} FAILED: {why}", markup=False, soft_wrap=True)
-    console.print(f"{report.rounds} rounds. {_LEGEND}", soft_wrap=True)
+    console.print(f"{_rounds(report)}. {_LEGEND}", soft_wrap=True)
     if report.is_quick:
         console.print("A quick run shows that the benchmarks work, and nothing about speed.")
     console.print(", ".join(f"{name} {value}" for name, value in report.about.items()), markup=False, soft_wrap=True)
+
+
+def _rounds(report: Report) -> str:
+    return "1 round" if report.rounds == 1 else f"{report.rounds} rounds"
 
 
 def write_json(file: Path, report: Report) -> None:
@@ -120,7 +124,7 @@ def write_markdown(file: Path, report: Report, pictures: Iterable[Path] = ()) ->
         lines += [f"\n![{name}]({drawn[name].name})"] if name in drawn else []
         lines.append("")
     lines += [f"- {name} failed: {_escaped(why)}" for name, why in report.failed.items()]
-    lines += [f"{report.rounds} rounds. {_LEGEND}", ""]
+    lines += [f"{_rounds(report)}. {_LEGEND}", ""]
     lines += [f"- {name}: {_escaped(str(value))}" for name, value in report.about.items()]
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
 

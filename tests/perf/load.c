@@ -54,6 +54,7 @@ static int port, switches = 1, sessions = 100, mods = 2, window = 256, across, g
 static int ends_flows, batches = 1, warm = 500, single = 2000, many = 15000, table_source = 1, table_destination = 2;
 static int table_flow = 3, table_rule = 4, reason_lldp = 0xFF0E, with_links = 1, deliver = 1, ports = 48;
 static double settle = 0.3;
+static int rest; /* seconds that a controller is watched for when it has nothing more to do */
 static uint64_t first_dpid = 0x5A00000001ull;
 static long watched;
 
@@ -571,9 +572,12 @@ static void in_order(uint8_t *match) {
     memcpy(match + at, found + 4, 20);                                  /* metadata */
 }
 
+static int64_t read_back; /* entries that the controller has been told of */
+
 static void write_stats(Switch *sw, uint32_t xid, const uint8_t *mod, size_t length, uint32_t since, bool notify) {
     size_t body = length - 48;
     uint8_t *p = page_room(sw, xid, FLOW_STATS, 48 + body);
+    read_back++;
     memset(p, 0, 48);
     w16(p, (uint16_t)(48 + body));
     p[2] = mod[24];
@@ -1169,6 +1173,8 @@ static int be_switches(bool reflected) {
     int64_t octets_there = 0, octets_back = 0, messages_back = 0, octets_end = 0;
     int64_t wall = 0, own = 0, everything = session_cpu_at_rest();
     int64_t *walls = must(calloc((size_t)batches, sizeof *walls)), *cpus = must(calloc((size_t)batches, sizeof *cpus));
+    int64_t everything_begun = now_ns();
+    read_back = 0;
     for (int i = 0; i < batches; i++) {
         make_load(next, many_flows);
         let_it_rest();
@@ -1186,11 +1192,21 @@ static int be_switches(bool reflected) {
     }
     echo_all();
     everything = session_cpu_at_rest() - everything;
+    int64_t everything_spent = now_ns() - everything_begun, everything_read = read_back, rest_begun = now_ns();
+    read_back = 0;
+    int64_t rest_cpu = session_cpu_ns();
+    while (now_ns() - rest_begun < rest * 1000000000ll) work(20);
+    double rested = (double)(now_ns() - rest_begun);
+    rest_cpu = session_cpu_ns() - rest_cpu;
     if (rejected_late) die("%ld answers came twice", (long)rejected_late);
     if (completed != flow_count) die("%ld flows of %ld are set up", (long)completed, (long)flow_count);
-    size_t standing = 0;
+    size_t standing = 0, bindings = 0;
     for (int i = 0; i < switches; i++)
-        for (size_t j = 0; j < all[i].entry_count; j++) standing += all[i].entries[j].raw != NULL;
+        for (size_t j = 0; j < all[i].entry_count; j++) {
+            const uint8_t *raw = all[i].entries[j].raw;
+            standing += raw != NULL;
+            bindings += raw && (raw[24] == table_source || raw[24] == table_destination);
+        }
     qsort(taken, (size_t)single_flows, sizeof *taken, by_size);
     qsort(walls, (size_t)batches, sizeof *walls, by_size);
     qsort(cpus, (size_t)batches, sizeof *cpus, by_size);
@@ -1199,7 +1215,8 @@ static int be_switches(bool reflected) {
            "\"cpu_most\": %.3f, \"batches\": %d, \"p50\": %.2f, \"p99\": %.2f, \"p999\": %.2f, \"cpu_whole\": %.3f, "
            "\"cpu_single\": %.3f, \"load_cpu\": %.3f, \"load_busy\": %.1f, \"flows\": %ld, \"ended\": %ld, "
            "\"octets_there\": %.1f, \"octets_back\": %.1f, \"messages_back\": %.3f, \"octets_end\": %.1f, "
-           "\"ready\": %.3f, \"entries\": %zu, \"seconds\": %.4f}\n",
+           "\"ready\": %.3f, \"entries\": %zu, \"bindings\": %zu, \"seconds\": %.4f, "
+           "\"whole_read\": %.3f, \"whole_wall\": %.3f",
            each / middle * 1e9, total / ((double)wall / 1e9), each / ((double)walls[batches - 1] / 1e9),
            100 * (double)(walls[3 * batches / 4] - walls[batches / 4]) / middle, median(cpus, batches) / each / 1000,
            (double)cpus[0] / each / 1000, (double)cpus[batches - 1] / each / 1000, batches,
@@ -1207,7 +1224,12 @@ static int be_switches(bool reflected) {
            (double)everything / total / 1000, (double)controller_single / (double)single_flows / 1000,
            (double)own / total / 1000, 100 * (double)own / (double)wall, (long)flow_count, (long)ended,
            (double)octets_there / total, (double)octets_back / total, (double)messages_back / total,
-           (double)octets_end / total, ready, standing, (double)wall / 1e9);
+           (double)octets_end / total, ready, standing, bindings, (double)wall / 1e9,
+           (double)everything_read / total, (double)everything_spent / total / 1000);
+    if (rest > 0)
+        printf(", \"rest_busy\": %.4f, \"rest_read\": %.1f", 100 * (double)rest_cpu / rested,
+               (double)read_back / (rested / 1e9));
+    printf("}\n");
     return 0;
 }
 
@@ -1345,7 +1367,7 @@ int main(int argc, char **argv) {
         {"end", &ends_flows}, {"batches", &batches}, {"warm", &warm}, {"single", &single}, {"many", &many},
         {"table-source", &table_source}, {"table-destination", &table_destination}, {"table-flow", &table_flow},
         {"table-rule", &table_rule}, {"reason-lldp", &reason_lldp}, {"links", &with_links}, {"deliver", &deliver},
-        {"ports", &ports}, {"limit", &limit},
+        {"ports", &ports}, {"limit", &limit}, {"rest", &rest},
     };
     enum { COUNT = sizeof numbers / sizeof *numbers };
     struct option options[COUNT + 7];

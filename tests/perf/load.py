@@ -45,7 +45,8 @@ class Load:
 
     `warm` flows that nobody times, `single` one at a time, then `batches` of `many` with `window` outstanding at each
     switch. With `end` the flows of each batch are over before the next begins, and the switches say so. With `across`
-    every flow is between two switches. Numbers of flows are rounded up so that every switch has as many.
+    every flow is between two switches. Numbers of flows are rounded up so that every switch has as many. Afterwards the
+    controller is watched for `rest` seconds, in which it does what it always does.
     """
 
     switches: int = 1
@@ -57,6 +58,7 @@ class Load:
     warm: int = 500
     end: bool = True
     across: bool = False
+    rest: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,7 @@ def arguments(load: Load, answered: Answers, port: int, pid: int = 0, dpid: int 
         "warm": load.warm,
         "end": int(load.end and answered.pipeline and not answered.limit),
         "across": int(load.across),
+        "rest": load.rest,
         "pipeline": int(answered.pipeline),
         "mods": answered.mods,
         "deliver": int(answered.deliver),
@@ -154,7 +157,11 @@ def generate(
     the first batch until it has come to rest, flows' ends and log included, both of all batches; `load_busy` how many
     percent of the time the generator was at work; `flows` all flows, `ended` those that ended.
     `octets_there`, `messages_back` and `octets_back` are what a set-up is on the wire, to the controller and from it,
-    `octets_end` what its end is.
+    `octets_end` what its end is. `entries` stand on all switches, of which `bindings` are those of sessions.
+
+    Beside `cpu_whole` goes reading tables back: `whole_read` entries in `whole_wall` microseconds, per set-up. With
+    `rest`, `rest_busy` is how many percent of the time the controller was at work afterwards, with nothing to set up,
+    and `rest_read` how many entries per second it read back.
     """
     command = arguments(load, answered, port, pid, dpid)
     try:

@@ -13,8 +13,12 @@ from dataclasses import dataclass
 from perf.fitting import Fit, Point, fit
 from perf.load import Load
 from perf.measured import Measured
+from zethane.service.attestation import PER_SECOND
 
 MANY_SESSIONS = 10_000
+
+INTERVAL = 30.0
+"""Seconds between two readings of a switch's tables, as a controller that is told nothing else has them."""
 
 Fits = Mapping[str, Fit]
 """By the keys of their laws."""
@@ -96,16 +100,30 @@ def _memory(measured: Measured) -> list[Point]:
     ]
 
 
-def _scale(key: str, against: str) -> Callable[[Measured], list[Point]]:
-    def points(measured: Measured) -> list[Point]:
-        found: list[Point] = []
-        for side in ("1", "10", "100"):
-            for at, figure in measured.series("scale", side, key):
-                thing = at if against == "sessions" else measured.get("scale", side, against, at)
-                found += [((float(thing),), figure)] if thing is not None else []
-        return found
+def _at_rest(measured: Measured) -> list[Point]:
+    found: list[Point] = []
+    for side in ("1", "10", "100"):
+        read = dict(measured.series("attestation", side, "rest_read"))
+        busy = measured.series("attestation", side, "rest_busy")
+        found += [((read[at],), percent / 100) for at, percent in busy if at in read]
+    return found
 
-    return points
+
+def _ready(measured: Measured) -> list[Point]:
+    """By entries of sessions, which each is made for its own, and others, of which many switches have the same."""
+    found: list[Point] = []
+    for side in ("1", "10", "100", "10-across"):
+        for at, seconds in measured.series("scale", side, "ready"):
+            entries, bindings = (measured.get("scale", side, key, at) for key in ("entries", "bindings"))
+            if entries is not None and bindings is not None:
+                found.append(((bindings, entries - bindings), seconds))
+    return found
+
+
+def _start(measured: Measured) -> list[Point]:
+    return [
+        ((float(at),), figure) for side in ("1", "10", "100") for at, figure in measured.series("scale", side, "start")
+    ]
 
 
 LAWS = (
@@ -126,9 +144,11 @@ LAWS = (
     Law("edge-segments", "standing entries of an edge switch, as segments grow", "entries", ("segment",),
         "standing-segments", _axis("standing-segments", "edge", "entries")),
     Law("memory", "memory of the controller", "MiB", ("session", "live flow"), "memory", _memory),
-    Law("start", "seconds until the controller listens", "s", ("session",), "scale", _scale("start", "sessions")),
-    Law("ready", "seconds until empty switches have their tables", "s", ("entry of all switches",), "scale",
-        _scale("ready", "entries")),
+    Law("start", "seconds until the controller listens", "s", ("session",), "scale", _start),
+    Law("ready", "seconds until empty switches have their tables", "s",
+        ("entry that is a session's, of all switches", "other entry of all switches"), "scale", _ready),
+    Law("at-rest", "processor time of a controller at rest", "cores", ("entry read back in a second",), "attestation",
+        _at_rest),
     Law("restart", "seconds from a restart to full service, tables kept", "s", ("session, with five entries",),
         "restart", _axis("restart", "zethane", "full")),
     Law("compile", "a policy compiled as a whole", "ms", ("rule, with a session",), "compile",
@@ -162,25 +182,40 @@ class PerFlow:
     set_up: float
     """Microseconds of processor time."""
     whole: float
+    """With all that the controller did besides until it had come to rest."""
+    besides: float = 0.0
+    """What of it a controller at rest does as well, by its law: reading tables back, mostly."""
+
+    @property
+    def own(self) -> float:
+        """The flow's share of the whole."""
+        return max(self.whole - self.besides, self.set_up)
 
     @property
     def per_core(self) -> float:
         """Flows per second that one core keeps up."""
-        return 1e6 / self.whole
+        return 1e6 / self.own
 
 
-def per_flow(measured: Measured) -> list[PerFlow]:
+def per_flow(measured: Measured, found: Sequence[Found]) -> list[PerFlow]:
     """One switch first, then every size of `scale`."""
     places = [("setup", "zethane", 0, "1 switch, 100 sessions")]
     for side, told in (("1", "1 switch"), ("10", "10 switches"), ("100", "100 switches"),
                        ("10-across", "10 switches, each flow between two")):  # fmt: skip
         places += [("scale", side, at, f"{told}, {at:,} sessions") for at, _ in measured.series("scale", side, "cpu")]
-    found = []
+    at_rest = next((one.fit for one in found if one.law.key == "at-rest"), None)
+    costs = []
     for benchmark, side, at, text in places:
-        set_up, whole = (measured.get(benchmark, side, key, at) for key in ("cpu", "cpu_whole"))
-        if set_up is not None and whole:
-            found.append(PerFlow(text, at or Load().sessions, set_up, whole))
-    return found
+        set_up, whole, read, wall = (
+            measured.get(benchmark, side, key, at) for key in ("cpu", "cpu_whole", "whole_read", "whole_wall")
+        )
+        if set_up is None or not whole:
+            continue
+        besides = 0.0
+        if at_rest is not None and read is not None and wall:
+            besides = wall * at_rest.at(1e6 * read / wall)
+        costs.append(PerFlow(text, at or Load().sessions, set_up, whole, besides))
+    return costs
 
 
 def projection(found: Sequence[Found], costs: Sequence[PerFlow], site: Scenario) -> Iterator[Projected]:
@@ -189,7 +224,7 @@ def projection(found: Sequence[Found], costs: Sequence[PerFlow], site: Scenario)
     yield from _entries(fits, site)
     yield from _resident(fits, site)
     if costs:
-        yield from _processors(costs, site)
+        yield from _processors(fits, costs, site)
     yield from _starts(fits, site)
 
 
@@ -228,31 +263,53 @@ def _resident(fits: Fits, site: Scenario) -> Iterator[Projected]:
             )  # fmt: skip
 
 
-def _processors(costs: Sequence[PerFlow], site: Scenario) -> Iterator[Projected]:
-    """What new flows take."""
+def _processors(fits: Fits, costs: Sequence[PerFlow], site: Scenario) -> Iterator[Projected]:
+    """What new flows take, and what goes on beside them."""
     # A site is large: what a flow costs where hardly anybody is logged in says little about it.
     large = [cost for cost in costs if cost.sessions >= MANY_SESSIONS]
-    dearest = max(large or costs, key=lambda cost: cost.whole)
+    dearest = max(large or costs, key=lambda cost: cost.own)
     cores = site.flows_per_second / dearest.per_core
     yield Projected("flows that one core keeps up", dearest.per_core, "per second", dearest.text)
     text = f"processor time for {site.flows_per_second:,.0f} new flows per second"
     yield Projected(text, cores, "cores", dearest.text, "switches")
-    processes = math.ceil(2 * site.flows_per_second / dearest.per_core)
+    if (at_rest := fits.get("at-rest")) and {"edge", "edge-rules"} <= fits.keys():
+        entries = sum(_of_all_edges(fits, site))
+        seconds = max(INTERVAL, entries / PER_SECOND)
+        rate = entries / seconds
+        beside = at_rest.at(rate)
+        yield Projected(
+            f"processor time beside them, reading {rate:,.0f} entries back per second", beside, "cores", "attestation",
+            _beyond(("entries per second", at_rest, rate)),
+        )  # fmt: skip
+        cores += beside
+        yield Projected(
+            f"time in which each of {entries:,.0f} entries has been read back once", seconds / 60, "minutes",
+            f"the bound of {PER_SECOND:,} per second; standing, standing-policy",
+        )  # fmt: skip
+    processes = math.ceil(2 * cores)
     yield Projected(
         "controllers with a core each, none busy more than half of the time", processes, "", dearest.text,
         "a site with more than one controller" if processes > 1 else "switches",
     )  # fmt: skip
 
 
+def _of_all_edges(fits: Fits, site: Scenario) -> tuple[float, float]:
+    """Entries of all edge switches if each may reach one endpoint in ten: those of sessions, and others."""
+    reached = site.endpoints / 10
+    each = _grown(fits, "edge", ("edge", reached), ("edge-rules", site.rules))
+    bindings = max(0.0, fits["edge"].slopes[0]) * reached
+    return bindings * site.switches, (each - bindings) * site.switches
+
+
 def _starts(fits: Fits, site: Scenario) -> Iterator[Projected]:
     """With empty switches, and with such as have their tables."""
     if {"start", "ready", "edge", "edge-rules"} <= fits.keys():
-        each = _grown(fits, "edge", ("edge", site.endpoints / 10), ("edge-rules", site.rules))
-        entries = each * site.switches
+        things = _of_all_edges(fits, site)
         yield Projected(
-            f"a start with empty switches, {entries:,.0f} entries to write",
-            fits["start"].at(site.endpoints) + fits["ready"].at(entries), "s", "scale, standing",
-            _beyond(("sessions", fits["start"], site.endpoints), ("entries", fits["ready"], entries)),
+            f"a start with empty switches, {sum(things):,.0f} entries to write",
+            fits["start"].at(site.endpoints) + fits["ready"].at(*things), "s", "scale, standing",
+            _beyond(("sessions", fits["start"], site.endpoints), ("entries of sessions", fits["ready"], things[0]),
+                    ("other entries", fits["ready"], things[1])),
         )  # fmt: skip
     if restart := fits.get("restart"):
         yield Projected(

@@ -68,6 +68,10 @@ SITE = run(
                      for n in (100, 10_000)}),
         *turns("10-across", {100: {"cpu": 4.0, "cpu_whole": 8.0, **FLOW}}),
     ],
+    attestation=[
+        *turns("1", {100: {"rest_read": 100.0, "rest_busy": 1.1}, 10_000: {"rest_read": 1_000.0, "rest_busy": 2.0}}),
+        *turns("100", {100: {"rest_read": 3_000.0, "rest_busy": 4.0}}),
+    ],
     standing=[
         *turns("spread", {n: {"concerned": n, "entries": 500 + 3.0 * n} for n in (100, 1_000, 10_000)}),
         *turns("core", {n: {"entries": 400.0} for n in (100, 1_000, 10_000)}),
@@ -94,7 +98,8 @@ def test_medians_of_all_rounds_are_read(measured: Measured) -> None:
 
 
 def test_a_site_is_reckoned_from_the_slopes_and_what_is_continued_is_said(measured: Measured) -> None:
-    found = {one.text: one for one in projection(laws(measured), per_flow(measured), Scenario())}
+    fitted = laws(measured)
+    found = {one.text: one for one in projection(fitted, per_flow(measured, fitted), Scenario())}
     edge = found["entries of an edge switch, if it may reach every endpoint"]
     assert edge.figure == pytest.approx(500 + 3 * 100_000 + 4 * 10_000)
     assert edge.beyond == "endpoints (10.0 times), rules (10.0 times)"
@@ -106,6 +111,62 @@ def test_a_site_is_reckoned_from_the_slopes_and_what_is_continued_is_said(measur
     # Of a site with many sessions, though others were dearer and cheaper.
     assert found["flows that one core keeps up"].figure == pytest.approx(200_000)
     assert found["controllers with a core each, none busy more than half of the time"].figure == 1
+
+
+def scale(side: str, at: int, **figures: float) -> dict[str, Any]:
+    return {"side": side, "at": at, "round": 1, "cpu": 2.0, "cpu_whole": 5.0, **figures}
+
+
+def read(tmp_path: Path, told: dict[str, Any]) -> Measured:
+    (tmp_path / "told.json").write_text(json.dumps(told), encoding="utf-8")
+    return read_runs([tmp_path / "told.json"])
+
+
+def test_a_flow_is_not_charged_with_tables_that_are_read_back_beside_it(tmp_path: Path) -> None:
+    """A controller at rest: a hundredth of a core, and ten microseconds for each entry."""
+    told = json.loads(json.dumps(SITE))
+    # In 40 µs per flow two entries per flow are read: 0.4 µs and 20 µs of the processor.
+    turn = scale("10", 10_000, cpu_whole=26.4, whole_wall=40.0, whole_read=2.0)
+    told["benchmarks"]["scale"]["rounds"].append(turn)
+    measured = read(tmp_path, told)
+    costs = {cost.text: cost for cost in per_flow(measured, laws(measured))}
+    cost = costs["10 switches, 10,000 sessions"]
+    assert [cost.whole, cost.besides, cost.own] == pytest.approx([26.4, 20.4, 6.0])
+    assert cost.per_core == pytest.approx(1e6 / 6)
+    # Nothing is taken off where it is not known what was read.
+    assert costs["1 switch, 10,000 sessions"].own == 5.0
+    # Nor can a flow be cheaper than being set up.
+    told["benchmarks"]["scale"]["rounds"][-1]["cpu_whole"] = 21.0
+    measured = read(tmp_path, told)
+    assert {cost.text: cost for cost in per_flow(measured, laws(measured))}["10 switches, 10,000 sessions"].own == 2.0
+
+
+def test_a_site_reads_its_tables_back_at_a_bounded_rate(measured: Measured) -> None:
+    fitted = laws(measured)
+    found = {one.text: one for one in projection(fitted, per_flow(measured, fitted), Scenario())}
+    beside = found["processor time beside them, reading 5,000 entries back per second"]
+    assert beside.figure == pytest.approx(0.01 + 5_000 * 1e-5)
+    assert beside.beyond == "entries per second (1.7 times)"
+    entries = 1_000 * (500 + 3 * 10_000 + 4 * 10_000)
+    turn = found[f"time in which each of {entries:,} entries has been read back once"]
+    assert turn.figure == pytest.approx(entries / 5_000 / 60)
+    small = Scenario(switches=2, endpoints=100, rules=10)
+    found = {one.text: one for one in projection(fitted, per_flow(measured, fitted), small)}
+    # 1,140 entries each 30 s.
+    assert found["processor time beside them, reading 38 entries back per second"].beyond == ""
+    assert found["time in which each of 1,140 entries has been read back once"].figure == 0.5
+
+
+def test_entries_of_sessions_and_others_take_different_times(tmp_path: Path) -> None:
+    sizes = (("1", 100, 200, 1_000), ("1", 10_000, 20_000, 1_000), ("10", 10_000, 20_000, 50_000))
+    told = run(scale=[
+        scale(side, at, ready=0.1 + 4e-5 * own + 1e-5 * other, entries=own + other, bindings=own)
+        for side, at, own, other in (*sizes, ("10-across", 10_000, 200_000, 20_000))
+    ])  # fmt: skip
+    found = next(one.fit for one in laws(read(tmp_path, told)) if one.law.key == "ready")
+    assert found is not None
+    assert found.slopes == pytest.approx((4e-5, 1e-5))
+    assert found.is_held
 
 
 def test_the_page_has_every_law_and_says_what_was_not_measured(measured: Measured) -> None:

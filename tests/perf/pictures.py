@@ -10,6 +10,7 @@ import importlib.util
 from collections.abc import Iterable
 from pathlib import Path
 from statistics import median
+from textwrap import wrap
 from typing import Any
 
 from perf.results import Result
@@ -27,6 +28,9 @@ _STYLE: Any = {
 _MARKERS = "osD^vP*X"
 _WIDTH, _HEIGHT = 7.0, 3.2
 """Inches; the height is that of one measure."""
+_COLUMNS = 80
+"""Of text in that width."""
+_DECADE = 10.0
 
 
 def can_draw() -> bool:
@@ -48,18 +52,30 @@ def _draw(result: Result, folder: Path) -> Path:
     drawn = [measure for measure in result.benchmark.measures if measure.is_drawn]
     with rc_context(_STYLE):
         figure = Figure(figsize=(_WIDTH, _HEIGHT * len(drawn)), layout="constrained")
-        figure.suptitle(result.benchmark.title)
+        figure.suptitle("\n".join(wrap(result.benchmark.title, _COLUMNS)), fontsize=10)
         for place, measure in zip(figure.subplots(len(drawn), squeeze=False)[:, 0], drawn, strict=True):
             _one_measure(place, result, measure.key)
-            place.set_title(f"{measure.text}, {measure.unit}" if measure.unit else measure.text, loc="left", fontsize=9)
-            if measure.is_log:
-                place.set_yscale("log")
-            else:
-                place.set_ylim(bottom=0)
-            # Its own labels of logarithmic axes are formulas.
-            place.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
+            text = f"{measure.text}, {measure.unit}" if measure.unit else measure.text
+            place.set_title("\n".join(wrap(text, _COLUMNS)), loc="left", fontsize=9)
+            _scale(place, [one for _, _, values in result.every(measure.key) for one in values], is_log=measure.is_log)
         figure.savefig(file, format="svg", metadata={"Date": None})
     return file
+
+
+def _scale(place: Any, values: list[float], *, is_log: bool) -> None:
+    """From nothing up, or by orders of magnitude where there are some."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    least, most = min(values, default=0.0), max(values, default=0.0)
+    if is_log and 0 < least <= most / _DECADE:
+        place.set_yscale("log")
+        few = most / least < _DECADE**3
+        place.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,), numticks=20))
+        place.yaxis.set_minor_formatter(NullFormatter())
+    else:
+        place.set_ylim(bottom=0)
+    # Its own labels of logarithmic axes are formulas.
+    place.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
 
 
 def _one_measure(place: Any, result: Result, key: str) -> None:

@@ -126,7 +126,7 @@ class Attestation:
         return found
 
     async def _part(self, point: Point, channel: SwitchChannel, part: Part) -> int:
-        with channel.watch() as written:
+        with channel.watch() as written, self._grant_usage.reading(point):
             found = await self._tables(point, channel, written, part)
         point.repaired += found
         return found

@@ -11,7 +11,8 @@ switch: both ends of a connection see its packets.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from zethane.identity.session import Session
@@ -90,6 +91,8 @@ class GrantUsage:
         self._accounts: dict[int, _Account] = {}
         self._closing: dict[int, _Closing] = {}
         self._rules: dict[int, dict[int, _RuleAccount]] = {}
+        self._gone: dict[int, set[int]] = {}
+        """Of switches that are being read: the sessions of which entries have gone since that began."""
 
     def of(self, number: int) -> Counts:
         """What a session has sent and received, as far as it is known; one that has ended for some seconds."""
@@ -105,8 +108,22 @@ class GrantUsage:
 
     # what switches say
 
+    @contextmanager
+    def reading(self, point: Point) -> Iterator[None]:
+        """A switch's entries are read within the block.
+
+        What the switch lists may have an entry still that it reports as gone meanwhile. To count it once, the session
+        that this has happened to is left out this time: the next reading says what is there then.
+        """
+        self._gone[point.switch.dpid] = set()
+        try:
+            yield
+        finally:
+            del self._gone[point.switch.dpid]
+
     def read(self, point: Point, entries: Iterable[Reported]) -> None:
         """The counters of a switch's entries, as they are now. Records are written of what is due."""
+        gone = self._gone[point.switch.dpid]
         sessions: dict[int, Counts] = {}
         rules: dict[int, RuleCounts] = {}
         older: set[int] = set()
@@ -122,7 +139,8 @@ class GrantUsage:
                 if entry.age > now - self._began:
                     older.add(rule)
         for number, counts in sessions.items():
-            self._session(number, counts, now)
+            if number not in gone:
+                self._session(number, counts, now)
         accounts = self._rules.setdefault(point.number, {})
         for rule in accounts.keys() - rules.keys():
             del accounts[rule]  # it is no grant any more
@@ -140,6 +158,8 @@ class GrantUsage:
             number, counts = subject, Counts(event.packets, event.octets)
         else:
             number, counts = obj, Counts(0, 0, event.packets, event.octets)
+        if dpid in self._gone:
+            self._gone[dpid].add(number)
         closing = self._closing.get(number)
         if closing is not None:
             if closing.session.attachment.dpid == dpid:

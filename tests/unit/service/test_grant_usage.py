@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from fakes.frames import Host
@@ -10,6 +12,7 @@ from fakes.switch import FakeSwitch
 from zethane.audit.reason import SessionEvent
 from zethane.pipeline.fields import FABRIC, split_cookie
 from zethane.pipeline.flow import Flow
+from zethane.pipeline.held import Reported
 from zethane.pipeline.tables import Table
 from zethane.service.counts import Counts, RuleCounts
 from zethane.service.grant_usage import EVERY, LAST_COUNTS_DUE
@@ -131,6 +134,33 @@ async def test_totals_never_go_back() -> None:
         site.now += EVERY
         assert len(site.records.of("session_usage")) == number
     assert [counts.sent_packets for _, counts, *_ in site.records.of("session_usage")] == [10, 13, 14]
+
+
+async def test_an_entry_that_goes_while_the_switch_is_read_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is read has the entry still, and so has the report that it is gone."""
+    site = await site_of()
+    s2 = site.switches["s2"]
+    count(s2, Table.CONNECTION, 2, (10, 1000), (5, 500))
+    await read(site, "s2")
+    site.now += EVERY
+    count(s2, Table.CONNECTION, 2, (12, 1200), (6, 600))
+    gone, stays = entries(s2, Table.CONNECTION, 2)
+    read_tables = s2.read_tables
+
+    async def then_gone(*which: Any, **how: Any) -> list[Reported]:
+        found = await read_tables(*which, **how)
+        s2.expire(gone)
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(s2, "read_tables", then_gone)
+        await site.admin.attestation.attest(site.state.fabric.by_name["s2"])
+    assert site.admin.grant_usage.of(2).sent_packets == 15
+    s2.counted[stays.key] = (7, 700)
+    site.now += EVERY
+    assert await site.admin.attestation.attest(site.state.fabric.by_name["s2"]) == 1  # written again
+    assert site.admin.grant_usage.of(2) == Counts(19, 1900)
+    assert [counts.sent_packets for _, counts, *_ in site.records.of("session_usage")] == [15, 19]
 
 
 async def test_what_entries_had_counted_that_go_while_the_session_stays_is_kept() -> None:

@@ -11,6 +11,7 @@ from zethane.net.flowkey import TCP, FlowKey, Packet, parse_frame
 from zethane.net.neighbour import build_answer, parse_question, parse_statement
 from zethane.net.router import parse_advertisement, parse_solicitation
 from zethane.net.vlan import tagged, untagged
+from zethane.net.walked import read_walked
 from zethane.pipeline.flow import match
 from zethane.pipeline.simulate import Simulator
 from zethane.pipeline.tables import Table
@@ -76,9 +77,11 @@ def behind_options(frame: bytes, *kinds: int) -> bytes:
 def check_frame(data: bytes) -> None:
     """The key agrees with the reference's, and a per-flow rule for the key matches the very packet."""
     packet, seen = parse_frame(data), reference.read(data)
+    walked = read_walked(data)
     if packet is None:
         assert not _should_be_read(seen), f"not read: {reference.text(seen.fields)}" if seen else ""
         return
+    assert walked == packet
     assert seen is not None, f"read although it is cut off: {packet}"
     assert seen.plain, f"read although its ports are not certain: {packet}"
     assert (packet.key.src, packet.key.dst) == reference.addresses(seen.fields)

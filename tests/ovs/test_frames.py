@@ -19,6 +19,7 @@ from livesite import LiveSite
 from openvswitch import Bridge, run
 from zethane.audit.reason import DenyReason, SessionEvent
 from zethane.net.flowkey import ETH_IPV4, ETH_IPV6, ICMP, ICMPV6, SCTP, TCP, UDP, FlowKey, parse_frame
+from zethane.net.walked import read_walked
 
 pytestmark = pytest.mark.ovs
 
@@ -98,13 +99,14 @@ def switch_key(fields: dict[str, str]) -> FlowKey:
 @given(sent=st.lists(frames(), min_size=40, max_size=120))
 def test_what_the_controller_reads_is_what_the_switch_matches(tmp_path: Path, sent: list[bytes]) -> None:
     for frame, fields in zip(sent, as_switch_reads(sent, tmp_path / "frames.pcap"), strict=True):
-        packet = parse_frame(frame)
-        if packet is None or packet.error_about is not None:
+        packet, walked = parse_frame(frame), read_walked(frame)
+        assert packet is None or walked == packet, frame.hex()
+        if walked is None or walked.error_about is not None:
             continue
         if fields.get("nw_proto") == "0":
             continue  # lengths that do not fit: the switch drops it in the table `port`, before anybody is asked
         assert fields["nw_frag"] == "no", frame.hex()
-        assert switch_key(fields) == packet.key, frame.hex()
+        assert switch_key(fields) == walked.key, frame.hex()
 
 
 # Real packets

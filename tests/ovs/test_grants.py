@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import secrets
 import struct
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
 
-from fakes.conversation import Conversation, checked, segment
+from fakes.conversation import Conversation, checked, checksum, segment
 from fakes.frames import ACK, SYN, Host, packed
 from fakes.records import MemoryStore
 from fakes.site import ALICE, BOB, DB, WEB
@@ -19,7 +19,7 @@ from livesite import LiveSite
 from openvswitch import Bridge, run
 from wires import Wires
 from zethane.audit.reason import DenyReason, SessionEvent
-from zethane.net.flowkey import ICMP, ICMPV6
+from zethane.net.flowkey import ICMP, ICMPV6, TCP, FlowKey
 from zethane.pipeline.grants import Tracking
 from zethane.pipeline.tables import Table
 from zethane.service.intent import intended
@@ -151,6 +151,50 @@ async def test_the_switch_lets_a_connection_in_by_itself_and_the_log_tells_of_it
     assert len(told) == 4
     assert len(site.state.flows) == site.verified() == 0
     assert site.records.of("denied") == []
+
+
+def with_options(plain: bytes) -> bytes:
+    """An IPv4 packet with a router alert."""
+    start = b"\x46" + plain[15:16] + struct.pack("!H", 44) + plain[18:24] + bytes(2) + plain[26:34] + b"\x94\4\0\0"
+    return plain[:14] + start[:10] + struct.pack("!H", checksum(start)) + start[12:] + plain[34:54]
+
+
+def behind_snap(plain: bytes) -> bytes:
+    return plain[:12] + struct.pack("!H", 48) + b"\xaa\xaa\3\0\0\0\x08\0" + plain[14:54]
+
+
+def behind(kind: int, header: bytes) -> Callable[[bytes], bytes]:
+    """What puts an IPv6 packet behind extension headers, of which the first is of this kind."""
+    size = len(header) + 20
+    return lambda plain: plain[:18] + struct.pack("!HB", size, kind) + plain[21:54] + header + plain[54:]
+
+
+ODD = {
+    "options": (LAPTOP, WEB1, with_options),
+    "SNAP": (LAPTOP, WEB1, behind_snap),
+    "a routing header": (LAPTOP6, WEB6, behind(43, b"\6" + bytes(7))),
+    "an atomic fragment": (LAPTOP6, WEB6, behind(44, b"\6" + bytes(7))),
+    "two destination options": (LAPTOP6, WEB6, behind(60, b"\x3c\0\1\4" + bytes(4) + b"\6\0\1\4" + bytes(4))),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+async def test_what_the_switch_cannot_see_opens_connections_of_the_grant_and_they_are_logged(
+    site: GrantSite, name: str
+) -> None:
+    """Open vSwitch walks over it and has no match for it. It leads nowhere else, and ends with a session."""
+    client, server, odd = ODD[name]
+    opening = odd(checked(client.tcp(server, 42000, 443)))
+    assert await site.passes(client, opening, server)
+    ((flow, _, rule, *_),) = await site.told(1)
+    assert (flow.subject, flow.object, rule) == (site.laptop, site.web, "staff-web")
+    assert flow.key == FlowKey(packed(client.ip), packed(server.ip), TCP, 42000, 443)
+    assert site.state.counters["granted_odd"] == 1
+    assert await site.refused(client, odd(checked(client.tcp(server, 42000, 22))), server)
+    site.admin.end_session(site.web, SessionEvent.REVOKED)
+    async with asyncio.timeout(5):
+        while not await site.refused(client, opening, server):
+            pass
 
 
 async def test_what_is_written_for_grants_reads_back_as_right(site: GrantSite) -> None:

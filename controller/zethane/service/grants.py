@@ -9,6 +9,7 @@ import math
 
 from zethane.net.flowkey import parse_frame
 from zethane.net.vlan import untagged
+from zethane.net.walked import read_walked
 from zethane.pipeline.fields import MAX_RULE, RULE_MASK, split_cookie
 from zethane.pipeline.tables import Table
 from zethane.service.flows import LiveFlow
@@ -47,7 +48,8 @@ class Grants:
         subject_number, object_number, _ = split_cookie(event.metadata)
         subject, obj = state.party(subject_number), state.party(object_number)
         # It has been forwarded already: through the fabric, and to some ports, with a tag.
-        packet = parse_frame(untagged(event.frame)[1])
+        frame = untagged(event.frame)[1]
+        packet = read_walked(frame)
         rule = state.policy.rule_ids.get(event.cookie & RULE_MASK)
         if packet is None or subject is None or obj is None or rule is None or subject.switch != point.number:
             state.counters["grant_records_refused"] += 1
@@ -69,4 +71,5 @@ class Grants:
             now,
         )
         state.counters["granted"] += 1
+        state.counters["granted_odd"] += parse_frame(frame) is None
         state.journal.granted(flow, point.switch.name, rule, now, state.would_be(flow, now))

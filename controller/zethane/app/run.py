@@ -159,21 +159,11 @@ class _Process:
 
         use_policy = partial(_use_policy, administrator, stages)
         policy_file = PolicyFile(self._topology, use_policy, _refusals(journal), time.time)
-        sources = SourceRegistry()
         identities = DirectoryFile(self._topology, time.time)
+        sources = SourceRegistry()
         runtime = Runtime(partial(administrator.state.counters.__getitem__, "packet_ins"))
         controller = Controller(administrator, log, policy_file, identities, sources, devices, runtime)
-        passwords = ThreadPoolExecutor(PASSWORD_THREADS, "password", give_way)
-        stack.callback(passwords.shutdown, wait=False, cancel_futures=True)
-        authenticator = Authenticator(
-            controller,
-            self._topology.directory,
-            store,
-            time.time,
-            passwords,
-            journal.login_refused,
-            told=journal.factor,
-        )
+        authenticator = self._authenticator(controller, store, journal, stack)
         identities.use = partial(_use_directory, administrator, authenticator)
         running = Running(
             settings,
@@ -191,17 +181,7 @@ class _Process:
         )
         for start in (*PARTS, self._serve):
             await start(running)
-
-        fast = compiled_path(administrator.state, journal)
-        waits = wait_exactly()
-        _log.info("hot-path", compiled=fast is not None, short_turns=ask_for_short_turns(), exact_waits=waits)
-        listener = Listener(administrator, fast=fast)
-        address = settings.openflow_host, settings.openflow_port
-        host, port = await listener.start(*address, settings.openflow_tls, self._reception)
-        stack.push_async_callback(listener.stop)
-        if fast is not None:
-            administrator.aging.plain = fast.end_silent
-            self._spawn(_prepare(fast, administrator))
+        host, port = await self._listen(administrator, journal, stack)
         self._keep(administrator)
         self._spawn(policy_file.watch())
         self._spawn(identities.watch())
@@ -210,6 +190,39 @@ class _Process:
         stack.callback(runtime.stop)
         _announce(settings.run_file, host, port)
         stack.callback(settings.run_file.unlink, missing_ok=True)
+
+    def _authenticator(
+        self, controller: Controller, store: SqliteStore, journal: LogJournal, stack: AsyncExitStack
+    ) -> Authenticator:
+        """With threads of its own for what passwords cost."""
+        passwords = ThreadPoolExecutor(PASSWORD_THREADS, "password", give_way)
+        stack.callback(passwords.shutdown, wait=False, cancel_futures=True)
+        return Authenticator(
+            controller,
+            self._topology.directory,
+            store,
+            time.time,
+            passwords,
+            journal.login_refused,
+            told=journal.factor,
+        )
+
+    async def _listen(
+        self, administrator: Administrator, journal: LogJournal, stack: AsyncExitStack
+    ) -> tuple[str, int]:
+        """Let switches in, by the compiled path where there is one; at which address."""
+        settings = self._settings
+        fast = compiled_path(administrator.state, journal)
+        waits = wait_exactly()
+        _log.info("hot-path", compiled=fast is not None, short_turns=ask_for_short_turns(), exact_waits=waits)
+        listener = Listener(administrator, fast=fast)
+        address = settings.openflow_host, settings.openflow_port
+        where = await listener.start(*address, settings.openflow_tls, self._reception)
+        stack.push_async_callback(listener.stop)
+        if fast is not None:
+            administrator.aging.plain = fast.end_silent
+            self._spawn(_prepare(fast, administrator))
+        return where
 
     def _administrator(self, store: SqliteStore, journal: LogJournal, fabric: Fabric, stages: Stages) -> Administrator:
         """With what of the policy is in force, and what is staged, as of now."""

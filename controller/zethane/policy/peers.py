@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
+from weakref import ref
 
 from zethane.policy.bits import bits
 from zethane.policy.entry import Class, Compiled, End, NetworkClass, SessionClass
@@ -20,6 +22,9 @@ MAX_SHARED = 4096
 MAX_COLUMNS = 256
 """Classes of which is told every other class that something about them is other; where they are more, nothing is
 taken over."""
+
+MAX_UNTOLD = 64
+"""Of so many classes others may be told only when they are asked about; where they are more, all are told."""
 
 Key = str | NetworkClass | None
 """Where rules are found by one end: a segment, a network outside, or any session."""
@@ -46,6 +51,22 @@ def by_ends(rules: Iterable[Compiled]) -> tuple[dict[Key, tuple[Compiled, ...]],
     )
 
 
+class _Side(NamedTuple):
+    """What has been found out for one direction, by place: the classes at the other end, as bits.
+
+    In `columns` are classes of which others have not been told yet that something about them is other, with the version
+    as of which it is. Their own rows of the other direction say what it is now; so whoever asks for a row of an earlier
+    version (`versions`, 0 for those that it leaves out) is told then.
+    """
+
+    rows: Mapping[int, int]
+    versions: Mapping[int, int]
+    columns: Mapping[int, int]
+
+
+_NOTHING = _Side(version({}), version({}), {})
+
+
 class Peers:
     """Answers for a compiled policy as it is at some time: with every rule open that allows, and none of those with
     hours that denies. What it has found out it keeps."""
@@ -55,19 +76,27 @@ class Peers:
         self.places = version(places)
         self.sessions = sessions
         self.by_source, self.by_target = version(sources), version(targets)
+        self._all = 0
+        """The bits of all classes that there are."""
         self._at: Mapping[int, Class] = version({})
-        self._found: list[Mapping[int, int]] = [version({}), version({})]
-        """What has been found out, by place: whom a class may open a flow to, and who may open one to it."""
+        self._sides = [_NOTHING, _NOTHING]
+        """Whom a class may open a flow to, and who may open one to it."""
+        self._version = 0
         self._both: dict[tuple[bool, int], list[Compiled]] = {}
         self._any: dict[tuple[bool, tuple[Service, ...]], tuple[int, int, tuple[Service, ...]]] = {}
-        self.others: int | None = None
-        """The classes that have to do with others than under the policy that this has followed; None: any may."""
+        self.touched: int | None = None
+        """The classes about one of which is whatever is other than under the policy that this has followed, as bits;
+        None: it may be about any."""
+        self._before: ref[Peers] | None = None
+        self.is_same = False
+        """Whether it is sure that all have to do with the same ones as under that policy."""
 
     @classmethod
     def of_classes(cls, places: Mapping[Class, int], sessions: int, sources: ByKey, targets: ByKey) -> Peers:
         """Those of a policy that follows no other one."""
         new = cls(places, sessions, sources, targets)
         new._at = version({place: one for one, place in places.items()})
+        new._all = _bits(places, places)
         return new
 
     def but_for(
@@ -83,6 +112,7 @@ class Peers:
         """The same after a change of some rules, as they were and as they are, and of some classes."""
         after = Peers(places, sessions, sources, targets)
         left, come = _bits(gone, self.places), _bits(new, after.places)
+        after._all = self._all & ~left | come
         after._at = following(self._at, {after.places[one]: one for one in new}, bits(left))
         are_same = after.places is self.places and not any(None in (*one.subjects, *one.objects) for one in changed)
         if are_same and len(self._any) < MAX_SHARED:
@@ -95,40 +125,90 @@ class Peers:
 
     def _take_over(self, before: Peers, touched: _Touched) -> None:
         """Work out anew what rules are about that are others, and take over the rest: a rule about any session changes
-        one bit for each class, which is that of the class at its other end."""
+        one bit for each class, which is that of the class at its other end. Each of them is told when it is asked
+        about."""
+        self._version = before._version + 1
         fresh: list[dict[int, int]] = [{}, {}]
-        for known, rows, other, found, out in (
-            (before._found[0], touched.rows[0], touched.columns[1], fresh[0], True),
-            (before._found[1], touched.rows[1], touched.columns[0], fresh[1], False),
+        for earlier, rows, other, found, out in (
+            (before._sides[0].rows, touched.rows[0], touched.columns[1], fresh[0], True),
+            (before._sides[1].rows, touched.rows[1], touched.columns[0], fresh[1], False),
         ):
             for place in bits(rows):
                 one = self._at.get(place)
-                if one is not None and (place in known or other >> place & 1):
+                if one is not None and (place in earlier or other >> place & 1):
                     found[place] = self._find(one, out=out)
-        others = 0
         for side in (0, 1):
-            kept, rows, columns = before._found[side], touched.rows[side], touched.columns[side]
-            patched = _patched(kept, columns, rows, fresh[not side]) if columns else {}
-            self._found[side] = following(kept, {**patched, **fresh[side]}, bits(rows))
-            for place in patched:
-                others |= 1 << place
-            for place in kept if any(touched.columns) else ():
-                if place not in before._found[not side]:  # nobody can say whether what is not known is the same
-                    others |= 1 << place
-        for place in bits((touched.rows[0] | touched.rows[1]) & ~others):
-            now = self.known(place)
-            if now is None or now != before.known(place):
-                others |= 1 << place
-        self.others = others
+            kept, rows = before._sides[side], touched.rows[side]
+            columns = {place: since for place, since in kept.columns.items() if place in self._at}
+            columns.update((place, self._version) for place in bits(touched.columns[side]) if place in self._at)
+            versions = dict.fromkeys(fresh[side], self._version)
+            self._sides[side] = _Side(
+                following(kept.rows, fresh[side], bits(rows)),
+                following(kept.versions, versions, bits(rows)),
+                columns,
+            )
+        if max(len(side.columns) for side in self._sides) > MAX_UNTOLD:
+            self.tell_all()
+        self._before = ref(before)
+        self.touched = touched.rows[0] | touched.rows[1] | touched.columns[0] | touched.columns[1]
+        self.is_same = all(self._is_as_before(place, before) for place in bits(self.touched))
+
+    def _is_as_before(self, place: int, before: Peers) -> bool:
+        """Whether it is sure that the class at a place has to do with the same ones."""
+        now = self.known(place)
+        return now is not None and now == before.known(place)
+
+    def tell_all(self) -> None:
+        """Tell every class what is other about others: the next ones that are asked for many have less to do. It
+        changes no answer, and may be done in a thread beside another one that asks."""
+        for side in (0, 1):
+            found = self._sides[side]
+            if not found.columns:
+                continue
+            seen: dict[int, int] = {}
+            columns = 0
+            for place in found.columns:
+                columns |= 1 << place
+                for other in bits(self._sides[not side].rows[place]):
+                    seen[other] = seen.get(other, 0) | 1 << place
+            others: dict[int, int] = {}
+            for place, row in found.rows.items():
+                told = self._row(side, place) if place in found.versions else row & ~columns | seen.get(place, 0)
+                if told is not None and told != row:
+                    others[place] = told & self._all
+            self._sides[side] = _Side(following(found.rows, others), version({}), {})
+
+    def _row(self, side: int, place: int) -> int | None:
+        """What has been found out of a class in one direction, told what is other; None if nothing has."""
+        rows, versions, columns = self._sides[side]
+        found = rows.get(place)
+        if found is None:
+            return None
+        if columns:
+            since, others = versions.get(place, 0), self._sides[not side].rows
+            for column, when in columns.items():
+                if when > since:
+                    bit = 1 << column
+                    found = found | bit if others[column] >> place & 1 else found & ~bit
+        return found & self._all
 
     def known(self, place: int) -> int | None:
         """What has been found out of the class at a place in both directions; None if not all is."""
-        out, into = self._found[0].get(place), self._found[1].get(place)
+        out, into = self._row(0, place), self._row(1, place)
         return None if out is None or into is None else out | into
+
+    def follows(self, before: Peers) -> bool:
+        """Whether these are those of the policy that has followed directly, with most of it taken over."""
+        return self._before is not None and self._before() is before
+
+    @property
+    def has_untold(self) -> bool:
+        """Whether classes are told of others only as they are asked about."""
+        return bool(self._sides[0].columns or self._sides[1].columns)
 
     def knows(self, place: int) -> bool:
         """Whether both have been found out."""
-        return place in self._found[0] and place in self._found[1]
+        return place in self._sides[0].rows and place in self._sides[1].rows
 
     def reach(self, one: Class) -> int:
         """The classes that one may open some flow to."""
@@ -139,11 +219,12 @@ class Peers:
         return self._kept(one, out=True) | self._kept(one, out=False)
 
     def _kept(self, one: Class, *, out: bool) -> int:
-        place = self.places[one]
-        found = self._found[not out].get(place)
+        place, side = self.places[one], int(not out)
+        found = self._row(side, place)
         if found is None:
-            found = self._find(one, out=out)
-            self._found[not out] = following(self._found[not out], {place: found})
+            found, kept = self._find(one, out=out), self._sides[side]
+            as_of = following(kept.versions, {place: self._version}) if kept.columns else kept.versions
+            self._sides[side] = _Side(following(kept.rows, {place: found}), as_of, kept.columns)
         return found
 
     def _find(self, one: Class, *, out: bool) -> int:
@@ -244,21 +325,6 @@ class _Touched:
         if (columns[0] | columns[1]).bit_count() > MAX_COLUMNS:
             return None
         return cls((rows[0], rows[1]), (columns[0], columns[1]))
-
-
-def _patched(known: Mapping[int, int], columns: int, rows: int, fresh: Mapping[int, int]) -> dict[int, int]:
-    """What is known with some bits as they are seen from the other end, by the classes that they stand for: where that
-    is another, and but for some rows."""
-    seen: dict[int, int] = {}
-    for place, found in fresh.items():
-        if columns >> place & 1:
-            for other in bits(found):
-                seen[other] = seen.get(other, 0) | 1 << place
-    return {
-        place: found & ~columns | seen.get(place, 0)
-        for place, found in known.items()
-        if found & columns != seen.get(place, 0) and not rows >> place & 1
-    }
 
 
 def _bits(classes: Iterable[Class], places: Mapping[Class, int]) -> int:

@@ -154,6 +154,8 @@ class Administrator:
         self.accounting.settle(now)
         self.grant_usage.tick(now)
         self.discovery.tick(now)
+        if self.state.policy.classes.between.has_untold:
+            self._spawn(self._tell_all())
         if self.port_access is not None:
             self.port_access.tick(now)
 
@@ -238,6 +240,10 @@ class Administrator:
             self.life.end(live, why)
         state.stage(staged)
         return [live for live, _ in homeless], self._policy_change.replaced(new, moved, prepared)
+
+    async def _tell_all(self) -> None:
+        """What a change of the policy has left to be told when it is asked for: not all of it is asked for at once."""
+        await self._beside(self.state.policy.classes.between.tell_all)
 
     def _keep_hours(self, now: float) -> None:
         """Put in force what the policy says at this hour, if it is another: held against the clock, which may jump."""

@@ -57,7 +57,7 @@ class PolicyChange:
         same_peers = concerned is not None and not elsewhere and concerned.same_peers()
         changes, going_on = self._carried(elsewhere)
         if not same_peers:
-            for number, more in self._presence.policy_changed(elsewhere).items():
+            for number, more in self._presence.policy_changed(elsewhere, before.classes).items():
                 changes[number] += more
         for flow in going_on:
             for point, rule in flow_rules(state, flow):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from zethane.errors import CapacityError
@@ -131,16 +131,29 @@ class ClassNumbers:
                 found |= self.between.sessions
         return found << 1 | (_DNS if dns else 0)
 
-    def unknown_after(self, before: ClassNumbers, numbers: Iterable[int]) -> Iterator[int]:
-        """Those of some numbers whose `peers` have to be found out: of those that have followed, with all else the
-        same, only what is other is looked at."""
-        others = self.between.others if self.layout is before.layout else None
-        for number in numbers:
-            place = self._places.get(number)
-            if place is None or (others is not None and not others >> place & 1):
-                continue
-            if not self.between.knows(place):
-                yield number
+    def meets(self, number: int, others: Container[int]) -> bool:
+        """Whether some flow may connect a class with one of these."""
+        left = self.peers(number)
+        while left:
+            first = left & -left
+            place = first.bit_length() - 1
+            if (DNS_CLASS if place == 0 else self._at.get(place - 1)) in others:
+                return True
+            left ^= first
+        return False
+
+    def touched_after(self, before: ClassNumbers) -> set[int] | None:
+        """The classes about one of which is whatever is other than before about who has to do with whom, and those
+        that have come or gone; None: it may be about any."""
+        touched = self.between.touched
+        if touched is None or not self.between.follows(before.between):
+            return None
+        return {*before.at(touched << 1), *self.at(touched << 1)}
+
+    def is_unknown(self, number: int) -> bool:
+        """Whether the `peers` of a class have to be found out."""
+        place = self._places.get(number)
+        return place is not None and not self.between.knows(place)
 
     def at(self, found: int) -> Iterator[int]:
         """The numbers of the classes with these bits; of those that are gone there are none."""

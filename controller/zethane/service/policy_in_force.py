@@ -412,7 +412,7 @@ class Concerned:
 
     def same_peers(self) -> bool:
         """Whether it is sure that all classes have to do with the same ones as before."""
-        return self._classes.between.others == 0 and self._before.segments is self._classes.segments
+        return self._classes.between.is_same and self._before.segments is self._classes.segments
 
     def _is_new(self, number: int) -> bool:
         return number not in self._before.classes or number not in self._classes.classes

@@ -91,9 +91,8 @@ class Succession:
                 yield live, standing
 
     def _concerned(self, moving: frozenset[str] | None) -> Iterable[Live]:
-        if moving is None:
-            return self._state.sessions
-        return (live for live in self._state.sessions if live.session.segment in moving) if moving else ()
+        sessions = self._state.sessions
+        return sessions if moving is None else sessions.in_segments(moving)
 
     def _stands(self, live: Live, standing: Standing, new: PolicyInForce) -> bool:
         """Whether a session is there already, at all of its addresses."""

@@ -100,11 +100,14 @@ class Preparation:
 
     async def _meet(self) -> None:
         """Have it worked out who has to do with whom: the new policy keeps it for when everybody is counted again."""
-        classes = self._new.classes
-        present = set[int]().union(*(point.classes for point in self._state.fabric.points.values()))
-        for number in classes.unknown_after(self._before.classes, present):
-            classes.peers(number)
-            await asyncio.sleep(0)
+        classes, points = self._new.classes, self._state.fabric.points.values()
+        touched = classes.touched_after(self._before.classes)
+        if touched is None:
+            touched = set[int]().union(*(point.classes for point in points))
+        for number in touched:
+            if classes.is_unknown(number) and any(number in point.classes for point in points):
+                classes.peers(number)
+                await asyncio.sleep(0)
 
     async def _add(self, point: Point, piece: tuple[Change, ...]) -> None:
         """Write a piece to a switch; one that goes, refuses, or stays busy for too long is left out."""

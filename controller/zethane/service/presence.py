@@ -6,18 +6,27 @@ A session is bound at its own switch, and wherever a session is that its classes
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 
 from zethane.pipeline.change import Add, Change
 from zethane.pipeline.fields import DNS_CLASS
 from zethane.service.delivery import Changes
 from zethane.service.intent import session_bindings
 from zethane.service.points import Point
+from zethane.service.policy_classes import ClassNumbers
 from zethane.service.removals import all_of, connections_of
 from zethane.service.sessions import Live
 from zethane.service.state import State
 
+FEW = 64
+"""Classes that are looked at one by one, however few classes there are at a switch."""
+
 _NOBODY: frozenset[int] = frozenset()
+
+
+def _here(point: Point, numbers: Iterable[int]) -> Iterator[int]:
+    """Those of some classes of which the switch has sessions."""
+    return (number for number in numbers if number in point.classes)
 
 
 class Presence:
@@ -48,7 +57,7 @@ class Presence:
         number, home = live.session.number, self._state.point_of(live)
         home.local.add(number)
         is_first = self._count(home, live)
-        changes = {home.number: self.bindings(home, live) + (self.wanted(home) if is_first else [])}
+        changes = {home.number: self.bindings(home, live) + (self._wanted_by(home, live.classed) if is_first else [])}
         for point in self._state.fabric.points.values():
             if point is not home and self._bits(live) & point.wanted:
                 point.remote.add(number)
@@ -64,8 +73,9 @@ class Presence:
                 changes[point.number] += connections_of(number)
             point.remote.discard(number)
         home.local.discard(number)
+        lost = self._peers(live.classed)
         if self._uncount(home, live):
-            changes[home.number] += self.wanted(home)
+            changes[home.number] += self._wanted_by(home, live.classed, lost)
         return changes
 
     def recount(self, live: Live) -> Changes:
@@ -74,6 +84,7 @@ class Presence:
         changes: Changes = {point.number: [] for point in self._state.fabric.points.values()}
         if live.classed == live.held:
             return changes
+        classed, lost = live.classed, self._peers(live.classed)
         self._uncount(home, live)
         self._count(home, live)
         for point in self._state.fabric.points.values():
@@ -83,23 +94,32 @@ class Presence:
                 changes[point.number] += self._all_of(number)
             elif point is not home and belongs:
                 point.remote.add(number)
-        changes[home.number] += self.wanted(home)
+        changes[home.number] += self._wanted_by(home, classed | live.classed, lost)
         return changes
 
-    def policy_changed(self, elsewhere: Collection[Live]) -> Changes:
-        """Another policy is in force, under which these sessions have other classes; what follows for bindings."""
+    def policy_changed(self, elsewhere: Collection[Live], before: ClassNumbers) -> Changes:
+        """Another policy is in force, under which these sessions have other classes; what follows for bindings.
+        `before` are the classes of the one before."""
         points = self._state.fabric.points.values()
         changes: Changes = defaultdict(list)
         layout = self._state.policy.classes.layout
         if any(point.layout is not layout for point in points):
             self._recount_all(changes)
         else:
+            touched = self._state.policy.classes.touched_after(before)
+            if touched is not None:
+                touched.add(DNS_CLASS)  # has to do with every class of sessions, those that are new too
+                touched = touched.union(*(live.classed | live.held for live in elsewhere))
+            lost = {point: self._peers(_here(point, touched), before) for point in points if touched is not None}
             for live in elsewhere:
                 home = self._state.point_of(live)
                 self._uncount(home, live)
                 self._count(home, live)
             for point in points:
-                changes[point.number] += self.wanted(point)
+                if touched is None:
+                    changes[point.number] += self.wanted(point)
+                else:
+                    changes[point.number] += self._wanted_by(point, touched, lost[point] | before.bits(touched))
             for live in elsewhere:
                 self._keep_remote(live, changes)
         for live in elsewhere:
@@ -142,10 +162,33 @@ class Presence:
 
     def wanted(self, point: Point) -> list[Change]:
         """Work out which classes the switch's own sessions may talk with, and what follows for bindings there."""
+        between = self._state.policy.classes.between
+        if between.has_untold:
+            between.tell_all()  # once, in place of telling one after the other
+        return self._want(point, self._peers(point.classes))
+
+    def _wanted_by(self, point: Point, touched: Collection[int], lost: int = 0) -> list[Change]:
+        """The same where nothing is other but what is about these classes: who has to do with them, or whether the
+        switch has sessions of them. `lost` are the classes, as bits, that they had to do with there, and may not now.
+        """
+        classes = self._state.policy.classes
+        if point.layout is not classes.layout:
+            return self.wanted(point)
+        wanted = self._peers(_here(point, touched))
+        doubtful = (classes.bits(touched) | lost) & ~wanted
+        if doubtful.bit_count() > max(FEW, len(point.classes) // 4):
+            return self.wanted(point)
+        wanted |= point.wanted & ~doubtful
+        for number in classes.at(doubtful):
+            if classes.meets(number, point.classes):
+                wanted |= classes.bit(number)
+        return self._want(point, wanted)
+
+    def _want(self, point: Point, wanted: int) -> list[Change]:
+        """See to it that all sessions of these classes are bound at a switch, and no others from elsewhere."""
         changes: list[Change] = []
         classes = self._state.policy.classes
         before = point.wanted if point.layout is classes.layout else 0
-        wanted = self._peers(point.classes)
         point.layout = classes.layout
         if wanted == before:
             return changes
@@ -162,9 +205,10 @@ class Presence:
         point.wanted = wanted
         return changes
 
-    def _peers(self, classes: Iterable[int]) -> int:
-        """The classes that some of these may have flows with, as bits."""
-        return self._state.policy.classes.peers_of(classes)
+    def _peers(self, numbers: Iterable[int], classes: ClassNumbers | None = None) -> int:
+        """The classes that some of these may have flows with, as bits; under the policy in force, unless it is said
+        of which one the classes are."""
+        return (classes or self._state.policy.classes).peers_of(numbers)
 
     def _bits(self, live: Live) -> int:
         return self._state.policy.classes.bits(live.classed)

@@ -157,6 +157,7 @@ class SessionTable:
         self._by_attachment: dict[Attachment, Live] = {}
         self._by_port: dict[tuple[int, int], dict[int, Live]] = defaultdict(dict)
         self._by_mac: dict[int, dict[int, Live]] = defaultdict(dict)
+        self._by_segment: dict[str, dict[int, Live]] = defaultdict(dict)
         self._due: list[tuple[float, int]] = []
         self._hearing: list[tuple[float, int]] = []
 
@@ -182,6 +183,10 @@ class SessionTable:
         """The sessions of a card, wherever they are."""
         return list(self._by_mac.get(mac, {}).values())
 
+    def in_segments(self, segments: Iterable[str]) -> list[Live]:
+        """The sessions of some segments."""
+        return [live for name in segments for live in self._by_segment.get(name, {}).values()]
+
     def check_address(self, endpoint: Endpoint) -> None:
         """Raise AddressInUse if a session elsewhere holds the address."""
         holder = self.by_address.get(endpoint.address)
@@ -202,6 +207,7 @@ class SessionTable:
         self._by_attachment[session.attachment] = live
         self._by_port[_port(session)][session.number] = live
         self._by_mac[session.attachment.mac][session.number] = live
+        self._by_segment[session.segment][session.number] = live
         for address in session.addresses:
             self.by_address[address] = live
         self._plan(live)
@@ -229,6 +235,9 @@ class SessionTable:
 
     def change(self, live: Live, session: Session, until: float) -> None:
         """Put renewed times, methods or attributes in force; number, attachment and addresses stay."""
+        if live.entered and session.segment != live.session.segment:
+            self._leave_segment(live)
+            self._by_segment[session.segment][session.number] = live
         live.session = session
         live.until = until
         self._plan(live)
@@ -280,8 +289,15 @@ class SessionTable:
         del card[live.session.number]
         if not card:
             del self._by_mac[live.session.attachment.mac]
+        self._leave_segment(live)
         for address in live.session.addresses:
             del self.by_address[address]
+
+    def _leave_segment(self, live: Live) -> None:
+        segment = live.session.segment
+        del self._by_segment[segment][live.session.number]
+        if not self._by_segment[segment]:
+            del self._by_segment[segment]
 
     def due(self, now: float) -> Iterator[Live]:
         """The sessions that have to be looked at, one by one: they have to be changed or removed."""

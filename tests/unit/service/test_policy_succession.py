@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,12 +15,15 @@ from fakes.frames import Host
 from fakes.records import MemoryStore
 from fakes.site import TWO_SWITCHES, Site
 from strategies.policy import NOW, SEGMENTS, members, policy_files, read, rules
+from zethane.audit.reason import SessionEvent
 from zethane.errors import CapacityError
 from zethane.net.flowkey import TCP, UDP
 from zethane.pipeline.tables import Priority, Table
+from zethane.policy import peers as peering
 from zethane.policy import recompile as recompiling
 from zethane.policy.entry import Compiled, SessionClass
 from zethane.policy.principal import Principal
+from zethane.service import presence
 from zethane.service.intent import intended
 from zethane.service.policy_in_force import PolicyInForce
 from zethane.service.policy_numbers import Ladder, Numbering, Priorities
@@ -169,15 +173,28 @@ def _peers(policy: PolicyInForce) -> dict[int, set[int]]:
 
 
 def _assert_peers(before: PolicyInForce, policy: PolicyInForce, fresh: PolicyInForce) -> None:
-    """Who has to do with whom is what it is of a policy compiled anew; and where it is told to be as before, it is."""
-    asked, others = _peers(policy), policy.classes.between.others
+    """Who has to do with whom is what it is of a policy compiled anew, whether everybody has been told of it or not.
+    Where it is told that all is as before, it is; and whatever is other is about one of the classes that are named."""
+    asked, same = _peers(policy), policy.classes.between.is_same
     assert asked == _peers(fresh)
-    if others is not None and before.classes.layout is policy.classes.layout:
-        earlier = _peers(before)
-        for number, found in asked.items():
-            if not policy.classes.bit(number) >> 1 & others and number in earlier:
-                named = {before.classes.classes.get(one) for one in earlier[number]}
-                assert named == {policy.classes.classes.get(one) for one in found}
+    touched = policy.classes.touched_after(before.classes)
+    if touched is None:
+        return
+    earlier = {
+        before.classes.classes.get(number): {before.classes.classes.get(one) for one in found}
+        for number, found in _peers(before).items()
+    }
+    now = {
+        policy.classes.classes.get(number): {policy.classes.classes.get(one) for one in found}
+        for number, found in asked.items()
+    }
+    named = {classes.classes.get(one) for one in touched for classes in (before.classes, policy.classes)}
+    for one in {*earlier, *now}:
+        differing = earlier.get(one, set()) ^ now.get(one, set())
+        assert not (differing and same)
+        assert one in named or differing <= named
+    for number in set(before.classes.classes) ^ set(policy.classes.classes):
+        assert number in touched
 
 
 def _guard_rail(chance: random.Random, name: str) -> File:
@@ -210,7 +227,12 @@ def test_who_has_to_do_with_whom_where_rules_about_any_session_change(seed: int)
         before = in_force
         _peers(before)
         in_force = succeeded(before, _file(*held), store)
-        _assert_peers(before, in_force, PolicyInForce(read(_file(*held)), store, NOW))
+        fresh = PolicyInForce(read(_file(*held)), store, NOW)
+        _assert_peers(before, in_force, fresh)
+        if chance.random() < 0.3:
+            in_force.classes.between.tell_all()
+            assert not in_force.classes.between.has_untold
+            assert _peers(in_force) == _peers(fresh)
 
 
 def test_a_class_that_is_new_has_to_do_with_whom_any_session_may_reach() -> None:
@@ -458,3 +480,114 @@ async def test_switches_hold_what_they_should_after_each_change(files: list[File
             standing = site.state.policy.place(live.session.principal, site.now)
             assert standing is not None
             assert (live.session.segment, live.session_class) == (standing.segment, standing.session_class)
+
+
+ENDS = ("any", *SEGMENTS)
+
+SESSION_STEPS = ("start", "prove", "lapse", "end", "tick")
+
+
+@st.composite
+def guard_rails(draw: st.DrawFn, name: str) -> File:
+    """A rule that is often about any session, and often asks something of its subjects."""
+    source, target = draw(st.sampled_from(ENDS)), draw(st.sampled_from(ENDS))
+    asked = draw(st.sampled_from(({}, {}, {"mfa": True}, {"aal": 2}))) if source != "any" else {}
+    when = {"when": asked} if asked else {}
+    return _rule(
+        name, source, target, f"tcp/{draw(st.integers(1, 2))}", action=draw(st.sampled_from(("allow", "deny"))), **when
+    )
+
+
+@st.composite
+def rules_and_sessions(draw: st.DrawFn) -> list[tuple[str, Any]]:
+    """A policy, and what becomes of it and of sessions, step by step."""
+    held = [draw(guard_rails(f"r{number}")) for number in range(draw(st.integers(1, 6)))]
+    steps: list[tuple[str, Any]] = [("policy", _file(*held))]
+    for number in range(draw(st.integers(4, 14))):
+        kind = draw(st.sampled_from(("policy", "policy", *SESSION_STEPS)))
+        if kind != "policy":
+            steps.append((kind, draw(st.integers(0, len(HOSTS) - 1))))
+            continue
+        held = list(held)
+        place = draw(st.integers(0, len(held)))
+        if place == len(held):
+            held.append(draw(guard_rails(f"n{number}")))
+        elif draw(st.booleans()):
+            held[place] = draw(guard_rails(held[place]["id"]))
+        elif len(held) > 1:
+            del held[place]
+        steps.append(("policy", _file(*held)))
+    return steps
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(rules_and_sessions(), st.sampled_from((0, 3, 64)), st.sampled_from((0, 64)))
+async def test_sessions_are_bound_where_somebody_may_have_to_do_with_them_whatever_comes_and_goes(
+    steps: list[tuple[str, Any]], untold: int, few: int
+) -> None:
+    """Conditions, rules about any session, sessions and their factors: what is kept of who has to do with whom, and
+    what is worked out of what has changed alone, is what is found when all is counted anew."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(peering, "MAX_UNTOLD", untold)
+        patched.setattr(presence, "FEW", few)
+        site = Site(TWO_SWITCHES)
+        site.now = NOW
+        await site.start()
+        for kind, what in steps:
+            if kind == "policy":
+                await site.admin.use_policy(read(what))
+            elif kind == "tick":
+                site.admin.tick(site.now)
+            else:
+                _session_step(site, kind, *HOSTS[what], SEGMENTS[what % len(SEGMENTS)])
+            await site.settle()
+            assert kind != "tick" or not site.state.policy.classes.between.has_untold
+            _assert_bound(site)
+
+
+def _session_step(site: Site, kind: str, host: Host, switch: str, segment: str) -> None:
+    """Something becomes of the session of a host, if that may be."""
+    live = site.state.sessions.at(site.endpoint(host, switch).attachment)
+    if live is None:
+        if kind == "start":
+            site.login(host, Principal("workload", f"w{host.ip}", labels=(("segment", segment),)), switch)
+        return
+    (proof,) = live.session.proofs
+    if kind == "end":
+        site.admin.end_session(live.session.number, SessionEvent.LOGOUT)
+    elif kind != "start":
+        amr, aal, moment = (("pwd", "otp"), 2, site.now) if kind == "prove" else (("pwd",), 1, None)
+        changed = replace(proof, amr=amr, aal=aal, mfa_at=moment)
+        site.admin.change_proof(live.session.number, proof, changed, SessionEvent.REAUTHENTICATED, "")
+
+
+def _assert_bound(site: Site) -> None:
+    state, policy = site.state, site.state.policy
+    fresh = PolicyInForce(policy.policy, MemoryStore(), site.now)
+    named = {
+        one: {fresh.classes.classes.get(other) for other in fresh.classes.at(fresh.classes.peers(number))}
+        for one, number in fresh.classes.numbers.items()
+    }
+    for live in state.sessions:
+        standing = policy.place(live.session.principal, site.now)
+        assert standing is not None
+        assert (live.session.segment, live.session_class) == (standing.segment, standing.session_class)
+    for segment in SEGMENTS:
+        found = {live.session.number for live in state.sessions.in_segments((segment,))}
+        assert found == {live.session.number for live in state.sessions if live.session.segment == segment}
+    for point in state.fabric.points.values():
+        wanted = policy.classes.at(point.wanted)
+        here = [policy.classes.classes[number] for number in point.classes if number in policy.classes.classes]
+        expected = set[Any]().union(*(named[one] for one in here))
+        assert {policy.classes.classes.get(number) for number in wanted} - {None} == expected - {None}
+        assert point.local == {one.session.number for one in state.sessions if state.point_of(one) is point}
+        assert point.remote == {
+            one.session.number
+            for one in state.sessions
+            if state.point_of(one) is not point and policy.classes.classes[one.session_class] in expected
+        }
+        held = {key: flow for key, flow in site.switches[point.switch.name].tables.items()
+                if key[0] != Table.FLOW or flow.priority != 200}  # fmt: skip
+        intention = intended(state, point)
+        assert held.keys() == intention.keys()
+        assert all(held[key].body == flow.body for key, flow in intention.items())

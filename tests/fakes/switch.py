@@ -22,6 +22,9 @@ from zethane.pipeline.verified import Verified, key_of, verified_flow
 from zethane.service.switch import EntryRemoved, FlowRemoved, MeterState, PacketIn, PortState, SwitchEvents
 from zethane.service.written import Watches, Written
 
+_SAYS: dict[Flow, int] = {}
+"""What entries say, by number, as the reader of a connection has it."""
+
 
 def fields_of(frame: bytes, port: int) -> dict[str, int]:
     """The match fields of an untagged frame, as Open vSwitch would extract them."""
@@ -172,6 +175,7 @@ class FakeSwitch:
                 now - self.added.get(key, now),
                 *self.counted.get(key, (0, 0)),
                 cookie=flow.cookie,
+                says=_SAYS.setdefault(flow, len(_SAYS) + 1),
             )
             for key, flow in self.tables.items()
             if flow.table in tables and flow.cookie & mask == cookie

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from zethane.pipeline.flow import EntryKey, Flow, Match
 from zethane.pipeline.tables import Table
@@ -63,12 +64,14 @@ class RemoveRaw:
 Change = Add | Remove | RemoveMatching | RemoveRaw
 
 
-@dataclass(frozen=True, slots=True)
-class Installed:
+class Installed(NamedTuple):
     """An entry as a switch reports it, with its age in seconds and its counters.
 
     `flow` is None for an entry that Zethane could not have written; `table`, `priority` and `match` then say
     how to remove it. A match that cannot be read is empty; `raw` has it in the switch's own bytes then.
+
+    `says` is a number for all that the entry is but for its age and its counters: what has the same number is the same.
+    0 says nothing.
     """
 
     table: int
@@ -80,6 +83,7 @@ class Installed:
     octets: int
     cookie: int = 0
     raw: bytes = b""
+    says: int = 0
 
     @property
     def removal(self) -> Change:

@@ -28,6 +28,9 @@ from zethane.pipeline.tables import VLAN_PRESENT, Priority, Table
 MAX_SWITCH = 4094
 """Switch numbers are VLAN ids within the fabric (IEEE 802.1Q-2022 §9.6)."""
 
+MAX_SWITCHES_KEPT = 1024
+"""Switches whose entries for their own ports are kept."""
+
 MAX_HOPS_KEPT = 16_384
 """Ways to a switch whose entries are kept, for all switches together: some kilobyte each."""
 
@@ -71,7 +74,7 @@ def forward_entries(switch: int, hops: Mapping[int, int], vlans: Iterable[int] =
 
     `vlans` are the tags that the switch's own ports take.
     """
-    yield from _own_ports(switch, sorted(vlans))
+    yield from _own_ports(switch, tuple(sorted(vlans)))
     for destination, port in sorted(hops.items()):
         yield from _hop(destination, port)
 
@@ -93,22 +96,25 @@ def _hop(destination: int, port: int) -> tuple[Flow, Flow]:
     )
 
 
-def _own_ports(switch: int, vlans: list[int]) -> Iterator[Flow]:
+@lru_cache(MAX_SWITCHES_KEPT)
+def _own_ports(switch: int, vlans: tuple[int, ...]) -> tuple[Flow, ...]:
     """Out of one of this switch's own ports, with the tag that the object has there.
 
     A switch sends nothing out of the port where it came in, and that is right within a VLAN: what is behind the
     port has carried it already. From one VLAN of a port into another it has not; there the port is forgotten.
     """
     why = cookie(0, 0, Reason.FORWARD)
+    found: list[Flow] = []
     for vlan in (0, *vlans):
         push: tuple[Action, ...] = (PushVlan(), SetField("vlan_vid", VLAN_PRESENT | vlan)) if vlan else ()
         out = (*push, OutputRegister(EGRESS_PORT))
         to = {**_to(switch), EGRESS_VLAN: vlan}
         if vlans:
             within = match(**to, metadata=(vlan << VLAN_SHIFT, VLAN_MASK))
-            yield Flow(Table.FORWARD, Priority.FORWARD + 1, within, why, actions=out)
+            found.append(Flow(Table.FORWARD, Priority.FORWARD + 1, within, why, actions=out))
             out = (ForgetPort(), *out)
-        yield Flow(Table.FORWARD, Priority.FORWARD, match(**to), why, actions=out)
+        found.append(Flow(Table.FORWARD, Priority.FORWARD, match(**to), why, actions=out))
+    return tuple(found)
 
 
 def _to(switch: int) -> dict[str, int]:

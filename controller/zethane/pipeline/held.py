@@ -176,12 +176,13 @@ class HeldBinding(NamedTuple):
         return self.whole.removal
 
 
-_OF_SESSIONS = frozenset((Table.SOURCE, Table.DESTINATION, Table.CONNECTION, Table.OWNER))
+OF_SESSIONS = frozenset((Table.SOURCE, Table.DESTINATION, Table.CONNECTION, Table.OWNER))
+"""The tables that have entries of sessions."""
 
 
 def session_of(table: int, cookie: int) -> int:
     """The number of the session whose binding an entry says to be; 0 if it says something else."""
-    if table not in _OF_SESSIONS or cookie & 0xFFFF != Reason.BINDING:
+    if table not in OF_SESSIONS or cookie & 0xFFFF != Reason.BINDING:
         return 0
     subject, obj, _ = split_cookie(cookie)
     number = 0 if subject and obj else subject or obj

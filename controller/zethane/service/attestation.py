@@ -25,6 +25,7 @@ from zethane.service.grant_usage import GrantUsage, is_counted
 from zethane.service.intent import bound_sessions, common_entries, session_bindings
 from zethane.service.points import Point
 from zethane.service.portal_access import PortalAccess
+from zethane.service.recognition import Recognition, Recognized
 from zethane.service.reconciliation import Reconciliation
 from zethane.service.sheaf import NOTHING, Sheaf
 from zethane.service.slices import READ_SLICE, SLICE, in_slices
@@ -86,6 +87,7 @@ class Attestation:
         self._grant_usage = grant_usage
         self._pieces: Counter[int] = Counter()
         self._entries: dict[int, int] = {}
+        self._recognition = Recognition()
 
     async def attest(self, point: Point) -> int:
         """One pass over a switch that has its tables; how much was put right. Raises ChannelError.
@@ -146,6 +148,7 @@ class Attestation:
         asked = self._state.clock()
         self._expected.note_policy(asked)
         comparison = Comparison()
+        recognized = self._recognition.begin(point.number) if part.piece is None else Recognized({})
         rules: list[Reported] = []
         counted: list[Reported] = []
         sheaves: dict[int, Sheaf] = {}
@@ -159,18 +162,20 @@ class Attestation:
                     counted.append(entry)
             elif entry.table == Table.FLOW and entry.priority == Priority.FLOW_VERIFIED and not entry.raw:
                 rules.append(entry)
+            elif isinstance(entry, Installed):
+                if not recognized.has(entry):
+                    comparison.add(entry)
+                if is_counted(entry.table):
+                    counted.append(entry)
             else:
                 comparison.add(entry)
-                if isinstance(entry, Installed) and is_counted(entry.table):
-                    counted.append(entry)
         del found
         if part.piece is None:
             self._grant_usage.read(point, counted)
         findings: list[Finding] = []
         # No entry but per-flow rules of `flow` is about a session.
         if not part.piece:
-            async for flow in in_slices(common_entries(self._state, point)):
-                self._hold(part, flow, comparison, findings, asked)
+            await self._common(point, part, recognized, comparison, findings, asked)
         if Table.SOURCE in part.tables:
             await self._sessions(point, part, sheaves, comparison, findings, asked)
         await self._rules(point, part, rules, comparison, findings, asked)
@@ -179,6 +184,30 @@ class Attestation:
             if entry_found is None or not ends_soon(entry_found):
                 findings.append(finding)
         return await self._repair(point, channel, written, findings)
+
+    async def _common(
+        self,
+        point: Point,
+        part: Part,
+        recognized: Recognized,
+        comparison: Comparison,
+        findings: list[Finding],
+        asked: float,
+    ) -> None:
+        """What is intended and no session's: in full where the switch does not say what was right before."""
+        intended = in_slices(common_entries(self._state, point), READ_SLICE)
+        doubtful = [flow async for flow in intended if not recognized.claim(flow)]
+        async for entry in in_slices(recognized.unclaimed()):
+            comparison.add(entry)
+        async for flow in in_slices(doubtful):
+            if not part.has(flow):
+                continue
+            found, before = comparison.found(flow.key), len(findings)
+            self._hold(part, flow, comparison, findings, asked)
+            if isinstance(found, Installed) and len(findings) == before:
+                recognized.learn(found, flow)
+        if part.piece is None:
+            self._recognition.keep(point.number, recognized)
 
     def _hold(self, part: Part, flow: Flow, comparison: Comparison, findings: list[Finding], asked: float) -> None:
         """Look for an entry that is intended."""

@@ -16,9 +16,9 @@ from zethane.pipeline.eapol import supplicants
 from zethane.pipeline.fabric import forward_entries
 from zethane.pipeline.flow import Flow
 from zethane.pipeline.frames import fragments
-from zethane.pipeline.grants import tracking_entries
+from zethane.pipeline.grants import Tracking, tracking_entries
 from zethane.pipeline.infrastructure import DHCP, DNS, dhcp_answers, dhcp_clients, rogue_answers
-from zethane.pipeline.portal import portal_path, portal_rule
+from zethane.pipeline.portal import Portal, portal_path, portal_rule
 from zethane.pipeline.ports import (
     edge_port,
     link_discovery,
@@ -34,6 +34,9 @@ from zethane.service.points import Fabric, Point
 
 MAX_PORTS_KEPT = 1024
 """Kinds of ports whose entries are kept: some 20 KiB each."""
+
+MAX_SWITCHES_KEPT = 1024
+"""Switches whose own entries are kept, some 20 KiB each: what is the same object as before need not be compared."""
 
 
 class _EdgePort(NamedTuple):
@@ -56,13 +59,13 @@ def standing_entries(fabric: Fabric, point: Point, policy: Iterable[Flow]) -> It
     """All that is intended for a switch apart from bindings and per-flow rules."""
     portal = fabric.portal
     yield from _of_every_switch()
-    yield from tracking_entries(fabric.tracking, point.number)
+    yield from _tracking(fabric.tracking, point.number)
     yield from forward_entries(point.number, point.hops, point.vlans)
     if fabric.serving(DNS):
-        yield from dns_rule()
+        yield from _dns_rule()
     yield from policy
     if portal is not None:
-        yield from portal_path(portal, point.number)
+        yield from _portal_path(portal, point.number)
     asked = bool(fabric.serving(DHCP))
     for number in sorted(point.standing):
         port = point.switch.port(number)
@@ -93,6 +96,21 @@ def _has_server(fabric: Fabric, point: Point, port: int) -> bool:
 @cache
 def _of_every_switch() -> tuple[Flow, ...]:
     return (*misses(), *fragments(), *still_tagged(), *unverified(), *related_errors(), *portal_rule())
+
+
+@cache
+def _dns_rule() -> tuple[Flow, ...]:
+    return tuple(dns_rule())
+
+
+@lru_cache(MAX_SWITCHES_KEPT)
+def _tracking(tracking: Tracking, switch: int) -> tuple[Flow, ...]:
+    return tuple(tracking_entries(tracking, switch))
+
+
+@lru_cache(MAX_SWITCHES_KEPT)
+def _portal_path(portal: Portal, switch: int) -> tuple[Flow, ...]:
+    return tuple(portal_path(portal, switch))
 
 
 @lru_cache(MAX_PORTS_KEPT)

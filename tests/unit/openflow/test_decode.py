@@ -16,6 +16,7 @@ from zethane.adapters.openflow import decode, encode
 from zethane.adapters.openflow.oxm import UnreadableMatchError, read_match
 from zethane.errors import ChannelError
 from zethane.pipeline.change import Add, Installed, Remove, RemoveMatching, RemoveRaw
+from zethane.pipeline.fields import cookie
 from zethane.pipeline.flow import Flow, Output, OutputRegister, PushVlan, SetField, match
 from zethane.pipeline.tables import Table
 from zethane.service.switch import PortState
@@ -315,3 +316,46 @@ def test_an_entry_with_very_many_actions_is_foreign_and_not_kept_in_mind() -> No
     body = body[:24] + bytes((1,)) + body[25:]  # not the one that was read before
     assert read_all(body)[0].flow is None
     assert [one.cache_info().currsize for one in kept] == before
+
+
+def _standing(number: int, *, counted: int = 3, age: int = 10) -> bytes:
+    entry = bytearray(as_reported(Flow(Table.FORWARD, 9, match(reg2=number), 5, (Output(3),)), packets=counted))
+    entry[4:8] = age.to_bytes(4, "big")
+    return bytes(entry)
+
+
+def test_what_says_the_same_but_for_age_and_counters_has_one_number() -> None:
+    decode._known_entry.cache_clear()
+    first, again, other = read_all(_standing(1) + _standing(1, counted=9, age=99) + _standing(2))
+    assert first.says == again.says != other.says
+    assert 0 not in (first.says, other.says)
+    assert (again.packets, again.age) == (9, 99.5)
+
+
+def test_a_number_never_stands_for_something_else_also_when_it_was_forgotten() -> None:
+    before = {entry.says for entry in read_all(_standing(1) + _standing(2))}
+    decode._known_entry.cache_clear()
+    assert before.isdisjoint(entry.says for entry in read_all(_standing(2) + _standing(1)))
+
+
+def test_entries_of_sessions_and_long_ones_have_no_number() -> None:
+    of_session = Flow(Table.FORWARD, 9, match(reg2=1), cookie(5, 0, 3), (Output(3),))
+    long = Flow(Table.FORWARD, 9, match(reg2=1), 5, (Output(3),) * (decode.KEPT_SIZE // 16))
+    assert [entry.says for entry in read_all(as_reported(of_session) + as_reported(long))] == [0, 0]
+
+
+_NOT_SAID = (*range(3, 12), *range(20, 24), *range(32, 48))
+"""Bytes of an entry in which its age, its counters and nothing are."""
+
+
+@given(st.integers(2, len(_standing(1)) - 1), st.integers(1, 255))
+def test_whatever_byte_is_another_one_says_something_else(place: int, change: int) -> None:
+    right = _standing(1)
+    other = bytearray(right)
+    other[place] ^= change
+    (first,) = read_all(right)
+    try:
+        (second,) = read_all(bytes(other))
+    except ChannelError:
+        return
+    assert (second.says == first.says) == (place in _NOT_SAID)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from functools import lru_cache, partial
-from itertools import islice
+from itertools import count, islice
 
 from zethane.adapters.openflow import tracking
 from zethane.adapters.openflow.bound import read_binding
@@ -31,14 +31,19 @@ from zethane.pipeline.flow import (
     SetField,
     ToController,
 )
-from zethane.pipeline.held import Reported
+from zethane.pipeline.held import OF_SESSIONS, Reported
 from zethane.pipeline.tables import FIELD_BITS, PipelineError, Table
 from zethane.service.switch import PortState
 
-KEPT = 4096
-"""Entries, and instructions, that need not be read again; what comes beyond takes the place of the oldest."""
+KEPT = 16_384
+"""Entries that need not be read again; what comes beyond takes the place of what was not read for longest. A hundred
+switches in a tree have 6,000 that differ, and are read in turn: were there room for fewer, none would be there when it
+is read again."""
 
-KEPT_SIZE = 1024
+KEPT_INSTRUCTIONS = 4096
+"""The same of instructions, which many entries share."""
+
+KEPT_SIZE = 512
 """Bytes of one that is kept: whatever a switch says, it does not stay in memory by the megabyte."""
 
 MAX_ACTIONS = 64
@@ -117,11 +122,13 @@ def read_flow_stats(body: bytes, *, brief: bool = False, younger: float = 0.0) -
         length = int.from_bytes(body[at : at + 2], "big")
         if length < _ENTRY.size + 8 or at + length > end:
             raise ChannelError(f"flow stats: entry of {length} bytes")
-        yield (
-            (brief and read_binding(body, at, length, younger, read))
-            or read_held_rule(body, at, length, younger)
-            or _flow(body, at, younger)
-        )
+        table = body[at + 2]
+        entry: Reported | None = None
+        if table == Table.FLOW:
+            entry = read_held_rule(body, at, length, younger)
+        elif brief and table in OF_SESSIONS:
+            entry = read_binding(body, at, length, younger, read)
+        yield entry or _flow(body, at, younger)
         at += length
 
 
@@ -132,15 +139,16 @@ def _flow(body: bytes, at: int, younger: float = 0.0) -> Installed:
     # What is of no session is the same on many switches, and each time.
     is_own = bool(cookie & PARTIES_MASK) or table == Table.FLOW
     read = _entry if is_own or len(parts) > KEPT_SIZE else _known_entry
-    wanted, flow, raw = read(table, priority, cookie, idle, hard, flags, parts)
+    wanted, flow, raw, says = read(table, priority, cookie, idle, hard, flags, parts)
     age = max(0.0, sec + nsec / 1e9 - younger)
-    return Installed(table, priority, wanted, flow, age, packets, octets, cookie, raw)
+    return Installed(table, priority, wanted, flow, age, packets, octets, cookie, raw, says)
 
 
 def _entry(
     table: int, priority: int, cookie: int, idle: int, hard: int, flags: int, parts: bytes
-) -> tuple[Match, Flow | None, bytes]:
-    """Match, entry, and the bytes of a match that cannot be read; `parts` are match and instructions."""
+) -> tuple[Match, Flow | None, bytes, int]:
+    """Match, entry, the bytes of a match that cannot be read, and that it has no number; `parts` are match and
+    instructions."""
     wanted: Match = ()
     raw = b""
     flow = None
@@ -162,10 +170,19 @@ def _entry(
             raise ChannelError("flow stats: no match") from None
     except (_UnreadableError, PipelineError, ValueError, struct.error):
         flow = None  # foreign: reported as such, and removed by the reconciliation
-    return wanted, flow, raw
+    return wanted, flow, raw, 0
 
 
-_known_entry = lru_cache(KEPT)(_entry)
+_numbers = count(1)
+"""Of what entries say. One that was forgotten and is read again has a new one: none stands for two."""
+
+
+@lru_cache(KEPT)
+def _known_entry(
+    table: int, priority: int, cookie: int, idle: int, hard: int, flags: int, parts: bytes
+) -> tuple[Match, Flow | None, bytes, int]:
+    """The same with a number for what it says."""
+    return *_entry(table, priority, cookie, idle, hard, flags, parts)[:3], next(_numbers)
 
 
 def _read_instructions(data: bytes) -> dict[str, object]:
@@ -193,7 +210,7 @@ def _instructions(data: bytes) -> dict[str, object]:
     return found
 
 
-_known_instructions = lru_cache(KEPT)(_instructions)
+_known_instructions = lru_cache(KEPT_INSTRUCTIONS)(_instructions)
 
 
 def _action(data: bytes, kind: int, start: int, stop: int) -> Action:

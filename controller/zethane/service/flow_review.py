@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from zethane.service.flows import FORWARD, RETURN, LiveFlow
-from zethane.service.policy_in_force import Verdict
 from zethane.service.relations import verdict_on
 from zethane.service.sessions import Live
 from zethane.service.state import State
+from zethane.service.verdict import Verdict
 
 MAX_CARRIED = 2000
 """Flows whose rules are written again at once when classes of sessions change: eight messages each. What is more

@@ -7,7 +7,7 @@ the next at which a rule opens or closes; `as_of` gives the same policy at anoth
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from copy import copy
 from dataclasses import replace
 from ipaddress import ip_address
@@ -26,9 +26,11 @@ from zethane.policy.model import Place, Policy, Rule
 from zethane.policy.principal import Principal
 from zethane.policy.recompile import Recompiled, recompile
 from zethane.policy.versions import following
+from zethane.service.concerned import Concerned, KeptVerdicts
 from zethane.service.policy_classes import ClassNumbers
 from zethane.service.policy_entries import PolicyEntries
 from zethane.service.policy_numbers import Numbering, Numbers
+from zethane.service.verdict import Group, Verdict
 
 DNS_RULE = "infrastructure:dns"
 """What records name as the rule of a flow to a DNS server; no rule of a policy has a colon in its id."""
@@ -41,23 +43,6 @@ MAX_VERDICTS = 100_000
 """Verdicts kept; a scan over all ports fills and empties this, and harms nobody else."""
 
 
-class Verdict(NamedTuple):
-    """What the hot path needs of a decision; `rule` is a number, 0 without a rule.
-
-    `until` is when hours, or the time in a relation, may make an end to what is allowed, in seconds since the epoch;
-    infinity if they do not.
-    """
-
-    allowed: bool
-    rule: int
-    rule_id: str | None
-    reason: str
-    relations: tuple[tuple[Rule, Verdict], ...] = ()
-    """Rules about both ends that decide first, by rank, and what each decides where it holds. Where there are any, it
-    takes both ends to know: `service.relations`. The verdict itself is that of the rest."""
-    until: float = math.inf
-
-
 class Standing(NamedTuple):
     """Where policy finds a session: its segment, the number of its class, and for how long.
 
@@ -68,10 +53,6 @@ class Standing(NamedTuple):
     segment: str
     session_class: int
     until: float
-
-
-Group = tuple[int, int, int, int]
-"""What flows share that share a decision: both classes, the protocol, and the port that was opened."""
 
 
 class PolicyInForce:
@@ -390,51 +371,6 @@ class PolicyInForce:
             entry.rule == name and entry.relation is None and entry.service.matches(*flow)
             for entry in self.compiled.concerning(subject, obj)
         )
-
-
-class Concerned:
-    """Between which classes changed rules say something."""
-
-    def __init__(self, before: ClassNumbers, classes: ClassNumbers, areas: Sequence[tuple[int, int]]) -> None:
-        """`areas` are subjects and objects, as bits, that the rules are about, rule by rule."""
-        self._before = before
-        self._classes = classes
-        self._areas = areas
-        self._known: dict[tuple[int, int], bool] = {}
-
-    def __call__(self, subject_class: int, object_class: int) -> bool:
-        """Whether they do between these. Classes that there were not, or are no longer, are always concerned."""
-        pair = subject_class, object_class
-        found = self._known.get(pair)
-        if found is None:
-            found = self._known[pair] = self._is_new(subject_class) or self._is_new(object_class) or self._find(*pair)
-        return found
-
-    def same_peers(self) -> bool:
-        """Whether it is sure that all classes have to do with the same ones as before."""
-        return self._classes.between.is_same and self._before.segments is self._classes.segments
-
-    def _is_new(self, number: int) -> bool:
-        return number not in self._before.classes or number not in self._classes.classes
-
-    def _find(self, subject_class: int, object_class: int) -> bool:
-        subject, target = self._classes.bit(subject_class) >> 1, self._classes.bit(object_class) >> 1
-        return any(subject & one and target & other for one, other in self._areas)
-
-
-class KeptVerdicts:
-    """Those of the policy before that a change cannot have changed."""
-
-    def __init__(self, verdicts: Mapping[Group, Verdict] | None = None, concerned: Concerned | None = None) -> None:
-        self._verdicts = verdicts or {}
-        self._concerned = concerned
-
-    def get(self, wanted: Group) -> Verdict | None:
-        """What was decided, if it is still so."""
-        found = self._verdicts.get(wanted)
-        if found is None or found.relations or self._concerned is None or self._concerned(wanted[0], wanted[1]):
-            return None
-        return found
 
 
 def _asking_addresses(compiled: CompiledPolicy, segments: Iterable[str]) -> Iterator[str]:

@@ -13,12 +13,13 @@ from zethane.pipeline.fields import OBJECT_CLASS, RULE_MASK, SUBJECT_CLASS
 from zethane.pipeline.flow import match
 from zethane.pipeline.tables import Table
 from zethane.pipeline.verified import verified_flow
+from zethane.service.concerned import Concerned
 from zethane.service.flow_review import MAX_CARRIED, go_on
 from zethane.service.flow_rules import directions
 from zethane.service.flows import LiveFlow, RuleGroup
-from zethane.service.policy_in_force import Concerned, Group, Verdict
 from zethane.service.relations import verdict_on
 from zethane.service.state import State
+from zethane.service.verdict import Group, Verdict
 
 _PORT_NAMES = {TCP: "tcp", UDP: "udp", SCTP: "sctp"}
 

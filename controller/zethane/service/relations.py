@@ -14,8 +14,9 @@ import structlog
 from zethane.net.flowkey import ICMP, ICMPV6, FlowKey
 from zethane.policy.model import Rule
 from zethane.policy.principal import Principal
-from zethane.service.policy_in_force import PolicyInForce, Standing, Verdict
+from zethane.service.policy_in_force import PolicyInForce, Standing
 from zethane.service.sessions import Live
+from zethane.service.verdict import Verdict
 
 if TYPE_CHECKING:
     from zethane.service.state import State

@@ -32,11 +32,11 @@ from zethane.service.denials import for_want_of_proof
 from zethane.service.flows import FORWARD, RETURN, LiveFlow
 from zethane.service.journal import Denied
 from zethane.service.points import Point
-from zethane.service.policy_in_force import Verdict
 from zethane.service.relations import resolved
 from zethane.service.sessions import Live
 from zethane.service.state import State
 from zethane.service.switch import PacketIn
+from zethane.service.verdict import Verdict
 
 REINSTALL_AFTER = 1.0
 """Seconds after which a packet of a live flow that comes up means that its rule is gone from the switch."""

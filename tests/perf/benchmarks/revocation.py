@@ -113,6 +113,7 @@ class Revocations(Benchmark):
         at_most("flow-mods that stop a session", worst_of("flow_mods", "zethane", MANY), 4),
         at_most("connections of a grant: last packet, p50", median_of("last_p50", "grant", MANY), 5, "ms"),
         at_most("connections of a grant: last packet, worst of all", worst_of("last_worst", "grant", MANY), 15, "ms"),
+        at_most("connections of a grant: worst of those in a row", worst_of("row_worst", "grant", MANY), 15, "ms"),
     )
 
     def __init__(self, run: Run) -> None:

@@ -54,6 +54,7 @@ static int port, switches = 1, sessions = 100, mods = 2, window = 256, across, g
 static int ends_flows, batches = 1, warm = 500, single = 2000, many = 15000, table_source = 1, table_destination = 2;
 static int table_flow = 3, table_rule = 4, reason_lldp = 0xFF0E, with_links = 1, deliver = 1, ports = 48;
 static double settle = 0.3;
+static int in_turns; /* a batch begins when it is asked for at standard input */
 static int rest; /* seconds that a controller is watched for when it has nothing more to do */
 static uint64_t first_dpid = 0x5A00000001ull;
 static long watched;
@@ -1108,16 +1109,26 @@ static int64_t session_cpu_at_rest(void) {
     return after;
 }
 
-/* Wait until it is as good as at rest: nothing of one batch is left to be done in the next. What it does all the time,
- * such as reading tables back, goes on, so that it is not waited for longer than a tenth of a second. */
-static void let_it_rest(void) {
+/* Wait until it is as good as at rest, for so many hundredths of a second in a row: nothing of one batch is left to be
+ * done in the next. What it does all the time, such as reading tables back, goes on, so that it is not waited for longer
+ * than `most` milliseconds. */
+static void let_it_rest(int hundredths, int most) {
     int64_t before = session_cpu_ns(), begun = now_ns();
-    for (int quiet = 0; watched && quiet < 2 && now_ns() - begun < 100000000;) {
+    for (int quiet = 0; watched && quiet < hundredths && now_ns() - begun < most * 1000000ll;) {
         for (int64_t since = now_ns(); now_ns() - since < 10000000;) work(5);
         int64_t after = session_cpu_ns();
         quiet = after - before < 2000000 ? quiet + 1 : 0;
         before = after;
     }
+}
+
+/* Say that the next batch is ready, and be switches at rest until somebody asks for it. */
+static void wait_for_turn(void) {
+    struct pollfd asked = {STDIN_FILENO, POLLIN, 0};
+    char byte;
+    if (puts(".") < 0 || fflush(stdout)) die("nobody hears that a batch is ready");
+    while (!poll(&asked, 1, 0)) work(1);
+    if (read(STDIN_FILENO, &byte, 1) != 1) die("nobody asks for the next batch");
 }
 
 static int by_size(const void *a, const void *b) {
@@ -1177,7 +1188,15 @@ static int be_switches(bool reflected) {
     read_back = 0;
     for (int i = 0; i < batches; i++) {
         make_load(next, many_flows);
-        let_it_rest();
+        if (in_turns) { /* what it does while others have their turn is no part of its own */
+            let_it_rest(8, 400); /* its log is written 50 ms later */
+            int64_t waiting = session_cpu_ns(), since = now_ns(), had = read_back;
+            wait_for_turn();
+            everything += session_cpu_ns() - waiting;
+            everything_begun += now_ns() - since;
+            read_back = had;
+        }
+        let_it_rest(2, 100);
         int64_t controller_before = session_cpu_ns(), own_before = own_cpu_ns();
         octets_sent = octets_heard = messages_heard = 0;
         walls[i] = many_at_once(many_flows);
@@ -1367,7 +1386,7 @@ int main(int argc, char **argv) {
         {"end", &ends_flows}, {"batches", &batches}, {"warm", &warm}, {"single", &single}, {"many", &many},
         {"table-source", &table_source}, {"table-destination", &table_destination}, {"table-flow", &table_flow},
         {"table-rule", &table_rule}, {"reason-lldp", &reason_lldp}, {"links", &with_links}, {"deliver", &deliver},
-        {"ports", &ports}, {"limit", &limit}, {"rest", &rest},
+        {"ports", &ports}, {"limit", &limit}, {"rest", &rest}, {"in-turns", &in_turns},
     };
     enum { COUNT = sizeof numbers / sizeof *numbers };
     struct option options[COUNT + 7];

@@ -14,13 +14,14 @@ import fcntl
 import hashlib
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,8 @@ class Load:
     `warm` flows that nobody times, `single` one at a time, then `batches` of `many` with `window` outstanding at each
     switch. With `end` the flows of each batch are over before the next begins, and the switches say so. With `across`
     every flow is between two switches. Numbers of flows are rounded up so that every switch has as many. Afterwards the
-    controller is watched for `rest` seconds, in which it does what it always does.
+    controller is watched for `rest` seconds, in which it does what it always does. With `in_turns` each batch waits
+    until it is asked for.
     """
 
     switches: int = 1
@@ -59,6 +61,7 @@ class Load:
     end: bool = True
     across: bool = False
     rest: int = 0
+    in_turns: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +124,7 @@ def arguments(load: Load, answered: Answers, port: int, pid: int = 0, dpid: int 
         "end": int(load.end and answered.pipeline and not answered.limit),
         "across": int(load.across),
         "rest": load.rest,
+        "in-turns": int(load.in_turns),
         "pipeline": int(answered.pipeline),
         "mods": answered.mods,
         "deliver": int(answered.deliver),
@@ -215,6 +219,74 @@ def turn_of_zethane(load: Load, folder: Path, tagged: Mapping[str, str], made: P
     if logged != told["flows"]:
         raise LabError(f"{told['flows']} flows were set up and {logged} are in the decision log")
     return {**told, "memory": memory, "start": controller.started}
+
+
+class Batches:
+    """A generator whose batches wait until they are asked for; `told` is what it says at last, with what
+    `turn_of_zethane` adds."""
+
+    def __init__(self, generator: subprocess.Popen[bytes]) -> None:
+        self.told: dict[str, Any] = {}
+        self._generator = generator
+        self._heard = b""
+
+    def wait(self) -> None:
+        """Until the next batch is ready, or all are over. Raises LabError."""
+        out = self._generator.stdout
+        if out is None:
+            raise LabError("the load cannot be heard")
+        while b"\n" not in self._heard:
+            if not select.select([out], [], [], TIMEOUT)[0]:
+                raise LabError(f"the load was silent for {TIMEOUT:g} s")
+            more = os.read(out.fileno(), 65_536)
+            if not more:
+                self._generator.wait(TIMEOUT)
+                error = self._generator.stderr.read() if self._generator.stderr else b""
+                raise LabError(f"the load failed: {error.decode(errors='replace').strip()[-2000:]}")
+            self._heard += more
+        line, _, self._heard = self._heard.partition(b"\n")
+        if line != b".":
+            self.told = json.loads(line)
+
+    def next(self) -> None:
+        """Do one, and wait until the next one is ready. Raises LabError."""
+        if self._generator.stdin is None:
+            raise LabError("the load cannot be asked")
+        try:
+            self._generator.stdin.write(b"\n")
+            self._generator.stdin.flush()
+        except OSError as error:
+            raise LabError(f"the load has ended: {error.strerror}") from None
+        self.wait()
+
+
+@contextmanager
+def batches_of_zethane(
+    load: Load, folder: Path, tagged: Mapping[str, str], made: Path | None = None
+) -> Iterator[Batches]:
+    """The same as `turn_of_zethane`, at rest before the first batch: others may have theirs in between.
+
+    Raises LabError, also for a flow that is not in the log once all batches are over.
+    """
+    with ExitStack() as running:
+        with pinned(first=True):
+            described = site.Site(load.switches, load.sessions, load.across)
+            controller = running.enter_context(site.zethane(described, folder, tagged, made))
+        port, pid = int(controller.openflow.rpartition(":")[2]), controller.process.pid if controller.process else 0
+        command = arguments(replace(load, in_turns=True), ZETHANE, port, pid)
+        pipe = subprocess.PIPE
+        with pinned(first=False):
+            generator = subprocess.Popen(
+                command, stdin=pipe, stdout=pipe, stderr=pipe, env=tagged, start_new_session=True
+            )
+        running.callback(stop, generator)
+        batches = Batches(generator)
+        batches.wait()
+        yield batches
+        batches.told |= {"memory": site.memory(pid), "start": controller.started}
+    logged = allowed_flows(folder)
+    if logged != batches.told.get("flows"):
+        raise LabError(f"{batches.told.get('flows')} flows were set up and {logged} are in the decision log")
 
 
 def main() -> int:

@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from lab import openvswitch
+from lab.errors import LabError
 from lab.ledger import ROOT, processes
 from perf.benchmark import benchmarks
 from perf.command import measure
 from perf.controllers import environment
-from perf.load import Load, turn_of_limit, turn_of_zethane
+from perf.load import Load, batches_of_zethane, turn_of_limit, turn_of_zethane
 
 
 @pytest.mark.perf
@@ -55,3 +56,26 @@ def test_the_compiled_load_sets_up_flows_with_a_whole_controller(load: Load, tmp
     told = turn_of_zethane(load, tmp_path / "run", environment(os.environ))
     assert told["ended"] == (told["flows"] if load.end else 0)
     assert told["entries"] > load.sessions
+
+
+@pytest.mark.perf
+def test_batches_of_two_controllers_are_done_as_they_are_asked_for(tmp_path: Path) -> None:
+    load = Load(switches=1, sessions=50, single=20, many=200, batches=2, window=8, warm=10)
+    tagged = environment(os.environ)
+    with (
+        batches_of_zethane(load, tmp_path / "one", tagged) as one,
+        batches_of_zethane(load, tmp_path / "other", tagged) as other,
+    ):
+        for batches in (one, other, other, one):
+            assert not batches.told
+            batches.next()
+    assert one.told["flows"] == other.told["flows"] == one.told["ended"]
+    assert one.told["memory"] > 0
+
+
+@pytest.mark.perf
+def test_a_controller_whose_batches_are_not_all_done_is_no_turn(tmp_path: Path) -> None:
+    load = Load(switches=1, sessions=50, single=20, many=200, batches=2, window=8, warm=10)
+    with pytest.raises(LabError, match="in the decision log"):  # noqa: SIM117
+        with batches_of_zethane(load, tmp_path / "run", environment(os.environ)) as batches:
+            batches.next()

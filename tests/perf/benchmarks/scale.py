@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import ClassVar
 
 from perf.benchmark import Axis, Benchmark, Measure, Run, Turn, registered
 from perf.goals import apart, within
-from perf.load import Load, program, turn_of_zethane
+from perf.load import Batches, Load, batches_of_zethane, program
 from perf.site import Site
 
 POINTS = (100, 10_000, 100_000)
@@ -35,9 +35,11 @@ def switches_of(side: str) -> int:
 
 @registered
 class Scale(Benchmark):
-    """Each turn has its own controller, which takes all sessions from its store and writes them to the switches.
+    """Each size has its own controller, which takes all sessions from its store and writes them to the switches.
 
-    Its figures are medians of batches, which are as large whatever the size of the site.
+    Its figures are medians of batches, which are as large whatever the size of the site. A machine is in another mood
+    every few seconds, by more than what the sizes differ by. So all controllers of a round are there together, and have
+    a batch each in turn, forth and back.
     """
 
     name = "scale"
@@ -70,8 +72,9 @@ class Scale(Benchmark):
         super().__init__(run)
         self.axis = Axis("sessions", "sessions", QUICK if run.is_quick else POINTS)
         small = {"single": 50, "many": 400, "batches": 2, "window": 8, "warm": 10}
-        large = {"single": 1000, "many": 12_500, "batches": 40, "window": 64}
+        large = {"single": 1000, "many": 12_500, "batches": 30, "window": 128}
         self._size: dict[str, int] = small if run.is_quick else large
+        self._rounds: dict[int, Mapping[tuple[str, int], Turn]] = {}
         self.parameters = {"load": asdict(self._load("1", POINTS[0])), "largest": LARGE if not run.is_full else None}
 
     def _load(self, side: str, point: int) -> Load:
@@ -99,9 +102,31 @@ class Scale(Benchmark):
         return self.run.folder / f"scale-{side}-{point}"
 
     def turn(self, side: str, number: int, point: int) -> Turn:
-        """Measure one size once. Raises LabError."""
-        folder = self.run.folder / f"scale-{side}-{point}-{number}"
+        """What a size has in a round, which is measured when the first is asked for. Raises LabError."""
+        if number not in self._rounds:
+            self._rounds[number] = self._round(number)
+        return self._rounds[number][side, point]
+
+    def _round(self, number: int) -> Mapping[tuple[str, int], Turn]:
+        """All sizes once. Raises LabError."""
+        points = self.axis.points if self.axis else ()
+        sizes = [(side, point) for point in points for side in self.sides if self.can(side, point)]
+        if number % 2:
+            sizes.reverse()
+        folder = self.run.folder / f"scale-round-{number}"
+        folder.mkdir()
+        found: dict[tuple[str, int], Batches] = {}
         try:
-            return turn_of_zethane(self._load(side, point), folder, self.run.tagged, self._made(side, point))
+            with ExitStack() as running:
+                for side, point in sizes:
+                    own = batches_of_zethane(
+                        self._load(side, point), folder / f"{side}-{point}", self.run.tagged, self._made(side, point)
+                    )
+                    found[side, point] = running.enter_context(own)
+                for _ in range(self._size["batches"]):
+                    for size in sizes:
+                        found[size].next()
+                    sizes.reverse()
+            return {size: batches.told for size, batches in found.items()}
         finally:
             shutil.rmtree(folder, ignore_errors=True)  # a hundred megabytes each; what is left goes with the run

@@ -9,7 +9,7 @@ the answers of too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -37,21 +37,30 @@ ClassNumber = Callable[[End], FieldValue]
 _ICMP_ERRORS = ((ETH_IPV4, ICMP, "icmpv4_type", (3, 11, 12)), (ETH_IPV6, ICMPV6, "icmpv6_type", (1, 2, 3, 4)))
 
 
-def policy_entries(rule: Compiled, class_number: ClassNumber, number: int, priority: int) -> tuple[Flow, ...]:
-    """The entries for what opens a flow, of a rule with this number. All are at its priority, and of no other rule."""
+def policy_entries(
+    rule: Compiled, class_number: ClassNumber, number: int, priority: int, held: Sequence[Flow] = ()
+) -> tuple[Flow, ...]:
+    """The entries for what opens a flow, of a rule with this number. All are at its priority, and of no other rule.
+
+    `held` are those that it has had: the ones that are the same are taken over.
+    """
     why, name, grant = cookie(0, 0, number), rule.rule.id, rule.rule.is_grant
     actions: tuple[Action, ...] = ASKED if rule.rule.allow or rule.rule.expression is not None else SAMPLED
     if grant:
         actions = (SetField(GRANT, number),)
     goto = Table.GRANT if grant else None
+    wanted = Table.RULE, priority, why, actions, goto
+    known = {
+        flow.match: flow
+        for flow in held
+        if (flow.table, flow.priority, flow.cookie, flow.actions, flow.goto) == wanted and flow.source == name
+    }
     templates = [template for service in rule.services for template in _templates(service, answers=False)]
     subjects = [_register(end, SUBJECT_CLASS, class_number) for end in rule.subjects]
     objects = [_register(end, OBJECT_CLASS, class_number) for end in rule.objects]
+    matches = (head + subject + obj + tail for subject in subjects for obj in objects for head, tail in templates)
     opening = tuple(
-        Flow(Table.RULE, priority, head + subject + obj + tail, why, actions, goto=goto, source=name)
-        for subject in subjects
-        for obj in objects
-        for head, tail in templates
+        known.get(one) or Flow(Table.RULE, priority, one, why, actions, goto=goto, source=name) for one in matches
     )
     return (*opening, *committed(number, name)) if grant else opening
 

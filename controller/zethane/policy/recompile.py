@@ -30,7 +30,7 @@ class Recompiled:
 
     `differing` are the ids of the rules that are others, gone or new. `before` and `after` are those, and others whose
     entries may be others, as they were compiled before and are now; `segments` those of which other conditions are
-    asked. `pairs` are those about which there may be other entries.
+    asked. `pairs` are those about which there are other entries.
     """
 
     compiled: CompiledPolicy
@@ -99,13 +99,14 @@ class _Work:
         for rule in sorted(self._wanted.values(), key=lambda rule: (rule.allow, rule.id)):
             after[rule.id] = compiled = compile_rule(rule, frame, room)
             room -= len(compiled.entries)
-        around = {name: _placed(rule, frame) for name, rule in self._around.items()}
+        around = self._replaced(frame, conditions)
         rules = following(old.rules, {**around, **after}, self._before)
-        pairs = self._pairs(after)
+        by_pair = self._by_pair(self._pairs(after), after)
         sources, targets = self._by_ends(around, after)
         sessions = self._sessions(frame, conditions)
         hours, closed = self._hours(rules, after)
-        changed = [*self._before.values(), *after.values()]
+        # What other rules say of a class that stays is what they have said: they are compiled again as some have come.
+        changed = [held[name] for name in self._differing for held in (self._before, after) if name in held]
         gone = [one for name in conditions for one in old.classes[name] if one not in places]
         new = [one for name in conditions for one in classes[name] if one not in old.between.places]
         between = old.between.but_for(places, sessions, sources, targets, changed, gone, new)
@@ -114,7 +115,7 @@ class _Work:
             rules=rules,
             conditions=following(old.conditions, conditions),
             classes=classes,
-            by_pair=self._by_pair(pairs, after),
+            by_pair=following(old.by_pair, {pair: entries for pair, entries in by_pair.items() if entries}, by_pair),
             between=between,
             size=whole.MAX_ENTRIES - room,
             hours=hours,
@@ -122,7 +123,8 @@ class _Work:
             spans={},
             _reach={},
         )
-        return Recompiled(compiled_policy, self._differing, self._before, after, frozenset(conditions), pairs)
+        segments, others = frozenset(conditions), frozenset(by_pair)
+        return Recompiled(compiled_policy, self._differing, self._before, after, segments, others)
 
     def _asked_segments(self) -> set[str] | None:
         """The segments of which other conditions may be asked now; None: all."""
@@ -198,29 +200,49 @@ class _Work:
         rules = chain(self._before.values(), after.values())
         return frozenset((one, other) for rule in rules for one in rule.subjects for other in rule.objects)
 
-    def _by_pair(self, pairs: Iterable[Pair], after: Mapping[str, Compiled]) -> Mapping[Pair, tuple[Entry, ...]]:
+    def _by_pair(self, pairs: Iterable[Pair], after: Mapping[str, Compiled]) -> dict[Pair, tuple[Entry, ...]]:
+        """The entries of the pairs that have others now, or none any more; in whatever order, they are the same."""
         held = self._old.by_pair
         fresh = whole.by_pair(chain.from_iterable(rule.entries for rule in after.values()))
         found: dict[Pair, tuple[Entry, ...]] = {}
         for pair in pairs:
-            kept = tuple(entry for entry in held.get(pair, ()) if entry.rule not in self._before)
-            if entries := kept + fresh.get(pair, ()):
-                found[pair] = entries
-        return following(held, found, pairs)
+            before, new = held.get(pair, ()), fresh.get(pair, ())
+            gone = [entry for entry in before if entry.rule in self._before]
+            if gone != [*new] and {*gone} != {*new}:
+                found[pair] = tuple(entry for entry in before if entry.rule not in self._before) + new
+        return found
+
+    def _replaced(self, frame: Frame, segments: Iterable[str]) -> dict[str, Compiled]:
+        """The rules with the same entries, about the classes that these segments have now."""
+        places = self._old.between.places
+        gone = {name: sum(1 << places[one] for one in self._old.classes[name]) for name in segments}
+        bits = [(name, ~held, frame.segment(name)) for name, held in gone.items()]
+        found: dict[str, Compiled] = {}
+        for rule_id, one in self._around.items():
+            sources, targets = one.sources, one.targets
+            for name, others, new in bits:
+                if name in one.subjects:
+                    sources = sources & others | new
+                if name in one.objects:
+                    targets = targets & others | new
+            found[rule_id] = Compiled(one.rule, one.subjects, one.objects, one.services, one.entries, sources, targets)
+        return found
 
     def _by_ends(self, around: Mapping[str, Compiled], after: Mapping[str, Compiled]) -> tuple[ByKey, ByKey]:
         """The rules by what they are about at either end."""
         instead: dict[int, Compiled | None] = {id(one): None for one in self._before.values()}
         instead.update((id(one), around[name]) for name, one in self._around.items())
-        between = self._old.between
+        between, get = self._old.between, instead.get
         found: list[ByKey] = []
         for index, is_subject in ((between.by_source, True), (between.by_target, False)):
-            gone = _by_key(chain(self._before.values(), self._around.values()), is_subject)
+            gone = _by_key(self._before.values(), is_subject)
             new = _by_key(after.values(), is_subject)
+            # Rules that stay, about whole segments for the most part, stay where they were.
+            ends = chain.from_iterable(one.subjects if is_subject else one.objects for one in self._around.values())
             changed: dict[Key, tuple[Compiled, ...]] = {}
-            for key in {**gone, **new}:
-                kept = (instead.get(id(one), one) for one in index.get(key, ()))
-                if held := (*filter(None, kept), *new.get(key, ())):
+            for key in {*map(key_of, ends), *gone, *new}:
+                kept = [now for one in index.get(key, ()) if (now := get(id(one), one)) is not None]
+                if held := (*kept, *new.get(key, ())):
                     changed[key] = held
             found.append(following(index, changed, gone))
         return found[0], found[1]
@@ -237,11 +259,6 @@ def _asks(rule: Rule, segment: str) -> bool:
     """Whether a rule asks something of a segment's sessions."""
     ends = (rule.sources, rule.condition), (rule.targets, rule.object_condition)
     return any(condition and (segment in names or ANY in names) for names, condition in ends)
-
-
-def _placed(rule: Compiled, frame: Frame) -> Compiled:
-    """A rule with the same entries, about the classes that there are now."""
-    return replace(rule, sources=frame.bits(rule.subjects), targets=frame.bits(rule.objects))
 
 
 def _by_key(rules: Iterable[Compiled], is_subject: bool) -> dict[Key, list[Compiled]]:

@@ -111,7 +111,8 @@ class PolicyEntries:
         others: dict[str, _Flows] = {}
         for name in differing:
             if one := compiled.rules.get(name):
-                others[name] = policy_entries(one, classes.field, rule_numbers[name], priorities[one.rule.allow, name])
+                number, priority = rule_numbers[name], priorities[one.rule.allow, name]
+                others[name] = policy_entries(one, classes.field, number, priority, self._rules.get(name, ()))
         rules = following(self._rules, others, change.before)
         turned = self.closed ^ compiled.closed
         others_too = chain((name for name in turned if name in compiled.rules), renumbered)
@@ -226,7 +227,9 @@ def _others(old: Mapping[_K, _Flows], new: Mapping[_K, _Flows]) -> Iterator[_K |
 def _differ(old: _Flows, new: _Flows) -> tuple[list[EntryKey], list[Flow]]:
     if old is new:
         return [], []
-    before = {flow.key: flow for flow in old}
-    after = {flow.key: flow for flow in new}
+    # What is taken over is told by being the same object: nothing of it has to be looked at.
+    shared = {*map(id, old)}.intersection(map(id, new))
+    before = {flow.key: flow for flow in old if id(flow) not in shared}
+    after = {flow.key: flow for flow in new if id(flow) not in shared}
     added = [flow for key, flow in after.items() if key not in before or before[key].body != flow.body]
     return [key for key in before if key not in after], added

@@ -264,6 +264,8 @@ def test_a_condition_that_enters_changes_only_what_is_about_those_who_meet_it() 
     assert {flow.source for flow in added} == {"asking", "one"}
     kept = {one: number for one, number in before.classes.numbers.items() if after.classes.numbers.get(one) == number}
     assert kept == dict(before.classes.numbers)
+    taken_over = {id(flow) for flow in before.flows} & {id(flow) for flow in after.flows}
+    assert {flow.key for flow in after.flows if id(flow) in taken_over} >= before.entries.keys() - set(removed)
     back = succeeded(after, _file(*plain, asking, one), store)
     assert back.entries == before.entries
     assert back.classes.numbers == before.classes.numbers

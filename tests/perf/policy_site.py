@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import gc
 import json
 import socket
@@ -182,24 +181,42 @@ def address(number: int) -> bytes:
     return (ADDRESS + number).to_bytes(4, "big")
 
 
-def edited(file: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The file with one rule changed, then with one more, then without that; then it asks for something, then not."""
-    place = next(n for n, rule in enumerate(file["rules"][len(file["rules"]) // 2 :], len(file["rules"]) // 2)
-                 if "any" not in (*rule["from"], *rule["to"]))  # fmt: skip
-    changed = copy.copy(file)
-    changed["rules"] = list(file["rules"])
-    changed["rules"][place] = {**file["rules"][place], "services": ["tcp/4001"]}
-    yield "changed", changed
-    more = copy.copy(changed)
-    more["rules"] = list(changed["rules"])
-    more["rules"].insert(place, {**changed["rules"][place], "id": f"{changed['rules'][place]['id']}-more"})
-    yield "added", more
-    yield "removed", changed
-    asking = copy.copy(changed)
-    asking["rules"] = list(changed["rules"])
-    asking["rules"][place] = {**changed["rules"][place], "when": {"aal": 2}}
-    yield "asking", asking
-    yield "asked", changed
+def edited(file: dict[str, Any], count: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """For each of so many rules the file with it changed, then with one more, then without that; then it asks for
+    something, then not. What is as it was is the same object."""
+    for place in _places(file["rules"], count):
+        rule = {**file["rules"][place], "services": ["tcp/4001"]}
+        changed = _with(file, place, rule)
+        yield "changed", changed
+        yield "added", _with(file, place, {**rule, "id": f"{rule['id']}-more"}, rule)
+        yield "removed", changed
+        yield "asking", _with(file, place, {**rule, "when": {"aal": 2}})
+        yield "asked", changed
+        file = changed
+
+
+def _with(file: dict[str, Any], place: int, *rules: dict[str, Any]) -> dict[str, Any]:
+    """The file with these rules in the place of one."""
+    return {**file, "rules": [*file["rules"][:place], *rules, *file["rules"][place + 1 :]]}
+
+
+def _places(rules: Sequence[dict[str, Any]], count: int) -> list[int]:
+    """Where rules about segments are, from the middle of a file on: none about one's segments, as far as there are as
+    many segments."""
+    half = len(rules) // 2
+    about = {place: {*rules[place]["from"], *rules[place]["to"]} for place in (*range(half, len(rules)), *range(half))}
+    found: list[int] = []
+    left: list[int] = []
+    for place, segments in about.items():
+        if "any" in segments:
+            continue
+        if any(segments & about[other] for other in found):
+            left.append(place)
+        else:
+            found.append(place)
+        if len(found) == count:
+            break
+    return [*found, *left][:count]
 
 
 @contextmanager

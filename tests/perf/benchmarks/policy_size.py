@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from functools import partial
+from statistics import median
 from typing import ClassVar
 from unittest.mock import patch
 
@@ -19,6 +22,9 @@ from zethane.service.policy_in_force import PolicyInForce
 POINTS = (100, 1_000, 10_000)
 PER_SEGMENT = 10
 """Rules, and sessions, for each segment."""
+
+TIMES = 5
+"""How often a turn makes each kind of change, to other rules and sessions."""
 
 
 @registered
@@ -75,8 +81,9 @@ class Change(Benchmark):
         Measure("removed", "a rule less", "ms", 1, is_log=True),
         Measure("asking", "a rule asks for what none about its segments has asked", "ms", 1, is_log=True),
         Measure("asked", "it asks for it no more", "ms", 1, is_log=True),
-        Measure("flow_mods", "flow-mods of these, on average", ""),
-        Measure("octets", "octets of these, on average", ""),
+        Measure("slowest", "the slowest of these of a turn", "ms", 1, is_log=True),
+        Measure("flow_mods", "flow-mods of these, on average, of the first rule", ""),
+        Measure("octets", "octets of these, on average, of the first rule", ""),
         Measure("started", "a session started", "ms", 2),
         Measure("moved", "its class changed", "ms", 2),
         Measure("ended", "it ended", "ms", 2),
@@ -93,33 +100,48 @@ class Change(Benchmark):
                               ("asked", "it asks for it no more"),
                               ("started", "a session started"), ("moved", "its class changed"), ("ended", "it ended"))
         )  # fmt: skip
-        self.parameters = {"rules per segment": PER_SEGMENT, "switches": 1}
+        self.parameters = {"rules per segment": PER_SEGMENT, "switches": 1, "changes of a kind per turn": TIMES}
 
     def turn(self, side: str, number: int, point: int) -> Turn:
         """Change one policy and one session, several times over."""
         # An event loop goes on when a signal's exception is raised within it, and what has met it never ends.
         with self.run.interrupts.shielded():
             if side == "zethane":
-                return asyncio.run(_changes(point, number))
+                return asyncio.run(_changes(point, number, TIMES))
+            # What takes seconds is done once.
             with patch.object(policy_in_force, "recompile", lambda *_: None):
-                return asyncio.run(_changes(point, number))
+                return asyncio.run(_changes(point, number, 1))
 
 
-async def _changes(rules: int, seed: int) -> Turn:
+async def _changes(rules: int, seed: int, times: int) -> Turn:
+    """Each kind of change to so many rules, one after the other: the medians, and the slowest of all."""
     file = generated((rules, rules // PER_SEGMENT), seed)
     site = LargeSite(file, rules)
-    known = [(key, read(changed)) for key, changed in edited(file)]
-    taken: dict[str, float] = {}
+    edits = list(edited(file, times))
+    gc.disable()  # what is read stays: looking at all of it again and again is half of the reading
+    policies = {id(changed): read(changed) for _, changed in edits}
+    gc.enable()
+    taken: dict[str, list[float]] = defaultdict(list)
     with collected_as_in_the_controller():
-        for key, policy in known:
-            taken[key] = await _timed(partial(site.administrator.use_policy, policy))
-        counts = {"flow_mods": site.wire.flow_mods / len(known), "octets": site.wire.octets / len(known)}
+        written: list[tuple[int, int]] = []
+        for key, changed in edits:
+            taken[key].append(await _timed(partial(site.administrator.use_policy, policies[id(changed)])))
+            written.append((site.wire.flow_mods, site.wire.octets))
+        # Of the first rule, which both sides change.
+        first = len(taken)
+        counts = {"flow_mods": written[first - 1][0] / first, "octets": written[first - 1][1] / first}
+        slowest = max(map(max, taken.values()))
         started: list[int] = []
-        taken["started"] = await _timed(lambda: started.append(site.start(rules + 1)))
-        taken["moved"] = await _timed(lambda: site.prove_more(started[0]))
-        taken["ended"] = await _timed(lambda: site.end(started[0]))
+        for number in range(rules + 1, rules + 1 + TIMES):
+            taken["started"].append(await _timed(partial(_start, site, number, started)))
+            taken["moved"].append(await _timed(lambda: site.prove_more(started[-1])))
+            taken["ended"].append(await _timed(lambda: site.end(started[-1])))
     site.wire.close()
-    return {**taken, **counts}
+    return {**{key: median(found) for key, found in taken.items()}, "slowest": slowest, **counts}
+
+
+def _start(site: LargeSite, number: int, started: list[int]) -> None:
+    started.append(site.start(number))
 
 
 async def _timed(work: Callable[[], Awaitable[object] | None]) -> float:

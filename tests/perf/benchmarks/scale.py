@@ -17,7 +17,7 @@ from perf.site import Site
 POINTS = (100, 10_000, 100_000)
 QUICK = (100,)
 ACROSS_POINT = 10_000
-"""The only size of flows between switches that is measured without `--full`."""
+"""The largest size of flows between switches that is measured: every switch has every session."""
 
 LARGE = 100_000
 """Switches times sessions above which a cell is measured with `--full` alone: its controller takes long to start."""
@@ -86,7 +86,9 @@ class Scale(Benchmark):
         """Without `--full` the largest are left out; in a quick run all that have a hundred switches, too."""
         if self.run.is_quick:
             return side != "100" and (side != ACROSS or point == QUICK[0])
-        return self.run.is_full or (switches_of(side) * point <= LARGE and (side != ACROSS or point == ACROSS_POINT))
+        if side == ACROSS and point != ACROSS_POINT:
+            return self.run.is_full and point < ACROSS_POINT
+        return self.run.is_full or switches_of(side) * point <= LARGE
 
     @contextmanager
     def prepared(self) -> Iterator[None]:

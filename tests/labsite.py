@@ -155,7 +155,8 @@ def running(folder: Path, *extra: str, login: Sequence[str] | None = ()) -> Iter
             assert site.health()["switch_errors"] == 0, site.records("switch")
             # Read back every second of all that went on: nothing was ever other than it should have been.
             events = site.records("switch")
-            assert [record for record in events if record["reason"].endswith(("-rule", "-meter"))] == []
+            odd = [record for record in events if record["reason"].endswith(("-rule", "-meter"))]
+            assert odd == [], odd
 
 
 def lab_report(topology: str, file: Path, *options: str) -> Any:

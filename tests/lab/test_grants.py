@@ -143,10 +143,11 @@ def test_a_connection_goes_on_when_its_rule_becomes_one_that_is_verified_and_bac
         stream.wait_received(50)
         use(site, folder, POLICY)
         deadline = time.monotonic() + 10
-        while not (flows := site.get("/flows")["flows"]):
+        # The connection that a deny has cut before may have something left to send once more: it becomes a flow, too.
+        while not (rules := [flow["rule"] for flow in site.get("/flows")["flows"] if flow["service"] == "udp/5432"]):
             assert time.monotonic() < deadline
             stream.wait_received(10)
-        assert [flow["rule"] for flow in flows] == ["app-db"]
+        assert rules == ["app-db"]
         use(site, folder, GRANTS)
         stream.wait_received(100)
         stream.stop()
@@ -226,8 +227,8 @@ def test_a_connection_that_the_far_switch_has_no_room_for_is_verified_and_passes
             tracked.wait_received(20)
             with Stream(hosts["app1"], hosts["db1"], "tcp", 5432) as verified:
                 verified.wait_received(20)
-                (flow,) = site.get("/flows")["flows"]
-                assert (flow["rule"], flow["service"]) == ("app-db", "tcp/5432")
+                flows = [flow for flow in site.get("/flows")["flows"] if flow["service"] == "tcp/5432"]
+                assert [flow["rule"] for flow in flows] == ["app-db"]
                 moment = site.end("db1")
                 assert_ends(verified, moment, "tcp")
                 assert_ends(tracked, moment, "udp")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from dataclasses import replace
@@ -31,6 +32,7 @@ from zethane.adapters.openflow.intake import TurnLimits
 from zethane.audit.reason import SessionEvent
 from zethane.native import native
 from zethane.pipeline.fields import Reason
+from zethane.pipeline.tables import Table
 
 pytestmark = pytest.mark.skipif(
     native("zethane.adapters.openflow.fast_path") is None, reason="nothing is compiled here"
@@ -38,6 +40,7 @@ pytestmark = pytest.mark.skipif(
 
 RULES = ("staff-web", "web-db", "staff-db", "ping", "no-ssh")
 OTHER_POLICY = POLICY.replace("tcp/443, udp/443, sctp/443", "tcp/443").replace("id: ping", "id: pings")
+GRANTING = POLICY.replace("services: [tcp/443, udp/53]}", "services: [tcp/443, udp/53], enforce: switch}")
 STAFF_ONLY = POLICY.replace("  - {id: staff-db, from: [staff], to: [db], services: [tcp/443, udp/53]}\n", "")
 
 Step = tuple[Any, ...]
@@ -309,6 +312,33 @@ async def test_plain_packets_take_the_compiled_path() -> None:
     assert hot.fast.taken == 3
     assert hot.state.counters["allowed"] == 2
     assert len(messages(hot.sinks["s2"].written)) == 3  # two rules and the packet, at the far end
+
+
+async def _told_of_grants(fast: bool) -> tuple[dict[str, Any], int]:
+    """What two copies of connections of a grant leave, one of a denied address, and one from the object's switch."""
+    hot = await HotSite(fast=fast, policy=GRANTING).start()
+    rule, laptop, db1 = hot.state.policy.rule_numbers["staff-db"], 1, 4
+    for switch, frame in (
+        ("s1", LAPTOP.tcp(DB1, 1000, 443)),
+        ("s1", LAPTOP.udp(DB1, 1000, 53)),
+        ("s1", PHONE.udp(DB1, 1000, 53)),
+        ("s2", LAPTOP.udp(DB1, 1001, 53)),
+    ):
+        hot.feed(switch, packet_in(rule, laptop, db1, LAPTOP.port, frame, table=Table.COMMITTED))
+    return hot.view(), hot.fast.taken if fast else 0
+
+
+async def test_the_copy_of_a_connection_of_a_grant_is_a_record_and_nothing_else() -> None:
+    compiled, taken = await _told_of_grants(fast=True)
+    with pure():
+        expected, _ = await _told_of_grants(fast=False)
+    assert compiled == expected
+    records = [json.loads(line) for line in compiled["log"].splitlines()]
+    told = [record["service"] for record in records if record.get("enforced") == "switch"]
+    assert told == ["tcp/443", "udp/53"]
+    assert taken == len(told)
+    counters = compiled["counters"]
+    assert (counters["granted"], counters["grant_records_refused"], compiled["flows"]) == (2, 2, [])
 
 
 @pytest.mark.parametrize("packets", [3, 64])

@@ -755,7 +755,7 @@ cdef class FastPath:
     cdef int64_t second, millisecond
     cdef char moment[24]
     # counters
-    cdef int64_t packet_ins, allowed, not_sent_back, flows_ended, flows_deferred
+    cdef int64_t packet_ins, allowed, let_in, not_sent_back, flows_ended, flows_deferred
     cdef Template templates[2][5]
     cdef int idle_seconds[256]
     cdef readonly int64_t taken
@@ -1139,13 +1139,15 @@ cdef class FastPath:
             counters["packet_ins"] += self.packet_ins
         if self.allowed:
             counters["allowed"] += self.allowed
+        if self.let_in:
+            counters["granted"] += self.let_in
         if self.not_sent_back:
             counters["not_sent_back"] += self.not_sent_back
         if self.flows_ended:
             counters["flows_ended"] += self.flows_ended
         if self.flows_deferred:
             counters["flows_deferred"] += self.flows_deferred
-        self.packet_ins = self.allowed = self.not_sent_back = self.flows_ended = self.flows_deferred = 0
+        self.packet_ins = self.allowed = self.let_in = self.not_sent_back = self.flows_ended = self.flows_deferred = 0
         if self.count:
             self.hand_over()
         return 0
@@ -1340,8 +1342,8 @@ cdef class FastPath:
         cdef int direction = 0
         if rule == 0 or rule > MAX_RULE_NUMBER or size > 0xFF00 or self.denies(rule):
             return False
-        if up.table == COMMITTED_TABLE or up.metadata & CONNECTION_BITS:
-            return False  # let in by the switch
+        if up.metadata & CONNECTION_BITS and up.table != COMMITTED_TABLE:
+            return False  # of a connection that the switch has let in
         sender = self.party(<uint32_t>(up.metadata >> 40))
         if sender == NULL:
             return False
@@ -1350,10 +1352,22 @@ cdef class FastPath:
             return False
         if not has_address(sender, read.key.src, read.key.size) or not has_address(receiver, read.key.dst, read.key.size):
             return False
+        if up.table == COMMITTED_TABLE:
+            return self.granted(rule, read, sender, receiver)
         found = self.table.lookup(&read.key, hash, &direction)
         if found != NULL:
             return self.known(<LiveFlow>found, direction, read, sender, receiver, frame, size)
         return self.new(hash, read, sender, receiver, frame, size)
+
+    cdef bint granted(self, uint32_t rule, const Read* read, Facts* subject, Facts* to) except -1:
+        """The copy of a packet by which the switch has let a connection in: nothing but a record is made of it."""
+        cdef object rule_id = self.rule_ids.get(rule)
+        if rule_id is None or subject.switch != <PyObject*>self.own:
+            return False
+        self.packet_ins += 1
+        self.let_in += 1
+        self.write_allowed(&read.key, self.rule_text(rule_id), subject, to, self.clock(), by_switch=True)
+        return True
 
     cdef bint new(
         self, uint64_t hash, const Read* read, Facts* subject, Facts* to, const uint8_t* frame, Py_ssize_t size
@@ -1415,7 +1429,7 @@ cdef class FastPath:
             self.send()  # the record is made while the switch works
         self.packet_ins += 1
         self.allowed += 1
-        self.write_allowed(flow, decision, subject, to, now)
+        self.write_allowed(key, decision.rule_text, subject, to, now, by_switch=False)
         return True
 
     cdef bint defers(self, const Facts* subject, const Facts* to, double now) except -1:
@@ -1650,36 +1664,42 @@ cdef class FastPath:
             self.lines, self.room = lines, room
         return self.lines + self.size
 
+    cdef bytes rule_text(self, rule_id):
+        """The id of a rule as JSON."""
+        cdef bytes rule = self.rule_texts.get(rule_id)
+        if rule is None:
+            if len(self.rule_texts) > 0xFFFF:
+                self.rule_texts.clear()
+            rule = self.rule_texts[rule_id] = as_json(rule_id)
+        return rule
+
     cdef int write_allowed(
-        self, LiveFlow flow, Decision decision, Facts* subject, Facts* to, double now
+        self, const Key* key, bytes rule_text, Facts* subject, Facts* to, double now, bint by_switch
     ) except -1:  # fmt: skip
-        cdef Py_ssize_t rule = PyBytes_GET_SIZE(decision.rule_text)
+        cdef Py_ssize_t rule = PyBytes_GET_SIZE(rule_text)
         cdef char* at
         self.tell_time(now)
         at = self.make_room(LINE + rule + text_of(subject) + text_of(to))
         at = words_at(at, b'{"time": "')
         at = text_at(at, self.moment, 24)
         at = words_at(at, b'", "event": "decision", "decision": "allow", "rule": ')
-        at = text_at(at, PyBytes_AS_STRING(decision.rule_text), rule)
+        at = text_at(at, PyBytes_AS_STRING(rule_text), rule)
         at = words_at(at, b', "reason": "rule", "subject": ')
         at = parties_at(at, subject, to)
-        at = address_at(at, flow.wire.src, flow.wire.size)
+        at = address_at(at, key.src, key.size)
         at = words_at(at, b', "destination": ')
-        at = address_at(at, flow.wire.dst, flow.wire.size)
-        at = service_at(at, &flow.wire)
+        at = address_at(at, key.dst, key.size)
+        at = service_at(at, key)
+        if by_switch:
+            at = words_at(at, b', "enforced": "switch"')
         at = words_at(at, b"}\n")
         self.size = at - self.lines
         self.count += 1
         return 0
 
     cdef int write_ended(self, LiveFlow flow, Facts* opener, Facts* to, int why, double now) except -1:
-        cdef object rule_id = self.rule_ids.get(flow.rule)
-        cdef bytes rule = self.rule_texts.get(rule_id), lasted
+        cdef bytes rule = self.rule_text(self.rule_ids.get(flow.rule)), lasted
         cdef char* at
-        if rule is None:
-            if len(self.rule_texts) > 0xFFFF:
-                self.rule_texts.clear()
-            rule = self.rule_texts[rule_id] = as_json(rule_id)
         lasted = repr(round(now - flow.started, 3)).encode()
         self.tell_time(now)
         at = self.make_room(LINE + len(rule) + text_of(opener) + text_of(to))

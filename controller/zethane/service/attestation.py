@@ -43,7 +43,7 @@ PIECES = 64
 """Of a large table, told apart by the last bits of the subject's number in the cookie, whoever has written it."""
 
 PER_SECOND = 5_000
-"""Entries of all switches that are looked at in a second, at the most, on the average: 1 to 4 % of a processor."""
+"""Entries of all switches that are looked at in a second, at the most, on the average: a tenth of a processor."""
 
 
 class Part(NamedTuple):

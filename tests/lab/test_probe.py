@@ -33,6 +33,7 @@ def prober(lab: LabNetwork) -> Prober:
 
 def drop(lab: LabNetwork, match: str) -> None:
     run(["ovs-ofctl", "-O", "OpenFlow13", "add-flow", lab.bridge("s1"), f"priority=40000,{match},actions=drop"])
+    run(["ovs-appctl", "revalidator/wait"])  # what the datapath has found before is held against it by then
 
 
 def test_without_protection_everything_is_allowed(unprotected: LabNetwork):

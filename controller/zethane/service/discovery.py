@@ -25,6 +25,10 @@ PATIENCE = 3
 """Probes in a row that must fail to arrive before a link is not there any more, and intervals without a contradiction
 before it is believed again."""
 
+_UNTOLD = ""
+"""What was told of a link before a port of it went down. Whatever it is next is told, and paths follow: it may be
+confirmed again before anybody has looked at it."""
+
 SWEEP_INTERVAL = 0.5
 """Seconds between looks at what is due."""
 
@@ -68,6 +72,9 @@ class Discovery:
     def port_down(self, point: Point, port: int) -> None:
         """A port went down, or is gone: so is the link at it. Paths are worked out anew by whoever calls this."""
         end = (point.number, port)
+        for link in self._state.fabric.links.at((end,)):
+            if link in self._told:
+                self._told[link] = _UNTOLD
         self._state.fabric.links.port_down(end)
         self._due.pop(end, None)
         self._missed.pop(end, None)

@@ -137,6 +137,21 @@ async def test_a_discovered_link_ends_with_its_port_at_once_and_comes_back_with_
     assert hops(site, 1) == {2: 8, 3: 9}
 
 
+async def test_a_port_that_is_down_for_a_moment_leaves_its_link_in_use() -> None:
+    site = await Site(UNDECLARED).start()
+    run(site, RING, 2)
+    assert hops(site, 1) == {2: 8, 3: 9}
+    # Nobody looks at what is due in between.
+    site.admin.port_status(site.s1, PortState(8, "p8", up=False), removed=False)
+    assert hops(site, 1) == {2: 9, 3: 9}
+    site.admin.port_status(site.s1, PortState(8, "p8", up=True), removed=False)
+    carry(site, RING)
+    carry(site, RING)
+    assert hops(site, 1) == {2: 8, 3: 9}
+    assert "s1:8-s2:9" in used(site)
+    assert told(site)[-1] == "link-confirmed"
+
+
 async def test_a_discovered_link_ends_when_its_probes_no_longer_arrive() -> None:
     site = await Site(UNDECLARED).start()
     carry(site, RING)

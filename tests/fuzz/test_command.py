@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fuzz import by_coverage
+from fuzz.by_hypothesis import smaller
 from fuzz.command import FAILED, HELD, WRONG, main
 from fuzz.registry import TARGETS
 from fuzz.target import Target
@@ -37,11 +38,17 @@ def test_a_target_that_breaks_leaves_a_small_input_and_the_command_that_shows_it
 ) -> None:
     assert main(["broken", "meters", "--seconds", "4", "--engine", "hypothesis", "--crashes", str(tmp_path)]) == FAILED
     (path,) = tmp_path.iterdir()
-    assert 3 <= len(path.read_bytes()) <= 16  # how small depends on the time that is left for it
+    assert path.read_bytes() == bytes(3)
     assert f"./run fuzz broken --input {path}" in capsys.readouterr().out
     assert main(["broken", "--input", str(path)]) == FAILED
     path.write_bytes(b"ok")
     assert main(["broken", "--input", str(path)]) == HELD
+
+
+@pytest.mark.usefixtures("broken")
+@pytest.mark.parametrize("data", [b"\0" * 4, b"any bytes at all", bytes(3)])
+def test_what_fails_is_made_as_small_as_it_can_be(data: bytes) -> None:
+    assert smaller(TARGETS["broken"], data) == bytes(3)
 
 
 @pytest.mark.parametrize(

@@ -73,9 +73,8 @@ class Presence:
                 changes[point.number] += connections_of(number)
             point.remote.discard(number)
         home.local.discard(number)
-        lost = self._peers(live.classed)
         if self._uncount(home, live):
-            changes[home.number] += self._wanted_by(home, live.classed, lost)
+            changes[home.number] += self._wanted_by(home, live.classed, self._peers(live.classed))
         return changes
 
     def recount(self, live: Live) -> Changes:

@@ -127,7 +127,7 @@ class Discovery:
         sighting = links.sighting(sender)
         if (
             sighting is None
-            or probe.sent < sighting.when
+            or probe.sent < sighting.when <= self._state.clock()  # or the clock has been set back since
             or not self._is_ready(sender)
             or not self._is_ready(sighting.at)
         ):

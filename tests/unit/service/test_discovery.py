@@ -189,6 +189,16 @@ async def test_a_clock_that_is_set_back_stops_nothing() -> None:
     assert not site.records.reasons()
 
 
+async def test_a_link_that_is_lost_after_the_clock_was_set_back_is_found_missing() -> None:
+    site = await Site(UNDECLARED).start()
+    carry(site, RING)
+    carry(site, RING)
+    site.now -= 900
+    run(site, {}, 2 * PATIENCE)
+    assert states(site) == {}
+    assert hops(site, 1) == {}
+
+
 async def test_a_cable_that_is_moved_takes_over_when_the_old_one_is_gone() -> None:
     """Whoever sends probes on to somewhere else takes no link over while it lives."""
     site = await Site(UNDECLARED).start()

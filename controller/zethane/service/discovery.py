@@ -25,10 +25,6 @@ PATIENCE = 3
 """Probes in a row that must fail to arrive before a link is not there any more, and intervals without a contradiction
 before it is believed again."""
 
-_UNTOLD = ""
-"""What was told of a link before a port of it went down. Whatever it is next is told, and paths follow: it may be
-confirmed again before anybody has looked at it."""
-
 SWEEP_INTERVAL = 0.5
 """Seconds between looks at what is due."""
 
@@ -70,12 +66,18 @@ class Discovery:
             self._send(point, port, self._state.clock())
 
     def port_down(self, point: Point, port: int) -> None:
-        """A port went down, or is gone: so is the link at it. Paths are worked out anew by whoever calls this."""
-        end = (point.number, port)
-        for link in self._state.fabric.links.at((end,)):
-            if link in self._told:
-                self._told[link] = _UNTOLD
+        """A port went down, or is gone: so is the link at it. That is told at once, as it may be confirmed again before
+        anybody looks. Paths are worked out anew by whoever calls this."""
+        end, now = (point.number, port), self._state.clock()
+        told = [link for link in self._state.fabric.links.at((end,)) if link in self._told]
         self._state.fabric.links.port_down(end)
+        for link in told:
+            if link in self._state.fabric.links.declared:
+                before, self._told[link] = self._told[link], self._state_of(link, now)
+                self._tell_state(link, self._told[link], before, now)
+            else:
+                del self._told[link]
+                self._lost(link, now)
         self._due.pop(end, None)
         self._missed.pop(end, None)
         for nonce in [nonce for nonce, probe in self._on_their_way.items() if probe.sender == end]:
@@ -207,8 +209,7 @@ class Discovery:
             return
         before, self._told = self._told, states
         for link in before.keys() - states.keys():
-            self._since.pop(link, None)
-            self._tell("link-lost", link, "", now)
+            self._lost(link, now)
         for link, state in states.items():
             self._tell_state(link, state, before.get(link), now)
         self._links_changed()
@@ -225,6 +226,10 @@ class Discovery:
             self._tell_state(link, state, self._told.get(link), now)
         self._told |= found
         self._links_changed()
+
+    def _lost(self, link: FabricLink, now: float) -> None:
+        self._since.pop(link, None)
+        self._tell("link-lost", link, "", now)
 
     def _tell_state(self, link: FabricLink, state: str, before: str | None, now: float) -> None:
         if before is None and link not in self._state.fabric.links.declared:

@@ -149,7 +149,22 @@ async def test_a_port_that_is_down_for_a_moment_leaves_its_link_in_use() -> None
     carry(site, RING)
     assert hops(site, 1) == {2: 8, 3: 9}
     assert "s1:8-s2:9" in used(site)
-    assert told(site)[-1] == "link-confirmed"
+    assert told(site)[-2:] == ["link-lost", "link-discovered"]
+
+
+async def test_a_declared_link_that_is_down_for_a_moment_is_told_of() -> None:
+    site = await Site(TWO_SWITCHES).start()
+    run(site, DECLARED, 2)
+    assert used(site) == {"s1:9-s3:1", "s3:2-s2:9"}
+    for up in (False, True):
+        site.admin.port_status(site.s1, PortState(9, "p9", up=up), removed=False)
+    carry(site, DECLARED)
+    carry(site, DECLARED)
+    assert used(site) == {"s1:9-s3:1", "s3:2-s2:9"}
+    expected = ["link-confirmed", "link-confirmed", "link-down", "link-waiting", "link-confirmed"]
+    assert told(site) == expected
+    later(site, 1)
+    assert told(site) == expected
 
 
 async def test_a_discovered_link_ends_when_its_probes_no_longer_arrive() -> None:

@@ -49,8 +49,9 @@ class Accounting:
         obj = split_cookie(event.cookie)[1]
         closing = flows.closing(key, subject, obj)
         found = flows.find(key)
-        taken_back = event.reason == REMOVED_DELETED or (event.reason == REMOVED_HARD and found is None)
-        if closing is not None and taken_back:
+        # Where nobody has opened it again, its entries may also go by themselves before they are taken back: that of a
+        # connection that has ended does so after 2 s.
+        if closing is not None and (event.reason == REMOVED_DELETED or found is None):
             if _is_at(closing[0], dpid) and not self._is_replaced(*closing[:2], event):
                 self._closed(*closing, event)
             return
@@ -117,6 +118,8 @@ class Accounting:
 
     def _closed(self, flow: LiveFlow, direction: int, why: str, event: FlowRemoved) -> None:
         flow.count(direction, event.packets, event.octets)
+        if _is_written_again(flow, event):
+            return  # and taken back then, which is told
         flow.alive &= ~direction
         if not flow.alive:
             self._state.flows.closed(flow)
@@ -135,8 +138,7 @@ class Accounting:
         finished = 0 < event.idle_timeout <= FIN_IDLE
         if event.reason == REMOVED_HARD and not finished and self._renew(flow, direction):
             return
-        if event.reason == REMOVED_IDLE and event.idle_timeout > FIN_IDLE and not flow.idle_timeout:
-            # Its test was over a moment ago: it went just before it was written again, without a timeout.
+        if _is_written_again(flow, event):
             return
         flow.alive &= ~direction
         if flow.alive:
@@ -164,3 +166,8 @@ class Accounting:
 
 def _is_at(flow: LiveFlow, dpid: int) -> bool:
     return flow.opened_by.attachment.dpid == dpid
+
+
+def _is_written_again(flow: LiveFlow, event: FlowRemoved) -> bool:
+    """Whether a test was over a moment ago: the entry went just before it was written again, without a timeout."""
+    return event.reason == REMOVED_IDLE and event.idle_timeout > FIN_IDLE and not flow.idle_timeout

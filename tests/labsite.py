@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,19 @@ segments:
 SETTLED = 0.25
 """Seconds after an acknowledged change in which Open vSwitch may still forward by what it had cached. Measured:
 a few milliseconds; the margin is for a busy machine. Nothing sent after it may arrive."""
+
+
+def reaches(ping: Callable[[], int]) -> bool:
+    """Whether a ping, which ends with its exit status, gets through at last.
+
+    Open vSwitch's main thread, which forwards in user space, stands still for some seconds now and then, while the
+    kernel takes down the interfaces of another network.
+    """
+    deadline = time.monotonic() + 20
+    while ping() != 0:
+        if time.monotonic() > deadline:
+            return False
+    return True
 
 
 class Site:

@@ -16,7 +16,13 @@ from replay.outlook import Outlooks
 from replay.script import Line
 
 ANSWER = 0.4
-"""Seconds that a host waits for the packet which it answers, at the most."""
+"""Seconds that a host waits for the packet which it answers, at the most, once the patience is used up."""
+PATIENCE = 10.0
+"""Seconds that all packets of a script together are waited for beyond that.
+
+Open vSwitch's main thread, which forwards in user space, may stand still for some seconds while the kernel takes down
+the interfaces of another network. Nothing is lost then: it only comes later.
+"""
 PACE = 0.0005
 """Seconds between packets at the least: 2,000 a second are below what a port's meter lets up."""
 
@@ -56,6 +62,33 @@ class Arrivals:
             self._counts[host].update(body(frame) for _, frame in frames)
 
 
+class Waiting:
+    """Waits for packets to arrive, with a patience that all of them share."""
+
+    def __init__(self, arrivals: Arrivals) -> None:
+        self._arrivals = arrivals
+        self._left = PATIENCE
+        self._due: dict[tuple[str, bytes], int] = {}
+
+    def expect(self, host: str, octets: bytes, times: int) -> None:
+        """These octets have to reach a host for the n-th time in the end."""
+        self._due[host, octets] = times
+
+    def wait(self, host: str, octets: bytes, times: int) -> None:
+        """Until they have. If they do not, that shows in what is counted at the end."""
+        started = time.monotonic()
+        deadline = started + max(ANSWER, self._left)
+        while self._arrivals.peek(host, octets) < times and time.monotonic() < deadline:
+            time.sleep(PACE)
+        self._left -= time.monotonic() - started
+
+    def finish(self) -> None:
+        """Wait for all that has to arrive."""
+        for (host, octets), times in self._due.items():
+            if self._arrivals.at(host, octets) < times and self._left > 0:
+                self.wait(host, octets, times)
+
+
 @contextmanager
 def sockets(ground: Ground, hosts: Iterable[str]) -> Iterator[Mapping[str, Any]]:
     """A socket of scapy's on the interface of each of these hosts, by their names."""
@@ -72,7 +105,7 @@ def sockets(ground: Ground, hosts: Iterable[str]) -> Iterator[Mapping[str, Any]]
 
 
 SETTLING = 0.05
-"""Seconds that the next packet from one host to another waits behind one that opens a flow.
+"""Seconds that the next packet from one host to another waits behind the arrival of one that opens a flow.
 
 Until its revalidators have run, Open vSwitch sends up what looks like the packet that opened the flow, and credits it
 to the flow's new entry all the same: the controller and the switch would both count it.
@@ -95,39 +128,37 @@ def inject(
     before: dict[frozenset[Any], tuple[Line, int]] = {}
     repeated: Counter[bytes] = Counter()
     settled: dict[tuple[str, str], float] = {}
+    waiting = Waiting(arrivals)
+    sent = len(lines)
     for number, line in enumerate(lines):
         _wait(max(started + line.at, settled.get((line.source, line.target), 0.0)))
         conversation = frozenset((line.key, line.key.reverse()))
         if time.monotonic() > started + seconds:
-            return number
+            sent = number
+            break
         previous = before.get(conversation)
         if previous is not None and previous[0].key != line.key:
-            _await_arrival(arrivals, *previous)
+            waiting.wait(previous[0].target, body(previous[0].frame), previous[1])
         was_open = outlooks.is_open(line.key)
         arrives = outlooks.send(line, time.monotonic())
         sending[line.source].send(line.frame)
-        if arrives and not was_open:
-            settled[line.source, line.target] = time.monotonic() + SETTLING
         done(number + 1)
         octets = body(line.frame)
         repeated[octets] += 1
         if arrives:
             before[conversation] = line, repeated[octets]
+            waiting.expect(line.target, octets, repeated[octets])
         else:
             before.pop(conversation, None)
+        if arrives and not was_open:
+            waiting.wait(line.target, octets, repeated[octets])
+            settled[line.source, line.target] = time.monotonic() + SETTLING
         time.sleep(PACE)
-    return len(lines)
+    waiting.finish()
+    return sent
 
 
 def _wait(moment: float) -> None:
     left = moment - time.monotonic()
     if left > 0:
         time.sleep(left)
-
-
-def _await_arrival(arrivals: Arrivals, line: Line, times: int) -> None:
-    """Wait until a packet has arrived for the n-th time. If it does not, that shows in what is counted at the end."""
-    octets = body(line.frame)
-    deadline = time.monotonic() + ANSWER
-    while arrivals.peek(line.target, octets) < times and time.monotonic() < deadline:
-        time.sleep(PACE)

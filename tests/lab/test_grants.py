@@ -13,7 +13,7 @@ from lab.granted import with_grants
 from lab.processes import wait_for
 from lab.shell import run
 from lab.stream import Stream
-from labsite import SETTLED, TIERS, Site, running, three_tier
+from labsite import SETTLED, TIERS, Site, reaches, running, three_tier
 from zethane.pipeline.fields import OBJECT_MASK, OBJECT_SHIFT, SUBJECT_MASK, SUBJECT_SHIFT
 from zethane.pipeline.tables import Table
 
@@ -96,8 +96,8 @@ def test_the_switch_lets_in_what_opens_with_the_controller_dead_and_nothing_else
     with Stream(hosts["app1"], hosts["db1"], "udp", 5432) as stream:
         stream.wait_received(20)
         # So both know each other's MAC: nobody would answer their questions while the controller is dead.
-        known = hosts["app1"].run(["ping", "-c", "1", "-W", "2", str(hosts["db1"].address())], timeout=20)
-        assert known.returncode == 0
+        ping = ["ping", "-c", "1", "-W", "2", str(hosts["db1"].address())]
+        assert reaches(lambda: hosts["app1"].run(ping, timeout=20).returncode)
         controller.kill()
         try:
             with Stream(hosts["app1"], hosts["db1"], "tcp", 5432) as fresh:

@@ -17,7 +17,7 @@ from scapy.utils import wrpcap
 
 from lab.shell import run
 from labsite import PORTAL_ONLY, TOPOLOGIES
-from replay.compare import LiveResult, live_view
+from replay.compare import LiveResult, flow_view
 from replay.ground import Ground, ground_on
 from replay.judge import Verdict, reach_text
 from replay.live import Order, live_on
@@ -139,7 +139,7 @@ def replayed(ground: Ground, tmp_path: Path, port: int = 4000) -> LiveResult:
 def test_decisions_counters_and_arrivals_agree(ground: Ground, tmp_path: Path) -> None:
     ground.log_in(*LOGINS)
     result = replayed(ground, tmp_path)
-    assert result.ok, live_view(result)
+    assert result.ok, [flow_view(flow) for flow in result.differing] or result.faults
     flows = {(flow.outlook.source, flow.outlook.key.dport, flow.outlook.key.sport): flow for flow in result.flows}
     assert flows["web1", 8080, 4000].arrived == (5, 5)
     assert flows["app1", 5432, 4002].counted is not None

@@ -1122,6 +1122,12 @@ static void let_it_rest(int hundredths, int most) {
     }
 }
 
+static void print_all(const char *name, const int64_t *values, int count) {
+    printf("\"%s\": [", name);
+    for (int i = 0; i < count; i++) printf("%s%ld", i ? ", " : "", (long)values[i]);
+    printf("], ");
+}
+
 /* Say that the next batch is ready, and be switches at rest until somebody asks for it. */
 static void wait_for_turn(void) {
     struct pollfd asked = {STDIN_FILENO, POLLIN, 0};
@@ -1226,11 +1232,16 @@ static int be_switches(bool reflected) {
             standing += raw != NULL;
             bindings += raw && (raw[24] == table_source || raw[24] == table_destination);
         }
+    printf("{");
+    if (in_turns) { /* each, so that what was measured side by side can be held against each other */
+        print_all("walls", walls, batches);
+        print_all("cpus", cpus, batches);
+    }
     qsort(taken, (size_t)single_flows, sizeof *taken, by_size);
     qsort(walls, (size_t)batches, sizeof *walls, by_size);
     qsort(cpus, (size_t)batches, sizeof *cpus, by_size);
     double total = (double)(many_flows * batches), each = (double)many_flows, middle = median(walls, batches);
-    printf("{\"rate\": %.1f, \"rate_all\": %.1f, \"slowest\": %.1f, \"spread\": %.1f, \"cpu\": %.3f, \"cpu_least\": %.3f, "
+    printf("\"rate\": %.1f, \"rate_all\": %.1f, \"slowest\": %.1f, \"spread\": %.1f, \"cpu\": %.3f, \"cpu_least\": %.3f, "
            "\"cpu_most\": %.3f, \"batches\": %d, \"p50\": %.2f, \"p99\": %.2f, \"p999\": %.2f, \"cpu_whole\": %.3f, "
            "\"cpu_single\": %.3f, \"load_cpu\": %.3f, \"load_busy\": %.1f, \"flows\": %ld, \"ended\": %ld, "
            "\"octets_there\": %.1f, \"octets_back\": %.1f, \"messages_back\": %.3f, \"octets_end\": %.1f, "

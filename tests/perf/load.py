@@ -266,6 +266,9 @@ def batches_of_zethane(
 ) -> Iterator[Batches]:
     """The same as `turn_of_zethane`, at rest before the first batch: others may have theirs in between.
 
+    It tells of each batch in order, too: `walls` is the time that it took and `cpus` the controller's processor time,
+    in nanoseconds.
+
     Raises LabError, also for a flow that is not in the log once all batches are over.
     """
     with ExitStack() as running:

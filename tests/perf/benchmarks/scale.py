@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from perf.benchmark import Axis, Benchmark, Measure, Run, Turn, registered
 from perf.goals import apart, within
 from perf.load import Batches, Load, batches_of_zethane, program
 from perf.site import Site
+from perf.statistics import evened
 
 POINTS = (100, 10_000, 100_000)
 QUICK = (100,)
@@ -39,7 +40,7 @@ class Scale(Benchmark):
 
     Its figures are medians of batches, which are as large whatever the size of the site. A machine is in another mood
     every few seconds, by more than what the sizes differ by. So all controllers of a round are there together, and have
-    a batch each in turn, forth and back.
+    a batch each in turn, forth and back; what the machine does to the batches of all of them is divided out.
     """
 
     name = "scale"
@@ -129,6 +130,17 @@ class Scale(Benchmark):
                     for size in sizes:
                         found[size].next()
                     sizes.reverse()
-            return {size: batches.told for size, batches in found.items()}
+            return _figures({size: batches.told for size, batches in found.items()}, self._size["many"])
         finally:
             shutil.rmtree(folder, ignore_errors=True)  # a hundred megabytes each; what is left goes with the run
+
+
+def _figures(told: Mapping[tuple[str, int], Mapping[str, Any]], flows: int) -> Mapping[tuple[str, int], Turn]:
+    """What the generators say, with rates and processor times of the batches held against those beside them."""
+    walls = evened({size: found["walls"] for size, found in told.items()})
+    cpus = evened({size: found["cpus"] for size, found in told.items()})
+    return {
+        size: {key: value for key, value in found.items() if not isinstance(value, list)}
+        | {"rate": flows * 1e9 / walls[size], "cpu": cpus[size] / flows / 1000}
+        for size, found in told.items()
+    }

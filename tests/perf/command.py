@@ -17,7 +17,7 @@ from lab.interrupts import Interrupts
 from lab.ledger import Ledger
 from lab.names import new_run_id
 from perf.benchmark import Benchmark, Run, benchmarks, run_rounds
-from perf.machine import load, machine
+from perf.machine import load, machine, stolen
 from perf.measured import read_runs
 from perf.model import Scenario
 from perf.model_page import page
@@ -74,14 +74,15 @@ def bench(
     if folder is not None and not can_draw():
         typer.echo("bench: no pictures without matplotlib, which ./run bench installs", err=True)
         raise typer.Exit(EXIT_INPUT)
-    about = machine()
+    about, stolen_before = machine(), stolen()
     rounds = rounds or (1 if is_quick else DEFAULT_ROUNDS)
     try:
         report = measure(
             [known[name] for name in names or known], rounds, Console(stderr=True).print, is_quick=is_quick,
             is_full=is_full,
         )  # fmt: skip
-        report = Report(report.results, report.failed, {**about, "load_after": load()}, rounds, is_quick)
+        about |= {"load_after": load(), "stolen_s": round(stolen() - stolen_before, 2)}
+        report = Report(report.results, report.failed, about, rounds, is_quick)
         write(report, json_file, folder, markdown)
     except (LabError, OSError) as error:
         typer.echo(f"bench: {error}", err=True)

@@ -11,6 +11,8 @@ from pathlib import Path
 from lab.errors import LabError
 from lab.shell import run
 
+_STEAL = 8
+"""Which of the fields of `cpu`, its name included."""
 _CPU = re.compile(r"^model name\s*:\s*(.+)$", re.MULTILINE)
 
 
@@ -33,6 +35,14 @@ def machine() -> dict[str, str | int | float]:
 def load() -> float:
     """Processes that wanted to run, on average of the last minute."""
     return round(os.getloadavg()[0], 2)
+
+
+def stolen() -> float:
+    """Seconds, since it started, in which this machine had something to do and its host ran something else: all cores
+    together (`steal` in proc(5)). What a worst case is worth depends on it. 0 where nobody tells.
+    """
+    fields = Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()
+    return int(fields[_STEAL]) / os.sysconf("SC_CLK_TCK") if len(fields) > _STEAL else 0.0
 
 
 def _open_vswitch() -> str:

@@ -24,6 +24,7 @@ from perf.model_page import page
 from perf.pictures import can_draw, draw
 from perf.report import Report, show, write_json, write_markdown
 from perf.results import Result
+from perf.watch import watched
 
 DEFAULT_ROUNDS = 5
 MAX_ROUNDS = 100
@@ -77,11 +78,12 @@ def bench(
     about, stolen_before = machine(), stolen()
     rounds = rounds or (1 if is_quick else DEFAULT_ROUNDS)
     try:
-        report = measure(
-            [known[name] for name in names or known], rounds, Console(stderr=True).print, is_quick=is_quick,
-            is_full=is_full,
-        )  # fmt: skip
-        about |= {"load_after": load(), "stolen_s": round(stolen() - stolen_before, 2)}
+        with watched() as lateness:
+            report = measure(
+                [known[name] for name in names or known], rounds, Console(stderr=True).print, is_quick=is_quick,
+                is_full=is_full,
+            )  # fmt: skip
+        about |= {"load_after": load(), "stolen_s": round(stolen() - stolen_before, 2), **lateness}
         report = Report(report.results, report.failed, about, rounds, is_quick)
         write(report, json_file, folder, markdown)
     except (LabError, OSError) as error:

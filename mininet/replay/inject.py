@@ -16,9 +16,9 @@ from replay.outlook import Outlooks
 from replay.script import Line
 
 ANSWER = 0.4
-"""Seconds that a host waits for the packet which it answers, at the most, once the patience is used up."""
+"""Seconds that a host waits for the packet which it answers."""
 PATIENCE = 10.0
-"""Seconds that all packets of a script together are waited for beyond that.
+"""Seconds beyond that for which all packets of a script together are waited.
 
 Open vSwitch's main thread, which forwards in user space, may stand still for some seconds while the kernel takes down
 the interfaces of another network. Nothing is lost then: it only comes later.
@@ -77,10 +77,10 @@ class Waiting:
     def wait(self, host: str, octets: bytes, times: int) -> None:
         """Until they have. If they do not, that shows in what is counted at the end."""
         started = time.monotonic()
-        deadline = started + max(ANSWER, self._left)
+        deadline = started + ANSWER + max(0.0, self._left)
         while self._arrivals.peek(host, octets) < times and time.monotonic() < deadline:
             time.sleep(PACE)
-        self._left -= time.monotonic() - started
+        self._left -= max(0.0, time.monotonic() - started - ANSWER)
 
     def finish(self) -> None:
         """Wait for all that has to arrive."""

@@ -50,7 +50,18 @@ def test_packets_that_never_come_use_the_patience_up_together(slow: Slow) -> Non
     patient = waiting(slow)
     for number in range(5):
         patient.wait("web1", b"lost", number + 1)
-    assert slow.now == pytest.approx(100 + PATIENCE + 4 * ANSWER, abs=5 * PACE)
+    assert slow.now == pytest.approx(100 + PATIENCE + 5 * ANSWER, abs=10 * PACE)
+
+
+def test_packets_that_come_in_time_use_no_patience_up(slow: Slow) -> None:
+    patient = waiting(slow)
+    for number in range(1000):
+        slow.due["web1", b"%d" % number] = [slow.now + 0.1]
+        patient.wait("web1", b"%d" % number, 1)
+    begun = slow.now
+    slow.due["web1", b"late"] = [begun + PATIENCE]
+    patient.wait("web1", b"late", 1)
+    assert begun + PATIENCE <= slow.now < begun + PATIENCE + 2 * PACE
 
 
 def test_in_the_end_it_waits_for_all_that_has_to_arrive_and_not_for_what_has(slow: Slow) -> None:
@@ -67,4 +78,4 @@ def test_in_the_end_it_does_not_wait_for_what_has_used_the_patience_up(slow: Slo
     for octets in (b"a", b"b", b"c"):
         patient.expect("web1", octets, 1)
     patient.finish()
-    assert slow.now == pytest.approx(100 + PATIENCE, abs=2 * PACE)
+    assert slow.now == pytest.approx(100 + PATIENCE + ANSWER, abs=2 * PACE)

@@ -119,7 +119,9 @@ class Accounting:
     def _closed(self, flow: LiveFlow, direction: int, why: str, event: FlowRemoved) -> None:
         flow.count(direction, event.packets, event.octets)
         if _is_written_again(flow, event):
-            return  # and taken back then, which is told
+            # Taken back then, which is told. If its test was not over yet, that does not come: what is counted is
+            # recorded when the time for it has passed.
+            return
         flow.alive &= ~direction
         if not flow.alive:
             self._state.flows.closed(flow)

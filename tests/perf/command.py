@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -75,16 +76,9 @@ def bench(
     if folder is not None and not can_draw():
         typer.echo("bench: no pictures without matplotlib, which ./run bench installs", err=True)
         raise typer.Exit(EXIT_INPUT)
-    about, stolen_before = machine(), stolen()
-    rounds = rounds or (1 if is_quick else DEFAULT_ROUNDS)
+    chosen = [known[name] for name in names or known]
     try:
-        with watched() as lateness:
-            report = measure(
-                [known[name] for name in names or known], rounds, Console(stderr=True).print, is_quick=is_quick,
-                is_full=is_full,
-            )  # fmt: skip
-        about |= {"load_after": load(), "stolen_s": round(stolen() - stolen_before, 2), **lateness}
-        report = Report(report.results, report.failed, about, rounds, is_quick)
+        report = reported(chosen, rounds or (1 if is_quick else DEFAULT_ROUNDS), is_quick=is_quick, is_full=is_full)
         write(report, json_file, folder, markdown)
     except (LabError, OSError) as error:
         typer.echo(f"bench: {error}", err=True)
@@ -98,6 +92,15 @@ def bench(
     missed = any(not outcome.is_met for result in report.results for outcome in result.outcomes())
     if report.failed or (need_goals and missed):
         raise typer.Exit(EXIT_NO)
+
+
+def reported(chosen: Sequence[type[Benchmark]], rounds: int, *, is_quick: bool, is_full: bool) -> Report:
+    """Run benchmarks; the report tells of the machine, too. Raises LabError."""
+    about, stolen_before = machine(), stolen()
+    with watched() as lateness:
+        report = measure(chosen, rounds, Console(stderr=True).print, is_quick=is_quick, is_full=is_full)
+    about |= {"load_after": load(), "stolen_s": round(stolen() - stolen_before, 2), **lateness}
+    return replace(report, about=about)
 
 
 def _wrong(*, is_quick: bool, is_full: bool, files: Sequence[Path | None], folder: Path | None) -> str:

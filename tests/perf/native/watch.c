@@ -5,7 +5,6 @@
    Says `watching` when it does. Ends with its standard input, and says then what it has found, as JSON. */
 #define _GNU_SOURCE
 #include <inttypes.h>
-#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import math
+import re
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -35,6 +36,9 @@ from zethane.service.posture import Outcome
 from zethane.service.sessions import Live
 from zethane.service.sources import SourceRegistry
 from zethane.service.wanting import Wanted, still_wanted
+
+_NUMBER = re.compile(r"[1-9][0-9]{0,18}")
+"""Of a session, as a name that somebody asks for."""
 
 
 class Controller:
@@ -137,16 +141,16 @@ class Controller:
         self, *, principal: str | None = None, number: int | None = None, host: bytes | None = None
     ) -> list[int]:
         """End the sessions of a principal, a number or an address; the numbers of those ended."""
-        found = [
-            live.session.number
-            for live in self._state.sessions
-            if live.session.number == number
-            or (host is not None and host in live.session.addresses)
-            or (principal is not None and _is_named(live, principal))
-        ]
-        for ended in found:
-            self._administrator.end_session(ended, SessionEvent.REVOKED)
-        return found
+        sessions = self._state.sessions
+        meant = [] if principal is None else [live for live in sessions.named(principal) if _is_named(live, principal)]
+        for live in (
+            None if number is None else sessions.by_number.get(number),
+            None if host is None else sessions.by_address.get(host),
+        ):
+            if live is not None and live not in meant:
+                meant.append(live)
+        self._administrator.life.end_each(meant, SessionEvent.REVOKED)
+        return [live.session.number for live in meant]
 
     # seeing
 
@@ -301,11 +305,14 @@ class Controller:
             if live is None and self._state.fabric.is_outside(address):
                 return External(ipaddress.ip_address(address))
             return live.principal_at(address) if live else None
-        found = [live for live in self._state.sessions if _is_named(live, name) or str(live.session.number) == name]
-        if not found:
+        sessions = self._state.sessions
+        live = next((live for live in sessions.named(name) if _is_named(live, name)), None)
+        if live is None and _NUMBER.fullmatch(name):
+            live = sessions.by_number.get(int(name))
+        if live is None:
             raise InputError([Problem("explain", f"no session is at, of or numbered {name!r}")])
-        addresses = found[0].session.addresses
-        return found[0].principal_at(addresses[0]) if addresses else found[0].session.principal
+        addresses = live.session.addresses
+        return live.principal_at(addresses[0]) if addresses else live.session.principal
 
     def metrics(self) -> Iterator[Metric]:
         """Every counter and gauge, as it is when it is come to."""

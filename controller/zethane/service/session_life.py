@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -212,17 +212,20 @@ class SessionLife:
         A device's sessions end as a whole, with whoever is on it, and also where only its MAC says that it is there.
         Returns the numbers of the sessions concerned.
         """
-        found = []
-        for live in self._state.sessions:
+        found, ending, staying = [], [], []
+        for live in self._state.sessions.named(account):
             session = live.session
             proofs = tuple(proof for proof in session.proofs if proof.account == account)
             on_device = account.startswith("device:") and (bool(proofs) or f"device:{session.device}" == account)
-            if on_device:
-                self.end(live, reason, detail)
+            if on_device or (proofs and len(proofs) == len(session.proofs)):
+                ending.append(live)
             elif proofs:
-                self.leave(live, proofs, reason, detail)
+                staying.append((live, proofs))
             if on_device or proofs:
                 found.append(session.number)
+        self.end_each(ending, reason, detail)
+        for live, proofs in staying:
+            self.leave(live, proofs, reason, detail)
         return found
 
     def logout(self, number: int) -> bool:
@@ -240,7 +243,7 @@ class SessionLife:
 
     def look_at_device(self, name: str) -> None:
         """The same for every session that a device has proved itself in. What cannot be kept ends."""
-        for live in self._state.sessions:
+        for live in self._state.sessions.named(f"device:{name}"):
             if any(proof.kind == "device" and proof.name == name for proof in live.session.proofs):
                 try:
                     self.look_again(live, detail=f"device:{name}")
@@ -259,16 +262,22 @@ class SessionLife:
 
     def end(self, live: Live, reason: SessionEvent, detail: str = "") -> None:
         """End a session: no packet of it passes any switch from here on."""
+        self.end_each((live,), reason, detail)
+
+    def end_each(self, lives: Collection[Live], reason: SessionEvent, detail: str = "") -> None:
+        """End sessions: no packet of any of them passes any switch from here on."""
         state = self._state
-        self._ended(live)
-        # First of all, and written at once: what there is to do for ten thousand flows can wait, the switches not.
-        self._enforcement.session_barred(live)
-        flows = close_flows(state, live, f"session-{reason.value}")
-        self._enforcement.session_ended(live, flows)
-        state.sessions.remove(live)
-        state.counters["sessions_ended"] += 1
-        state.journal.session(reason, live.session, detail, state.clock())
-        self._store.end(live.session.number)
+        for live in lives:
+            self._ended(live)
+            # First of all, and written at once: what there is to do for ten thousand flows can wait, the switches not.
+            self._enforcement.session_barred(live)
+        for live in lives:
+            flows = close_flows(state, live, f"session-{reason.value}")
+            self._enforcement.session_ended(live, flows)
+            state.sessions.remove(live)
+            state.counters["sessions_ended"] += 1
+            state.journal.session(reason, live.session, detail, state.clock())
+            self._store.end(live.session.number)
 
     def lease_granted(self, lease: Lease) -> None:
         """An address of a session is leased for longer: so long its bindings hold."""

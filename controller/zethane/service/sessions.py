@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from zethane.errors import AddressInUse, CapacityError, SessionError
 from zethane.identity.session import MAX_ADDRESSES, Attachment, Endpoint, Session
@@ -28,6 +28,9 @@ SPARE = 1024
 LEAD = 2.0
 """Seconds by which a session is looked at before something of it ends that leaves the rest. Leases are cut to whole
 seconds: by then the switches have the lease of what is left, and nothing of that is interrupted."""
+
+
+_Key = TypeVar("_Key")
 
 
 class FlowLimits(Protocol):
@@ -158,6 +161,7 @@ class SessionTable:
         self._by_port: dict[tuple[int, int], dict[int, Live]] = defaultdict(dict)
         self._by_mac: dict[int, dict[int, Live]] = defaultdict(dict)
         self._by_segment: dict[str, dict[int, Live]] = defaultdict(dict)
+        self._by_name: dict[str, dict[int, Live]] = defaultdict(dict)
         self._due: list[tuple[float, int]] = []
         self._hearing: list[tuple[float, int]] = []
 
@@ -187,6 +191,10 @@ class SessionTable:
         """The sessions of some segments."""
         return [live for name in segments for live in self._by_segment.get(name, {}).values()]
 
+    def named(self, name: str) -> list[Live]:
+        """The sessions with a proof of this name, or this account, and those on this device (`device:NAME`)."""
+        return list(self._by_name.get(name, {}).values())
+
     def check_address(self, endpoint: Endpoint) -> None:
         """Raise AddressInUse if a session elsewhere holds the address."""
         holder = self.by_address.get(endpoint.address)
@@ -208,6 +216,8 @@ class SessionTable:
         self._by_port[_port(session)][session.number] = live
         self._by_mac[session.attachment.mac][session.number] = live
         self._by_segment[session.segment][session.number] = live
+        for name in _names(session):
+            self._by_name[name][session.number] = live
         for address in session.addresses:
             self.by_address[address] = live
         self._plan(live)
@@ -235,9 +245,8 @@ class SessionTable:
 
     def change(self, live: Live, session: Session, until: float) -> None:
         """Put renewed times, methods or attributes in force; number, attachment and addresses stay."""
-        if live.entered and session.segment != live.session.segment:
-            self._leave_segment(live)
-            self._by_segment[session.segment][session.number] = live
+        if live.entered:
+            self._move(live, session)
         live.session = session
         live.until = until
         self._plan(live)
@@ -281,23 +290,24 @@ class SessionTable:
         del self.by_number[live.session.number]
         live.entered = False
         del self._by_attachment[live.session.attachment]
-        port = _port(live.session)
-        del self._by_port[port][live.session.number]
-        if not self._by_port[port]:
-            del self._by_port[port]
-        card = self._by_mac[live.session.attachment.mac]
-        del card[live.session.number]
-        if not card:
-            del self._by_mac[live.session.attachment.mac]
-        self._leave_segment(live)
+        _leave(self._by_port, _port(live.session), live)
+        _leave(self._by_mac, live.session.attachment.mac, live)
+        _leave(self._by_segment, live.session.segment, live)
+        for name in _names(live.session):
+            _leave(self._by_name, name, live)
         for address in live.session.addresses:
             del self.by_address[address]
 
-    def _leave_segment(self, live: Live) -> None:
-        segment = live.session.segment
-        del self._by_segment[segment][live.session.number]
-        if not self._by_segment[segment]:
-            del self._by_segment[segment]
+    def _move(self, live: Live, session: Session) -> None:
+        """Have a session found by what it becomes, and no more by what it was."""
+        if session.segment != live.session.segment:
+            _leave(self._by_segment, live.session.segment, live)
+            self._by_segment[session.segment][session.number] = live
+        before, after = _names(live.session), _names(session)
+        for name in before - after:
+            _leave(self._by_name, name, live)
+        for name in after - before:
+            self._by_name[name][session.number] = live
 
     def due(self, now: float) -> Iterator[Live]:
         """The sessions that have to be looked at, one by one: they have to be changed or removed."""
@@ -317,6 +327,22 @@ def _heap(moments: Iterable[tuple[float, int]]) -> list[tuple[float, int]]:
     found = [one for one in moments if one[0] < math.inf]
     heapq.heapify(found)
     return found
+
+
+def _names(session: Session) -> set[str]:
+    """What the session is found by: everything that its proofs are called, and its device."""
+    names = {name for proof in session.proofs for name in (proof.name, proof.account)}
+    if session.device is not None:
+        names.add(f"device:{session.device}")
+    return names
+
+
+def _leave(index: dict[_Key, dict[int, Live]], key: _Key, live: Live) -> None:
+    """Have a session not be found by this any more."""
+    found = index[key]
+    del found[live.session.number]
+    if not found:
+        del index[key]
 
 
 def _port(session: Session) -> tuple[int, int]:

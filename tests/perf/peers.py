@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from lab.errors import LabError
 from lab.processes import START_TIMEOUT, stop, tail, wait_for
 from perf.controllers import environment, free_port, is_listening, python
 from perf.same_job import Identity
+from zethane.app.scheduling import NICE
 
 FAUCET = Path(__file__).parents[2] / ".venv-faucet" / "bin"
 
@@ -108,6 +110,14 @@ def faucet(folder: Path, tagged: Mapping[str, str], configuration: str) -> Itera
         yield peer
 
 
+def _prefer(pid: int) -> None:
+    """Give a peer the precedence that Zethane asks for, to its session as well."""
+    os.setpriority(os.PRIO_PROCESS, pid, NICE)
+    group = Path(f"/proc/{pid}/autogroup")
+    if group.exists():
+        group.write_text(str(NICE), encoding="ascii")
+
+
 @contextmanager
 def _running(
     name: str,
@@ -123,6 +133,7 @@ def _running(
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=dict(environ), start_new_session=True
         )
+    _prefer(process.pid)
 
     def require_alive() -> None:
         if process.poll() is not None:

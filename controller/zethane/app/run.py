@@ -33,7 +33,7 @@ from zethane.app.platforms import start_platforms
 from zethane.app.reload import DirectoryFile, PolicyFile
 from zethane.app.running import Running
 from zethane.app.runtime import Runtime
-from zethane.app.scheduling import ask_for_short_turns, give_way, wait_exactly
+from zethane.app.scheduling import ask_for_short_turns, give_way, precedence, take_precedence, wait_exactly
 from zethane.app.settings import Settings
 from zethane.app.stages import Stages, tell
 from zethane.app.topology import Topology, load_topology
@@ -76,7 +76,8 @@ ACCOUNT_INTERVAL = 5.0
 PASSKEYS_AFTER = 20.0
 """Seconds after a start in which the switches come first."""
 
-PASSWORD_THREADS = 2
+PASSWORD_THREADS = min(2, max(1, len(os.sched_getaffinity(0)) - 1))
+"""Passwords that are worked out at once: where many log in together, a core is left for packets."""
 
 _log = structlog.get_logger("zethane")
 
@@ -111,6 +112,7 @@ def run(settings: Settings, serve: Start, reception: Reception | None = None) ->
         missing = Problem(str(settings.topology / "network.yaml"), "missing: it names the switches to control")
         raise InputError([missing])
     settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    take_precedence(settings.nice)
     uvloop.run(_Process(settings, topology, topology.network, serve, reception).run())
 
 
@@ -213,8 +215,15 @@ class _Process:
         """Let switches in, by the compiled path where there is one; at which address."""
         settings = self._settings
         fast = compiled_path(administrator.state, journal)
-        waits = wait_exactly()
-        _log.info("hot-path", compiled=fast is not None, short_turns=ask_for_short_turns(), exact_waits=waits)
+        waits, nice = wait_exactly(), precedence()
+        _log.info(
+            "hot-path",
+            compiled=fast is not None,
+            short_turns=ask_for_short_turns(),
+            exact_waits=waits,
+            nice=nice.process,
+            session_nice=nice.session,
+        )
         listener = Listener(administrator, fast=fast)
         address = settings.openflow_host, settings.openflow_port
         where = await listener.start(*address, settings.openflow_tls, self._reception)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from zethane.adapters.openflow.listener import TlsFiles
+from zethane.app.scheduling import NICE
 from zethane.service.state import Limits
 
 
@@ -36,6 +37,8 @@ class Settings:
     """In front of a switch's number in network.yaml: the zone of connection tracking that it uses."""
     sources: Path | None = None
     """The sources.yaml in the place of the topology's."""
+    nice: int = NICE
+    """The nice value that the controller asks for (setpriority(2))."""
 
     @property
     def api_socket(self) -> Path:

@@ -57,7 +57,10 @@ class _Worker:
         asked = pickle.dumps(self._asked, pickle.HIGHEST_PROTOCOL)
         try:
             with subprocess.Popen(
-                [sys.executable, "-m", "zethane.app.workers"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+                [sys.executable, "-m", "zethane.app.workers"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                start_new_session=True,  # of ordinary weight, not that of the controller's
             ) as process:
                 self._process = process
                 try:
@@ -90,7 +93,7 @@ def _taken_apart(answer: bytes, status: int) -> Any:
 
 def main() -> None:
     """Do the work that standard input names, and write what comes of it to standard output."""
-    os.nice(NICE)
+    os.setpriority(os.PRIO_PROCESS, 0, NICE)
     # What the work prints must not get into the answer.
     answer = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)

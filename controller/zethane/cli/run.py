@@ -20,6 +20,7 @@ from zethane.cli.run_options import (
     GrantRate,
     LogJson,
     NeighbourRate,
+    Nice,
     OpenflowAddress,
     OpenflowTls,
     ProtocolRate,
@@ -63,6 +64,7 @@ def run(
     grant_rate: GrantRate = 20_000,
     grant_log_rate: GrantLogRate = 1000,
     conntrack_zones: ConntrackZones = 0,
+    nice: Nice = -10,
     sources: SourcesFile = None,
     log_json: LogJson = False,
 ) -> None:
@@ -108,6 +110,7 @@ def run(
         attest_interval,
         conntrack_zones,
         sources,
+        nice,
     )
     run_controller(settings, serve_all, reception)
 

@@ -85,6 +85,15 @@ ConntrackZones = Annotated[
     ),
 ]
 
+Nice = Annotated[
+    int,
+    typer.Option(
+        min=-20,
+        max=19,
+        help="The controller's nice value, if it may choose and was not started with one. 0: as other processes.",
+    ),
+]
+
 SourcesFile = Annotated[Path | None, typer.Option(help="A sources.yaml in the place of the topology's.")]
 
 LogJson = Annotated[bool, typer.Option(help="Log to standard error as JSON.")]

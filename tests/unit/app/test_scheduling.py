@@ -63,3 +63,69 @@ assert slack() == EXACT
 def test_the_loop_waits_exactly_and_threads_beside_it_give_way() -> None:
     done = subprocess.run([sys.executable, "-c", WAITS], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+PRECEDENCE = """
+import os, sys
+from pathlib import Path
+from threading import Thread
+from zethane.app.scheduling import precedence, take_precedence
+
+started, user, asked = map(int, sys.argv[1:])
+os.setpriority(os.PRIO_PROCESS, 0, started)
+if user:
+    os.setuid(user)
+before = precedence()
+got = take_precedence(asked)
+assert got == precedence()
+beside = []
+thread = Thread(target=lambda: beside.append(precedence()))
+thread.start()
+thread.join()
+assert beside == [got]
+print(*before, *got)
+"""
+
+
+def weighed(
+    asked: int, *, started: int = 0, user: int = 0, is_leader: bool = True
+) -> tuple[tuple[int, int | None], tuple[int, int | None]]:
+    """What held before and afterwards, in a process that has a session of its own, or has not."""
+    done = subprocess.run(
+        [sys.executable, "-c", PRECEDENCE, str(started), str(user), str(asked)],
+        capture_output=True, text=True, timeout=60, start_new_session=is_leader,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    told = [None if word == "None" else int(word) for word in done.stdout.split()]
+    process, session, process_then, session_then = told
+    assert process is not None
+    assert process_then is not None
+    return (process, session), (process_then, session_then)
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="only root may ask for more than others have")
+def test_the_controller_comes_before_ordinary_processes_and_its_session_with_it() -> None:
+    before, then = weighed(-10)
+    assert before[0] == 0
+    assert then == (-10, None if before[1] is None else -10)
+    before, then = weighed(0)
+    assert then == before
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="only root may ask for more than others have")
+def test_the_session_of_somebody_else_keeps_its_weight() -> None:
+    before, then = weighed(-10, is_leader=False)
+    assert then == (-10, before[1])
+
+
+def test_who_was_started_with_a_nice_value_keeps_it() -> None:
+    before, then = weighed(-10, started=7)
+    assert then == before
+    assert then[0] == 7
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="only root can become somebody else")
+def test_who_may_not_ask_goes_on_as_before() -> None:
+    before, then = weighed(-10, user=65534)
+    assert then == before
+    assert then[0] == 0

@@ -249,6 +249,7 @@ class LabNetwork:
         with self._interrupts.shielded():
             if self.controller is None:
                 self.controller = Controller(self._topology, self.ledger.directory, self._tag)
+                self.controller.nice = 0  # its hosts are on this machine as well, and are to have their turns
                 self._start_sources(self.controller)
                 zones = (self.controller.zones + switch.number for switch in self.network.switches.values())
                 self.ledger.note("zone", *map(str, zones))

@@ -72,6 +72,8 @@ class Controller:
         self.openflow = "127.0.0.1:0"
         self.sources: Path | None = None
         """The sources.yaml to use in the place of the topology's."""
+        self.nice: int | None = None
+        """What it is to ask for, if not for what it asks by itself."""
         self.zones = secrets.randbelow(MAX_ZONE - MAX_SWITCH)
         """Connections tracked for one lab are not those of another on this machine."""
         self._topology = topology
@@ -88,6 +90,8 @@ class Controller:
         command += ["--conntrack-zones", str(self.zones)]
         if self.sources is not None:
             command += ["--sources", str(self.sources)]
+        if self.nice is not None:
+            command += ["--nice", str(self.nice)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*command, *extra],

@@ -76,7 +76,7 @@ ACCOUNT_INTERVAL = 5.0
 PASSKEYS_AFTER = 20.0
 """Seconds after a start in which the switches come first."""
 
-PASSWORD_THREADS = min(2, max(1, len(os.sched_getaffinity(0)) - 1))
+PASSWORD_THREADS = min(2, max(1, (os.cpu_count() or 1) - 1))
 """Passwords that are worked out at once: where many log in together, a core is left for packets."""
 
 _log = structlog.get_logger("zethane")

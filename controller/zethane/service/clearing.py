@@ -120,7 +120,7 @@ class Clearing:
         """A session has just been taken back there: what comes next may be another one."""
         self._last[point.number] = self._state.clock()
 
-    def ended(self, number: int, points: Sequence[Point], flows: Sequence[LiveFlow]) -> list[Point]:
+    def ended(self, number: int, points: Sequence[Point], flows: list[LiveFlow]) -> list[Point]:
         """A session has ended that had these flows, which are out of force, and was bound at these switches.
 
         Returns those of them where its per-flow rules are to be removed at once: this one does not see to them.
@@ -129,13 +129,7 @@ class Clearing:
         large = [point for point in points if _is_right(point) and at(point.switch.dpid) + len(flows) > SMALL]
         if not large:
             return list(points)
-        there: dict[int, list[LiveFlow]] = {point.switch.dpid: [] for point in large}
-        for flow in flows:
-            one, other = flow.opened_by.attachment.dpid, flow.opened_to.attachment.dpid
-            if one in there:
-                there[one].append(flow)
-            if other != one and other in there:
-                there[other].append(flow)
+        there = self._state.flows.at_each(flows, [point.switch.dpid for point in large])
         large = [point for point in large if at(point.switch.dpid) + len(there[point.switch.dpid]) > SMALL]
         for point in large:
             self._wait(point, number, there[point.switch.dpid])

@@ -7,7 +7,7 @@ session is two flow-mods per switch, whatever it has open; its flows' rules are 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from zethane.pipeline.change import Add, Remove
 from zethane.pipeline.fabric import forward_entries
@@ -91,7 +91,7 @@ class Enforcement:
             take_back(point, bindings_of(live.session.number))
             self._clearing.barred(point)
 
-    def session_ended(self, live: Live, flows: Sequence[LiveFlow]) -> None:
+    def session_ended(self, live: Live, flows: list[LiveFlow]) -> None:
         """Take the rules of all flows back that a session had, and the bindings that only it needed.
 
         It has no bindings any more: where a switch holds many rules, these can wait.

@@ -37,7 +37,7 @@ def carry(state: State, moved: Iterable[Live], why: str) -> list[LiveFlow]:
                 go_on(flow, verdict, now)
                 going_on.append(flow)
                 continue
-        _close(state, flow, why, now)
+        _close(state, [flow], why, now)
         if allowed:
             state.flows.remember(flow.afresh())
     return going_on
@@ -60,10 +60,10 @@ def review(state: State, flows: Iterable[LiveFlow], why: str) -> Reviewed:
         verdict = verdict_on(state, flow.key, subject, obj)
         if not verdict.allowed or verdict.until <= now:
             found.ended.append(flow)
-            _close(state, flow, why, now)
         elif verdict.rule != flow.rule or flow.ends > verdict.until + 1.0:  # a lease is never shorter than a second
             go_on(flow, verdict, now)
             found.changed.append(flow)
+    _close(state, found.ended, why, now)
     return found
 
 
@@ -79,13 +79,12 @@ def close_flows(state: State, live: Live, why: str, address: bytes | None = None
     closed = state.flows.of_session(live.session.number)
     if address is not None:
         closed = [flow for flow in closed if address in (flow.key.src, flow.key.dst)]
-    for flow in closed:
-        _close(state, flow, why, now)
+    _close(state, closed, why, now)
     return closed
 
 
-def _close(state: State, flow: LiveFlow, why: str, now: float) -> None:
-    subject = state.party(flow.subject)
-    if subject is not None:
-        subject.closes(flow.key.src)
-    state.flows.close(flow, why, now)
+def _close(state: State, flows: list[LiveFlow], why: str, now: float) -> None:
+    for number, address, count in state.flows.close_each(flows, why, now):
+        subject = state.party(number)
+        if subject is not None:
+            subject.closes(address, count)

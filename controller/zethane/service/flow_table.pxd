@@ -32,7 +32,9 @@ cdef struct Slot:
 
 
 cdef struct Page:
+    # Of 1,024 sessions each: its flows, and how many are out of force and wait for counters.
     Chain chains[1024]
+    uint32_t awaited[1024]
     uint32_t used
 
 
@@ -62,6 +64,10 @@ cdef class LiveFlow:
     cdef PyObject* table
     cdef int32_t at_subject, at_object
     cdef Link everywhere, of_subject, of_object, in_queue
+    # out of force:
+    cdef Link in_wait
+    cdef object why
+    cdef double closed_at
 
     cdef void add_up(self, int direction, uint64_t packets, uint64_t octets) noexcept
 
@@ -80,8 +86,9 @@ cdef class FlowTable:
     cdef int32_t until[1280]
     cdef object unanswered
     cdef object idle
-    cdef object awaited
-    cdef object awaited_of
+    cdef Slot* waiting
+    cdef uint64_t waiting_mask
+    cdef Chain awaited
     cdef object followed
     cdef Py_ssize_t idle_others
 
@@ -96,10 +103,22 @@ cdef class FlowTable:
     cdef Chain* chain(self, uint32_t number, bint make) except? NULL
     cdef inline void join(self, uint32_t number, Link* link) noexcept
     cdef inline void part(self, uint32_t number, Link* link) noexcept
+    cdef inline void unused(self, uint32_t number, bint so) noexcept
     cdef inline void tally(self, LiveFlow flow, int64_t flows, int64_t timed) noexcept
     cdef int enter(self, LiveFlow flow) except -1
     cdef void leave(self, LiveFlow flow) noexcept
     cdef int grow(self) except -1
+    cdef void fetch_around(self, LiveFlow flow) noexcept
+    cdef int put_out(self, LiveFlow flow, object why, double now) except -1
+    cdef PyObject* find_waiting(
+        self, const Key* key, uint64_t hash, uint32_t subject, uint32_t to, bint back
+    ) noexcept nogil
+    cdef int make_room(self) except -1
+    cdef inline void await_more(self, uint32_t number) noexcept
+    cdef inline void await_less(self, uint32_t number) noexcept
+    cdef void stop_waiting(self, LiveFlow flow) noexcept
+    cdef object no_more_of(self, PyObject* waiting)
+    cdef bint awaits(self, uint32_t number) noexcept nogil
     cdef bint remembers(self, const Key* wire) except -1
     cdef int32_t until_test(self, LiveFlow flow) except -1
     cdef int queue_up(self, LiveFlow flow, int32_t seconds, int32_t queue, double now) except -1

@@ -5,13 +5,16 @@ A flow has its key as bytes, and is a link of three chains: of all flows, of its
 in the order in which the flows came. One table of hashes finds it by either direction: the hash of a key is that of
 its reverse. The hash has a secret, for hosts choose their ports.
 
-The table owns a reference to each flow that is entered; chains and the table of hashes only borrow. A flow refers to
-nothing that could refer to it, so that the garbage collector need not look at flows.
+Flows that are out of force and have their last counters still to come are found by a table of their own, and are in a
+chain of their own: a session that is revoked has ten thousand of them, and while they are closed nothing else is done.
+
+The table owns a reference to each flow that is entered, and to each that waits for counters; chains and the tables of
+hashes only borrow. A flow refers to nothing that could refer to it, so that the garbage collector need not look at flows.
 """
 
 import math
 import os
-from collections import Counter, OrderedDict, deque
+from collections import OrderedDict, deque
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
@@ -43,7 +46,7 @@ cdef extern from *:
     uint64_t zt_fold(uint64_t a, uint64_t b) noexcept nogil
     uint64_t zt_word(const uint8_t* at) noexcept nogil
 
-cdef int FLOW_SIZE = 400
+cdef int FLOW_SIZE = 440
 """Bytes of a flow, roughly."""
 cdef int FORWARD = 1
 cdef int RETURN = 2
@@ -53,6 +56,9 @@ cdef int ICMPV6 = 58
 cdef double INFINITY = math.inf
 cdef uint64_t MOST = 0xFFFFFFFFFFFFFFFFULL
 cdef uint64_t FIRST_SLOTS = 4096
+
+cdef int AHEAD = 8
+"""Flows by which memory is asked for before it is needed, where many are closed one after the other."""
 
 cdef int QUEUES = 32
 cdef int ON_TRIAL = 0
@@ -123,6 +129,36 @@ cdef object unpacked(const Key* wire):
         wire.sport,
         wire.dport,
     )
+
+
+cdef inline uint64_t hash_of_place(uint64_t hash, uint32_t subject, uint32_t to) noexcept nogil:
+    """The hash under which a flow waits for its counters, from that of its key: its ends are part of it."""
+    return zt_fold(hash ^ secrets[1], (<uint64_t>subject << 32 | to) ^ secrets[3])
+
+
+cdef inline void put_slot(Slot* slots, uint64_t mask, uint64_t hash, PyObject* flow) noexcept nogil:
+    """Have a flow found under this hash. There has to be room."""
+    cdef uint64_t at = hash & mask
+    while slots[at].flow != NULL:
+        at = at + 1 & mask
+    slots[at].hash, slots[at].flow = hash, flow
+
+
+cdef inline void take_slot(Slot* slots, uint64_t mask, uint64_t hash, PyObject* flow) noexcept nogil:
+    """The reverse, for a flow that is there."""
+    cdef uint64_t hole = hash & mask, at, home
+    while slots[hole].flow != flow:
+        hole = hole + 1 & mask
+    at = hole
+    while True:  # what comes behind moves up, so that no search ends too early
+        at = at + 1 & mask
+        if slots[at].flow == NULL:
+            break
+        home = slots[at].hash & mask
+        if (at - home & mask) >= (at - hole & mask):
+            slots[hole] = slots[at]
+            hole = at
+    slots[hole].hash, slots[hole].flow = 0, NULL
 
 
 cdef inline uint64_t sum_of(uint64_t one, uint64_t other) noexcept nogil:
@@ -206,7 +242,8 @@ cdef class LiveFlow:
 
     def __cinit__(self):
         self.everywhere.flow = self.of_subject.flow = self.of_object.flow = self.in_queue.flow = <PyObject*>self
-        self.queue = -1
+        self.in_wait.flow = <PyObject*>self
+        self.queue = self.at_subject = self.at_object = -1
 
     def __dealloc__(self):
         if self.opener != NULL:
@@ -391,6 +428,16 @@ cdef inline void put_last(Chain* chain, Link* link) noexcept nogil:
     chain.length += 1
 
 
+cdef inline void put_first(Chain* chain, Link* link) noexcept nogil:
+    link.before, link.after = NULL, chain.first
+    if chain.first != NULL:
+        chain.first.before = link
+    else:
+        chain.last = link
+    chain.first = link
+    chain.length += 1
+
+
 cdef inline void take_out(Chain* chain, Link* link) noexcept nogil:
     if link.before != NULL:
         link.before.after = link.after
@@ -409,6 +456,12 @@ cdef inline void fetch_link(const Link* link) noexcept nogil:
         zt_fetch(link.before)
     if link.after != NULL:
         zt_fetch(link.after)
+
+
+cdef inline void fetch_whole(PyObject* flow) noexcept nogil:
+    cdef int line
+    for line in range(0, FLOW_SIZE, 64):
+        zt_fetch(<const char*>flow + line)
 
 
 cdef inline void fetch_facts(const Facts* facts) noexcept nogil:
@@ -474,12 +527,14 @@ cdef class FlowTable:
         if self.slots == NULL:
             raise MemoryError
         self.mask = FIRST_SLOTS - 1
+        self.waiting = <Slot*>calloc(FIRST_SLOTS, sizeof(Slot))
+        if self.waiting == NULL:
+            raise MemoryError
+        self.waiting_mask = FIRST_SLOTS - 1
 
     def __init__(self):
         self.places = {}
         self.idle = OrderedDict()
-        self.awaited = OrderedDict()
-        self.awaited_of = Counter()
         self.followed = deque()
         self.unanswered = OrderedDict()
 
@@ -492,9 +547,15 @@ cdef class FlowTable:
             (<LiveFlow>link.flow).table = NULL
             Py_DECREF(<object>link.flow)
             link = after
+        link = self.awaited.first
+        while link != NULL:
+            after = link.after
+            Py_DECREF(<object>link.flow)
+            link = after
         for page in range(16384):
             free(self.pages[page])
         free(self.slots)
+        free(self.waiting)
         free(self.counts)
         free(self.timed)
         free(self.queues)
@@ -568,10 +629,8 @@ cdef class FlowTable:
 
     cdef void fetch_flow(self, uint64_t hash) noexcept nogil:
         cdef PyObject* flow = self.by_hash(hash)
-        cdef int line
         if flow != NULL:
-            for line in range(0, FLOW_SIZE, 64):
-                zt_fetch(<char*>flow + line)
+            fetch_whole(flow)
 
     cdef void fetch_neighbours(self, uint64_t hash) noexcept nogil:
         """Of a flow that is nearer by now: those before and behind it in its chains."""
@@ -627,16 +686,13 @@ cdef class FlowTable:
         return None if found == NULL else (<object>found, direction)
 
     cdef int grow(self) except -1:
-        cdef uint64_t count = (self.mask + 1) * 2, place
+        cdef uint64_t count = (self.mask + 1) * 2
         cdef Slot* slots = <Slot*>calloc(count, sizeof(Slot))
         cdef Link* link = self.everything.first
         if slots == NULL:
             raise MemoryError
         while link != NULL:
-            place = (<LiveFlow>link.flow).hash & count - 1
-            while slots[place].flow != NULL:
-                place = place + 1 & count - 1
-            slots[place].hash, slots[place].flow = (<LiveFlow>link.flow).hash, link.flow
+            put_slot(slots, count - 1, (<LiveFlow>link.flow).hash, link.flow)
             link = link.after
         free(self.slots)
         self.slots, self.mask = slots, count - 1
@@ -671,7 +727,12 @@ cdef class FlowTable:
         cdef Page* page = self.pages[number >> 10]
         cdef Chain* chain = &page.chains[number & 1023]
         take_out(chain, link)
-        page.used -= chain.length == 0
+        self.unused(number, chain.length == 0)
+
+    cdef inline void unused(self, uint32_t number, bint so) noexcept:
+        """A session may have nothing more of its own in its page."""
+        cdef Page* page = self.pages[number >> 10]
+        page.used -= so
         if page.used == 0:
             free(page)
             self.pages[number >> 10] = NULL
@@ -709,15 +770,11 @@ cdef class FlowTable:
 
     cdef int enter(self, LiveFlow flow) except -1:
         """Enter a flow whose hash, and whose switches' places, are known. No other flow has its key."""
-        cdef uint64_t place
         if self.everything.length * 2ULL > self.mask:
             self.grow()
         self.chain(flow.subject, True)
         self.chain(flow.to, True)
-        place = flow.hash & self.mask
-        while self.slots[place].flow != NULL:
-            place = place + 1 & self.mask
-        self.slots[place].hash, self.slots[place].flow = flow.hash, <PyObject*>flow
+        put_slot(self.slots, self.mask, flow.hash, <PyObject*>flow)
         Py_INCREF(flow)
         flow.table = <PyObject*>self
         put_last(&self.everything, &flow.everywhere)
@@ -738,19 +795,7 @@ cdef class FlowTable:
 
     cdef void leave(self, LiveFlow flow) noexcept:
         """Take an entered flow out."""
-        cdef uint64_t hole = flow.hash & self.mask, at, home
-        while self.slots[hole].flow != <PyObject*>flow:
-            hole = hole + 1 & self.mask
-        at = hole
-        while True:  # what comes behind moves up, so that no search ends too early
-            at = at + 1 & self.mask
-            if self.slots[at].flow == NULL:
-                break
-            home = self.slots[at].hash & self.mask
-            if (at - home & self.mask) >= (at - hole & self.mask):
-                self.slots[hole] = self.slots[at]
-                hole = at
-        self.slots[hole].hash, self.slots[hole].flow = 0, NULL
+        take_slot(self.slots, self.mask, flow.hash, <PyObject*>flow)
         self.out_of_queue(flow)
         take_out(&self.everything, &flow.everywhere)
         self.part(flow.subject, &flow.of_subject)
@@ -782,6 +827,25 @@ cdef class FlowTable:
         """How many flows have their rules on a switch, two entries each; also those that wait to be removed."""
         place = self.places.get(dpid)
         return 0 if place is None else self.counts[<int32_t>place]
+
+    def at_each(self, list flows not None, dpids):
+        """The flows of these that have, or had, their rules on each of these switches."""
+        cdef dict found = {dpid: [] for dpid in dpids}
+        cdef dict at = {self.place_of(dpid): there for dpid, there in found.items()}
+        cdef LiveFlow flow
+        cdef list there
+        for flow in flows:
+            if flow.at_subject < 0:
+                flow.at_subject = self.place_of(flow.opened_by.attachment.dpid)
+                flow.at_object = self.place_of(flow.opened_to.attachment.dpid)
+            there = at.get(flow.at_subject)
+            if there is not None:
+                there.append(flow)
+            if flow.at_object != flow.at_subject:
+                there = at.get(flow.at_object)
+                if there is not None:
+                    there.append(flow)
+        return found
 
     def wait_for_removal(self, dpid, int64_t flows):
         """So many flows more, or fewer, have their rules on a switch that are out of force."""
@@ -909,62 +973,177 @@ cdef class FlowTable:
 
     # flows that are out of force, or idle
 
-    def close(self, LiveFlow flow not None, why, now):
+    def close(self, LiveFlow flow not None, why, double now):
         """Take a flow out of force; its counters are still to come from the switch, unless it had no rules there."""
-        cdef object place = (flow.key, flow.subject, flow.to), before
-        cdef bint waits
-        self.remove(flow)
-        before = self.awaited.pop(place, None)
-        if before is None:
-            for number in (flow.subject, flow.to):
-                self.awaited_of[number] += 1
-        elif before[0] is not flow:
-            flow.expect_reports_of(before[0])
-            self.followed.append(before[:2])
-        waits = flow.alive != 0 or flow.forward_replaced != 0 or flow.return_replaced != 0
-        self.awaited[place] = (flow, why, now if waits else -INFINITY)
-        if not waits:
-            self.awaited.move_to_end(place, last=False)
+        self.put_out(flow, why, now)
 
-    def closing(self, key, subject, obj):
+    def close_each(self, list flows not None, why, double now):
+        """The same for many flows; of whom, and of which address, they were, and how many of each."""
+        cdef dict counted = {}
+        cdef list found = []
+        cdef list one
+        cdef LiveFlow flow
+        cdef Py_ssize_t at, count = len(flows)
+        for at in range(count):
+            if at + AHEAD < count:
+                fetch_whole(<PyObject*>flows[at + AHEAD])
+            if at + AHEAD // 2 < count:
+                self.fetch_around(<LiveFlow>flows[at + AHEAD // 2])
+            flow = flows[at]
+            self.put_out(flow, why, now)
+            one = counted.get(flow.subject)
+            if one is None:
+                counted[flow.subject] = one = [flow, 0]
+            elif memcmp((<LiveFlow>one[0]).wire.src, flow.wire.src, 16) or (<LiveFlow>one[0]).wire.size != flow.wire.size:
+                found.append(one)
+                counted[flow.subject] = one = [flow, 0]
+            one[1] += 1
+        found.extend(counted.values())
+        return [(flow.subject, flow.key.src, opened) for flow, opened in found]
+
+    cdef void fetch_around(self, LiveFlow flow) noexcept:
+        """What is changed beside a flow that is closed."""
+        zt_fetch(&self.slots[flow.hash & self.mask])
+        zt_fetch(&self.waiting[hash_of_place(flow.hash, flow.subject, flow.to) & self.waiting_mask])
+        fetch_link(&flow.everywhere)
+        fetch_link(&flow.of_subject)
+        fetch_link(&flow.of_object)
+        fetch_link(&flow.in_queue)
+
+    cdef int put_out(self, LiveFlow flow, object why, double now) except -1:
+        cdef uint64_t hash = hash_of_place(flow.hash, flow.subject, flow.to)
+        cdef PyObject* known = self.find_waiting(&flow.wire, hash, flow.subject, flow.to, False)
+        cdef LiveFlow before
+        if known == NULL:
+            if self.awaited.length * 2ULL > self.waiting_mask:
+                self.make_room()
+            self.chain(flow.subject, True)
+            self.chain(flow.to, True)
+            self.await_more(flow.subject)
+            self.await_more(flow.to)
+        else:
+            before = <LiveFlow>known
+            if before is not flow:
+                flow.expect_reports_of(before)
+                self.followed.append((before, before.why))
+            self.stop_waiting(before)
+        put_slot(self.waiting, self.waiting_mask, hash, <PyObject*>flow)
+        Py_INCREF(flow)
+        flow.why = why
+        if flow.alive != 0 or flow.forward_replaced != 0 or flow.return_replaced != 0:
+            flow.closed_at = now
+            put_last(&self.awaited, &flow.in_wait)
+        else:
+            flow.closed_at = -INFINITY
+            put_first(&self.awaited, &flow.in_wait)
+        if flow.table == <PyObject*>self:
+            self.leave(flow)
+        return 0
+
+    cdef PyObject* find_waiting(
+        self, const Key* key, uint64_t hash, uint32_t subject, uint32_t to, bint back
+    ) noexcept nogil:
+        """The flow out of force with this key, or the reverse of it, between these sessions; NULL if there is none."""
+        cdef uint64_t at = hash & self.waiting_mask
+        cdef PyObject* found = self.waiting[at].flow
+        while found != NULL:
+            if (
+                self.waiting[at].hash == hash
+                and (<LiveFlow>found).subject == subject
+                and (<LiveFlow>found).to == to
+                and (reversed_of(key, &(<LiveFlow>found).wire) if back else same(key, &(<LiveFlow>found).wire))
+            ):
+                return found
+            at = at + 1 & self.waiting_mask
+            found = self.waiting[at].flow
+        return NULL
+
+    cdef int make_room(self) except -1:
+        cdef uint64_t count = (self.waiting_mask + 1) * 2
+        cdef Slot* slots = <Slot*>calloc(count, sizeof(Slot))
+        cdef Link* link = self.awaited.first
+        cdef LiveFlow flow
+        if slots == NULL:
+            raise MemoryError
+        while link != NULL:
+            flow = <LiveFlow>link.flow
+            put_slot(slots, count - 1, hash_of_place(flow.hash, flow.subject, flow.to), link.flow)
+            link = link.after
+        free(self.waiting)
+        self.waiting, self.waiting_mask = slots, count - 1
+        return 0
+
+    cdef inline void await_more(self, uint32_t number) noexcept:
+        """One more flow of a session, which has a page, waits for its counters."""
+        cdef Page* page = self.pages[number >> 10]
+        page.used += page.awaited[number & 1023] == 0
+        page.awaited[number & 1023] += 1
+
+    cdef inline void await_less(self, uint32_t number) noexcept:
+        cdef Page* page = self.pages[number >> 10]
+        page.awaited[number & 1023] -= 1
+        self.unused(number, page.awaited[number & 1023] == 0)
+
+    cdef void stop_waiting(self, LiveFlow flow) noexcept:
+        """A flow waits no more; whoever calls this has a reference to it."""
+        take_slot(
+            self.waiting, self.waiting_mask, hash_of_place(flow.hash, flow.subject, flow.to), <PyObject*>flow
+        )
+        take_out(&self.awaited, &flow.in_wait)
+        flow.why = None
+        Py_DECREF(flow)
+
+    cdef object no_more_of(self, PyObject* waiting):
+        """Forget a flow that waits; itself and why it ended."""
+        cdef LiveFlow flow = <LiveFlow>waiting
+        cdef object why = flow.why
+        self.stop_waiting(flow)
+        self.await_less(flow.subject)
+        self.await_less(flow.to)
+        return flow, why
+
+    def closing(self, key, uint32_t subject, uint32_t obj):
         """A flow between these taken out of force, by the key of one of its directions."""
-        if not self.awaited:
+        cdef Key wire
+        cdef PyObject* found
+        cdef uint64_t hash
+        cdef int direction
+        if self.awaited.length == 0 or not packed(key, &wire):
             return None
-        for wanted, direction in ((key, FORWARD), (key.reverse(), RETURN)):
-            found = self.awaited.get((wanted, subject, obj))
-            if found is not None:
-                return found[0], direction, found[1]
+        hash = hash_of_place(hash_of(&wire), subject, obj)
+        for direction in (FORWARD, RETURN):
+            found = self.find_waiting(&wire, hash, subject, obj, direction == RETURN)
+            if found != NULL:
+                return <object>found, direction, (<LiveFlow>found).why
         return None
 
     def closed(self, LiveFlow flow not None):
         """All that was to come has come."""
-        if self.awaited.pop((flow.key, flow.subject, flow.to), None) is not None:
-            self._forget_closing(flow)
+        cdef PyObject* found = self.find_waiting(
+            &flow.wire, hash_of_place(flow.hash, flow.subject, flow.to), flow.subject, flow.to, False
+        )
+        if found != NULL:
+            self.no_more_of(found)
 
-    def _forget_closing(self, LiveFlow flow not None):
-        for number in (flow.subject, flow.to):
-            self.awaited_of[number] -= 1
-            if self.awaited_of[number] <= 0:
-                del self.awaited_of[number]
+    cdef bint awaits(self, uint32_t number) noexcept nogil:
+        cdef Page* page = self.pages[number >> 10] if number <= 0xFFFFFF else NULL
+        return page != NULL and page.awaited[number & 1023] != 0
 
     def is_closing(self, number):
         """Whether counters of a session's flows are still to come."""
-        return number in self.awaited_of
+        return 0 <= number <= 0xFFFFFF and self.awaits(number)
 
-    def overdue(self, before):
+    def overdue(self, double before):
         """Take out the flows that were closed before this time and that no switch has reported on."""
         # Here: that module imports this one.
         from zethane.service import flows as bounds
 
         while self.followed:
             yield self.followed.popleft()
-        while self.awaited:
-            flow, why, since = next(iter(self.awaited.values()))
-            if since >= before and len(self.awaited) <= bounds.MAX_CLOSING:
+        while self.awaited.first != NULL:
+            if (<LiveFlow>self.awaited.first.flow).closed_at >= before and self.awaited.length <= bounds.MAX_CLOSING:
                 return
-            self.awaited.popitem(last=False)
-            self._forget_closing(flow)
-            yield flow, why
+            yield self.no_more_of(self.awaited.first.flow)
 
     def remember(self, LiveFlow flow not None):
         """Keep a flow in mind whose rules are gone, so that its next packet lets it in again."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -210,6 +210,10 @@ class FlowTable(Untimed):
         """How many flows have their rules on a switch, two entries each; also those that wait to be removed."""
         return self._at[dpid]
 
+    def at_each(self, flows: list[LiveFlow], dpids: Iterable[int]) -> dict[int, list[LiveFlow]]:
+        """The flows of these that have, or had, their rules on each of these switches."""
+        return {dpid: [flow for flow in flows if dpid in flow.switches] for dpid in dpids}
+
     def wait_for_removal(self, dpid: int, flows: int) -> None:
         """So many flows more, or fewer, have their rules on a switch that are out of force."""
         self._at[dpid] += flows
@@ -271,6 +275,14 @@ class FlowTable(Untimed):
         self._closing[place] = (flow, why, now if waits else -math.inf)
         if not waits:
             self._closing.move_to_end(place, last=False)
+
+    def close_each(self, flows: list[LiveFlow], why: str, now: float) -> list[tuple[int, bytes, int]]:
+        """The same for many flows. Returns which sessions had opened them, from which address, and how many."""
+        opened: Counter[tuple[int, bytes]] = Counter()
+        for flow in flows:
+            self.close(flow, why, now)
+            opened[flow.subject, flow.key.src] += 1
+        return [(subject, address, count) for (subject, address), count in opened.items()]
 
     def closing(self, key: FlowKey, subject: int, obj: int) -> tuple[LiveFlow, int, str] | None:
         """A flow between these taken out of force, by the key of one of its directions."""

@@ -78,10 +78,10 @@ class Outside(Live):
         self.opened += 1
         self._per_address[address] += 1
 
-    def closes(self, address: bytes) -> None:
-        """It has ended."""
-        self.opened -= 1
-        self._per_address[address] -= 1
+    def closes(self, address: bytes, flows: int = 1) -> None:
+        """So many of them have ended."""
+        self.opened -= flows
+        self._per_address[address] -= flows
         if self._per_address[address] <= 0:
             del self._per_address[address]
 

@@ -146,9 +146,9 @@ class Live(Watched):
         """The session has opened a flow from one of its addresses."""
         self.opened += 1
 
-    def closes(self, address: bytes) -> None:  # noqa: ARG002
-        """It has ended."""
-        self.opened -= 1
+    def closes(self, address: bytes, flows: int = 1) -> None:  # noqa: ARG002
+        """So many of them have ended."""
+        self.opened -= flows
 
 
 class SessionTable:

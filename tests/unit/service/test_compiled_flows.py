@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -41,6 +43,8 @@ STEPS = st.one_of(
     st.tuples(st.sampled_from(("wait", "put_to_the_test", "wait_no_more", "answer", "stood")), st.integers(0, 30)),
     st.tuples(st.sampled_from(("due", "tested")), st.integers(0, 3), st.sampled_from((-40, 0, 3, 20, 200, 900))),
     st.tuples(st.just("overdue"), st.integers(0, 60)),
+    st.tuples(st.just("close_each"), st.lists(st.integers(0, 30), max_size=20)),
+    st.tuples(st.just("at_each"), st.lists(st.integers(0, 30), max_size=5), st.sets(st.integers(0, 3))),
     st.tuples(st.just("wait_for_removal"), st.integers(0, 3), st.sampled_from((-1, 5))),
 )
 
@@ -68,6 +72,11 @@ class One:
             return None if found is None else (self.name(found[0]), found[1])
         if step[0] == "overdue":
             return [(self.name(flow), why) for flow, why in table.overdue(step[1])]
+        if step[0] == "close_each":
+            return self._close_each(step[1], now)
+        if step[0] == "at_each":
+            found = table.at_each(self._chosen(step[1]), step[2])
+            return {dpid: [self.name(flow) for flow in flows] for dpid, flows in found.items()}
         if step[0] == "wait_for_removal":
             return table.wait_for_removal(*step[1:])
         if step[0] in ("due", "tested"):
@@ -97,6 +106,17 @@ class One:
         elif step[0] == "wait_no_more" and live:
             table.wait_no_more(flow)
         return None
+
+    def _chosen(self, numbers: list[int]) -> list[Any]:
+        return list(dict.fromkeys(self.flows[number % len(self.flows)] for number in numbers if self.flows))
+
+    def _close_each(self, numbers: list[int], now: float) -> Counter[tuple[int, bytes]]:
+        """How many flows of each end were closed."""
+        live = [flow for flow in self._chosen(numbers) if self.table.by_key.get(flow.key) is flow]
+        opened: Counter[tuple[int, bytes]] = Counter()
+        for subject, address, count in self.table.close_each(live, "each", now):
+            opened[subject, address] += count
+        return opened
 
     def look(self, key: FlowKey) -> Any:
         table = self.table
@@ -189,6 +209,44 @@ def view(flow: Any) -> dict[str, Any]:
         "tests", "replaced", "counts", "untold", "switches", "group",
     )  # fmt: skip
     return {name: getattr(flow, name) for name in names}
+
+
+def test_many_flows_wait_for_their_counters() -> None:
+    """More than there is room for at first, of many sessions; the second half is reported on, in any order."""
+    table = flow_table.FlowTable()
+    ends = {number: session(number) for number in range(1, 3001)}
+    flows = [
+        flow_table.LiveFlow(
+            FlowKey(ADDRESSES[0], ADDRESSES[1], 6, port, 443), 1 + port % 1500, 1501 + port % 1500, 7, 1, 2,
+            ends[1 + port % 1500], ends[1501 + port % 1500], 0, 0,
+        )
+        for port in range(20_000)
+    ]  # fmt: skip
+    for flow in flows:
+        table.add(flow)
+    opened = table.close_each(flows, "ended", 5.0)
+    assert sorted(opened) == [(number, ADDRESSES[0], 14 - (number > 500)) for number in range(1, 1501)]
+    assert len(table) == 0
+    assert table.of_session(1) == []
+    for flow in sorted(flows[10_000:], key=lambda flow: flow.key.sport * 7919 % 20_000):
+        assert table.closing(flow.key.reverse(), flow.subject, flow.object) == (flow, RETURN, "ended")
+        table.closed(flow)
+        assert table.closing(flow.key, flow.subject, flow.object) is None
+    assert all(table.is_closing(number) for number in ends)
+    assert list(table.overdue(5.0)) == []
+    assert list(table.overdue(5.1)) == [(flow, "ended") for flow in flows[:10_000]]
+    assert not any(table.is_closing(number) for number in ends)
+
+
+def test_what_waits_goes_with_its_table() -> None:
+    flow = flow_table.LiveFlow(FlowKey(*ADDRESSES[:2], 6, 1, 443), 1, 2, 7, 1, 2, session(1), session(2), 0, 0)
+    before = sys.getrefcount(flow)
+    table = flow_table.FlowTable()
+    table.add(flow)
+    table.close(flow, "ended", 1.0)
+    assert sys.getrefcount(flow) == before + 1
+    del table
+    assert sys.getrefcount(flow) == before
 
 
 def test_many_flows_are_found_and_go_again() -> None:

@@ -1533,7 +1533,7 @@ cdef class FastPath:
         cdef Facts* to = NULL
         cookie = be64(message + 8)
         subject = <uint32_t>(cookie >> 40)
-        if subject == 0 or self.is_awaited(subject, <uint32_t>(cookie >> 16) & 0xFFFFFF):
+        if subject == 0 or (self.table.awaits(subject) and self.table.awaits(<uint32_t>(cookie >> 16) & 0xFFFFFF)):
             return False
         found = self.table.lookup(&one.read.key, one.hash, &direction)
         if found == NULL:
@@ -1587,10 +1587,6 @@ cdef class FastPath:
         if self.count:
             self.hand_over()
         return True
-
-    cdef bint is_awaited(self, uint32_t subject, uint32_t obj) except -1:
-        """Whether a flow between these may be out of force, with its last counters still to come."""
-        return len(self.table.awaited) and subject in self.table.awaited_of and obj in self.table.awaited_of
 
     cdef int end(self, LiveFlow flow, Facts* opener, Facts* to, bint finished, int reason, int idle) except -1:
         cdef Switch far

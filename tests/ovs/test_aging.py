@@ -17,6 +17,7 @@ from zethane.pipeline.tables import Priority, Table
 from zethane.pipeline.verified import FIN_IDLE, IDLE_TIMEOUTS
 from zethane.service import untimed
 from zethane.service.flows import LiveFlow
+from zethane.service.verification import REOPENED_AFTER
 
 pytestmark = pytest.mark.ovs
 
@@ -119,6 +120,25 @@ async def test_a_connection_without_timeouts_ends_with_its_fins_or_its_reset(
             assert (await wires.next())[0] == 4, "half of it was open: it may go on"
         else:
             await until(lambda: site.records.reasons() == ["no-flow"])
+
+
+async def test_a_connection_from_the_ports_of_one_that_has_just_ended_keeps_its_rules(
+    site: LiveSite, bridge: Bridge
+) -> None:
+    syn, answer = LAPTOP.tcp(WEB1, 40000, 443), WEB1.tcp(LAPTOP, 443, 40000, SYN_ACK)
+    ends = LAPTOP.tcp(WEB1, 40000, 443, FIN_ACK), WEB1.tcp(LAPTOP, 443, 40000, FIN_ACK)
+    with Wires(bridge, range(2, 5)) as wires:
+        for port, frame in ((4, syn), (2, answer), (4, ends[0]), (2, ends[1])):
+            wires.send(port, frame)
+            await wires.next()
+        assert await entries(site) == [FIN_IDLE, FIN_IDLE]
+        (flow,) = site.state.flows.all()
+        await until(lambda: site.state.clock() - flow.installed > REOPENED_AFTER)
+        wires.send(4, syn)
+        assert (await wires.next())[0] == 2
+        assert await entries(site) == [0, 0]
+    assert site.state.flows.all() == [flow]
+    assert not ended(site)
 
 
 async def test_thousands_of_silent_flows_go_while_others_are_set_up(site: LiveSite) -> None:

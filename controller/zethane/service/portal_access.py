@@ -25,7 +25,7 @@ from zethane.service.points import Point
 from zethane.service.port_security import has_room, takes_vlan
 from zethane.service.state import State
 from zethane.service.switch import FlowRemoved, PacketIn
-from zethane.service.verification import REINSTALL_AFTER
+from zethane.service.verification import REINSTALL_AFTER, REOPENED_AFTER
 
 
 @dataclass(slots=True, eq=False)
@@ -141,7 +141,7 @@ class PortalAccess:
 
     def _refresh(self, connection: Connection, packet: Packet, portal: Portal) -> None:
         now = self._state.clock()
-        if now - connection.installed > REINSTALL_AFTER and not packet.flags & TCP_SYN:
+        if now - connection.installed > (REOPENED_AFTER if packet.flags & TCP_SYN else REINSTALL_AFTER):
             connection.installed = now
             self._install(connection, portal)
 

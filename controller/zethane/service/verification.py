@@ -41,6 +41,13 @@ from zethane.service.verdict import Verdict
 REINSTALL_AFTER = 1.0
 """Seconds after which a packet of a live flow that comes up means that its rule is gone from the switch."""
 
+REOPENED_AFTER = 0.1
+"""Seconds after which a SYN of a live flow may begin another connection, from the ports of one that has just ended.
+
+A FIN or RST has the switch remove the flow's rules after two seconds of silence, whatever follows: they have to be
+written again. A SYN comes up whether they are there or not.
+"""
+
 
 class Verifier:
     """Decides packets that the table `rule` sent up."""
@@ -186,7 +193,8 @@ class Verifier:
                 state.flows.remember(flow)
                 subject.closes(flow.key.src)
             return
-        stale = flow.alive & direction == 0 or (now - flow.installed > REINSTALL_AFTER and not packet.flags & TCP_SYN)
+        after = REOPENED_AFTER if packet.flags & TCP_SYN else REINSTALL_AFTER
+        stale = flow.alive & direction == 0 or now - flow.installed > after
         classes = subject.class_at(flow.key.src), obj.class_at(flow.key.dst)
         is_same = (flow.subject_class, flow.object_class) == classes
         if waits and is_same and not flow.counts[0 if direction == FORWARD else 2]:

@@ -13,6 +13,7 @@ from zethane.errors import AddressInUse, SessionError
 from zethane.pipeline.fields import Reason
 from zethane.pipeline.tables import Table
 from zethane.service.switch import PacketIn
+from zethane.service.verification import REOPENED_AFTER
 
 WEB1 = Host(2, "02:00:00:00:00:11", "10.0.0.11")
 DB1 = Host(3, "02:00:00:00:00:14", "10.0.0.14")
@@ -140,6 +141,19 @@ async def test_a_packet_that_comes_up_twice_is_delivered_twice_and_counted_once(
     assert site.s1.take() == [(2, syn), (2, syn)]
     assert len(site.records.of("allowed")) == 1
     assert len(site.state.flows) == 1
+
+
+async def test_a_syn_of_a_live_flow_has_its_rules_written_again_but_not_when_it_comes_up_twice() -> None:
+    site = await three_tier()
+    syn = LAPTOP.tcp(WEB1, 40000, 443)
+    site.s1.send(4, syn)
+    site.s1.send(4, syn)
+    assert site.state.counters["reinstalled"] == 0
+    site.now += 1.5 * REOPENED_AFTER
+    site.s1.send(4, syn)
+    assert site.s1.take() == [(2, syn)] * 3
+    assert site.state.counters["reinstalled"] == 1
+    assert len(site.records.of("allowed")) == 1
 
 
 async def test_logout_takes_a_session_back_in_four_flow_mods_however_many_flows() -> None:

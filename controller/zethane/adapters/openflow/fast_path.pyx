@@ -30,7 +30,7 @@ from zethane.pipeline.verified import FIN_IDLE, Verified, idle_timeout
 from zethane.service.sessions import Live
 from zethane.service.switch import PacketIn
 from zethane.service.untimed import UNANSWERED
-from zethane.service.verification import REINSTALL_AFTER
+from zethane.service.verification import REINSTALL_AFTER, REOPENED_AFTER
 
 cdef extern from *:
     """
@@ -322,6 +322,7 @@ cdef int FLOW_TABLE = Table.FLOW
 cdef int COMMITTED_TABLE = Table.COMMITTED
 cdef uint64_t CONNECTION_BITS = CONNECTION_MASK
 cdef double REINSTALL = REINSTALL_AFTER
+cdef double REOPENED = REOPENED_AFTER
 cdef int SILENT = UNANSWERED
 cdef int DECISIONS = 4096
 cdef int LINE = 1024  # bytes of a record beside its texts, at the most
@@ -1458,7 +1459,7 @@ cdef class FastPath:
             return False
         if self.decision(subject.session_class, to.session_class, &flow.wire) is None:
             return False
-        if not waits and not begins and <double>self.clock() - flow.installed > REINSTALL:
+        if not waits and <double>self.clock() - flow.installed > (REOPENED if begins else REINSTALL):
             return False
         if not self.usable(<Switch>receiver.switch):
             return False

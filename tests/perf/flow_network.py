@@ -21,6 +21,7 @@ from lab.names import Names
 from lab.openvswitch import Bridge
 from lab.processes import stop
 from lab.shell import run
+from perf.daemon import preferred
 from perf.namespaces import hold
 from perf.topology import Place
 
@@ -95,31 +96,32 @@ def flow_network(ledger: Ledger, interrupts: Interrupts, sizes: Sizes, name: str
     bridge = names.bridge(name, 1)
     number = ord(name) % 100  # of the switch, in the names of its ports
     holders: list[subprocess.Popen[bytes]] = []
-    try:
-        with interrupts.shielded():
-            inside, outside = {}, {}
-            pids = [hold(ledger, holders) for _ in range(2)]
-            for port in range(1, sizes.sender_ports + sizes.receiver_ports + 1):
-                pid = pids[port > sizes.sender_ports]
-                outside[port], inside[port] = names.port(number, port), f"{ledger.run_id}i{port}"
-                ledger.note("interface", outside[port])
-                _join(outside[port], inside[port], pid)
-            dpid = DPID_PREFIX | int.from_bytes(os.urandom(2), "big")
-            ledger.note("bridge", bridge)
-            openvswitch.create([Bridge(bridge, dpid, outside)], run_id=ledger.run_id, secure=True)
-            senders = tuple(
-                Host(inside[place.port], place) for place in _places("client", sizes.senders, 1, sizes.sender_ports)
-            )
-            receivers = tuple(
-                Host(inside[place.port], place)
-                for place in _places("server", sizes.receivers, sizes.sender_ports + 1, sizes.receiver_ports)
-            )
-        yield FlowNetwork(bridge, dpid, senders, receivers, *pids)
-    finally:
-        with interrupts.shielded():
-            openvswitch.delete([bridge])
-            for holder in holders:
-                stop(holder)
+    with preferred():
+        try:
+            with interrupts.shielded():
+                inside, outside = {}, {}
+                pids = [hold(ledger, holders) for _ in range(2)]
+                for port in range(1, sizes.sender_ports + sizes.receiver_ports + 1):
+                    pid = pids[port > sizes.sender_ports]
+                    outside[port], inside[port] = names.port(number, port), f"{ledger.run_id}i{port}"
+                    ledger.note("interface", outside[port])
+                    _join(outside[port], inside[port], pid)
+                dpid = DPID_PREFIX | int.from_bytes(os.urandom(2), "big")
+                ledger.note("bridge", bridge)
+                openvswitch.create([Bridge(bridge, dpid, outside)], run_id=ledger.run_id, secure=True)
+                senders = tuple(
+                    Host(inside[place.port], place) for place in _places("client", sizes.senders, 1, sizes.sender_ports)
+                )
+                receivers = tuple(
+                    Host(inside[place.port], place)
+                    for place in _places("server", sizes.receivers, sizes.sender_ports + 1, sizes.receiver_ports)
+                )
+            yield FlowNetwork(bridge, dpid, senders, receivers, *pids)
+        finally:
+            with interrupts.shielded():
+                openvswitch.delete([bridge])
+                for holder in holders:
+                    stop(holder)
 
 
 def _places(role: str, count: int, first_port: int, ports: int) -> list[Place]:

@@ -19,6 +19,7 @@ from lab.names import Names
 from lab.openvswitch import Bridge
 from lab.processes import stop
 from lab.shell import run
+from perf.daemon import preferred
 from perf.namespaces import hold
 from perf.topology import Place
 
@@ -97,26 +98,27 @@ def bench_network(
     names = Names(ledger.run_id)
     bridge, number = names.bridge(name, 1), ord(name) % 100
     holders: list[subprocess.Popen[bytes]] = []
-    try:
-        with interrupts.shielded():
-            ends = tuple(_end(ledger, names, (number, port), holders) for port in range(1, clients + 1))
-            ends += (_end(ledger, names, (number, clients + 1), holders, "server"),)
-            dpid = DPID_PREFIX | int.from_bytes(os.urandom(2), "big")
-            ledger.note("bridge", bridge)
-            wanted = Bridge(bridge, dpid, {end.place.port: end.outside for end in ends})
-            openvswitch.create([wanted], run_id=ledger.run_id, secure=True)
-            for end in ends:
-                _start(end)
-            if stack:
-                for client in ends[:-1]:
-                    _attach(client, ends[-1:])
-                _attach(ends[-1], ends[:-1])
-        yield BenchNetwork(bridge, dpid, ends)
-    finally:
-        with interrupts.shielded():
-            openvswitch.delete([bridge])
-            for holder in holders:
-                stop(holder)
+    with preferred():
+        try:
+            with interrupts.shielded():
+                ends = tuple(_end(ledger, names, (number, port), holders) for port in range(1, clients + 1))
+                ends += (_end(ledger, names, (number, clients + 1), holders, "server"),)
+                dpid = DPID_PREFIX | int.from_bytes(os.urandom(2), "big")
+                ledger.note("bridge", bridge)
+                wanted = Bridge(bridge, dpid, {end.place.port: end.outside for end in ends})
+                openvswitch.create([wanted], run_id=ledger.run_id, secure=True)
+                for end in ends:
+                    _start(end)
+                if stack:
+                    for client in ends[:-1]:
+                        _attach(client, ends[-1:])
+                    _attach(ends[-1], ends[:-1])
+            yield BenchNetwork(bridge, dpid, ends)
+        finally:
+            with interrupts.shielded():
+                openvswitch.delete([bridge])
+                for holder in holders:
+                    stop(holder)
 
 
 def _end(

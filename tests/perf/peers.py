@@ -19,7 +19,7 @@ from lab.errors import LabError
 from lab.processes import START_TIMEOUT, stop, tail, wait_for
 from perf.controllers import environment, free_port, is_listening, python
 from perf.same_job import Identity
-from zethane.app.scheduling import NICE
+from zethane.app.scheduling import NICE, precedence, session_file
 
 FAUCET = Path(__file__).parents[2] / ".venv-faucet" / "bin"
 
@@ -113,9 +113,8 @@ def faucet(folder: Path, tagged: Mapping[str, str], configuration: str) -> Itera
 def _prefer(pid: int) -> None:
     """Give a peer the precedence that Zethane asks for, to its session as well."""
     os.setpriority(os.PRIO_PROCESS, pid, NICE)
-    group = Path(f"/proc/{pid}/autogroup")
-    if group.exists():
-        group.write_text(str(NICE), encoding="ascii")
+    if precedence(pid).session is not None:
+        session_file(pid).write_text(str(NICE), encoding="ascii")
 
 
 @contextmanager

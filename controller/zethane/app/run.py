@@ -33,7 +33,14 @@ from zethane.app.platforms import start_platforms
 from zethane.app.reload import DirectoryFile, PolicyFile
 from zethane.app.running import Running
 from zethane.app.runtime import Runtime
-from zethane.app.scheduling import ask_for_short_turns, give_way, precedence, take_precedence, wait_exactly
+from zethane.app.scheduling import (
+    ask_for_short_turns,
+    give_way,
+    precedence,
+    precedence_of_switch,
+    take_precedence,
+    wait_exactly,
+)
 from zethane.app.settings import Settings
 from zethane.app.stages import Stages, tell
 from zethane.app.topology import Topology, load_topology
@@ -215,7 +222,7 @@ class _Process:
         """Let switches in, by the compiled path where there is one; at which address."""
         settings = self._settings
         fast = compiled_path(administrator.state, journal)
-        waits, nice = wait_exactly(), precedence()
+        waits, nice, switch = wait_exactly(), precedence(), precedence_of_switch()
         _log.info(
             "hot-path",
             compiled=fast is not None,
@@ -223,6 +230,7 @@ class _Process:
             exact_waits=waits,
             nice=nice.process,
             session_nice=nice.session,
+            switch_session_nice=switch.session if switch else None,
         )
         listener = Listener(administrator, fast=fast)
         address = settings.openflow_host, settings.openflow_port

@@ -38,8 +38,8 @@ EXACT, PATIENT = 1, 1_000_000
 _NUMBERS = {"x86_64": (314, 315), "aarch64": (274, 275)}
 """Of the system calls sched_setattr and sched_getattr, by machine: the C library has no functions for them."""
 
-_GROUP = Path("/proc/self/autogroup")
-"""What the kernel says, and may be told, of the weight of a process's session."""
+_SWITCH = Path("/var/run/openvswitch/ovs-vswitchd.pid")
+"""Where Open vSwitch's daemon writes its number."""
 
 _SCHED_OTHER = 0
 _RESET_ON_FORK = 1
@@ -83,17 +83,31 @@ def take_precedence(nice: int) -> Precedence:
             os.setpriority(os.PRIO_PROCESS, 0, nice)
             if os.getsid(0) == os.getpid():
                 with suppress(OSError):
-                    _GROUP.write_text(str(nice), encoding="ascii")
+                    session_file(os.getpid()).write_text(str(nice), encoding="ascii")
     return precedence()
 
 
-def precedence() -> Precedence:
-    """What holds for the calling thread."""
+def precedence(process: int = 0) -> Precedence:
+    """What holds for a process, or for the calling thread. Raises ProcessLookupError if there is no such process."""
+    nice = os.getpriority(os.PRIO_PROCESS, process)
     try:
-        found = re.search(r"nice (-?\d+)$", _GROUP.read_text(encoding="ascii").strip())
+        found = re.search(r"nice (-?\d+)$", session_file(process or os.getpid()).read_text(encoding="ascii").strip())
     except OSError:
         found = None
-    return Precedence(os.getpriority(os.PRIO_PROCESS, 0), int(found[1]) if found else None)
+    return Precedence(nice, int(found[1]) if found else None)
+
+
+def precedence_of_switch() -> Precedence | None:
+    """What holds for the Open vSwitch daemon of this machine; None if there is none."""
+    try:
+        return precedence(int(_SWITCH.read_text(encoding="ascii")))
+    except (OSError, ValueError):
+        return None
+
+
+def session_file(process: int) -> Path:
+    """What the kernel says, and may be told, of the weight of a process's session (sched(7))."""
+    return Path(f"/proc/{process}/autogroup")
 
 
 def ask_for_short_turns() -> bool:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from zethane.app import scheduling
+from zethane.app.scheduling import precedence, precedence_of_switch
 
 PROGRAM = """
 import os
@@ -85,6 +89,20 @@ thread.join()
 assert beside == [got]
 print(*before, *got)
 """
+
+
+def test_what_open_vswitchs_daemon_has_is_told_if_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "ovs-vswitchd.pid"
+    monkeypatch.setattr(scheduling, "_SWITCH", file)
+    assert precedence_of_switch() is None
+    file.write_text("no number\n", encoding="ascii")
+    assert precedence_of_switch() is None
+    file.write_text(f"{os.getpid()}\n", encoding="ascii")
+    assert precedence_of_switch() == precedence()
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait(60)
+    file.write_text(f"{ended.pid}\n", encoding="ascii")
+    assert precedence_of_switch() is None
 
 
 def weighed(

@@ -99,7 +99,7 @@ def reported(chosen: Sequence[type[Benchmark]], rounds: int, *, is_quick: bool, 
     about, stolen_before = machine(), stolen()
     with watched() as lateness:
         report = measure(chosen, rounds, Console(stderr=True).print, is_quick=is_quick, is_full=is_full)
-    about |= {"load_after": load(), "stolen_s": round(stolen() - stolen_before, 2), **lateness}
+    about |= {"load_after": load(), "stolen_s": round(stolen() - stolen_before, 2), **lateness.told}
     return replace(report, about=about)
 
 

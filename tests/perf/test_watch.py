@@ -7,17 +7,30 @@ from pathlib import Path
 import pytest
 
 from perf import watch
-from perf.watch import watched
+from perf.watch import Watch, watched
 
 
 def test_it_tells_how_late_the_machine_was_once_it_is_over() -> None:
     with watched() as found:
-        assert not found
-    latest, times = found["latest_ms"], found["late_times"]
+        assert not found.told
+    latest, times = found.told["latest_ms"], found.told["late_times"]
     assert isinstance(latest, float)
     assert latest >= 0
-    assert isinstance(times, int)
-    assert times >= 0
+    assert times == len(found.moments)
+
+
+def test_it_knows_whether_the_machine_was_late_in_a_span_of_time() -> None:
+    found = Watch()
+    found.read(
+        ["late 100.000000 100.004000\n", "late 100.002000 100.020500\n", '{"latest_ms": 18.5, "late_times": 2}\n']
+    )
+    assert found.moments == [(100.0, 100.004), (100.002, 100.0205)]
+    assert found.told == {"latest_ms": 18.5, "late_times": 2}
+    assert found.stood_still(99.0, 100.001)
+    assert found.stood_still(100.01, 100.011)
+    assert found.stood_still(100.02, 103.0)
+    assert not found.stood_still(99.0, 100.0)
+    assert not found.stood_still(100.03, 103.0)
 
 
 def test_a_machine_that_cannot_be_watched_is_measured_all_the_same_and_it_is_told(
@@ -27,5 +40,5 @@ def test_a_machine_that_cannot_be_watched_is_measured_all_the_same_and_it_is_tol
     source.write_text('#include <stdio.h>\nint main(void) { fprintf(stderr, "refused\\n"); return 1; }\n')
     monkeypatch.setattr(watch, "_SOURCE", source)
     with watched() as found:
-        assert not found
-    assert found == {"latest_ms": "not watched: refused"}
+        assert not found.moments
+    assert found.told == {"latest_ms": "not watched: refused"}

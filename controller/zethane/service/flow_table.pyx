@@ -256,8 +256,8 @@ cdef class LiveFlow:
         alive=3, packets=0, octets=0, return_packets=0, return_octets=0, told=(0, 0, 0, 0), ends=INFINITY,
         idle_timeout=0, tests=0, replaced=(0, 0),
     ):  # fmt: skip
-        if self.table != NULL:
-            raise ValueError("a flow that is entered stays what it is")
+        if self.table != NULL or self.why is not None:
+            raise ValueError("a flow that is entered, or waits for its counters, stays what it is")
         if not packed(key, &self.wire):
             raise ValueError("the key is not one of IP")
         self.hash = hash_of(&self.wire)

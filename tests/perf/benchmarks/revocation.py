@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from lab.errors import LabError
 from lab.processes import wait_for
@@ -35,6 +35,7 @@ from perf.snoop import flow_mods
 from perf.statistics import percentile
 from perf.switched import Control, controlled
 from perf.topology import POLICY, TCP_SERVICE, UDP_SERVICE
+from perf.watch import Watch, watched
 
 MANY = 10_000
 """Flows of the session that the goals are about."""
@@ -43,7 +44,8 @@ MANY = 10_000
 @dataclass(frozen=True, slots=True)
 class RevocationLoad:
     """How fast flows are made, how many flows others have for each of the session's, and how many sessions are revoked
-    per turn, with all the time there is and in a row; then the packets that keep coming.
+    per turn, with all the time there is and in a row, and how many more there may be in the place of those during
+    which the machine stood still; then the packets that keep coming.
 
     Those are of so many flows in turn, so many seconds apart; in a row, where there are several such streams, and
     between two revocations, more. One more revocation per turn is not timed: there the flow-mods are counted, and
@@ -54,6 +56,7 @@ class RevocationLoad:
     others: int = 4
     revocations: int = 10
     row: int = 4
+    spare: int = 6
     streamed: int = 8
     every: float = 50e-6
     every_in_row: float = 200e-6
@@ -105,6 +108,7 @@ class Revocations(Benchmark):
         Measure("flow_mods", "flow-mods that stop a session", "", is_drawn=False),
         Measure("clearing", "flow-mods that clear its flows away afterwards", "", is_drawn=False),
         Measure("answered_p50", "the API's answer, p50", "ms", digits=2),
+        Measure("left_out", "left out, for the machine stood still meanwhile", "", is_drawn=False),
     )
     goals = (
         at_most("last packet, p50", median_of("last_p50", "zethane", MANY), 5, "ms"),
@@ -118,18 +122,21 @@ class Revocations(Benchmark):
 
     def __init__(self, run: Run) -> None:
         super().__init__(run)
-        self._load = RevocationLoad(revocations=2, row=2, rate=2000) if run.is_quick else RevocationLoad()
-        self._sizes = Sizes(48, 1 + self._load.revocations + self._load.row + BYSTANDERS, 8, 2)
+        self._load = RevocationLoad(revocations=2, row=2, spare=2, rate=2000) if run.is_quick else RevocationLoad()
+        timed = self._load.revocations + self._load.spare + self._load.row
+        self._sizes = Sizes(48, 1 + timed + BYSTANDERS, 8, 2)
         self.axis = Axis("flows", "flows of the session", (100, 1_000, MANY))
         self.parameters = {**asdict(self._load), **asdict(self._sizes)}
         self._is_quick = run.is_quick
         self._network: FlowNetwork
+        self._watch: Watch
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
         """The same bridge for all turns. Raises LabError."""
         self._program = compile_flows(self.run.folder)
-        with flow_network(self.run.ledger, self.run.interrupts, self._sizes, "r") as self._network:
+        network = flow_network(self.run.ledger, self.run.interrupts, self._sizes, "r")
+        with watched() as self._watch, network as self._network:
             yield
 
     def can(self, side: str, point: int) -> bool:
@@ -151,26 +158,36 @@ class Revocations(Benchmark):
             for index in range(BYSTANDERS):
                 site.fill(load.others * size // BYSTANDERS, load.rate, len(site) - 1 - index)
             stopped, cleared = self._counted(site, size)
-            cached, row = 0, range(load.revocations + 1, load.revocations + 1 + load.row)
-            timed: list[tuple[float, float]] = []
-            for index in range(1, load.revocations + 1):
+            cached, alone = 0, load.revocations + load.spare
+            timed: list[_Revoked] = []
+            for index in range(1, alone + 1):
                 firsts = self._fill(site, [index], size)
                 site.wait_cleared()
                 cached = max(cached, site.forget_silent())
                 timed += self._timed(site, firsts, size, load.every)
-            firsts = self._fill(site, row, size)
+                if len(timed) - self._left_out(timed) == load.revocations:
+                    break
+            firsts = self._fill(site, range(alone + 1, alone + 1 + load.row), size)
             cached = max(cached, site.forget_silent())
-            in_row = [last for last, _ in self._timed(site, firsts, size, load.every_in_row)]
+            in_row = self._timed(site, firsts, size, load.every_in_row)
+        left_out = self._left_out(timed) + self._left_out(in_row)
+        counted, row = ([one for one in some if not one.is_late(self._watch)] for some in (timed, in_row))
+        if not counted or not row:
+            raise LabError("the machine stood still during all revocations of a turn")
         return {
-            "last_p50": percentile([last for last, _ in timed], 50),
-            "last_worst": max(last for last, _ in timed),
-            "row_p50": percentile(in_row, 50),
-            "row_worst": max(in_row),
+            "last_p50": percentile([one.last_ms for one in counted], 50),
+            "last_worst": max(one.last_ms for one in counted),
+            "row_p50": percentile([one.last_ms for one in row], 50),
+            "row_worst": max(one.last_ms for one in row),
             "flow_mods": stopped,
             "clearing": cleared,
-            "answered_p50": percentile([answer for _, answer in timed], 50),
+            "answered_p50": percentile([one.answer_ms for one in counted], 50),
+            "left_out": left_out,
             "cached": cached,
         }
+
+    def _left_out(self, revoked: Iterable[_Revoked]) -> int:
+        return sum(one.is_late(self._watch) for one in revoked)
 
     def _fill(self, site: _Site, receivers: Iterable[int], size: int) -> dict[int, int]:
         """Let each of these have so many flows more; the number of the first one of each."""
@@ -191,8 +208,8 @@ class Revocations(Benchmark):
             site.wait_cleared()
         return stopped, counter.seen - stopped
 
-    def _timed(self, site: _Site, firsts: dict[int, int], size: int, every: float) -> list[tuple[float, float]]:
-        """Revoke these one after the other: milliseconds from the request until the last packet and the answer."""
+    def _timed(self, site: _Site, firsts: dict[int, int], size: int, every: float) -> list[_Revoked]:
+        """Revoke these one after the other."""
         load = self._load
         with ExitStack() as stack:
             streams = {
@@ -211,10 +228,27 @@ class Revocations(Benchmark):
             lasts = {index: stream.last() for index, stream in streams.items()}
         if any(lasts[index] < asked[index][0] - STALLED for index in firsts):
             raise LabError("no packets of the session passed any more when it was revoked")
-        return [
-            (max(0.0, (lasts[index] - request) * 1000), (answered - request) * 1000)
-            for index, (request, answered) in asked.items()
-        ]
+        return [_Revoked(*asked[index], lasts[index]) for index in firsts]
+
+
+class _Revoked(NamedTuple):
+    """When one was asked for and answered, and when its last packet came: seconds since the epoch."""
+
+    asked: float
+    answered: float
+    last: float
+
+    @property
+    def last_ms(self) -> float:
+        return max(0.0, (self.last - self.asked) * 1000)
+
+    @property
+    def answer_ms(self) -> float:
+        return (self.answered - self.asked) * 1000
+
+    def is_late(self, watch: Watch) -> bool:
+        """Whether the machine stood still while its last packets came: that no controller can do anything about."""
+        return watch.stood_still(self.asked, max(self.asked, self.last))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
    be woken every millisecond. What it is late by is the kernel's or, on a virtual machine, the host's doing, and every
    figure of a worst case contains it.
 
-   Says `watching` when it does. Ends with its standard input, and says then what it has found, as JSON. */
+   Says `watching` when it does, and then of each time that a thread is more than 3 ms late when it wanted to be woken
+   and when it was, in seconds since the epoch. Ends with its standard input, and says then what it has found, as JSON. */
 #define _GNU_SOURCE
 #include <inttypes.h>
 #include <pthread.h>
@@ -18,9 +19,9 @@ enum { PERIOD_NS = 1000000, LATE_NS = 3000000, PRIORITY = 90, MAX_CORES = 1024 }
 static atomic_int is_over, watching;
 static atomic_llong latest_ns, late_count;
 
-static int64_t now_ns(void) {
+static int64_t now_ns(clockid_t clock) {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(clock, &now);
     return now.tv_sec * 1000000000ll + now.tv_nsec;
 }
 
@@ -37,11 +38,15 @@ static void *watch(void *core) {
     watching++;
     const struct timespec period = {.tv_nsec = PERIOD_NS};
     while (!is_over) {
-        int64_t wanted = now_ns() + PERIOD_NS;
+        int64_t wanted = now_ns(CLOCK_MONOTONIC) + PERIOD_NS;
         nanosleep(&period, NULL);
-        long long late = now_ns() - wanted, known = latest_ns;
+        long long late = now_ns(CLOCK_MONOTONIC) - wanted, known = latest_ns;
         while (late > known && !atomic_compare_exchange_weak(&latest_ns, &known, late)) {}
-        if (late > LATE_NS) late_count++;
+        if (late <= LATE_NS) continue;
+        late_count++;
+        double woken = now_ns(CLOCK_REALTIME) / 1e9;
+        printf("late %.6f %.6f\n", woken - late / 1e9, woken);
+        fflush(stdout);
     }
     return NULL;
 }

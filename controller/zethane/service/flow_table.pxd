@@ -113,7 +113,6 @@ cdef class FlowTable:
     cdef PyObject* find_waiting(
         self, const Key* key, uint64_t hash, uint32_t subject, uint32_t to, bint back
     ) noexcept nogil
-    cdef int make_room(self) except -1
     cdef inline void await_more(self, uint32_t number) noexcept
     cdef inline void await_less(self, uint32_t number) noexcept
     cdef void stop_waiting(self, LiveFlow flow) noexcept

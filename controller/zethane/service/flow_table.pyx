@@ -161,6 +161,19 @@ cdef inline void take_slot(Slot* slots, uint64_t mask, uint64_t hash, PyObject* 
     slots[hole].hash, slots[hole].flow = 0, NULL
 
 
+cdef Slot* larger(Slot* slots, uint64_t mask) except NULL:
+    """Twice as many slots, with what these had, which are given back. The flows themselves are not looked at."""
+    cdef uint64_t at, twice = mask * 2 + 1
+    cdef Slot* found = <Slot*>calloc(twice + 1, sizeof(Slot))
+    if found == NULL:
+        raise MemoryError
+    for at in range(mask + 1):
+        if slots[at].flow != NULL:
+            put_slot(found, twice, slots[at].hash, slots[at].flow)
+    free(slots)
+    return found
+
+
 cdef inline uint64_t sum_of(uint64_t one, uint64_t other) noexcept nogil:
     return one + other if other <= MOST - one else MOST
 
@@ -686,16 +699,8 @@ cdef class FlowTable:
         return None if found == NULL else (<object>found, direction)
 
     cdef int grow(self) except -1:
-        cdef uint64_t count = (self.mask + 1) * 2
-        cdef Slot* slots = <Slot*>calloc(count, sizeof(Slot))
-        cdef Link* link = self.everything.first
-        if slots == NULL:
-            raise MemoryError
-        while link != NULL:
-            put_slot(slots, count - 1, (<LiveFlow>link.flow).hash, link.flow)
-            link = link.after
-        free(self.slots)
-        self.slots, self.mask = slots, count - 1
+        self.slots = larger(self.slots, self.mask)
+        self.mask = self.mask * 2 + 1
         return 0
 
     # by session
@@ -1016,7 +1021,8 @@ cdef class FlowTable:
         cdef LiveFlow before
         if known == NULL:
             if self.awaited.length * 2ULL > self.waiting_mask:
-                self.make_room()
+                self.waiting = larger(self.waiting, self.waiting_mask)
+                self.waiting_mask = self.waiting_mask * 2 + 1
             self.chain(flow.subject, True)
             self.chain(flow.to, True)
             self.await_more(flow.subject)
@@ -1057,21 +1063,6 @@ cdef class FlowTable:
             at = at + 1 & self.waiting_mask
             found = self.waiting[at].flow
         return NULL
-
-    cdef int make_room(self) except -1:
-        cdef uint64_t count = (self.waiting_mask + 1) * 2
-        cdef Slot* slots = <Slot*>calloc(count, sizeof(Slot))
-        cdef Link* link = self.awaited.first
-        cdef LiveFlow flow
-        if slots == NULL:
-            raise MemoryError
-        while link != NULL:
-            flow = <LiveFlow>link.flow
-            put_slot(slots, count - 1, hash_of_place(flow.hash, flow.subject, flow.to), link.flow)
-            link = link.after
-        free(self.waiting)
-        self.waiting, self.waiting_mask = slots, count - 1
-        return 0
 
     cdef inline void await_more(self, uint32_t number) noexcept:
         """One more flow of a session, which has a page, waits for its counters."""

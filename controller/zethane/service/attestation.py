@@ -183,7 +183,7 @@ class Attestation:
             entry_found = comparison.found(finding.key) if finding.key is not None else None
             if entry_found is None or not ends_soon(entry_found):
                 findings.append(finding)
-        return await self._repair(point, channel, written, findings)
+        return await self._repair(point, channel, written, findings, asked)
 
     async def _common(
         self,
@@ -286,8 +286,13 @@ class Attestation:
 
     # repair
 
-    async def _repair(self, point: Point, channel: SwitchChannel, written: Written, findings: list[Finding]) -> int:
-        """Put right what nothing was sent about meanwhile: removals first. Returns how much that was."""
+    async def _repair(
+        self, point: Point, channel: SwitchChannel, written: Written, findings: list[Finding], asked: float
+    ) -> int:
+        """Put right what nothing was sent about meanwhile: removals first. Returns how much that was.
+
+        The leases intended are those of when the tables were asked for.
+        """
         findings.sort(key=lambda finding: finding.what != "foreign-rule")
         repaired: list[Finding] = []
         for start in range(0, len(findings), SLICE):
@@ -301,7 +306,8 @@ class Attestation:
                 for finding in findings[start : start + SLICE]
                 if finding.key is None or not written.touches(finding.key, finding.cookie)
             ]
-            channel.apply([finding.change for finding in part])
+            elapsed = self._state.clock() - asked
+            channel.apply([finding.change_after(elapsed) for finding in part])
             repaired += part
             await asyncio.sleep(0)
         self._tell(point, repaired)

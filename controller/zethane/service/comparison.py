@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from zethane.pipeline.bindings import MAX_LEASE
-from zethane.pipeline.change import Add, Change
+from zethane.pipeline.change import Add, Change, Remove
 from zethane.pipeline.fields import cookie
 from zethane.pipeline.flow import EntryKey, FinTimeout, Flow
 from zethane.pipeline.held import HeldRule, Reported
@@ -21,6 +21,9 @@ RuleState = Literal["foreign-rule", "missing-rule", "altered-rule"]
 
 RENEWAL = MAX_LEASE // 2 - 120
 """Seconds that are always left of a lease that is renewed: half of it, less the time between two looks."""
+
+LATE = 10.0
+"""Seconds by which a lease may end later than intended: a switch counts from when it comes to what was written."""
 
 MAX_TEXT = 300
 
@@ -36,6 +39,15 @@ class Finding:
     found: Reported | None
     intended: Flow | None
 
+    def change_after(self, seconds: float) -> Change:
+        """What puts it right when it is done so long after the moment that leases are intended as of: with what is left
+        of its own. One that is over then is not written any more."""
+        change = self.change
+        if not isinstance(change, Add) or not change.flow.hard_timeout or seconds <= 0:
+            return change
+        left = change.flow.hard_timeout - math.ceil(seconds)
+        return Add(replace(change.flow, hard_timeout=left)) if left > 0 else Remove(*change.flow.key)
+
     @property
     def text(self) -> str:
         """The entry that is there, and the intended one, for people. Few findings are ever told of one by one."""
@@ -49,7 +61,8 @@ class Finding:
 class Leases:
     """How far the lease in a switch may be from the intended one, in seconds.
 
-    Both are cut to whole seconds: the one that is there may seem up to a second off. `elapsed` is how long the switch
+    Both are cut to whole seconds: the one that is there may seem up to a second off, and is longer by what the switch
+    was behind when it was written. `elapsed` is how long the switch
     may have taken to look, after the moment for which the intended lease holds; `renewed`: leases that are renewed in
     time may be shorter than they could be.
     """
@@ -62,7 +75,7 @@ class Leases:
         least = intended - 2.0 - self.elapsed
         if self.renewed:
             least = min(least, RENEWAL)
-        return least <= remaining <= intended + 1
+        return least <= remaining <= intended + 1 + LATE
 
 
 class Comparison:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import chain
 
 from zethane.errors import ChannelError
-from zethane.pipeline.change import Add, Change, Remove
 from zethane.pipeline.held import HeldBinding, Reported
 from zethane.service.adoption import Adoption
-from zethane.service.comparison import Comparison, Finding, Leases
+from zethane.service.comparison import Comparison, Leases
 from zethane.service.delivery import send
 from zethane.service.intent import bound_sessions, intended_entries
 from zethane.service.points import Point, difference
@@ -25,6 +22,10 @@ from zethane.service.switch import Bundle, MeterState, SwitchChannel
 
 MAX_MISSED = 200_000
 """Changes that are kept while a switch is made right; where there are more, it is started over with."""
+
+_PACE, _SURE_AFTER, _SHARE = 60e-6, 1000, 0.8
+"""Seconds that an entry takes, as long as no more than so many have shown how long it really is; and how much of the
+time that is expected until a commit leases are shortened by."""
 
 
 class Reconciliation:
@@ -87,12 +88,14 @@ class Reconciliation:
         # All of them first: one may have the cookie of another session.
         async for held in in_slices(chain.from_iterable(sheaf.entries for sheaf in sheaves.values())):
             comparison.add(held.whole)
+        leases = _Leases(2 * len(doubtful))
         async for flow in in_slices(intended_entries(state, point, asked, doubtful)):
             _still(point, channel)
-            elapsed = state.clock() - asked
-            finding = comparison.hold(flow, Leases(elapsed))
+            now = state.clock()
+            finding = comparison.hold(flow, Leases(now - asked))
+            ahead = leases.until_commit(now) if flow.hard_timeout else 0
             if finding is not None:
-                bundle.add([_as_of_now(finding, elapsed)])
+                bundle.add([finding.change_after(now - asked + ahead)])
         async for finding in in_slices(comparison.foreign()):
             _still(point, channel)
             bundle.add([finding.change])
@@ -148,18 +151,30 @@ class Reconciliation:
         return await channel.set_meters(wanted, stale)
 
 
+class _Leases:
+    """When leases begin that are written into a bundle: with its commit, which comes after all the others.
+
+    With a hundred thousand sessions that is ten seconds and more, by which a lease would outlast its session.
+    """
+
+    def __init__(self, entries: int) -> None:
+        """About so many have leases."""
+        self._entries = entries
+        self._written = 0
+        self._since = 0.0
+
+    def until_commit(self, now: float) -> int:
+        """Whole seconds from now, for one entry more: rather too few than too many, lest anybody be cut off early."""
+        if not self._written:
+            self._since = now
+        self._written += 1
+        pace = _PACE if self._written <= _SURE_AFTER else (now - self._since) / self._written
+        return int(_SHARE * pace * max(0, self._entries - self._written))
+
+
 def _still(point: Point, channel: SwitchChannel) -> None:
     """Raise ChannelError if another connection has taken over, or too much has changed meanwhile."""
     if point.channel is not channel:
         raise ChannelError("another connection has taken over")
     if point.missed is not None and len(point.missed) > MAX_MISSED:
         raise ChannelError("too much has changed while its tables were made right")
-
-
-def _as_of_now(finding: Finding, elapsed: float) -> Change:
-    """What puts an entry right, with what is left of its lease. One that is over is not written any more."""
-    change = finding.change
-    if not isinstance(change, Add) or not change.flow.hard_timeout or elapsed <= 0:
-        return change
-    left = change.flow.hard_timeout - math.ceil(elapsed)  # it begins to run when the bundle is committed
-    return Add(replace(change.flow, hard_timeout=left)) if left > 0 else Remove(*change.flow.key)

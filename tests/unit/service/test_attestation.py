@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,9 @@ from zethane.pipeline.tables import TABLES, Priority, Table
 from zethane.pipeline.verified import FIN_IDLE
 from zethane.service import attestation, written
 from zethane.service.clearing import LINGER
+from zethane.service.comparison import LATE
 from zethane.service.points import Point
+from zethane.service.reconciliation import _Leases
 from zethane.service.switch import PortState
 
 WEB1 = Host(2, "02:00:00:00:00:11", "10.0.0.11")
@@ -207,6 +210,39 @@ async def test_a_lease_that_was_lengthened_or_shortened_is_put_right() -> None:
         site.s1.tables[flow.key] = Flow(**fields)
     assert await attest(site) == 6
     assert {flow.hard_timeout for flow in site.s1.tables.values()} == {0, 8 * 3600 - 600}
+
+
+async def test_a_lease_that_is_put_right_later_than_the_tables_were_asked_for_does_not_outlast_its_session(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    site = await busy()
+    bound = [flow for flow in site.s1.tables.values() if flow.hard_timeout]
+    for flow in bound:
+        site.s1.tables[flow.key] = replace(flow, hard_timeout=65000)
+    channel = point(site).channel
+    assert channel is not None
+    read = channel.read_tables
+
+    async def read_for_long(*asked: Any, **how: Any) -> Any:
+        found = await read(*asked, **how)
+        site.now += 20
+        return found
+
+    monkeypatch.setattr(channel, "read_tables", read_for_long)
+    assert await attest(site) == len(bound) == 6
+    monkeypatch.undo()
+    assert {flow.hard_timeout for flow in site.s1.tables.values()} == {0, 8 * 3600 - 20}
+    assert await attest(site) == 0
+
+
+@pytest.mark.parametrize("pace", [40e-6, 60e-6, 90e-6])
+@pytest.mark.parametrize("entries", [2, 5_000, 200_000])
+def test_leases_of_a_bundle_begin_with_its_commit_however_long_it_takes_to_write(pace: float, entries: int) -> None:
+    leases, commit = _Leases(entries), pace * entries
+    for number in range(entries):
+        now = 100.0 + pace * number
+        late = 100.0 + commit - (now + leases.until_commit(now))
+        assert -2.0 <= late < LATE + 1, number
 
 
 def bindings(site: Site, name: str = "s1") -> list[Flow]:

@@ -40,7 +40,8 @@ enum { CONFIG_REPLY = 8, PACKET_IN = 10, FLOW_REMOVED, PACKET_OUT = 13, FLOW_MOD
 enum { MULTIPART_REQUEST = 18, MULTIPART_REPLY, BARRIER_REQUEST, BARRIER_REPLY, ROLE_REQUEST = 24, ROLE_REPLY };
 enum { DESC, FLOW_STATS, AGGREGATE, TABLE_STATS, METER_STATS = 9, METER_CONFIG = 10, METER_FEATURES, PORT_DESC = 13 };
 enum { ONF = 0x4F4E4600, BUNDLE_CONTROL = 2300, BUNDLE_ADD, BUNDLE_COMMIT = 4 };
-enum { FRAME = 74, SYN_AT = 38, SERVICE = 443, FIRST_SPORT = 20000, LAST_SPORT = 65535, SLOT = 192, SILENCE = 20 };
+enum { FRAME = 74, SYN_AT = 38, SERVICE = 443, FIRST_SPORT = 20000, LAST_SPORT = 65535, SLOT = 192, SILENCE = 20,
+       TRY_AGAIN = 2 /* seconds, as all times here */ };
 enum { OWN_THERE = 1, OWN_BACK = 2, FAR_THERE = 4, FAR_BACK = 8, OUT = 16, ANY_OUT = 32 };
 enum { IN_CAP = 1 << 20, OUT_CAP = 1 << 22, MAX_RULES = 4096 };
 
@@ -950,6 +951,7 @@ static void handshake(bool reflected) {
 }
 
 static uint8_t *phase_load;
+static int64_t phase_first, sent_again;
 
 /* Make the packet-ins of flows first … first + count - 1, one row for each switch that sends. */
 static void make_load(int64_t first, int64_t count) {
@@ -957,6 +959,7 @@ static void make_load(int64_t first, int64_t count) {
     packet_in_size = build_new_flow(first, one);
     size_t each = (size_t)(count / senders);
     free(phase_load);
+    phase_first = first;
     phase_load = must(malloc(each * (size_t)senders * packet_in_size + sizeof one));
     for (int s = 0; s < senders; s++) {
         Switch *sw = &all[s];
@@ -995,13 +998,27 @@ static const char *what_is_missing(void) {
     return "";
 }
 
+/* A controller drops what has waited too long for its turn. Hosts send again what is not answered. */
+static void send_again(void) {
+    for (int s = 0; s < senders; s++) {
+        Switch *sw = &all[s];
+        for (int64_t i = 0; i < sw->sent; i++)
+            if (!(state[phase_first + i * senders + s] & ANY_OUT)) {
+                queue(sw, sw->load + (size_t)i * packet_in_size, packet_in_size);
+                sent_again++;
+            }
+        if (!sw->waits_for_room) push(sw);
+    }
+}
+
 static void until_completed(int64_t due) {
-    int64_t last = completed, since = now_ns();
+    int64_t last = completed, since = now_ns(), tries = 1;
     while (completed < due) {
         work(1000);
         refill();
-        if (completed != last) last = completed, since = 0; /* the clock is looked at when nothing moves */
+        if (completed != last) last = completed, since = 0, tries = 1; /* the clock is looked at when nothing moves */
         else if (!since) since = now_ns();
+        else if (now_ns() - since > tries * TRY_AGAIN * 1000000000ll && tries * TRY_AGAIN < SILENCE) send_again(), tries++;
         else if (now_ns() - since > SILENCE * 1000000000ll)
             die("no flow was set up for %d s; %ld of %ld are, %s", SILENCE, (long)completed, (long)due, what_is_missing());
     }
@@ -1246,7 +1263,7 @@ static int be_switches(bool reflected) {
            "\"cpu_single\": %.3f, \"load_cpu\": %.3f, \"load_busy\": %.1f, \"flows\": %ld, \"ended\": %ld, "
            "\"octets_there\": %.1f, \"octets_back\": %.1f, \"messages_back\": %.3f, \"octets_end\": %.1f, "
            "\"ready\": %.3f, \"entries\": %zu, \"bindings\": %zu, \"seconds\": %.4f, "
-           "\"whole_read\": %.3f, \"whole_wall\": %.3f",
+           "\"whole_read\": %.3f, \"whole_wall\": %.3f, \"sent_again\": %ld",
            each / middle * 1e9, total / ((double)wall / 1e9), each / ((double)walls[batches - 1] / 1e9),
            100 * (double)(walls[3 * batches / 4] - walls[batches / 4]) / middle, median(cpus, batches) / each / 1000,
            (double)cpus[0] / each / 1000, (double)cpus[batches - 1] / each / 1000, batches,
@@ -1255,7 +1272,8 @@ static int be_switches(bool reflected) {
            (double)own / total / 1000, 100 * (double)own / (double)wall, (long)flow_count, (long)ended,
            (double)octets_there / total, (double)octets_back / total, (double)messages_back / total,
            (double)octets_end / total, ready, standing, bindings, (double)wall / 1e9,
-           (double)everything_read / total, (double)everything_spent / total / 1000);
+           (double)everything_read / total, (double)everything_spent / total / 1000,
+           (long)sent_again);
     if (rest > 0)
         printf(", \"rest_busy\": %.4f, \"rest_read\": %.1f", 100 * (double)rest_cpu / rested,
                (double)read_back / (rested / 1e9));

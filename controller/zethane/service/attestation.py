@@ -289,7 +289,7 @@ class Attestation:
     async def _repair(
         self, point: Point, channel: SwitchChannel, written: Written, findings: list[Finding], asked: float
     ) -> int:
-        """Put right what nothing was sent about meanwhile: removals first. Returns how much that was.
+        """Put right what nothing was sent about meanwhile: removals first. Returns how much was wrong.
 
         The leases intended are those of when the tables were asked for.
         """
@@ -310,8 +310,10 @@ class Attestation:
             channel.apply([finding.change_after(elapsed) for finding in part])
             repaired += part
             await asyncio.sleep(0)
-        self._tell(point, repaired)
-        return len(repaired)
+        wrong = [finding for finding in repaired if finding.what != "inexact-lease"]
+        self._state.counters["leases_corrected"] += len(repaired) - len(wrong)
+        self._tell(point, wrong)
+        return len(wrong)
 
     def _tell(self, point: Point, repaired: list[Finding]) -> None:
         state, name, now = self._state, point.switch.name, self._state.clock()

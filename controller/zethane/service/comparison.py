@@ -16,14 +16,17 @@ from zethane.pipeline.tables import Table
 from zethane.pipeline.text import render_flow
 from zethane.service.flows import FORWARD, LiveFlow
 
-RuleState = Literal["foreign-rule", "missing-rule", "altered-rule"]
-"""What is wrong with an entry."""
+RuleState = Literal["foreign-rule", "missing-rule", "altered-rule", "inexact-lease"]
+"""What is wrong with an entry. Nobody need have done anything for a lease to be inexact: that is no alarm."""
 
 RENEWAL = MAX_LEASE // 2 - 120
 """Seconds that are always left of a lease that is renewed: half of it, less the time between two looks."""
 
 LATE = 10.0
 """Seconds by which a lease may end later than intended: a switch counts from when it comes to what was written."""
+
+INEXACT = 60.0
+"""Seconds by which a lease may be off and is called no more than that."""
 
 MAX_TEXT = 300
 
@@ -105,7 +108,7 @@ class Comparison:
             return Finding("missing-rule", intended.key, intended.cookie, Add(intended), None, intended)
         if is_right(entry, intended, leases):
             return None
-        return altered(entry, intended)
+        return Finding("inexact-lease" if is_inexact(entry, intended) else "altered-rule", *_both(entry, intended))
 
     def foreign(self) -> Iterator[Finding]:
         """What nobody has claimed."""
@@ -117,7 +120,11 @@ class Comparison:
 
 def altered(entry: Reported, intended: Flow) -> Finding:
     """An entry of ours that does something else."""
-    return Finding("altered-rule", intended.key, entry.cookie, Add(intended), entry, intended)
+    return Finding("altered-rule", *_both(entry, intended))
+
+
+def _both(entry: Reported, intended: Flow) -> tuple[EntryKey, int, Change, Reported, Flow]:
+    return intended.key, entry.cookie, Add(intended), entry, intended
 
 
 def is_right(entry: Reported, intended: Flow, leases: Leases) -> bool:
@@ -127,6 +134,15 @@ def is_right(entry: Reported, intended: Flow, leases: Leases) -> bool:
     if not intended.hard_timeout or not entry.flow.hard_timeout:
         return entry.flow.hard_timeout == intended.hard_timeout
     return leases.fits(entry.flow.hard_timeout - entry.age, intended.hard_timeout)
+
+
+def is_inexact(entry: Reported, intended: Flow) -> bool:
+    """Whether an entry does what is intended, but for some seconds more or less: the switch, or the controller, was
+    behind when it was written."""
+    flow = entry.flow
+    if flow is None or flow.body != intended.body or not flow.hard_timeout or not intended.hard_timeout:
+        return False
+    return abs(flow.hard_timeout - entry.age - intended.hard_timeout) <= INEXACT
 
 
 def is_same_rule(entry: Reported, intended: Flow, left: float = math.inf) -> bool:

@@ -73,6 +73,7 @@ HELP: Mapping[str, str] = {
     "foreign_rules": "Entries of others, removed from the pipeline's tables.",
     "missing_rules": "Entries that were gone, written again.",
     "altered_rules": "Entries that somebody had changed, written again.",
+    "leases_corrected": "Entries of sessions that would have ended some seconds too early or too late, written again.",
     "idle_unread": "Times that a switch did not say whether a host is silent.",
     "signals": "Security events of transmitters that were taken.",
     "signals_refused": "Tokens of transmitters that were refused.",

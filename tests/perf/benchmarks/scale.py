@@ -63,6 +63,7 @@ class Scale(Benchmark):
         Measure("ready", "seconds until every switch has its tables", "s", digits=1),
         Measure("entries", "standing entries of all switches", "", is_log=True),
         Measure("load_busy", "the generator was at work", "% of the time", is_drawn=False),
+        Measure("sent_again", "packets that were sent again, for none came out in two seconds", "", is_drawn=False),
     )
     goals = (
         within("set-ups per second, of all numbers of switches and sessions apart by", apart("rate", WITHIN), 20),

@@ -212,6 +212,20 @@ async def test_a_lease_that_was_lengthened_or_shortened_is_put_right() -> None:
     assert {flow.hard_timeout for flow in site.s1.tables.values()} == {0, 8 * 3600 - 600}
 
 
+@pytest.mark.parametrize("off", [-59, -3, 12, 60])
+async def test_a_lease_that_is_some_seconds_off_is_put_right_and_no_alarm(off: int) -> None:
+    site = await busy()
+    bound = [flow for flow in site.s1.tables.values() if flow.hard_timeout]
+    for flow in bound:
+        site.s1.tables[flow.key] = replace(flow, hard_timeout=flow.hard_timeout + off)
+    assert await attest(site) == 0
+    assert {flow.hard_timeout for flow in site.s1.tables.values()} == {0, 8 * 3600}
+    assert site.state.counters["leases_corrected"] == len(bound)
+    assert told(site) == []
+    assert await attest(site) == 0
+    assert site.state.counters["leases_corrected"] == len(bound)
+
+
 async def test_a_lease_that_is_put_right_later_than_the_tables_were_asked_for_does_not_outlast_its_session(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -28,7 +28,9 @@ def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[subproce
     process.communicate()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give more than others have")
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give more than others have")
+
+
 def test_its_session_has_the_weight_of_the_controllers_for_as_long_as_it_is_measured(
     daemon: subprocess.Popen[bytes],
 ) -> None:

@@ -19,6 +19,17 @@ def test_it_tells_how_late_the_machine_was_once_it_is_over() -> None:
     assert times == len(found.moments)
 
 
+def test_a_watch_that_ends_by_itself_is_no_machine_that_was_never_late(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    source = tmp_path / "watch.c"
+    source.write_text('#include <stdio.h>\nint main(void) { puts("watching"); return 0; }\n')
+    monkeypatch.setattr(watch, "_SOURCE", source)
+    with watched() as found:
+        pass
+    assert found.told == {"latest_ms": "not watched: it ended without a word"}
+
+
 def test_it_knows_whether_the_machine_was_late_in_a_span_of_time() -> None:
     found = Watch()
     found.read(

@@ -63,6 +63,7 @@ def watched() -> Iterator[Watch]:
                 yield found
                 watching.stdin.close()  # it ends with that
                 reader.join(_PATIENCE)
+                found.told.setdefault("latest_ms", "not watched: it ended without a word")
             else:
                 found.told["latest_ms"] = f"not watched: {watching.stderr.read().strip()[-200:]}"
                 yield found

@@ -22,9 +22,6 @@ RuleState = Literal["foreign-rule", "missing-rule", "altered-rule", "inexact-lea
 RENEWAL = MAX_LEASE // 2 - 120
 """Seconds that are always left of a lease that is renewed: half of it, less the time between two looks."""
 
-LATE = 10.0
-"""Seconds by which a lease may end later than intended: a switch counts from when it comes to what was written."""
-
 INEXACT = 60.0
 """Seconds by which a lease may be off and is called no more than that."""
 
@@ -64,8 +61,7 @@ class Finding:
 class Leases:
     """How far the lease in a switch may be from the intended one, in seconds.
 
-    Both are cut to whole seconds: the one that is there may seem up to a second off, and is longer by what the switch
-    was behind when it was written. `elapsed` is how long the switch
+    Both are cut to whole seconds: the one that is there may seem up to a second off. `elapsed` is how long the switch
     may have taken to look, after the moment for which the intended lease holds; `renewed`: leases that are renewed in
     time may be shorter than they could be.
     """
@@ -78,7 +74,7 @@ class Leases:
         least = intended - 2.0 - self.elapsed
         if self.renewed:
             least = min(least, RENEWAL)
-        return least <= remaining <= intended + 1 + LATE
+        return least <= remaining <= intended + 1
 
 
 class Comparison:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from statistics import median
-from typing import TypeVar
-
-Key = TypeVar("Key")
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
@@ -18,21 +15,10 @@ def percentile(values: Sequence[float], percent: float) -> float:
     return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
 
 
-def evened(series: Mapping[Key, Sequence[float]]) -> dict[Key, float]:
-    """The median of each of several series that were measured side by side, without what all had in common.
+def ratio_in_turns(measured: Sequence[float], reference: Sequence[float]) -> float:
+    """How many times the reference something is, of which the k-th values were measured one after the other.
 
-    The k-th values of all series were measured one after the other, on a machine that is slower at times. What the k-th
-    values are above or below the medians of their series, in the median of the series, is the machine's doing and is
-    divided out (a step of Tukey's median polish, on ratios). Values are above 0. Raises ValueError for series that are
-    empty or not as long as each other.
+    A machine that is slower at times is as slow for both then. The median of the ratios: a moment that only one of them
+    met moves it little. Values are above 0. Raises ValueError for series that are empty or not as long as each other.
     """
-    logs = {key: [math.log(value) for value in values] for key, values in series.items()}
-    middles = {key: median(values) for key, values in logs.items()}
-    moods = [
-        median(value - middle for value, middle in zip(values, middles.values(), strict=True))
-        for values in zip(*logs.values(), strict=True)
-    ]
-    return {
-        key: math.exp(median(value - mood for value, mood in zip(values, moods, strict=True)))
-        for key, values in logs.items()
-    }
+    return median(ours / theirs for ours, theirs in zip(measured, reference, strict=True))

@@ -15,7 +15,7 @@ from perf.bystander import BYSTANDERS, FLOODER, bystander
 from perf.keeper import _in_order
 from perf.reflector import answers
 from perf.site import Site
-from perf.statistics import evened, percentile
+from perf.statistics import percentile, ratio_in_turns
 from perf.switch import LoadError, SwitchEnd
 from zethane.adapters.openflow.held import read_held_rule
 from zethane.adapters.openflow.hotpath import read_packet_in, write_verified
@@ -95,24 +95,16 @@ def test_percentiles_are_values_that_were_measured() -> None:
         percentile([], 50)
 
 
-def test_what_the_machine_does_to_all_series_at_once_is_divided_out() -> None:
+def test_what_the_machine_does_to_both_is_no_part_of_their_ratio() -> None:
     moods = (1.0, 1.0, 3.0, 0.5, 2.0, 1.0, 4.0)
-    sizes = {"small": 10.0, "middle": 11.0, "large": 20.0}
-    measured = {key: [size * mood for mood in moods] for key, size in sizes.items()}
-    found = evened(measured)
-    assert {key: round(value / found["small"], 9) for key, value in found.items()} == {
-        "small": 1.0,
-        "middle": 1.1,
-        "large": 2.0,
-    }
-    # One that only one of them met is no mood of the machine's, and does not move the others.
-    measured["small"][0] *= 100
-    again = evened(measured)
-    assert again["large"] / again["middle"] == pytest.approx(20 / 11)
+    large, small = [11.0 * mood for mood in moods], [10.0 * mood for mood in moods]
+    assert ratio_in_turns(large, small) == pytest.approx(1.1)
+    small[0] *= 100  # a moment that only one of them met
+    assert ratio_in_turns(large, small) == pytest.approx(1.1)
     with pytest.raises(ValueError, match="shorter"):
-        evened({"a": [1.0, 2.0], "b": [1.0]})
+        ratio_in_turns([1.0, 2.0], [1.0])
     with pytest.raises(ValueError, match="no median"):
-        evened({"a": []})
+        ratio_in_turns([], [])
 
 
 def test_bystanders_flows_are_none_of_the_flood_and_all_different() -> None:

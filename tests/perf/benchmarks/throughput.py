@@ -27,10 +27,10 @@ class ThroughputLoad:
     """How often all sides are gone through in a round with streams, and with round trips; and of each piece: seconds of
     each stream, how many streams are several, and how many round trips there are."""
 
-    pieces: int = 3
+    pieces: int = 10
     seconds: float = 0.5
     streams: int = 8
-    trip_pieces: int = 10
+    trip_pieces: int = 40
     round_trips: int = 1200
 
 
@@ -71,8 +71,6 @@ class Throughput(Benchmark):
         self._load = ThroughputLoad()
         if run.is_quick:
             self._load = ThroughputLoad(1, 0.2, 4, 2, 100)
-        elif run.is_full:
-            self._load = ThroughputLoad(pieces=10, trip_pieces=40)
         self.parameters = asdict(self._load)
         self._path: DataPath
         self._program: PathProgram

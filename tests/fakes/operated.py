@@ -99,6 +99,12 @@ class Operated:
         self._fail()
         return [self.live[number] for number in sorted(self.live) if number > after][:limit]
 
+    def sessions_known_as(self, *words: str) -> list[Session]:
+        raise NotForOperatorsError(words)
+
+    def sessions_vouched_by(self, issuer: str) -> list[Session]:
+        raise NotForOperatorsError(issuer)
+
     def session(self, number: int) -> Session | None:
         return self.live.get(number)
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
+from fakes.known import known_as
 from zethane.audit.reason import FactorEvent
 from zethane.errors import AddressInUse, SessionError
 from zethane.identity.directory import Directory, parse_identities
@@ -84,6 +85,12 @@ class PortalSite:
 
     def sessions(self) -> list[Session]:
         return list(self.live.values())
+
+    def sessions_known_as(self, *words: str) -> list[Session]:
+        return known_as(self.live.values(), words)
+
+    def sessions_vouched_by(self, issuer: str) -> list[Session]:
+        return [one for one in self.live.values() if any(proof.issuer == issuer for proof in one.proofs)]
 
     def session_at(self, endpoint: Endpoint) -> Session | None:
         held = (s for s in self.live.values() if s.attachment == endpoint.attachment)

@@ -25,6 +25,8 @@ switches: {s1: {}}
 portal: {switch: s1, port: 1, ip: [10.0.0.254/24, "2001:db8::fe/64"], mac: "02:00:00:00:00:fe"}
 """
 
+MANY_CARDS = ONE_SWITCH.replace("s1: {}", "s1: {ports: {9: {macs: 64}}}")
+
 TWO_SWITCHES = """
 switches: {s1: {}, s2: {}, s3: {}}
 links: [["s1:9", "s3:1"], ["s3:2", "s2:9"]]

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 from collections import Counter
 
+from fakes.known import known_as
 from fakes.radius_server import SECRET, answer
 from fuzz.target import Target
 from zethane.adapters.radius.access import access_reply
@@ -95,6 +96,15 @@ class _Sessions:
 
     def sessions(self) -> list[Session]:
         return [self._live]
+
+    def sessions_known_as(self, *words: str) -> list[Session]:
+        return known_as([self._live], words)
+
+    def sessions_of_mac(self, mac: int) -> list[Session]:
+        return [self._live] if self._live.attachment.mac == mac else []
+
+    def session_holding(self, address: bytes) -> Session | None:
+        return self._live if address in self._live.addresses else None
 
     def change_proof(self, *_: object) -> bool:
         self.changes += 1

@@ -50,7 +50,7 @@ def identities(laptop: str, web1: str = "bern", web2: str = "basel") -> Director
 @pytest.fixture
 async def site(bridge: Bridge) -> AsyncIterator[LiveSite]:
     live = await LiveSite(bridge, POLICY).start()
-    live.admin.use_directory(identities("bern"))
+    await live.admin.use_directory(identities("bern"))
     for host, name, where in ((WEB1, "web1", "bern"), (WEB2, "web2", "basel")):
         live.login(host, Principal("workload", name, labels=(("site", where), ("tier", "web"))))
     live.login(LAPTOP, Principal("user", "alice", frozenset({"staff"}), (("site", "bern"),)))
@@ -97,7 +97,7 @@ async def test_a_related_pair_is_let_through_and_a_change_of_the_directory_ends_
         assert not await arrives(wires, WEB2, 40001, 443, SYN)
         assert await rules_of(site) == {(web1, "own-site"), (web1, "any-site"), (web2, "any-site")}
 
-        site.admin.use_directory(identities("bern", web2="bern"))
+        await site.admin.use_directory(identities("bern", web2="bern"))
         await site.settle()
         assert await arrives(wires, WEB2, 40001, 443, SYN)
         runs = compiled(RELATED).runs
@@ -106,7 +106,7 @@ async def test_a_related_pair_is_let_through_and_a_change_of_the_directory_ends_
             assert await arrives(wires, WEB1, sport, 443, ACK)
         assert compiled(RELATED).runs == runs
 
-        site.admin.use_directory(identities("bern", web1="geneva", web2="bern"))
+        await site.admin.use_directory(identities("bern", web1="geneva", web2="bern"))
         await site.settle()
         assert await rules_of(site) == {(web1, "any-site"), (web2, "any-site"), (web2, "own-site")}
         deadline = time.monotonic() + 5.0  # the datapath follows the tables within milliseconds

@@ -34,7 +34,7 @@ async def start_certificates(running: Running) -> CertificateLogin | None:
         running.journal.login_refused,
         await asyncio.to_thread(files.load),
     )
-    login.recheck()  # sessions of the last run may rest on what has been revoked since
+    await login.recheck()  # sessions of the last run may rest on what has been revoked since
     watcher = TrustWatcher(login, files, signature, running.clock)
     running.sources.register(watcher.view)
     running.spawn(watcher.watch())
@@ -71,9 +71,9 @@ class TrustWatcher:
             await self._load()
         if self._due is not None and self._clock() >= self._due:
             _log.warning("revocations-not-current")
-            self._login.recheck()
+            await self._login.recheck()
         self._due = self._login.next_end
-        self._login.look()
+        await self._login.look()
 
     async def _load(self) -> None:
         try:
@@ -84,7 +84,7 @@ class TrustWatcher:
             _log.error("certificates-unread", problem=self._problem)
             return
         self._problem, self._since = "", self._clock()
-        self._login.trust = trust
+        await self._login.use_trust(trust)
         revoked = sum(len(one.serials) for one in trust.revocations.values())
         _log.info("certificates-read", authorities=len(trust.anchors), revoked=revoked)
 

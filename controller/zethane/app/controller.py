@@ -7,7 +7,7 @@ import ipaddress
 import math
 import re
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -71,6 +71,23 @@ class Controller:
         numbers = sorted(by_number)
         begin = bisect_right(numbers, after)
         return [by_number[number].session for number in numbers[begin : begin + limit]]
+
+    def sessions_known_as(self, *words: str) -> Iterable[Session]:
+        """Live sessions of which a proof has one of these words as its name, account, subject or reference."""
+        return self._devices.index.sessions(word.casefold() for word in words)
+
+    def sessions_vouched_by(self, issuer: str) -> Sequence[Session]:
+        """Live sessions with a proof of this issuer."""
+        return [live.session for live in self._state.sessions.vouched_by(issuer)]
+
+    def sessions_of_mac(self, mac: int) -> Sequence[Session]:
+        """Live sessions of a card, wherever they are."""
+        return [live.session for live in self._state.sessions.of_mac(mac)]
+
+    def session_holding(self, address: bytes) -> Session | None:
+        """The live session that has an address."""
+        live = self._state.sessions.by_address.get(address)
+        return live.session if live else None
 
     def session(self, number: int) -> Session | None:
         """One live session."""

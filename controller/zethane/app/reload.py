@@ -120,7 +120,8 @@ class DirectoryFile(_WatchedFile):
 
     def __init__(self, topology: Topology, clock: Callable[[], float]) -> None:
         super().__init__(topology.folder / IDENTITIES_FILE, clock)
-        self.use: Callable[[Directory], None] = lambda _: None
+        self.use: Callable[[Directory], Awaitable[None]]
+        """Puts it in force; set before anything is read."""
         self._text: str | None = None
 
     async def _read(self) -> bool:
@@ -133,7 +134,7 @@ class DirectoryFile(_WatchedFile):
             directory = await in_process(parse_identities, text, str(self.file))
         else:
             directory = await asyncio.to_thread(parse_identities, text, str(self.file))
-        self.use(directory)
+        await self.use(directory)
         self._text = text
         _log.info("identities-loaded", users=len(directory.users), workloads=len(directory.workloads))
         return True

@@ -164,7 +164,7 @@ class _Process:
         devices = Devices(administrator, store, journal)
         administrator.restore(store.sessions())
         devices.enter()
-        administrator.use_directory(self._topology.directory)
+        await administrator.use_directory(self._topology.directory)
 
         use_policy = partial(_use_policy, administrator, stages)
         policy_file = PolicyFile(self._topology, use_policy, _refusals(journal), time.time)
@@ -364,9 +364,9 @@ async def _use_policy(administrator: Administrator, stages: Stages, policy: Poli
     tell(staging)
 
 
-def _use_directory(administrator: Administrator, authenticator: Authenticator, directory: Directory) -> None:
+async def _use_directory(administrator: Administrator, authenticator: Authenticator, directory: Directory) -> None:
     authenticator.directory = directory
-    administrator.use_directory(directory)
+    await administrator.use_directory(directory)
 
 
 def _refusals(journal: LogJournal) -> Callable[[str, str], None]:

@@ -161,9 +161,9 @@ class Administrator:
 
     # policy
 
-    def use_directory(self, directory: Directory) -> None:
+    async def use_directory(self, directory: Directory) -> None:
         """Put a version of identities.yaml in force, for logins from now on and for every live session."""
-        use_directory(self.state, self.life, directory)
+        await use_directory(self.state, self.life, directory)
 
     async def use_policy(self, policy: Policy, staged: Policy | None = None) -> list[Session]:
         """Put a policy in force as one change per switch; the sessions that it has no place for are ended.

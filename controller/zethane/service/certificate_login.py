@@ -20,6 +20,7 @@ from zethane.identity.proof import Proof
 from zethane.identity.session import Endpoint, Session
 from zethane.service.authentication import LoginLimitError, Refused
 from zethane.service.facade import ControllerFacade
+from zethane.service.slices import in_slices
 
 AMR = ("pop", "swk")
 """RFC 8176 §2: proof of possession of a key, and one that software keeps."""
@@ -53,18 +54,18 @@ class CertificateLogin:
         self._clock = clock
         self._refused = refused
         self._trust = trust
-        self._seen = directory()
+        self._seen: Directory | None = directory()
         self._attempts = Attempts() if attempts is None else attempts
 
     @property
     def trust(self) -> Trust:
-        """What certificates are held against. Setting it ends every session whose certificate no longer holds."""
+        """What certificates are held against."""
         return self._trust
 
-    @trust.setter
-    def trust(self, trust: Trust) -> None:
+    async def use_trust(self, trust: Trust) -> None:
+        """Hold certificates against this from now on, and end every session whose certificate no longer holds."""
         self._trust = trust
-        self.recheck()
+        await self.recheck()
 
     def login(self, endpoint: Endpoint, chain: Sequence[bytes]) -> Session:
         """Start a session for whom the certificate names, or renew the one that is there.
@@ -137,18 +138,21 @@ class CertificateLogin:
         self._refused(endpoint, account, why, explanation)
         raise AuthenticationError(REFUSED)
 
-    def look(self) -> None:
+    async def look(self) -> None:
         """Hold all sessions against identities that have changed: names may mean somebody else now."""
         if self._directory() is not self._seen:
-            self.recheck()
+            await self.recheck()
 
-    def recheck(self) -> None:
-        """End what rests on a certificate that would not be accepted any more."""
-        now, self._seen = self._clock(), self._directory()
-        for session in self._facade.sessions():
-            for proof in session.proofs:
+    async def recheck(self) -> None:
+        """End what rests on a certificate that would not be accepted any more, a few sessions at a time."""
+        now, directory = self._clock(), self._directory()
+        self._seen = None  # if it does not come to its end it is done again
+        async for listed in in_slices(self._facade.sessions()):
+            session = self._facade.session(listed.number)  # as it is by now
+            for proof in session.proofs if session is not None else ():
                 if proof.method == "certificate" and (why := self._lapsed(proof, now)):
-                    self._facade.change_proof(session.number, proof, None, SessionEvent.CREDENTIAL_REVOKED, why)
+                    self._facade.change_proof(listed.number, proof, None, SessionEvent.CREDENTIAL_REVOKED, why)
+        self._seen = directory
 
     def _lapsed(self, proof: Proof, now: float) -> str:
         """Why a proof does not hold any more; empty if it does."""

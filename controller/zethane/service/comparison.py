@@ -20,7 +20,7 @@ RuleState = Literal["foreign-rule", "missing-rule", "altered-rule", "inexact-lea
 """What is wrong with an entry. Nobody need have done anything for a lease to be inexact: that is no alarm."""
 
 RENEWAL = MAX_LEASE // 2 - 120
-"""Seconds that are always left of a lease that is renewed: half of it, less the time between two looks."""
+"""Seconds that are always left of a lease that is renewed: half of it, less what a renewal may come too late."""
 
 INEXACT = 60.0
 """Seconds by which a lease may be off and is called no more than that."""

@@ -9,6 +9,7 @@ from zethane.identity.directory import Device, Directory, User, Workload
 from zethane.identity.proof import Proof
 from zethane.service.session_life import SessionLife
 from zethane.service.sessions import Live
+from zethane.service.slices import in_slices
 from zethane.service.state import State
 
 ALWAYS_FROM_FILE = frozenset(("certificate", "attestation"))
@@ -21,12 +22,14 @@ All of them are out if the file has disabled the name."""
 Entry = User | Device | Workload
 
 
-def use_directory(state: State, life: SessionLife, directory: Directory) -> None:
-    """Put a directory in force: for logins from now on, and for every live session."""
-    before, state.accounts.directory = state.accounts.directory, directory
-    for live in state.sessions:
+async def use_directory(state: State, life: SessionLife, directory: Directory) -> None:
+    """Put a directory in force: for logins from now on, and for every live session, a few at a time."""
+    before, since = state.accounts.directory, state.clock()
+    state.accounts.directory = directory
+    async for live in in_slices(state.sessions):
         for proof in live.session.proofs:
-            _hold(state, life, live, proof, before)
+            # What was proved since then was proved by this directory.
+            _hold(state, life, live, proof, before if proof.at <= since else directory)
         device, is_live = live.session.device, live.session.number in state.sessions.by_number
         if is_live and device is not None and directory.is_disabled("device", device):
             life.end(live, SessionEvent.DISABLED, f"device:{device} is disabled")

@@ -7,9 +7,10 @@ not begin. All that a request names has to fit; what fits several sessions is do
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from operator import attrgetter
 from typing import Protocol
 
 from zethane.audit.reason import SessionEvent
@@ -94,6 +95,15 @@ class Sessions(Protocol):
     def sessions(self) -> Sequence[Session]:
         """All live sessions."""
 
+    def sessions_known_as(self, *words: str) -> Iterable[Session]:
+        """Those of which a proof has one of these words as its name, subject or reference, and maybe others."""
+
+    def sessions_of_mac(self, mac: int) -> Sequence[Session]:
+        """Those of a card, wherever they are."""
+
+    def session_holding(self, address: bytes) -> Session | None:
+        """The one that has an address."""
+
     def change_proof(
         self, number: int, proof: Proof, changed: Proof | None, reason: SessionEvent, detail: str = ""
     ) -> bool:
@@ -131,12 +141,24 @@ class DynamicAuthorization:
             raise Refused(ErrorCause.MISSING_ATTRIBUTE)
         detail = f"radius client {client}"
         done = 0
-        for session in tuple(self._sessions.sessions()):
+        for session in sorted(self._candidates(target), key=attrgetter("number")):
             for proof in self._meant(target, session, every=reason is SessionEvent.DISCONNECTED):
                 done += self._sessions.change_proof(session.number, proof, change(proof), reason, detail)
         if not done:
             raise Refused(ErrorCause.SESSION_NOT_FOUND)
         return done
+
+    def _candidates(self, target: Target) -> Iterable[Session]:
+        """Sessions among which are all that a request is about: all there are, if it names only groups of them."""
+        word = target.session_id or target.user_name
+        if word:
+            return self._sessions.sessions_known_as(word)
+        if target.addresses:
+            holder = self._sessions.session_holding(target.addresses[0])
+            return (holder,) if holder is not None else ()
+        if target.station is not None:
+            return self._sessions.sessions_of_mac(target.station)
+        return self._sessions.sessions()
 
     def _meant(self, target: Target, session: Session, *, every: bool) -> Iterator[Proof]:
         """The proofs of a session that a request is about; none if it is about another session.

@@ -28,6 +28,13 @@ class ControllerFacade(Protocol):
     def sessions(self, *, after: int = 0, limit: int = MAX_SESSION) -> Sequence[Session]:
         """Live sessions by number: as many of those after a number."""
 
+    def sessions_known_as(self, *words: str) -> Iterable[Session]:
+        """Live sessions of which a proof has one of these words as its name, account, subject or reference, in any
+        case of letters; each once, in no order. There may be others among them."""
+
+    def sessions_vouched_by(self, issuer: str) -> Sequence[Session]:
+        """Live sessions with a proof of this issuer."""
+
     def session(self, number: int) -> Session | None:
         """One live session."""
 

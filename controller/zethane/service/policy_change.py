@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from zethane.identity.session import Session
-from zethane.pipeline.bindings import MAX_LEASE
 from zethane.pipeline.change import Add, Change, Remove
 from zethane.pipeline.flow import EntryKey, Flow
 from zethane.service.delivery import Changes, Pending, commit, commit_each, removals_first
@@ -109,7 +108,7 @@ class PolicyChange:
         by_address = state.policy.classes_at(standing.segment, session.principal, session.addresses, now)
         if not live.stand(standing.session_class, by_address, now):
             return False
-        live.leased = min(live.ends, now + MAX_LEASE)
+        state.sessions.lease(live, now)
         return True
 
     def hours_changed(self, new: PolicyInForce, jump: float = 0.0) -> list[Pending]:

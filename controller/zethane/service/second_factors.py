@@ -5,7 +5,7 @@ All of it runs on the event loop in one go, so that no code and no answer is tak
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
@@ -141,9 +141,9 @@ def portal_proof(session: Session | None) -> Proof | None:
     return next((one for one in proofs if one.kind == "user" and one.method == "portal" and not one.issuer), None)
 
 
-def take_back(facade: ControllerFacade, factor: str, users: Container[str]) -> None:
+def take_back(facade: ControllerFacade, factor: str, users: Collection[str]) -> None:
     """End what rests on a factor that is gone, in every session of these users."""
-    for session in facade.sessions():
+    for session in tuple(facade.sessions_known_as(*users)):
         proof = portal_proof(session)
         if proof is not None and proof.name in users and factor in proof.reference.split():
             left = without_factors(proof)

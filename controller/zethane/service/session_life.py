@@ -11,7 +11,6 @@ from zethane.errors import CapacityError, SessionError
 from zethane.identity.proof import Proof
 from zethane.identity.session import Session
 from zethane.identity.sources.times import Lengths
-from zethane.pipeline.bindings import MAX_LEASE
 from zethane.service.delivery import settle
 from zethane.service.enforcement import Enforcement
 from zethane.service.flow_review import carry, close_flows, review
@@ -24,8 +23,8 @@ from zethane.service.sessions import LEAD, Live
 from zethane.service.state import State
 from zethane.service.store import SessionStore
 
-LEASE_INTERVAL = 60.0
-"""Seconds between looks for leases to renew: far less than half of MAX_LEASE."""
+RENEWED_AT_ONCE = 2
+"""Leases that are renewed in one tick: those of all sessions that there may be within three hours."""
 
 Spawn = Callable[[Coroutine[Any, Any, None]], object]
 
@@ -47,7 +46,6 @@ class SessionLife:
         self._enforcement = enforcement
         self._spawn = spawn
         self._ended = ended
-        self._leases_due = 0.0
 
     def enter(self, session: Session, standing: Standing, point: Point) -> None:
         """Put a session in force that is in the store. Raises AddressInUse, SessionError, CapacityError."""
@@ -63,7 +61,7 @@ class SessionLife:
         return self._state.policy.classes_at(standing.segment, session.principal, session.addresses, moment)
 
     def _lease(self, live: Live) -> None:
-        live.leased = min(live.ends, self._state.clock() + MAX_LEASE)
+        self._state.sessions.lease(live, self._state.clock())
 
     # what changes a session
 
@@ -305,9 +303,12 @@ class SessionLife:
         """End what has come to its end, and renew leases that run out before their session."""
         for live in self._state.sessions.due(now):
             self._look(live, now)
-        if now >= self._leases_due:
-            self._leases_due = now + LEASE_INTERVAL
-            self._renew_leases(now)
+        for _ in range(RENEWED_AT_ONCE):
+            leased = self._state.sessions.to_renew(now)
+            if leased is None:
+                break
+            self._lease(leased)
+            self._enforcement.session_changed(leased)
 
     def _look(self, live: Live, now: float) -> None:
         """A session is due: its proofs end, or one of several does, or a condition lapses."""
@@ -318,10 +319,3 @@ class SessionLife:
             return
         if not self._change(live, session.proofs, SessionEvent.CHANGED, "a condition has lapsed", live.until):
             self.end(live, SessionEvent.NO_SEGMENT)
-
-    def _renew_leases(self, now: float) -> None:
-        """Sessions longer than a lease can be get another one while half of the old is still there."""
-        for live in self._state.sessions:
-            if live.leased < live.ends and live.leased - now < MAX_LEASE / 2:
-                self._lease(live)
-                self._enforcement.session_changed(live)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from zethane.errors import AddressInUse, CapacityError, SessionError
 from zethane.identity.session import MAX_ADDRESSES, Attachment, Endpoint, Session
 from zethane.native import native
-from zethane.pipeline.bindings import Binding
+from zethane.pipeline.bindings import MAX_LEASE, Binding
 from zethane.policy.principal import Party
 
 MAX_SESSIONS = 200_000
@@ -21,6 +21,9 @@ MAX_SESSIONS = 200_000
 
 LOOKS = 4
 """How often a session is asked about in the time for which it may be silent."""
+
+RENEWED_WITHIN = MAX_LEASE / 4
+"""Seconds over which leases that began together are renewed, one after the other: until half of each is left."""
 
 SPARE = 1024
 """Moments of ended sessions that are kept besides as many as there are sessions."""
@@ -70,9 +73,9 @@ class Live(Watched):
     counts it, `stood` the moment as of which it was placed.
 
     `until` is the moment at which its class may be another one by time alone, `leased` the end of the leases that its
-    bindings have, `planned` when the table looks at it. `heard` is when the session's host was last known to have
-    sent, `counted` the packets of it by then, and `hearing` when the table asks for them again. `entered` says that it
-    is in the table.
+    bindings have, `planned` when the table looks at it and `renewing` when it looks at the lease. `heard` is when the
+    session's host was last known to have sent, `counted` the packets of it by then, and `hearing` when the table asks
+    for them again. `entered` says that it is in the table.
     """
 
     session: Session
@@ -84,6 +87,7 @@ class Live(Watched):
     until: float = math.inf
     leased: float = 0.0
     planned: float = math.inf
+    renewing: float = math.inf
     by_address: Mapping[bytes, int] = field(default_factory=dict)
     classed: frozenset[int] = frozenset()
     stood: float = -math.inf
@@ -104,6 +108,15 @@ class Live(Watched):
         if len(proofs) > 1 and any(proof.ends > ends for proof in proofs):
             ends -= LEAD
         return min(ends, self.until - LEAD)
+
+    @property
+    def renews(self) -> float:
+        """When its lease has to be renewed: never, if it goes on until the end. Sessions of which the leases began
+        together, as after a start, have moments of their own (multiplicative hashing; Knuth, vol. 3, 6.4)."""
+        if self.leased >= self.ends:
+            return math.inf
+        share = (self.session.number * 0x9E3779B1 & 0xFFFFFFFF) / 2**32
+        return self.leased - MAX_LEASE / 2 - share * RENEWED_WITHIN
 
     @property
     def binding(self) -> Binding:
@@ -162,7 +175,9 @@ class SessionTable:
         self._by_mac: dict[int, dict[int, Live]] = defaultdict(dict)
         self._by_segment: dict[str, dict[int, Live]] = defaultdict(dict)
         self._by_name: dict[str, dict[int, Live]] = defaultdict(dict)
+        self._by_issuer: dict[str, dict[int, Live]] = defaultdict(dict)
         self._due: list[tuple[float, int]] = []
+        self._renewing: list[tuple[float, int]] = []
         self._hearing: list[tuple[float, int]] = []
 
     def __len__(self) -> int:
@@ -195,6 +210,10 @@ class SessionTable:
         """The sessions with a proof of this name, or this account, and those on this device (`device:NAME`)."""
         return list(self._by_name.get(name, {}).values())
 
+    def vouched_by(self, issuer: str) -> list[Live]:
+        """The sessions with a proof of this issuer."""
+        return list(self._by_issuer.get(issuer, {}).values())
+
     def check_address(self, endpoint: Endpoint) -> None:
         """Raise AddressInUse if a session elsewhere holds the address."""
         holder = self.by_address.get(endpoint.address)
@@ -218,6 +237,8 @@ class SessionTable:
         self._by_segment[session.segment][session.number] = live
         for name in _names(session):
             self._by_name[name][session.number] = live
+        for issuer in _issuers(session):
+            self._by_issuer[issuer][session.number] = live
         for address in session.addresses:
             self.by_address[address] = live
         self._plan(live)
@@ -250,7 +271,13 @@ class SessionTable:
         live.session = session
         live.until = until
         self._plan(live)
+        self._plan_renewal(live)
         self.listen(live, live.heard)
+
+    def lease(self, live: Live, now: float) -> None:
+        """The session's bindings are leased anew: until its end, or for as long as can be said."""
+        live.leased = min(live.ends, now + MAX_LEASE)
+        self._plan_renewal(live)
 
     def _plan(self, live: Live) -> None:
         """See to it that the session is looked at in time. One that is due later is asked again then."""
@@ -260,6 +287,28 @@ class SessionTable:
             heapq.heappush(self._due, (due, live.session.number))
             if self._has_many(self._due):
                 self._due = _heap((one.planned, one.session.number) for one in self.by_number.values())
+
+    def _plan_renewal(self, live: Live) -> None:
+        """See to it that the lease is looked at in time. One that is renewed later is looked at again then."""
+        when = live.renews
+        if when < live.renewing and live.entered:
+            live.renewing = when
+            heapq.heappush(self._renewing, (when, live.session.number))
+            if self._has_many(self._renewing):
+                self._renewing = _heap((one.renewing, one.session.number) for one in self.by_number.values())
+
+    def to_renew(self, now: float) -> Live | None:
+        """A session whose lease has to be renewed; None if there is none now."""
+        while self._renewing and self._renewing[0][0] <= now:
+            when, number = heapq.heappop(self._renewing)
+            live = self.by_number.get(number)
+            if live is None or live.renewing != when:
+                continue
+            live.renewing = math.inf
+            if live.renews <= now:
+                return live
+            self._plan_renewal(live)
+        return None
 
     def listen(self, live: Live, now: float) -> None:
         """See to it that the session is asked about in a while, if it may not be silent for ever."""
@@ -295,6 +344,8 @@ class SessionTable:
         _leave(self._by_segment, live.session.segment, live)
         for name in _names(live.session):
             _leave(self._by_name, name, live)
+        for issuer in _issuers(live.session):
+            _leave(self._by_issuer, issuer, live)
         for address in live.session.addresses:
             del self.by_address[address]
 
@@ -303,11 +354,12 @@ class SessionTable:
         if session.segment != live.session.segment:
             _leave(self._by_segment, live.session.segment, live)
             self._by_segment[session.segment][session.number] = live
-        before, after = _names(live.session), _names(session)
-        for name in before - after:
-            _leave(self._by_name, name, live)
-        for name in after - before:
-            self._by_name[name][session.number] = live
+        for index, keys in ((self._by_name, _names), (self._by_issuer, _issuers)):
+            before, after = keys(live.session), keys(session)
+            for key in before - after:
+                _leave(index, key, live)
+            for key in after - before:
+                index[key][session.number] = live
 
     def due(self, now: float) -> Iterator[Live]:
         """The sessions that have to be looked at, one by one: they have to be changed or removed."""
@@ -335,6 +387,11 @@ def _names(session: Session) -> set[str]:
     if session.device is not None:
         names.add(f"device:{session.device}")
     return names
+
+
+def _issuers(session: Session) -> set[str]:
+    """Who outside vouches for anybody in the session."""
+    return {proof.issuer for proof in session.proofs if proof.issuer}
 
 
 def _leave(index: dict[_Key, dict[int, Live]], key: _Key, live: Live) -> None:

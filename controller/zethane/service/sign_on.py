@@ -132,7 +132,8 @@ class SignOn:
         return self._end_sessions(name, logout)
 
     def _end_sessions(self, name: str, logout: LogoutToken) -> int:
-        sessions = self._desk.facade.sessions()
+        words = [word for word in (logout.subject, logout.sid) if word is not None]
+        sessions = self._desk.facade.sessions_known_as(*words)
         found = [(session.number, proof) for session in sessions for proof in session.proofs if logout.fits(proof)]
         detail = f"back-channel logout by {name}"
         return sum(

@@ -155,7 +155,7 @@ class Vouching:
         """End what the platform no longer says: the interface is gone, is another's, or somewhere else."""
         if self._alive is None:
             return  # nothing has been said since the start: leases count
-        for session in self._facade.sessions():
+        for session in self._facade.sessions_vouched_by(self.issuer):
             for proof in session.proofs:
                 if self._is_ours(proof) and not self._is_said(session.attachment, proof):
                     self._facade.change_proof(session.number, proof, None, SessionEvent.DETACHED, self._name)

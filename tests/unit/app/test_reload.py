@@ -27,7 +27,11 @@ def folder(tmp_path: Path) -> Path:
 def watched(folder: Path) -> tuple[DirectoryFile, list[Directory]]:
     used: list[Directory] = []
     file = DirectoryFile(load_topology(folder), lambda: 1000.0)
-    file.use = used.append
+
+    async def use(directory: Directory) -> None:
+        used.append(directory)
+
+    file.use = use
     return file, used
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 
+from fakes.known import known_as
 from fakes.radius_server import SECRET
 from zethane.adapters.radius.attribute import Attribute, Code, integer
 from zethane.adapters.radius.authorization import RATE, UNSIGNED, AuthorizationServer, Client
@@ -43,10 +44,22 @@ class Sessions:
 
     def __init__(self, *sessions: Session) -> None:
         self.live = list(sessions)
+        self.looks = 0
+        """How often all of them were gone through."""
         self.changes: list[tuple[int, Proof, Proof | None, SessionEvent, str]] = []
 
     def sessions(self) -> list[Session]:
+        self.looks += 1
         return self.live
+
+    def sessions_known_as(self, *words: str) -> list[Session]:
+        return known_as(self.live, words)
+
+    def sessions_of_mac(self, mac: int) -> list[Session]:
+        return [one for one in self.live if one.attachment.mac == mac]
+
+    def session_holding(self, address: bytes) -> Session | None:
+        return next((one for one in self.live if address in one.addresses), None)
 
     def change_proof(self, number, proof, changed, reason, detail="") -> bool:
         self.changes.append((number, proof, changed, reason, detail))
@@ -82,6 +95,11 @@ class Taker:
         return [(number, proof.name) for number, proof, *_ in self.sessions.changes]
 
 
+FOUND_BY = (
+    Attribute.USER_NAME, Attribute.ACCT_SESSION_ID, Attribute.CALLING_STATION_ID, Attribute.FRAMED_IP_ADDRESS
+)  # fmt: skip
+"""With one of these nobody has to look through all sessions."""
+
 NAME = (Attribute.USER_NAME, b"alice")
 ACK, NAK = (Code.DISCONNECT_ACK, None), Code.DISCONNECT_NAK
 
@@ -107,6 +125,7 @@ def test_a_disconnect_ends_what_fits_all_that_it_names(given, meant) -> None:
     taker = Taker()
     assert taker.send(Code.DISCONNECT_REQUEST, *given) == ACK
     assert taker.touched == meant
+    assert taker.sessions.looks == (0 if any(kind in FOUND_BY for kind, _ in given) else 1)
     assert {(changed, reason, detail) for _, _, changed, reason, detail in taker.sessions.changes} == {
         (None, SessionEvent.DISCONNECTED, "radius client radius")
     }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from fakes.frames import ACK, Host
 from fakes.records import MemoryStore
-from fakes.site import ALICE, WEB, Site, proof_of
+from fakes.site import ALICE, MANY_CARDS, WEB, Site, proof_of
 from zethane.audit.reason import SessionEvent
 from zethane.errors import AccountRefusal, CapacityError
 from zethane.identity.directory import parse_identities
@@ -17,6 +18,7 @@ from zethane.identity.session import Session
 from zethane.policy.principal import Principal
 from zethane.service import accounts
 from zethane.service.accounts import Block
+from zethane.service.slices import SLICE
 
 POLICY = """
 version: 1
@@ -55,7 +57,7 @@ def start(site: Site, principal: Principal, method: Method = "portal", host: Hos
 async def working(store: MemoryStore | None = None) -> tuple[Site, Session]:
     """Alice on her laptop, which has proved itself by certificate, with a flow of each kind."""
     site = await Site(policy=POLICY, store=store).start()
-    site.admin.use_directory(directory())
+    await site.admin.use_directory(directory())
     start(site, WEB, host=WEB1)
     start(site, MACHINE, "certificate")
     session = start(site, ALICE)
@@ -129,7 +131,7 @@ async def test_a_block_outlives_the_controller_and_ends_in_its_time() -> None:
     store.saved[session.number] = session
     again = Site(policy=POLICY, store=store)
     await again.start()
-    again.admin.use_directory(directory())
+    await again.admin.use_directory(directory())
     with pytest.raises(AccountRefusal):
         start(again, WEB, host=WEB1)
     again.now += 100
@@ -187,17 +189,31 @@ async def test_blocks_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 async def test_another_version_of_the_file_is_in_force_at_once(user: str, event: SessionEvent, left: str) -> None:
     site, session = await working()
-    site.admin.use_directory(directory(user))
+    await site.admin.use_directory(directory(user))
     assert last(site, session.number)[0] == event
     assert acting(site, session.number) == left
     assert passes(site, 40000, 80), "what the new state allows goes on"
     assert passes(site, 40001, 443) == (left == "user in staff")
 
 
+async def test_who_proves_herself_by_the_new_file_while_sessions_are_held_against_it_stays() -> None:
+    site = await Site(MANY_CARDS, POLICY).start()
+    await site.admin.use_directory(directory())
+    for number in range(SLICE):
+        start(site, WEB, host=Host(9, f"02:00:00:00:01:{number:02x}", f"10.0.0.{100 + number}"))
+    session = start(site, ALICE)
+    changing = asyncio.create_task(site.admin.use_directory(directory(USER.replace(HASHES[0], HASHES[2]))))
+    await asyncio.sleep(0)  # some have been looked at, and she has not
+    site.now += 1
+    assert start(site, ALICE).number == session.number
+    await changing
+    assert acting(site, session.number) == "user in staff"
+
+
 async def test_a_second_factor_that_was_not_used_may_change() -> None:
     site, _ = await working()
     session = start(site, ALICE, amr=("pwd",))
-    site.admin.use_directory(directory(USER.replace("JBSWY3DPEHPK3PXP", "JBSWY3DPEHPK3PXQ")))
+    await site.admin.use_directory(directory(USER.replace("JBSWY3DPEHPK3PXP", "JBSWY3DPEHPK3PXQ")))
     assert acting(site, session.number) == "user in staff"
 
 
@@ -213,23 +229,23 @@ async def test_a_second_factor_that_was_not_used_may_change() -> None:
 )
 async def test_machines_are_what_the_file_says_whoever_has_vouched_for_them(device: str, event: SessionEvent) -> None:
     site, session = await working()
-    site.admin.use_directory(directory(device=device))
+    await site.admin.use_directory(directory(device=device))
     assert last(site, session.number)[0] == event
 
 
 async def test_a_workload_with_another_secret_has_to_prove_itself_again() -> None:
     site, _ = await working()
     number = site.state.sessions.by_address[bytes([10, 0, 0, 11])].session.number
-    site.admin.use_directory(directory(workload=WORKLOAD.replace(HASHES[1], HASHES[2])))
+    await site.admin.use_directory(directory(workload=WORKLOAD.replace(HASHES[1], HASHES[2])))
     assert last(site, number) == (SessionEvent.CREDENTIAL_REVOKED, "workload:web1 has another credential")
 
 
 async def test_who_proves_herself_elsewhere_needs_no_password_here_and_is_out_if_the_file_disables_her() -> None:
     site, _ = await working()
     session = start(site, ALICE, "oidc", issuer="https://id.example")
-    site.admin.use_directory(directory(USER.replace(HASHES[0], HASHES[2])))
+    await site.admin.use_directory(directory(USER.replace(HASHES[0], HASHES[2])))
     assert acting(site, session.number) == "user in staff"
-    site.admin.use_directory(directory(USER.replace("{", "{disabled: true, ")))
+    await site.admin.use_directory(directory(USER.replace("{", "{disabled: true, ")))
     assert acting(site, session.number) == "device in machines"
 
 
@@ -237,25 +253,25 @@ async def test_who_proves_herself_elsewhere_needs_no_password_here_and_is_out_if
 async def test_what_the_file_adds_to_a_servers_word_changes_with_the_file(method: Method) -> None:
     site, _ = await working()
     session = start(site, ALICE, method, issuer="radius1", groups=frozenset({"staff", "wifi"}))
-    site.admin.use_directory(directory(USER.replace("staff", "guests")))
+    await site.admin.use_directory(directory(USER.replace("staff", "guests")))
     (proof,) = (proof for proof in site.state.sessions.by_number[session.number].session.proofs if proof.kind == "user")
     assert proof.groups == {"guests", "wifi"}
-    site.admin.use_directory(directory(""))
+    await site.admin.use_directory(directory(""))
     assert acting(site, session.number) == "device in machines", "she is in no segment by the server's word alone"
 
 
 async def test_a_mac_that_only_the_server_knows_is_not_the_files_to_end() -> None:
     site = await Site(policy=POLICY).start()
-    site.admin.use_directory(directory())
+    await site.admin.use_directory(directory())
     printer = Principal("device", "02-00-00-00-00-33", labels=(("managed", "yes"),))
     session = start(site, printer, "mab", aal=0, issuer="radius1")
-    site.admin.use_directory(directory(device=""))
+    await site.admin.use_directory(directory(device=""))
     assert acting(site, session.number) == "device in machines"
 
 
 async def test_a_disabled_account_can_have_no_session_by_any_method() -> None:
     site, _ = await working()
-    site.admin.use_directory(directory(USER.replace("{", "{disabled: true, ")))
+    await site.admin.use_directory(directory(USER.replace("{", "{disabled: true, ")))
     with pytest.raises(AccountRefusal, match="disabled") as caught:
         start(site, ALICE, "oidc", issuer="https://id.example")
     assert caught.value.reason == "disabled"

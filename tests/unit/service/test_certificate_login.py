@@ -47,6 +47,10 @@ class Facade:
     def sessions(self) -> list[Session]:
         return [live.session for live in self.site.state.sessions]
 
+    def session(self, number: int) -> Session | None:
+        live = self.site.state.sessions.by_number.get(number)
+        return live.session if live is not None else None
+
     def change_proof(
         self, number: int, proof: Proof, changed: Proof | None, reason: SessionEvent, detail: str = ""
     ) -> bool:
@@ -159,7 +163,7 @@ async def test_names_of_two_accounts_are_nobodys(tmp_path: Path) -> None:
     await logins.site.start()
     text = "workloads: {web1: {labels: {tier: web}, dns: web1.example.org}, web2: {dns: web2.example.org}}"
     logins.directory = parse_identities(text, "identities.yaml")
-    logins.login.trust = replace(logins.login.trust, trust_domain=None)
+    await logins.login.use_trust(replace(logins.login.trust, trust_domain=None))
     assert logins.by(ROOT.issue("web1.example.org", "other.example.org")).principal.name == "web1"
     with pytest.raises(AuthenticationError):
         logins.by(ROOT.issue("web1.example.org", "web2.example.org"))
@@ -267,5 +271,5 @@ async def test_a_session_of_the_last_run_is_held_against_the_lists_of_now(logins
     (proof,) = session.proofs
     unknown = replace(proof, attributes=())
     assert logins.site.admin.change_proof(session.number, proof, unknown, SessionEvent.CHANGED, "")
-    logins.login.recheck()
+    await logins.login.recheck()
     assert logins.last() == ("credential-revoked", "its path is not known")

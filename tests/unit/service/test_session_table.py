@@ -19,8 +19,10 @@ PROOFS = (
     Proof("user", "alice", "portal", 0.0),
     Proof("user", "device:laptop", "portal", 0.0),
     Proof("device", "laptop", "certificate", 0.0),
-    Proof("workload", "alice", "attestation", 0.0),
+    Proof("workload", "alice", "attestation", 0.0, issuer="ovsdb:s1"),
+    Proof("user", "bob", "oidc", 0.0, issuer="corp"),
 )
+ISSUERS = ("ovsdb:s1", "corp", "")
 ASKED = {name for proof in PROOFS for name in (proof.name, proof.account)} | {"device:phone", "nobody", ""}
 
 steps = st.tuples(
@@ -35,6 +37,10 @@ steps = st.tuples(
 def is_named(session: Session, name: str) -> bool:
     proven = any(name in (proof.name, proof.account) for proof in session.proofs)
     return proven or (session.device is not None and name == f"device:{session.device}")
+
+
+def is_vouched_by(session: Session, issuer: str) -> bool:
+    return any(proof.issuer == issuer for proof in session.proofs)
 
 
 @given(st.lists(steps, max_size=20))
@@ -57,6 +63,9 @@ def test_sessions_are_found_by_what_they_are_now(
         for name in ASKED:
             by_look = {live.session.number for live in everybody if is_named(live.session, name)}
             assert {live.session.number for live in table.named(name)} == by_look
+        for name in ISSUERS:
+            by_look = {one.session.number for one in everybody if name and is_vouched_by(one.session, name)}
+            assert {one.session.number for one in table.vouched_by(name)} == by_look
         for name in SEGMENTS:
             by_look = {live.session.number for live in everybody if live.session.segment == name}
             assert {live.session.number for live in table.in_segments([name])} == by_look

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from fakes.frames import ACK, Host
-from fakes.site import ALICE, POLICY, WEB, Site, proof_of
+from fakes.site import ALICE, MANY_CARDS, POLICY, WEB, Site, proof_of
 from zethane.audit.reason import SessionEvent
 from zethane.errors import SessionError
 from zethane.identity.proof import Method, Proof
 from zethane.identity.session import Session
 from zethane.identity.sources.file import parse_sources
+from zethane.pipeline.bindings import MAX_LEASE
 from zethane.pipeline.tables import Table
 from zethane.policy.principal import DeviceFacts, Principal
+from zethane.service.session_life import RENEWED_AT_ONCE
 from zethane.service.sessions import LEAD
 
 WEB1 = Host(2, "02:00:00:00:00:11", "10.0.0.11")
@@ -116,6 +119,58 @@ async def test_a_move_into_a_segment_with_shorter_times_gets_those() -> None:
     (live,) = site.state.sessions
     assert (live.session.segment, live.session.ends) == ("db", 1000.0 + 600)
     assert leases(site, session) == {540}
+
+
+# leases
+
+
+async def many_for_a_month() -> Site:
+    """Sessions that last longer than a lease can be, and began together."""
+    month = 30 * 86400
+    site = await Site(MANY_CARDS, session_lifetime=month, reauthenticate_after=month).start()
+    for number in range(32):
+        start(site, Host(9, f"02:00:00:00:01:{number:02x}", f"10.0.0.{100 + number}"), ALICE)
+    return site
+
+
+async def test_leases_that_began_together_are_renewed_one_after_the_other_while_half_of_each_is_left() -> None:
+    site = await many_for_a_month()
+    began, first = site.now, dict(site.s1.tables)
+    renewed: dict[int, float] = {}
+    while site.now < began + MAX_LEASE / 2:
+        site.now += 60
+        site.admin.tick(site.now)
+        for live in site.state.sessions:
+            if live.leased == site.now + MAX_LEASE:
+                assert renewed.setdefault(live.session.number, site.now) == site.now
+    assert renewed.keys() == site.state.sessions.by_number.keys()
+    bindings = {key: flow for key, flow in first.items() if flow.source.startswith("session ")}
+    assert bindings
+    assert not any(site.s1.tables[key] is flow for key, flow in bindings.items()), "each has been written again"
+    assert min(renewed.values()) >= began + MAX_LEASE / 4
+    assert len(set(renewed.values())) > 28, "each has a moment of its own"
+
+
+async def test_where_all_leases_are_due_at_once_few_are_renewed_in_a_tick() -> None:
+    site = await many_for_a_month()
+    site.now += MAX_LEASE / 2 + 1  # nobody looked meanwhile
+    for ticks in range(1, 32 // RENEWED_AT_ONCE + 1):
+        site.admin.tick(site.now)
+        renewed = [live for live in site.state.sessions if live.leased == site.now + MAX_LEASE]
+        assert len(renewed) == ticks * RENEWED_AT_ONCE
+
+
+async def test_a_session_that_may_go_on_for_longer_has_its_lease_renewed_at_once() -> None:
+    site = await Site().start()
+    times(site, "sessions: {lifetime: 1h}")
+    session = start(site, LAPTOP, ALICE)
+    (live,) = site.state.sessions
+    longer = replace(session, proofs=tuple(replace(proof, expires=math.inf) for proof in session.proofs))
+    site.state.sessions.change(live, longer, math.inf)
+    assert leases(site, session) == {3600}
+    site.admin.tick(site.now)
+    assert min(leases(site, session)) > 3600
+    assert live.leased > site.now + 3600
 
 
 # users on devices

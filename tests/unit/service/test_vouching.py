@@ -77,8 +77,8 @@ class Facade:
         self.site = site
         self.changes: list[SessionEvent | None] = []
 
-    def sessions(self) -> list[Session]:
-        return [live.session for live in self.site.state.sessions]
+    def sessions_vouched_by(self, issuer: str) -> list[Session]:
+        return [live.session for live in self.site.state.sessions.vouched_by(issuer)]
 
     def session_of(self, attachment: Attachment) -> Session | None:
         live = self.site.state.sessions.at(attachment)

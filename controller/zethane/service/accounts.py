@@ -31,6 +31,8 @@ class Accounts:
 
     def __init__(self) -> None:
         self.directory: Directory | None = None
+        self.held: Directory | None = None
+        """The one that all live sessions have been held against: it is behind while that goes on, or if it failed."""
         self.blocks: dict[str, Block] = {}
 
     def refusal(self, account: str, now: float) -> LoginRefusal | None:

@@ -24,8 +24,9 @@ Entry = User | Device | Workload
 
 async def use_directory(state: State, life: SessionLife, directory: Directory) -> None:
     """Put a directory in force: for logins from now on, and for every live session, a few at a time."""
-    before, since = state.accounts.directory, state.clock()
-    state.accounts.directory = directory
+    accounts, since = state.accounts, state.clock()
+    before = accounts.held or accounts.directory
+    accounts.directory = directory
     async for live in in_slices(state.sessions):
         for proof in live.session.proofs:
             # What was proved since then was proved by this directory.
@@ -33,6 +34,7 @@ async def use_directory(state: State, life: SessionLife, directory: Directory) -
         device, is_live = live.session.device, live.session.number in state.sessions.by_number
         if is_live and device is not None and directory.is_disabled("device", device):
             life.end(live, SessionEvent.DISABLED, f"device:{device} is disabled")
+    accounts.held = directory
 
 
 def _hold(state: State, life: SessionLife, live: Live, proof: Proof, before: Directory | None) -> None:

@@ -210,6 +210,22 @@ async def test_who_proves_herself_by_the_new_file_while_sessions_are_held_agains
     assert acting(site, session.number) == "user in staff"
 
 
+def full(*_: Any) -> None:
+    raise CapacityError("the disk is full")
+
+
+async def test_sessions_that_were_not_held_against_a_file_are_so_the_next_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    site, session = await working()
+    changed = directory(USER.replace(HASHES[0], HASHES[2]))
+    with monkeypatch.context() as broken:
+        broken.setattr(site.admin.life, "leave", full)
+        with pytest.raises(CapacityError):
+            await site.admin.use_directory(changed)
+    assert acting(site, session.number) == "user in staff"
+    await site.admin.use_directory(changed)
+    assert acting(site, session.number) == "device in machines"
+
+
 async def test_a_second_factor_that_was_not_used_may_change() -> None:
     site, _ = await working()
     session = start(site, ALICE, amr=("pwd",))

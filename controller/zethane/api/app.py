@@ -70,7 +70,7 @@ def create_app(facade: ControllerFacade) -> FastAPI:
     _add_decisions(app, facade, pieces)
     _add_policy(app, facade)
     _add_health(app, facade, pieces)
-    add_devices(app, facade)
+    add_devices(app, facade, pieces)
     return app
 
 

@@ -261,8 +261,8 @@ class Controller:
         """Every system outside that vouches for somebody."""
         return [source.view() for source in self._sources.all()]
 
-    def devices(self) -> Sequence[Mapping[str, Any]]:
-        """Every device that is known, with its posture."""
+    def devices(self) -> Iterator[Mapping[str, Any]]:
+        """Every device that is known, with its posture, made on the way."""
         return self._devices.all()
 
     def device(self, name: str) -> Mapping[str, Any] | None:

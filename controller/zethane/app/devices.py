@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from heapq import merge
 from typing import Any
 
 import structlog
@@ -32,11 +33,17 @@ class Devices:
         state = administrator.state
         self.index = SessionIndex(keys_of_session, self._session)
         self.postures = Postures(state, store, self._is_registered, self._on_device, self._look_again)
-        journal.watch(self.index.note)
+        self._proven = SessionIndex(_proven_names, self._session)
+        """The sessions in which a device has proved itself, by its name."""
+        self._names: tuple[Mapping[str, Device], list[str]] = ({}, [])
+        """What is registered, and its names in order."""
+        for index in (self.index, self._proven):
+            journal.watch(index.note)
 
     def enter(self) -> None:
         """Index the sessions that were taken up again."""
-        self.index.add(live.session for live in self._administrator.state.sessions)
+        for index in (self.index, self._proven):
+            index.add(live.session for live in self._administrator.state.sessions)
 
     def _session(self, number: int) -> Session | None:
         live = self._administrator.state.sessions.by_number.get(number)
@@ -51,11 +58,8 @@ class Devices:
     def _is_registered(self, name: str) -> bool:
         return name in self._registered
 
-    def _on_device(self, name: str) -> Iterator[int]:
-        for session in self.index.sessions((name.casefold(),)):
-            device = proven_device(session.proofs)
-            if device is not None and device.name == name:
-                yield session.number
+    def _on_device(self, name: str) -> Iterable[int]:
+        return self._proven.numbers(name)
 
     def _look_again(self, number: int, detail: str) -> None:
         live = self._administrator.state.sessions.by_number.get(number)
@@ -74,11 +78,13 @@ class Devices:
         """Take a report. Raises UnknownDeviceError, ReportTimeError, CapacityError."""
         return self.postures.report(report)
 
-    def all(self) -> list[Mapping[str, Any]]:
-        """Every device that the identities name, or that has proved itself, by name."""
-        proven = (proven_device(live.session.proofs) for live in self._administrator.state.sessions)
-        live = {device.name for device in proven if device is not None}
-        return [self._view(name) for name in sorted({*self._registered, *live})]
+    def all(self) -> Iterator[Mapping[str, Any]]:
+        """Every device that the identities name, or that has proved itself, by name; made on the way."""
+        registered = self._registered
+        if self._names[0] is not registered:
+            self._names = (registered, sorted(registered))
+        others = sorted(name for name in self._proven.keys if name not in registered)
+        return map(self._view, merge(self._names[1], others))
 
     def one(self, name: str) -> Mapping[str, Any] | None:
         """One device with each reporter's last report; None if nobody knows it."""
@@ -107,6 +113,11 @@ class Devices:
                 for attribute, value in (facts.posture if facts is not None else ())
             },
         }
+
+
+def _proven_names(session: Session) -> tuple[str, ...]:
+    device = proven_device(session.proofs)
+    return (device.name,) if device is not None else ()
 
 
 def _report_view(report: Report) -> Mapping[str, Any]:

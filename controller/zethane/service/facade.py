@@ -139,8 +139,8 @@ class ControllerFacade(Protocol):
     def sources(self) -> Sequence[View]:
         """Every system outside that vouches for somebody: name, kind, state, since, detail."""
 
-    def devices(self) -> Sequence[View]:
-        """Every device that the identities name or that has proved itself, with its posture."""
+    def devices(self) -> Iterable[View]:
+        """Every device that the identities name or that has proved itself, with its posture, made on the way."""
 
     def device(self, name: str) -> View | None:
         """One device, with each reporter's last report; None if nobody knows it."""

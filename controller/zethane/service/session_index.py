@@ -34,6 +34,11 @@ class SessionIndex:
         """The live sessions of a key."""
         return tuple(self._numbers.get(key, ()))
 
+    @property
+    def keys(self) -> Iterable[str]:
+        """Every key that a live session has."""
+        return self._numbers.keys()
+
     def sessions(self, keys: Iterable[str]) -> Iterator[Session]:
         """The live sessions of any of these keys, each once, in no order."""
         for number in {number for key in keys for number in self.numbers(key)}:

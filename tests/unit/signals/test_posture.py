@@ -317,7 +317,7 @@ async def test_a_device_counts_only_where_it_has_proved_itself(here: SignalsSite
     bob = here.site.admin.start_session(place.attachment, proof_of(BOB, NOW), place.address, "laptop")
     assert opened(here, bob.number, 443) == []
     assert here.devices.one("laptop") is not None
-    assert [view["sessions"] for view in here.devices.all()] == [[], []]
+    assert [(view["device"], view["sessions"]) for view in here.devices.all()] == [("desk", []), ("laptop", [])]
 
 
 async def test_a_device_that_only_a_live_session_knows_may_be_reported_on(here: SignalsSite) -> None:
@@ -328,6 +328,7 @@ async def test_a_device_that_only_a_live_session_knows_may_be_reported_on(here: 
     view = here.devices.one("tablet")
     assert view is not None
     assert (view["registered"], view["sessions"]) == (False, [session.number])
+    assert [view["device"] for view in here.devices.all()] == ["desk", "laptop", "tablet"]
     assert view["posture"] == {"disk_encrypted": {"value": True, "measured": "2023-11-14T22:12:20.000Z"}}
     here.site.admin.end_session(session.number, SessionEvent.REVOKED)
     assert (await here.report(body(NOW, device="tablet"), MDM)).status_code == 404

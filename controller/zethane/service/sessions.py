@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,6 +14,7 @@ from zethane.identity.session import MAX_ADDRESSES, Attachment, Endpoint, Sessio
 from zethane.native import native
 from zethane.pipeline.bindings import MAX_LEASE, Binding
 from zethane.policy.principal import Party
+from zethane.service.moments import Moments
 
 MAX_SESSIONS = 200_000
 """Sessions at once."""
@@ -24,9 +24,6 @@ LOOKS = 4
 
 RENEWED_WITHIN = MAX_LEASE / 4
 """Seconds over which leases that began together are renewed, one after the other: until half of each is left."""
-
-SPARE = 1024
-"""Moments of ended sessions that are kept besides as many as there are sessions."""
 
 LEAD = 2.0
 """Seconds by which a session is looked at before something of it ends that leaves the rest. Leases are cut to whole
@@ -73,9 +70,8 @@ class Live(Watched):
     counts it, `stood` the moment as of which it was placed.
 
     `until` is the moment at which its class may be another one by time alone, `leased` the end of the leases that its
-    bindings have, `planned` when the table looks at it and `renewing` when it looks at the lease. `heard` is when the
-    session's host was last known to have sent, `counted` the packets of it by then, and `hearing` when the table asks
-    for them again. `entered` says that it is in the table.
+    bindings have. `heard` is when the session's host was last known to have sent, `counted` the packets of it by then.
+    `entered` says that it is in the table.
     """
 
     session: Session
@@ -86,14 +82,11 @@ class Live(Watched):
     wanted: dict[tuple[str, str, bytes], tuple[float, bytes]] = field(default_factory=dict)
     until: float = math.inf
     leased: float = 0.0
-    planned: float = math.inf
-    renewing: float = math.inf
     by_address: Mapping[bytes, int] = field(default_factory=dict)
     classed: frozenset[int] = frozenset()
     stood: float = -math.inf
     heard: float = 0.0
     counted: int = 0
-    hearing: float = math.inf
     entered: bool = False
 
     @property
@@ -176,9 +169,9 @@ class SessionTable:
         self._by_segment: dict[str, dict[int, Live]] = defaultdict(dict)
         self._by_name: dict[str, dict[int, Live]] = defaultdict(dict)
         self._by_issuer: dict[str, dict[int, Live]] = defaultdict(dict)
-        self._due: list[tuple[float, int]] = []
-        self._renewing: list[tuple[float, int]] = []
-        self._hearing: list[tuple[float, int]] = []
+        self._due = Moments()
+        self._renewing = Moments()
+        self._hearing = Moments()
 
     def __len__(self) -> int:
         return len(self.by_number)
@@ -281,63 +274,51 @@ class SessionTable:
 
     def _plan(self, live: Live) -> None:
         """See to it that the session is looked at in time. One that is due later is asked again then."""
-        due = live.due
-        if due < live.planned:
-            live.planned = due
-            heapq.heappush(self._due, (due, live.session.number))
-            if self._has_many(self._due):
-                self._due = _heap((one.planned, one.session.number) for one in self.by_number.values())
+        self._due.plan(live.session.number, live.due)
 
     def _plan_renewal(self, live: Live) -> None:
         """See to it that the lease is looked at in time. One that is renewed later is looked at again then."""
-        when = live.renews
-        if when < live.renewing and live.entered:
-            live.renewing = when
-            heapq.heappush(self._renewing, (when, live.session.number))
-            if self._has_many(self._renewing):
-                self._renewing = _heap((one.renewing, one.session.number) for one in self.by_number.values())
+        if live.entered:
+            self._renewing.plan(live.session.number, live.renews)
+
+    def listen(self, live: Live, now: float) -> None:
+        """See to it that the session is asked about in a while, if it may not be silent for ever."""
+        idle = live.session.idle
+        self._hearing.plan(live.session.number, max(now, live.heard) + max(idle / LOOKS, 1.0))
+
+    def to_hear(self, now: float) -> Live | None:
+        """A session whose switch has to be asked whether its host is silent; None if none is due."""
+        return next(self._of(self._hearing, now), None)
 
     def to_renew(self, now: float) -> Live | None:
         """A session whose lease has to be renewed; None if there is none now."""
-        while self._renewing and self._renewing[0][0] <= now:
-            when, number = heapq.heappop(self._renewing)
-            live = self.by_number.get(number)
-            if live is None or live.renewing != when:
-                continue
-            live.renewing = math.inf
+        for live in self._of(self._renewing, now):
             if live.renews <= now:
                 return live
             self._plan_renewal(live)
         return None
 
-    def listen(self, live: Live, now: float) -> None:
-        """See to it that the session is asked about in a while, if it may not be silent for ever."""
-        idle = live.session.idle
-        when = max(now, live.heard) + max(idle / LOOKS, 1.0)
-        if when < live.hearing:
-            live.hearing = when
-            heapq.heappush(self._hearing, (when, live.session.number))
-            if self._has_many(self._hearing):
-                self._hearing = _heap((one.hearing, one.session.number) for one in self.by_number.values())
+    def due(self, now: float) -> Iterator[Live]:
+        """The sessions that have to be looked at, one by one: they have to be changed or removed."""
+        for live in self._of(self._due, now):
+            if live.due <= now:
+                yield live
+            else:
+                self._plan(live)
 
-    def _has_many(self, heap: list[tuple[float, int]]) -> bool:
-        """Whether most of it is about sessions that have ended: hours may pass until it is their turn."""
-        return len(heap) > 2 * len(self.by_number) + SPARE
-
-    def to_hear(self, now: float) -> Live | None:
-        """A session whose switch has to be asked whether its host is silent; None if none is due."""
-        while self._hearing and self._hearing[0][0] <= now:
-            when, number = heapq.heappop(self._hearing)
+    def _of(self, moments: Moments, now: float) -> Iterator[Live]:
+        """The sessions whose moments have come."""
+        while (number := moments.take(now)) is not None:
             live = self.by_number.get(number)
-            if live is not None and live.hearing == when:
-                live.hearing = math.inf
-                return live
-        return None
+            if live is not None:
+                yield live
 
     def remove(self, live: Live) -> None:
         """Forget a session."""
         del self.by_number[live.session.number]
         live.entered = False
+        for moments in (self._due, self._renewing, self._hearing):
+            moments.forget(live.session.number)
         del self._by_attachment[live.session.attachment]
         _leave(self._by_port, _port(live.session), live)
         _leave(self._by_mac, live.session.attachment.mac, live)
@@ -360,25 +341,6 @@ class SessionTable:
                 _leave(index, key, live)
             for key in after - before:
                 index[key][session.number] = live
-
-    def due(self, now: float) -> Iterator[Live]:
-        """The sessions that have to be looked at, one by one: they have to be changed or removed."""
-        while self._due and self._due[0][0] <= now:
-            planned, number = heapq.heappop(self._due)
-            live = self.by_number.get(number)
-            if live is None or live.planned != planned:
-                continue
-            live.planned = math.inf
-            if live.due <= now:
-                yield live
-            else:
-                self._plan(live)
-
-
-def _heap(moments: Iterable[tuple[float, int]]) -> list[tuple[float, int]]:
-    found = [one for one in moments if one[0] < math.inf]
-    heapq.heapify(found)
-    return found
 
 
 def _names(session: Session) -> set[str]:

@@ -111,8 +111,8 @@ async def test_sessions_that_come_and_go_leave_nothing_behind() -> None:
         assert live is not None
         sessions.remove(live)
         sessions.add(replace_number(live))
-    assert len(sessions._due) < 3000
-    assert len(sessions._hearing) < 3000
+    assert len(sessions._due._heap) < 3000
+    assert len(sessions._hearing._heap) < 3000
     assert next(sessions.due(site.now), None) is None
     site.now = live.ends + 1
     assert len({one.session.number for one in sessions.due(site.now)}) == 3

@@ -29,8 +29,9 @@ async def use_directory(state: State, life: SessionLife, directory: Directory) -
     accounts.directory = directory
     async for live in in_slices(state.sessions):
         for proof in live.session.proofs:
-            # What was proved since then was proved by this directory.
-            _hold(state, life, live, proof, before if proof.at <= since else directory)
+            # What was proved since then was proved by this directory; not so what a clock put back makes look like it.
+            is_new = since < proof.at <= state.clock()
+            _hold(state, life, live, proof, directory if is_new else before)
         device, is_live = live.session.device, live.session.number in state.sessions.by_number
         if is_live and device is not None and directory.is_disabled("device", device):
             life.end(live, SessionEvent.DISABLED, f"device:{device} is disabled")

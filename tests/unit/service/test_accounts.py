@@ -210,6 +210,13 @@ async def test_who_proves_herself_by_the_new_file_while_sessions_are_held_agains
     assert acting(site, session.number) == "user in staff"
 
 
+async def test_a_clock_that_was_put_back_keeps_nobody_in_whose_password_is_another() -> None:
+    site, session = await working()
+    site.now -= 600
+    await site.admin.use_directory(directory(USER.replace(HASHES[0], HASHES[2])))
+    assert acting(site, session.number) == "device in machines"
+
+
 def full(*_: Any) -> None:
     raise CapacityError("the disk is full")
 

@@ -23,6 +23,9 @@ from lab.errors import LabError
 from lab.host import RunningHost
 from lab.processes import stop
 
+UNDER_WAY = 0.5
+"""Seconds without an arrival after which what has not arrived is lost: a switch on a busy machine may be behind."""
+
 _END = "import sys; sys.path.insert(0, sys.argv[1]); import lab.agent.streaming as m; m.main(sys.argv[2:])"
 
 
@@ -119,7 +122,9 @@ class Stream:
 
     def stop(self) -> None:
         """End the sender, then the receiver when what is under way has arrived. Harmless when repeated."""
-        for process in reversed(self._processes):
+        for process, thread in reversed(list(zip(self._processes, self._threads, strict=True))):
+            if process.poll() is None and process is not self._processes[-1]:
+                self._await_arrivals()  # the sender, which came last, has ended
             if process.stdin is not None and not process.stdin.closed:
                 process.stdin.close()
             try:
@@ -127,11 +132,18 @@ class Stream:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        for thread in self._threads:
             thread.join(5)
         for process in self._processes:
             stop(process)
         self._errors.close()
+
+    def _await_arrivals(self) -> None:
+        """Wait until all that was sent has arrived, or nothing has for a while."""
+        with self._changed:
+            arrived = -1
+            while arrived < len(self._received) < len(self._sent):
+                arrived = len(self._received)
+                self._changed.wait_for(lambda before=arrived: len(self._received) > before, UNDER_WAY)
 
     @property
     def received(self) -> list[Received]:

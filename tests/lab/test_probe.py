@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,7 +13,7 @@ from lab import openvswitch
 from lab.network import PORTAL, LabNetwork
 from lab.prober import Prober
 from lab.shell import run
-from lab.stream import Stream
+from lab.stream import UNDER_WAY, Stream
 from lab.verdicts import Probe, probes_of
 from zethane.policy.decide import Decision
 from zethane.policy.matrix import Cell
@@ -118,3 +121,28 @@ def test_a_stream_loses_nothing_until_it_is_cut(unprotected: LabNetwork, proto: 
         last = max(packet.number for packet in stream.received)
         assert stream.missing(0.0, stream.sent[last]) == []
         assert stream.missing(cut + 0.05)
+
+
+def test_what_is_under_way_when_a_stream_ends_is_not_lost(unprotected: LabNetwork, monkeypatch: pytest.MonkeyPatch):
+    """A receiver that is held up until the sender has ended gets all that was sent."""
+    with Stream(unprotected.host("h1"), unprotected.host("h2"), "udp", 5001) as stream:
+        stream.wait_received(20)
+        receiver, sender = stream._processes
+        receiver.send_signal(signal.SIGSTOP)
+        stream.wait_sent(40)
+        told_to_end = threading.Event()
+        end = receiver.stdin.close
+        monkeypatch.setattr(receiver, "stdin", SimpleNamespace(closed=False, close=lambda: (end(), told_to_end.set())))
+
+        def go_on() -> None:
+            sender.wait()
+            told_to_end.wait(UNDER_WAY / 2)  # it should not be
+            receiver.send_signal(signal.SIGCONT)
+
+        going_on = threading.Thread(target=go_on)
+        going_on.start()
+        stream.stop()
+        going_on.join()
+        monkeypatch.undo()
+        assert stream.missing() == []
+        assert len(stream.received) == len(stream.sent) > 40

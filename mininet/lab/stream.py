@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Literal
@@ -143,7 +144,10 @@ class Stream:
             arrived = -1
             while arrived < len(self._received) < len(self._sent):
                 arrived = len(self._received)
-                self._changed.wait_for(lambda before=arrived: len(self._received) > before, UNDER_WAY)
+                self._changed.wait_for(partial(self._has_more_than, arrived), UNDER_WAY)
+
+    def _has_more_than(self, count: int) -> bool:
+        return len(self._received) > count
 
     @property
     def received(self) -> list[Received]:

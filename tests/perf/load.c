@@ -861,6 +861,22 @@ static bool is_work(uint8_t type) {
     return type != ECHO_REQUEST && type != MULTIPART_REQUEST && type != BARRIER_REQUEST && type != PACKET_OUT;
 }
 
+static bool keeps_window; /* what is set up makes room for others at once */
+
+static void refill(void) {
+    for (int i = 0; i < dirty_count; i++) {
+        Switch *sw = &all[dirty[i]];
+        is_dirty[dirty[i]] = false;
+        int64_t due = sw->done + window < sw->total ? sw->done + window : sw->total;
+        /* Not one by one: a controller that answers each flow by itself would be sent the next ones so, too. */
+        if (due > sw->sent && (due == sw->total || sw->sent - sw->done <= window / 2)) {
+            sw->sent = due;
+            if (!sw->waits_for_room) push(sw);
+        }
+    }
+    dirty_count = 0;
+}
+
 static void receive(Switch *sw, int flags) {
     ssize_t got = recv(sw->fd, sw->in + sw->in_length, IN_CAP - sw->in_length, flags);
     if (got == 0) die("switch %d: the controller closed the connection; %ld flows are set up", sw->index, (long)completed);
@@ -878,6 +894,8 @@ static void receive(Switch *sw, int flags) {
         handle(sw, sw->in + at, length);
         at += length;
         messages_heard++, octets_heard += (int64_t)length;
+        /* Not when all of it is read: controller and generator would then work by turns, and each wait for the other. */
+        if (keeps_window) refill();
     }
     memmove(sw->in, sw->in + at, sw->in_length -= at);
 }
@@ -973,20 +991,6 @@ static void make_load(int64_t first, int64_t count) {
     }
 }
 
-static void refill(void) {
-    for (int i = 0; i < dirty_count; i++) {
-        Switch *sw = &all[dirty[i]];
-        is_dirty[dirty[i]] = false;
-        int64_t due = sw->done + window < sw->total ? sw->done + window : sw->total;
-        /* Not one by one: a controller that answers each flow by itself would be sent the next ones so, too. */
-        if (due > sw->sent && (due == sw->total || sw->sent - sw->done <= window / 2)) {
-            sw->sent = due;
-            if (!sw->waits_for_room) push(sw);
-        }
-    }
-    dirty_count = 0;
-}
-
 /* The first flow that was sent and is not set up, and what of it there is. */
 static const char *what_is_missing(void) {
     static char text[200];
@@ -1015,7 +1019,6 @@ static void until_completed(int64_t due) {
     int64_t last = completed, since = now_ns(), tries = 1;
     while (completed < due) {
         work(1000);
-        refill();
         if (completed != last) last = completed, since = 0, tries = 1; /* the clock is looked at when nothing moves */
         else if (!since) since = now_ns();
         else if (now_ns() - since > tries * TRY_AGAIN * 1000000000ll && tries * TRY_AGAIN < SILENCE) send_again(), tries++;
@@ -1029,8 +1032,10 @@ static int64_t many_at_once(int64_t count) {
     int64_t due = completed + count, begun = now_ns();
     for (int s = 0; s < senders; s++)
         if (!is_dirty[s]) is_dirty[s] = true, dirty[dirty_count++] = s;
+    keeps_window = true;
     refill();
     until_completed(due);
+    keeps_window = false;
     return now_ns() - begun;
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from lab import openvswitch
 from lab.network import PORTAL, LabNetwork
 from lab.prober import Prober
+from lab.processes import wait_for
 from lab.shell import run
 from lab.stream import UNDER_WAY, Stream
 from lab.verdicts import Probe, probes_of
@@ -146,3 +148,25 @@ def test_what_is_under_way_when_a_stream_ends_is_not_lost(unprotected: LabNetwor
         monkeypatch.undo()
         assert stream.missing() == []
         assert len(stream.received) == len(stream.sent) > 40
+
+
+def test_a_datagram_arrives_when_the_kernel_has_it_not_when_the_host_reads_it(unprotected: LabNetwork):
+    """A receiver that is held up says of what waited for it that it was there before."""
+    with Stream(unprotected.host("h1"), unprotected.host("h2"), "udp", 5002) as stream:
+        stream.wait_received(20)
+        receiver = stream._processes[0]
+        receiver.send_signal(signal.SIGSTOP)
+        stream.wait_sent(20)
+        before = len(stream.received)
+        sockets = Path(f"/proc/{receiver.pid}/net/udp")
+        wait_for("no datagram waits", lambda: holds_datagrams(sockets.read_text()) or None, 10, sockets.read_text)
+        moment = time.monotonic()
+        receiver.send_signal(signal.SIGCONT)
+        stream.wait_received(40)
+        held = stream.received[before]
+        assert held.sent < held.received < moment
+
+
+def holds_datagrams(sockets: str) -> bool:
+    """Whether datagrams wait in a socket of a namespace: `rx_queue` of its /proc/net/udp."""
+    return any(int(line.split()[4].partition(":")[2], 16) for line in sockets.splitlines()[1:])

@@ -155,10 +155,10 @@ def site(switches: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[T
         assert running.health()["switch_errors"] == 0, running.records("switch")
 
 
-def stopped(stream: Stream, moment: float) -> bool:
-    """Whether nothing that was sent arrives from a moment on."""
+def assert_stops(stream: Stream, moment: float) -> None:
+    """Nothing that is sent arrives from a moment on."""
     stream.wait_sent(200)
-    return stream.received_after(moment + SETTLED) == []
+    assert stream.received_after(moment + SETTLED) == []
 
 
 def test_a_revoked_session_stops_with_its_flow_and_the_others_go_on(site: Told) -> None:
@@ -170,7 +170,7 @@ def test_a_revoked_session_stops_with_its_flow_and_the_others_go_on(site: Told) 
         revoked.wait_received(50)
         other.wait_received(20)
         moment = site.push("session-revoked", "s-carol")
-        assert stopped(revoked, moment)
+        assert_stops(revoked, moment)
         other.wait_received(20)
         other.stop()
         assert other.missing() == []
@@ -191,7 +191,7 @@ def test_changed_claims_move_a_session_and_its_other_flow_goes_on(site: Told) ->
         staff_only.wait_received(50)
         both.wait_received(20)
         moment = site.push("token-claims-change", "s-alice", claims={"groups": ["visit"]})
-        assert stopped(staff_only, moment)
+        assert_stops(staff_only, moment)
         both.wait_received(20)
         both.stop()
         assert both.missing() == []
@@ -210,7 +210,7 @@ def test_a_failing_and_a_stale_posture_close_what_rests_on_it(site: Told) -> Non
         healthy.wait_received(50)
         plain.wait_received(20)
         failing = site.report(disk_encrypted=False)
-        assert stopped(healthy, failing)
+        assert_stops(healthy, failing)
         site.report(disk_encrypted=True)
         healthy.wait_received(50)
         _wait_silent(healthy)

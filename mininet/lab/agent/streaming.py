@@ -2,7 +2,8 @@
 
 `send` writes what it sent, `receive` what it received, as JSON lines `[NUMBER, SENT, RECEIVED]` with times of
 CLOCK_MONOTONIC in nanoseconds: hosts are namespaces of one machine and share that clock. The receiver's line
-has all three, the sender's the first two. A sender ends when its standard input does.
+has all three, the sender's the first two. A sender ends when its standard input does. A datagram's time of arrival is
+the kernel's: when the host read it says how busy the machine was, not when the network let it pass.
 
 TCP is one connection, which is kept open and retransmits: after a cut nothing arrives any more. ICMP echo needs
 no receiver: the sender reads the replies itself and writes them.
@@ -25,6 +26,11 @@ from lab.agent.serving import family
 _RECORD = struct.Struct(">IQ")
 """Number and time sent."""
 
+_TIMESTAMPNS = 35
+"""SO_TIMESTAMPNS and SCM_TIMESTAMPNS of Linux (include/uapi/asm-generic/socket.h), which Python has no names for."""
+
+_TIMESPEC = struct.Struct("@ll")
+
 
 def _tell(*values: int) -> None:
     os.write(sys.stdout.fileno(), json.dumps(values).encode() + b"\n")
@@ -38,6 +44,8 @@ def receive(proto: str, address: str, port: int) -> None:
         listener.bind((address, port))
         if proto == "tcp":
             listener.listen(1)
+        else:
+            listener.setsockopt(socket.SOL_SOCKET, _TIMESTAMPNS, 1)
         selector.register(listener, selectors.EVENT_READ, _accept if proto == "tcp" else _datagram)
         selector.register(sys.stdin, selectors.EVENT_READ)
         _tell(0)  # it listens
@@ -49,8 +57,20 @@ def receive(proto: str, address: str, port: int) -> None:
 
 
 def _datagram(udp: socket.socket, _: selectors.BaseSelector) -> None:
-    number, sent = _RECORD.unpack(udp.recv(_RECORD.size))
-    _tell(number, sent, time.monotonic_ns())
+    data, ancillary, *_flags_and_peer = udp.recvmsg(_RECORD.size, socket.CMSG_SPACE(_TIMESPEC.size))
+    number, sent = _RECORD.unpack(data)
+    _tell(number, sent, _arrival(ancillary))
+
+
+def _arrival(ancillary: list[tuple[int, int, bytes]]) -> int:
+    """When the kernel took a datagram in, by CLOCK_MONOTONIC; it says so by CLOCK_REALTIME."""
+    now = time.monotonic_ns()
+    for level, kind, data in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, _TIMESTAMPNS):
+            seconds, nanoseconds = _TIMESPEC.unpack(data)
+            ago: int = time.time_ns() - seconds * 1_000_000_000 - nanoseconds
+            return now - max(0, ago)
+    return now
 
 
 def _accept(listener: socket.socket, selector: selectors.BaseSelector) -> None:

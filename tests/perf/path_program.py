@@ -21,7 +21,7 @@ _COMPILE_TIME = 120.0
 _MARGIN = 30.0
 """Seconds beyond its own time that a call may take."""
 
-WARM_UP = 0.5
+WARM_UP = 0.2
 """Seconds that streams run before what they receive counts."""
 
 Protocol = Literal["tcp", "udp"]

@@ -33,24 +33,35 @@ BESIDE = {
 
 @dataclass(frozen=True, slots=True)
 class ThroughputLoad:
-    """How often all sides are gone through in a round with streams, and with round trips; and of each piece: seconds of
-    each stream, how many streams are several, and how many round trips there are."""
+    """How often all sides are gone through in a round, and of each piece: seconds of each stream, how many streams are
+    several, and how many round trips there are."""
 
-    pieces: int = 10
-    seconds: float = 0.5
+    pieces: int = 20
+    seconds: float = 0.3
     streams: int = 8
-    trip_pieces: int = 40
-    round_trips: int = 1200
+    round_trips: int = 2400
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What a side was measured at in one passage: its streams' figures, and its round trips in µs."""
+
+    streams: Turn
+    trips: Sequence[float]
+
+    def figures(self) -> Turn:
+        """All of it, in figures."""
+        return {**self.streams, **{f"p{percent}": percentile(self.trips, percent) for percent in (50, 99)}}
 
 
 @registered
 class Throughput(Benchmark):
     """Turns of the benchmark, on one bridge between two hosts.
 
-    A machine is in another mood every few seconds, by more than what the sides differ by. So a round goes through them
-    several times, forth and back. Of streams a piece takes a few seconds, and a side has the median of its pieces. Of
-    round trips it takes a fraction of a second, and a side has the percentiles of all that it has made in the round.
-    What is held against the goals is the median of the ratios of its pieces to those of `NORMAL` in the same passage.
+    A machine is in another mood every few seconds, by more than what the sides differ by, and so is each connection, by
+    which core the kernel has put whom on. So a round goes through the sides many times, forth and back, for a second
+    or two each. A side has the median of its pieces and the percentiles of all its round trips; what is held against
+    the goals is the median of the ratios of its pieces to those of `NORMAL` in the same passage.
     """
 
     name = "throughput"
@@ -75,7 +86,7 @@ class Throughput(Benchmark):
         super().__init__(run)
         self._load = ThroughputLoad()
         if run.is_quick:
-            self._load = ThroughputLoad(1, 0.2, 4, 2, 100)
+            self._load = ThroughputLoad(2, 0.2, 4, 100)
         self.parameters = asdict(self._load)
         self._path: DataPath
         self._program: PathProgram
@@ -95,51 +106,32 @@ class Throughput(Benchmark):
         return self._rounds[number][side]
 
     def _round(self, number: int) -> Mapping[str, Turn]:
-        streams: dict[str, list[Turn]] = {side: [] for side in self.sides}
-        for side in self._order(number, self._load.pieces):
-            streams[side].append(self._streams(side))
-        trips: dict[str, list[list[float]]] = {side: [] for side in self.sides}
-        for side in self._order(number, self._load.trip_pieces):
-            trips[side].append(self._round_trips(side))
+        pieces: dict[str, list[Piece]] = {side: [] for side in self.sides}
+        for side in self._order(number):
+            pieces[side].append(self._piece(side))
+        normal = pieces["normal"]
         return {
-            side: {**_told(streams[side], trips[side]), **self._beside(side, streams, trips)} for side in self.sides
+            side: {**_told(own), **({} if side in ("normal", "direct") else _beside(own, normal))}
+            for side, own in pieces.items()
         }
 
-    def _beside(
-        self, side: str, streams: Mapping[str, Sequence[Turn]], trips: Mapping[str, Sequence[Sequence[float]]]
-    ) -> Turn:
-        """A side's pieces held against those of `NORMAL` in the same passage."""
-        if side in ("normal", "direct"):
-            return {}
-        return {
-            f"{key}_beside": ratio_in_turns(*([piece[key] for piece in streams[which]] for which in (side, "normal")))
-            for key in ("one", "several")
-        } | {
-            f"p{percent}_beside": 1
-            / ratio_in_turns(*([percentile(piece, percent) for piece in trips[which]] for which in (side, "normal")))
-            for percent in (50, 99)
-        }
-
-    def _order(self, number: int, pieces: int) -> Iterator[str]:
+    def _order(self, number: int) -> Iterator[str]:
         """All sides so many times, forth and back."""
-        for piece in range(pieces):
+        for piece in range(self._load.pieces):
             for side in list(self.sides) if (number + piece) % 2 == 0 else list(self.sides)[::-1]:
                 if side != "direct" or piece == 0:  # what no switch is in the way of is no measure of one
                     yield side
 
-    def _streams(self, side: str) -> Turn:
+    def _piece(self, side: str) -> Piece:
         load, program = self._load, self._program
         with self._given(side) as ends:
             one = program.stream(*ends, 1, load.seconds)
             before = daemon_time()
             several = program.stream(*ends, load.streams, load.seconds)
             daemon = (daemon_time() - before) * 1000 / (several * (load.seconds + WARM_UP) / 1e9)
-            found = {"one": one / 1e6, "several": several / 1e6}
-            return found if side == "direct" else {**found, "daemon": daemon}
-
-    def _round_trips(self, side: str) -> list[float]:
-        with self._given(side) as ends:
-            return self._program.round_trips(*ends, self._load.round_trips)
+            trips = program.round_trips(*ends, load.round_trips)
+        streams = {"one": one / 1e6, "several": several / 1e6}
+        return Piece(streams if side == "direct" else {**streams, "daemon": daemon}, trips)
 
     @contextmanager
     def _given(self, side: str) -> Iterator[tuple[End, End, int]]:
@@ -147,10 +139,17 @@ class Throughput(Benchmark):
             yield client, server, PORT
 
 
-def _told(streams: Sequence[Turn], trips: Sequence[Sequence[float]]) -> Turn:
-    """A side's own figures of a round, from its pieces."""
-    every = [trip for piece in trips for trip in piece]
+def _told(pieces: Sequence[Piece]) -> Turn:
+    """A side's own figures of a round."""
+    trips = [trip for piece in pieces for trip in piece.trips]
     return {
-        **{key: median(piece[key] for piece in streams) for key in streams[0]},
-        **{f"p{percent}": percentile(every, percent) for percent in (50, 99)},
+        **{key: median(piece.streams[key] for piece in pieces) for key in pieces[0].streams},
+        **{f"p{percent}": percentile(trips, percent) for percent in (50, 99)},
     }
+
+
+def _beside(own: Sequence[Piece], normal: Sequence[Piece]) -> Turn:
+    """A side's pieces held against those of `NORMAL` in the same passage."""
+    mine, theirs = ([piece.figures() for piece in pieces] for pieces in (own, normal))
+    ratios = {key: ratio_in_turns([one[key] for one in mine], [one[key] for one in theirs]) for key in BESIDE}
+    return {f"{key}_beside": 1 / ratio if key in ("p50", "p99") else ratio for key, ratio in ratios.items()}

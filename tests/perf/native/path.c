@@ -51,7 +51,7 @@ enum {
     BATCH = 64,
     PATIENCE_MS = 5000, /* of silence, after which the load has failed */
     LOST_MS = 1000,     /* after which a connection that is not made is lost */
-    WARM_UP_MS = 500,   /* of a stream, before its bytes count */
+    WARM_UP_MS = 200,   /* of a stream, before its bytes count */
     WARM_TRIPS_MS = 250, /* of round trips: until the switch has both directions in its caches, and has come to rest */
     SMALL = 32,         /* bytes of a round trip */
 };

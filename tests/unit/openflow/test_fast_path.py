@@ -38,6 +38,9 @@ pytestmark = pytest.mark.skipif(
     native("zethane.adapters.openflow.fast_path") is None, reason="nothing is compiled here"
 )
 
+SHARE = 32
+"""Plain packets of one port that are taken from a read."""
+
 RULES = ("staff-web", "web-db", "staff-db", "ping", "no-ssh")
 OTHER_POLICY = POLICY.replace("tcp/443, udp/443, sctp/443", "tcp/443").replace("id: ping", "id: pings")
 GRANTING = POLICY.replace("services: [tcp/443, udp/53]}", "services: [tcp/443, udp/53], enforce: switch}")
@@ -406,7 +409,7 @@ async def test_a_turn_that_ends_with_a_packet_that_is_not_plain_ends() -> None:
 
 
 async def test_a_flood_waits_behind_its_share_of_a_read_and_others_in_it_do_not() -> None:
-    """128 plain packets of a port are taken; a packet of another port behind three hundred is before the rest."""
+    """32 plain packets of a port are taken; a packet of another port behind three hundred is before the rest."""
     hot = await HotSite(fast=True).start()
     link, sink = hot.channels["s1"], hot.sinks["s1"]
     rule = hot.state.policy.rule_numbers["staff-web"]
@@ -414,11 +417,11 @@ async def test_a_flood_waits_behind_its_share_of_a_read_and_others_in_it_do_not(
     other = packet_in(rule, 2, 3, PHONE.port, PHONE.tcp(WEB1, 1000, 443))
     link._intake._limits = TurnLimits(seconds=3600.0, later=3600.0)
     link.data_received(b"".join([*flood, other]))
-    assert hot.state.counters["allowed"] == 129
-    assert len(link._intake) == 300 - 128
+    assert hot.state.counters["allowed"] == SHARE + 1
+    assert len(link._intake) == 300 - SHARE
     link.data_received(flood[0] + packet_in(rule, 2, 3, PHONE.port, PHONE.tcp(WEB1, 1001, 443)))
-    assert hot.state.counters["allowed"] == 130
-    assert len(link._intake) == 300 - 128 + 1
+    assert hot.state.counters["allowed"] == SHARE + 2
+    assert len(link._intake) == 300 - SHARE + 1
     for _ in range(10):
         await asyncio.sleep(0)
     assert not len(link._intake)
@@ -434,8 +437,8 @@ async def test_ports_whose_numbers_are_alike_have_each_a_share_of_their_own() ->
     few = [packet_in(rule, 2, 3, 2, PHONE.tcp(WEB1, 1000 + place, 443)) for place in range(5)]
     link = hot.channels["s1"]
     link.data_received(b"".join([*flood, *few]))
-    assert hot.state.counters["allowed"] == 128 + len(few)
-    assert len(link._intake) == 200 - 128
+    assert hot.state.counters["allowed"] == SHARE + len(few)
+    assert len(link._intake) == 200 - SHARE
 
 
 async def test_a_share_is_one_of_all_that_is_read_whatever_comes_in_between() -> None:
@@ -443,10 +446,10 @@ async def test_a_share_is_one_of_all_that_is_read_whatever_comes_in_between() ->
     rule = hot.state.policy.rule_numbers["staff-web"]
     flood = [packet_in(rule, 1, 3, LAPTOP.port, LAPTOP.tcp(WEB1, 1000 + place, 443)) for place in range(200)]
     odd = packet_in(rule, 2, 3, PHONE.port, b"odd")
-    hot.channels["s1"].data_received(b"".join([*flood[:100], odd, *flood[100:]]))
-    assert hot.state.counters["allowed"] == 128
-    assert hot.fast.taken == 128
-    assert len(hot.channels["s1"]._intake) == 200 - 128
+    hot.channels["s1"].data_received(b"".join([*flood[:20], odd, *flood[20:]]))
+    assert hot.state.counters["allowed"] == SHARE
+    assert hot.fast.taken == SHARE
+    assert len(hot.channels["s1"]._intake) == 200 - SHARE
 
 
 async def test_a_switch_that_names_more_ports_than_there_are_has_them_wait_behind_others() -> None:

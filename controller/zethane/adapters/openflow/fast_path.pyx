@@ -313,7 +313,7 @@ cdef int PACKET_IN = 10, FLOW_REMOVED = 11
 cdef Py_ssize_t FEW = 1024  # sessions whose memory is in the caches by itself
 cdef int QUICK = 32  # of such packets count as one
 cdef int CLOCK_EVERY = 64, WAITING_CLOCK_EVERY = 16
-cdef uint32_t SHARE = 128  # packets of one port that are taken from a read
+cdef uint32_t SHARE = 32  # packets of one port that are taken from a read
 cdef uint32_t PROBE = Reason.LLDP
 cdef uint32_t MAX_RULE_NUMBER = MAX_RULE
 cdef uint32_t MAX_NUMBER = MAX_SESSION

@@ -41,7 +41,7 @@ class TurnLimits:
     packets: int = 64
     seconds: float = 0.002
     share: int = 16
-    later: float = 0.00025
+    later: float = 0.0001
     patience: float = 0.3
     queue: QueueBounds = field(default_factory=QueueBounds)
 

@@ -26,6 +26,7 @@ from zethane.policy.entry import Class, Compiled, End, Entry, NetworkClass, Pair
 from zethane.policy.hours import Hours, Spans, in_spans
 from zethane.policy.implication import standings
 from zethane.policy.model import ANY, Policy, Rule
+from zethane.policy.order import ordered
 from zethane.policy.peers import Peers, by_ends
 from zethane.policy.principal import Principal
 from zethane.policy.service import covered, simplify
@@ -199,7 +200,7 @@ def compile_policy(policy: Policy) -> CompiledPolicy:
     frame = Frame(classes, networks, places)
     rules: dict[str, Compiled] = {}
     room = MAX_ENTRIES
-    for rule in sorted(policy.enforced, key=lambda rule: (rule.allow, rule.id)):
+    for rule in ordered(policy.enforced, key=lambda rule: (rule.allow, rule.id)):
         rules[rule.id] = compiled = compile_rule(rule, frame, room)
         room -= len(compiled.entries)
     pairs = by_pair(chain.from_iterable(rule.entries for rule in rules.values()))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from zlib import crc32
 
 from zethane.net.prefix import Prefix, in_order
+from zethane.policy.order import ordered
 from zethane.policy.principal import Principal
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Index:
             for name in rule.sources:
                 self._by_source[name].append(rule)
         self.networks: tuple[Prefix, ...] = tuple(in_order(named))
-        self.places = _digest([sorted(map(_selector, segments.values())), list(map(str, self.networks))])
+        self.places = _digest([*ordered(map(_selector, segments.values())), list(map(str, self.networks))])
         """The same for the same segments and networks, and for no others."""
         self._is_unique = len(self.by_id) == count
         self._shelves = _shelves(self.by_id)
@@ -93,7 +94,7 @@ _EMPTY: Shelf = b"", ()
 def _shelves(rules: Mapping[str, Rule]) -> dict[int, Shelf]:
     """The rules, by their ids, in parts whose meanings can be compared at once, in whichever process they were made."""
     found: dict[int, list[str]] = defaultdict(list)
-    for name in sorted(rules):
+    for name in ordered(rules):
         found[crc32(name.encode()) % SHELVES].append(name)
     keys: dict[int, str] = {}
     return {
@@ -101,8 +102,11 @@ def _shelves(rules: Mapping[str, Rule]) -> dict[int, Shelf]:
     }
 
 
-def _digest(parts: object) -> bytes:
-    return sha256(repr(parts).encode()).digest()
+def _digest(parts: Iterable[object]) -> bytes:
+    digest = sha256()
+    for part in parts:  # one call for all of a thousand segments would hold the interpreter's lock for a millisecond
+        digest.update(f"{part!r}\n".encode())
+    return digest.digest()
 
 
 def _selector(segment: Segment) -> tuple[object, ...]:

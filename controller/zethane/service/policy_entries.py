@@ -81,7 +81,7 @@ class PolicyEntries:
         allows = {name: one.rule.allow for name, one in compiled.rules.items()}
         kept = numbering.priorities
         priorities, given = Priorities.of(allows, kept)
-        numbering.use_priorities(given, kept.keys() - allows.keys(), len(allows))
+        numbering.use_priorities(given, {name for name in kept if name not in allows}, len(allows))
         rules = version(
             {
                 name: policy_entries(one, classes.field, rule_numbers[name], priorities[allows[name], name])

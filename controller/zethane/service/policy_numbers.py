@@ -17,6 +17,7 @@ from zethane.errors import CapacityError
 from zethane.pipeline.fields import MAX_CLASS, MAX_RULE, STANDING_BITS
 from zethane.pipeline.tables import Priority
 from zethane.policy.condition import Condition
+from zethane.policy.order import ordered
 from zethane.policy.versions import following, version
 
 PRIORITY = "priority"
@@ -139,7 +140,7 @@ class Ladder:
         """Priorities from `top` down to `bottom`; `at` are those that are taken, in the order of the ids."""
         self._top, self._bottom = top, bottom
         self.at = version(at)
-        self._ids = sorted(at)
+        self._ids = ordered(at)
 
     def copy(self) -> Ladder:
         """One that can be changed without this one."""
@@ -154,7 +155,7 @@ class Ladder:
 
     def add(self, names: Iterable[str]) -> dict[str, int]:
         """Take rules in; the priorities of these, and of others that had to give way."""
-        new = sorted({name for name in names if name not in self.at})
+        new = ordered({name for name in names if name not in self.at})
         if len(self.at) + len(new) > self._top - self._bottom + 1:
             raise CapacityError(f"more than {self._top - self._bottom + 1} rules of one action")
         changed: dict[str, int] = {}
@@ -221,8 +222,8 @@ class Priorities:
         for allow, (top, bottom) in bands.items():
             names = [name for name, allows in rules.items() if allows is allow]
             at = {name: kept[name] for name in names if bottom <= kept.get(name, 0) <= top}
-            ordered = [at[name] for name in sorted(at)]
-            if any(one <= other for one, other in pairwise(ordered)):
+            held = [at[name] for name in ordered(at)]
+            if any(one <= other for one, other in pairwise(held)):
                 at = {}  # not as this has left them: start over
             ladders[allow] = Ladder(top, bottom, at)
             changed.update(ladders[allow].add(names))

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from zethane.app.runtime import MANY, MARGIN, MEASURED, OLDER, PATIENCE, WINDOW, YOUNG, Collector, Lag, Longest, Runtime
+from zethane.app.runtime import MANY, MARGIN, MEASURED, PATIENCE, WINDOW, YOUNG, Collector, Lag, Longest, Runtime
 
 
 class Clock:
@@ -44,15 +44,15 @@ def collector(clock: Clock) -> Iterator[Collector]:
 
 
 def grow_old() -> None:
-    """Let what is there outlive the young generations, as it does after some thousand more objects."""
-    gc.collect(1)
+    """Let what is there outlive the youngest generation, as it does after some hundred more objects."""
+    gc.collect(0)
 
 
 @pytest.mark.usefixtures("collector")
 def test_what_is_there_at_the_start_is_not_looked_at_again() -> None:
     assert gc.get_freeze_count() > 0
     assert gc.isenabled()
-    assert gc.get_threshold()[2] > 10**6  # no collection of everything in the middle of load
+    assert min(gc.get_threshold()[1:]) > 10**6  # none of more than what is new in the middle of load, in any thread
 
 
 def test_a_piece_is_as_long_as_what_is_new_and_leaves_the_rest_alone(collector: Collector) -> None:
@@ -68,7 +68,7 @@ def test_a_piece_is_as_long_as_what_is_new_and_leaves_the_rest_alone(collector: 
 def test_what_comes_in_great_numbers_is_left_alone_without_a_look_and_counted(collector: Collector) -> None:
     before = gc.get_freeze_count()
     node = Node()
-    kept = [Node() for _ in range((MANY + 2) * (YOUNG + 1) * (OLDER + 2))]
+    kept = [Node() for _ in range((MANY + 2) * (YOUNG + 1))]
     collections = collector.collections
     collector.tick(quiet=False)
     assert collector.collections == collections

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
+import pickle
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
+from zethane.app import workers
 from zethane.app.workers import WorkerError, in_process
 from zethane.errors import InputError, Problem
 
@@ -24,6 +28,40 @@ def process_and_priority() -> tuple[int, int]:
 def noisy(words: str) -> str:
     print("this is no answer")
     return words
+
+
+@dataclass(frozen=True, slots=True)
+class Large:
+    """Some of it has many members, and all that is reckoned from them is not said."""
+
+    names: tuple[str, ...]
+    numbers: Mapping[str, int]
+    few: tuple[str, ...] = ()
+    count: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "count", len(self.names) + len(self.numbers))
+
+
+LARGE = Large(
+    tuple(f"name{number}" for number in range(1000)), {f"number{number}": number for number in range(777)}, ("one",)
+)
+
+
+def large() -> Large:
+    return LARGE
+
+
+def unfinished() -> Large:
+    return replace(LARGE, names=(*LARGE.names, BREAKING))  # type: ignore[arg-type]  # its last member ends the process
+
+
+class Breaking:
+    def __reduce__(self) -> str:
+        os._exit(5)
+
+
+BREAKING = Breaking()
 
 
 def refusing() -> None:
@@ -58,6 +96,29 @@ async def test_the_result_comes_from_another_process_that_gives_way() -> None:
     process, priority = await in_process(process_and_priority)
     assert process != os.getpid()
     assert priority > os.getpriority(os.PRIO_PROCESS, 0)
+
+
+async def test_a_large_result_comes_in_parts_and_is_the_same() -> None:
+    found = await in_process(large)
+    assert (found, list(found.numbers), found.count) == (LARGE, list(LARGE.numbers), 1777)
+    assert (type(found.names), type(found.numbers)) == (tuple, dict)
+
+
+async def test_a_result_that_breaks_off_is_an_error() -> None:
+    with pytest.raises(WorkerError, match="status 5"):
+        await in_process(unfinished)
+
+
+async def test_no_call_into_c_takes_a_large_result_apart_as_a_whole() -> None:
+    whole = len(pickle.dumps(LARGE, pickle.HIGHEST_PROTOCOL))
+    stream = io.BytesIO()
+    workers._write(LARGE, stream)
+    sizes, end = [], len(stream.getvalue())
+    stream.seek(0)
+    while (begun := stream.tell()) < end:
+        pickle.load(stream)  # noqa: S301  # written above
+        sizes.append(stream.tell() - begun)
+    assert max(sizes) < whole / 10
 
 
 async def test_what_the_work_prints_is_not_its_answer() -> None:

@@ -68,9 +68,9 @@ class Conversation:
         self._next[self.server] = first + 1
         return segment(self.server, self.client, self._ports[::-1], SYN_ACK, first, self._next[self.client])
 
-    def says(self, host: Host, data: bytes = b"") -> bytes:
-        """Data of one side, or an acknowledgement."""
+    def says(self, host: Host, data: bytes = b"", flags: int = ACK) -> bytes:
+        """Data of one side, or an acknowledgement; with other flags, whatever they mean."""
         to, ports = (self.server, self._ports) if host is self.client else (self.client, self._ports[::-1])
         seq = self._next[host]
         self._next[host] += len(data)
-        return segment(host, to, ports, ACK, seq, self._next[to], data)
+        return segment(host, to, ports, flags, seq, self._next[to] if flags & ACK else 0, data)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from fakes.conversation import Conversation, checked, checksum, segment
-from fakes.frames import ACK, SYN, Host, packed
+from fakes.frames import ACK, RST, SYN, Host, packed
 from fakes.records import MemoryStore
 from fakes.site import ALICE, BOB, DB, WEB
 from livesite import LiveSite
@@ -20,8 +20,9 @@ from openvswitch import Bridge, run
 from wires import Wires
 from zethane.audit.reason import DenyReason, SessionEvent
 from zethane.net.flowkey import ICMP, ICMPV6, TCP, FlowKey
-from zethane.pipeline.grants import Tracking
+from zethane.pipeline.grants import Opening, Tracking
 from zethane.pipeline.tables import Table
+from zethane.service.grants import UNTOLD_FOR
 from zethane.service.intent import intended
 from zethane.service.points import MeterRates
 
@@ -90,6 +91,14 @@ class GrantSite(LiveSite):
         assert await self.passes(client, talk.says(client, b"hello"), server)
         assert await self.passes(server, talk.says(server, b"hello"), client)
         return talk
+
+    async def is_let_in_in_vain(self, sport: int = 40000, first: int = 1000) -> None:
+        """An opening passes and its answer does not; then the switch looks before it lets one in."""
+        talk = Conversation(LAPTOP, WEB1, sport, 443, first)
+        assert await self.passes(LAPTOP, talk.syn(), WEB1)
+        assert await self.refused(WEB1, talk.syn_ack(), LAPTOP)
+        assert self.point.opening is Opening.CHECKED
+        await self.channel.barrier()
 
     async def goes_on(self, talk: Conversation) -> tuple[bool, bool]:
         """Whether data pass, to the server and back."""
@@ -250,6 +259,7 @@ async def test_where_tracking_is_full_new_connections_are_verified_and_those_tha
     with room_for(site, 2):  # a limit is for what is opened from now on
         talk = await site.opened()
         assert await site.passes(LAPTOP, checked(LAPTOP.udp(WEB1, 5000, 443)), WEB1)
+        await site.is_let_in_in_vain(40001)
         assert site.verified() == 0
         late = await site.opened(40001)
         assert await site.passes(LAPTOP, checked(LAPTOP.udp(WEB1, 5001, 443)), WEB1)
@@ -268,6 +278,36 @@ async def test_where_tracking_is_full_new_connections_are_verified_and_those_tha
     assert await site.goes_on(late) == (True, True)
     site.admin.end_session(site.laptop, SessionEvent.REVOKED)
     await site.stops(late)
+
+
+@pytest.mark.parametrize("flags", [RST, RST | ACK])
+async def test_either_end_may_reset_a_connection(site: GrantSite, flags: int) -> None:
+    for port, sender, other in ((40000, WEB1, LAPTOP), (40001, LAPTOP, WEB1)):
+        talk = await site.opened(port)
+        assert await site.passes(sender, talk.says(sender, flags=flags), other)
+    assert site.records.of("denied") == []
+
+
+async def test_what_is_let_in_at_once_may_be_let_in_without_a_copy(site: GrantSite) -> None:
+    """So it is while so many are opened that the log has no line for each."""
+    most = site.state.limits.meters.record
+    site.admin.tick(site.state.clock())
+    for port in range(41000, 41000 + most):
+        assert await site.passes(LAPTOP, Conversation(LAPTOP, WEB1, port, 443).syn(), WEB1)
+        if len(site.records.of("granted")) >= most:
+            break
+    await site.told(most)
+    site.admin.tick(site.state.clock())
+    await site.channel.barrier()
+    talk = await site.opened(42000)
+    await site.channel.barrier()
+    assert len(site.records.of("granted")) == most
+    assert await site.admin.attestation.attest(site.point) == 0
+    site.admin.tick(site.state.clock() + UNTOLD_FOR)
+    await site.channel.barrier()
+    await site.opened(42001)
+    await site.told(most + 1)
+    assert await site.goes_on(talk) == (True, True)
 
 
 async def test_the_answering_end_opens_nothing(site: GrantSite) -> None:
@@ -301,6 +341,7 @@ async def test_a_new_session_at_an_old_address_inherits_nothing_and_may_use_the_
 async def test_ports_are_used_again_though_the_connection_before_never_ended(site: GrantSite) -> None:
     """A host that was switched off begins anew, where the switch believes that its old connection stands."""
     await site.opened()
+    await site.is_let_in_in_vain(first=3_000_000_000)
     anew = await site.opened(first=3_000_000_000)
     assert await site.goes_on(anew) == (True, True)
     assert site.verified() == 1  # to tracking it is no part of the connection, and no beginning of one

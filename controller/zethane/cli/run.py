@@ -62,7 +62,7 @@ def run(
     deny_log_rate: DenyLogRate = 50,
     attest_interval: AttestInterval = 30.0,
     grant_rate: GrantRate = 20_000,
-    grant_log_rate: GrantLogRate = 1000,
+    grant_log_rate: GrantLogRate = 200,
     conntrack_zones: ConntrackZones = 0,
     nice: Nice = -10,
     sources: SourcesFile = None,

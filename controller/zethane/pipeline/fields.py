@@ -53,6 +53,14 @@ EGRESS_VLAN = "reg4"
 GRANT = "reg5"
 """Number of the rule by which the switch lets a packet pass."""
 
+LET_IN = "reg6"
+"""How the packet that opens a connection of a grant is let in: bits of the two below; 0 once it is known that there was
+room for the connection."""
+LET_IN_AT_ONCE = 1
+"""It goes on as its connection is taken up, and nobody looks whether there was room."""
+LET_IN_UNTOLD = 2
+"""No copy goes up for the log."""
+
 CT_TRACKED, CT_REPLY, CT_INVALID = 0x20, 0x08, 0x10
 """Bits of `ct_state` (ovs-fields(7))."""
 
@@ -140,6 +148,9 @@ class Reason(IntEnum):
     INVALID = 0xFF18
     """A grant allows it, but to connection tracking it belongs to no connection, and begins none: a SYN of a new
     connection with the addresses and ports of one that has not ended there. Verified like any flow."""
+    NO_CONNECTION = 0xFF19
+    """It comes from the port of a service that a grant allows, and belongs to no connection that the switch has let in:
+    only flows that the controller knows."""
 
     @property
     def text(self) -> str:

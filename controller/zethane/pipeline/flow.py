@@ -118,11 +118,12 @@ class Track:
 @dataclass(frozen=True, slots=True)
 class Commit:
     """Take the packet's connection up in a zone, labelled with subject, object, rule and this epoch, and go on with it
-    at another table. One that is there under another label is relabelled; one the other way round is forgotten.
+    at another table, where it is known whether there was room; without a table with what comes next. One that is there
+    under another label is relabelled; one the other way round is forgotten.
     """
 
     zone: int
-    table: Table
+    table: Table | None
     epoch: int
 
 

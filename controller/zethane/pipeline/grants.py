@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum
 
 from zethane.net.flowkey import ETH_IPV4, ETH_IPV6, ICMP, ICMPV6, TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, UDP
 from zethane.pipeline.fields import (
@@ -21,6 +22,9 @@ from zethane.pipeline.fields import (
     CT_TRACKED,
     FABRIC,
     GRANT,
+    LET_IN,
+    LET_IN_AT_ONCE,
+    LET_IN_UNTOLD,
     OBJECT_MASK,
     OBJECT_SHIFT,
     OPENED,
@@ -32,7 +36,17 @@ from zethane.pipeline.fields import (
     cookie,
     label,
 )
-from zethane.pipeline.flow import ASKED, SAMPLE_LENGTH, Commit, FieldValue, Flow, Resubmit, ToController, Track
+from zethane.pipeline.flow import (
+    ASKED,
+    SAMPLE_LENGTH,
+    Commit,
+    FieldValue,
+    Flow,
+    Resubmit,
+    SetField,
+    ToController,
+    Track,
+)
 from zethane.pipeline.flow import match as matching
 from zethane.pipeline.tables import Priority, Table
 
@@ -46,6 +60,17 @@ _ECHO = {ETH_IPV4: (ICMP, "icmpv4", 8), ETH_IPV6: (ICMPV6, "icmpv6", 128)}
 
 COPIED = (Resubmit(Table.FORWARD), Resubmit(Table.RECORD), ToController(SAMPLE_LENGTH))
 """Forwarded, and then a copy goes up if the meter lets it."""
+
+
+class Opening(Enum):
+    """How a switch lets the new connections of grants in."""
+
+    AT_ONCE = LET_IN_AT_ONCE
+    """The first packet goes on as the connection is taken up, and a copy goes up."""
+    UNTOLD = LET_IN_AT_ONCE | LET_IN_UNTOLD
+    """The same without a copy: of so many connections the log has no line each."""
+    CHECKED = 0
+    """The first packet goes on once it is known that there was room for the connection; it is verified otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +106,28 @@ def tracking_entries(tracking: Tracking, switch: int) -> Iterator[Flow]:
     yield Flow(Table.COMMITTED, Priority.COMMITTED_INVALID, invalid, cookie(0, 0, Reason.INVALID), actions=ASKED)
     yield Flow(Table.COMMITTED, Priority.MISS, (), cookie(0, 0, Reason.NOT_COMMITTED), actions=ASKED)
     yield Flow(Table.RECORD, Priority.MISS, (), why, meter=RECORD_METER)
+
+
+def opening_entries(tracking: Tracking, switch: int, how: Opening) -> Iterator[Flow]:
+    """What makes the difference between the ways to let new connections in: nothing for those that are checked.
+
+    What tracking finds invalid has to be checked, whose answers would not pass. Of TCP that is not known before the
+    connection is taken up, for a SYN has not been looked up.
+    """
+    if how is Opening.CHECKED:
+        return
+    commit = Commit(tracking.zone(switch), None, tracking.epoch)
+    actions = (Resubmit(Table.OPENING), commit, SetField(LET_IN, how.value))
+    for fields in _openings():
+        valid: dict[str, FieldValue] = {} if fields["ip_proto"] == TCP else {"ct_state": (0, CT_INVALID)}
+        yield Flow(
+            Table.GRANT,
+            Priority.GRANT_NEW_AT_ONCE,
+            matching(**fields, **valid),
+            cookie(0, 0, Reason.FORWARD),
+            actions=actions,
+            goto=Table.COMMITTED,
+        )
 
 
 def _openings() -> Iterator[dict[str, FieldValue]]:
@@ -130,14 +177,21 @@ def connection_ends(number: int, epoch: int, source: str, *, notify: bool) -> It
 
 def committed(rule: int, source: str) -> Iterator[Flow]:
     """A grant's new connections: told by the switch where they begin, and only let on by the one at the other end."""
-    why = cookie(0, 0, rule)
-    for fabric in (0, FABRIC):
-        yield Flow(
-            Table.COMMITTED,
-            Priority.COMMITTED,
-            matching(**{GRANT: rule}, ct_label=(rule, RULE_MASK), metadata=(fabric, FABRIC)),
-            why,
-            actions=() if fabric else COPIED,
-            goto=Table.FORWARD if fabric else None,
-            source=source,
-        )
+    looked_at: dict[str, FieldValue] = {"ct_label": (rule, RULE_MASK)}
+    yield _let_on(rule, source, 0, looked_at, is_told=True)
+    yield _let_on(rule, source, FABRIC, looked_at, is_told=False)
+    yield _let_on(rule, source, 0, {LET_IN: LET_IN_AT_ONCE}, is_told=True)
+    yield _let_on(rule, source, 0, {LET_IN: LET_IN_AT_ONCE | LET_IN_UNTOLD}, is_told=False)
+    yield _let_on(rule, source, FABRIC, {LET_IN: (LET_IN_AT_ONCE, LET_IN_AT_ONCE)}, is_told=False)
+
+
+def _let_on(rule: int, source: str, fabric: int, how: dict[str, FieldValue], *, is_told: bool) -> Flow:
+    return Flow(
+        Table.COMMITTED,
+        Priority.COMMITTED_AT_ONCE if LET_IN in how else Priority.COMMITTED,
+        matching(**{GRANT: rule}, **how, metadata=(fabric, FABRIC)),
+        cookie(0, 0, rule),
+        actions=COPIED if is_told else (),
+        goto=None if is_told else Table.FORWARD,
+        source=source,
+    )

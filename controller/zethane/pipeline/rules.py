@@ -78,7 +78,7 @@ def answer_entries(
     found: dict[tuple[int, Match], Flow] = {}
     for entry in entries:
         for kind in _kinds(entry, granting=granting):
-            for head, tail in _templates(entry.service, answers=True):
+            for head, tail in _templates(entry.service, answers=True, tracked=kind.direction is _ANSWER_MATCH):
                 wanted = head + kind.direction + ends + tail
                 if (kind.priority, wanted) not in found:
                     found[kind.priority, wanted] = Flow(
@@ -108,7 +108,7 @@ _GRANTED = (
     _Kind(Priority.RULE_ANSWER, _ANSWER_MATCH, cookie(0, 0, Reason.FORWARD), goto=Table.FORWARD),
     # Below all that opens flows: the controller knows such a flow if the switch cannot track it, or its rule was no
     # grant before.
-    _VERIFIED._replace(priority=Priority.RULE_GRANT_RETURN),
+    _VERIFIED._replace(priority=Priority.RULE_GRANT_RETURN, why=cookie(0, 0, Reason.NO_CONNECTION)),
 )
 _DENIED = _Kind(Priority.RULE_ANSWER_DENIED, _ANSWER_MATCH, cookie(0, 0, Reason.ANSWER_DENIED), SAMPLED)
 _UNSURE = _Kind(Priority.RULE_ANSWER_ASKED, _ANSWER_MATCH, cookie(0, 0, Reason.RETURN), ASKED)
@@ -148,10 +148,16 @@ _Template = tuple[Match, Match]
 
 
 @lru_cache(maxsize=4096)
-def _templates(service: Service, *, answers: bool) -> tuple[_Template, ...]:
-    """The matches of a service, where both ends are left open."""
+def _templates(service: Service, *, answers: bool, tracked: bool = False) -> tuple[_Template, ...]:
+    """The matches of a service, where both ends are left open.
+
+    Of answers that are `tracked` the connection is known, whatever their flags: a reset may have no ACK (RFC 9293
+    section 3.10.7), and one without the other flags is the same for TCP as for UDP to a switch's cache.
+    """
     found = []
     for fields in returning(service) if answers else opening(service):
+        if tracked:
+            fields.pop("tcp_flags", None)
         whole = match(**fields)
         head = tuple(one for one in whole if one.name < SUBJECT_CLASS)
         found.append((head, whole[len(head) :]))

@@ -98,7 +98,8 @@ class Simulator:
             elif isinstance(action, Commit):
                 parts = fields.get("metadata", 0) & PARTIES_MASK | fields.get(GRANT, 0) & RULE_MASK
                 found = self.connections.commit(action.zone, fields, action.epoch << EPOCH_SHIFT | parts)
-                fields["ct_state"], fields["ct_label"] = found
+                if action.table is not None:  # else it goes on as what it was taken for before
+                    fields["ct_state"], fields["ct_label"] = found
             else:
                 _act(action, outcome)
         if flow.metadata is not None:

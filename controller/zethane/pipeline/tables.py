@@ -71,6 +71,7 @@ FIELD_BITS = {
     "reg3": 32,
     "reg4": 32,
     "reg5": 32,
+    "reg6": 32,
     "ct_state": 32,
     "ct_label": 128,
 }
@@ -188,14 +189,14 @@ TABLES: dict[Table, TableDeclaration] = {
     ),
     Table.GRANT: TableDeclaration(
         "what a grant allows: packets of an open connection, and those that open one",
-        frozenset(("metadata", "eth_type")) | _PORTS | _ICMP,
-        frozenset((Table.FORWARD,)),
+        frozenset(("metadata", "eth_type", "ct_state")) | _PORTS | _ICMP,
+        frozenset((Table.COMMITTED, Table.FORWARD)),
         metered_by=_ASKED | _OPENING,
         tracked_to=Table.COMMITTED,
     ),
     Table.COMMITTED: TableDeclaration(
         "a new connection that tracking has taken up; a copy of its first packet goes up for the log",
-        frozenset(("metadata", "reg5")) | _LABEL,
+        frozenset(("metadata", "reg5", "reg6")) | _LABEL,
         frozenset((Table.FORWARD,)),
         metered_by=_ASKED | frozenset((Table.FORWARD, Table.RECORD)),
     ),
@@ -288,8 +289,10 @@ class Priority(IntEnum):
     RULE_GRANT_RETURN = 500
     # grant
     GRANT_OPEN = 300
+    GRANT_NEW_AT_ONCE = 250
     GRANT_NEW = 200
     # committed
+    COMMITTED_AT_ONCE = 400
     COMMITTED_INVALID = 300
     COMMITTED = 200
     # forward

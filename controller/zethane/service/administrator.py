@@ -74,8 +74,8 @@ class Administrator:
         self._policy_change = PolicyChange(state, self.enforcement.presence)
         self.reconciliation = Reconciliation(state, self.portal_access)
         self.discovery = Discovery(state, self.enforcement.links_changed)
-        self._verifier = Verifier(state)
         self._grants = Grants(state)
+        self._verifier = Verifier(state, self._grants.no_connection)
         self.grant_usage = GrantUsage(state)
         self.attestation = Attestation(state, self.reconciliation, self.portal_access, self.grant_usage, self.clearing)
         self.accounting = Accounting(state, self._verifier.renew)
@@ -153,6 +153,7 @@ class Administrator:
         self._routers.tick()
         self.accounting.settle(now)
         self.grant_usage.tick(now)
+        self._grants.tick(now)
         self.discovery.tick(now)
         if self.state.policy.classes.between.has_untold:
             self._spawn(self._tell_all())

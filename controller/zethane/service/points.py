@@ -26,7 +26,7 @@ from zethane.pipeline.fields import (
     verify_meter,
 )
 from zethane.pipeline.flow import EntryKey, Flow
-from zethane.pipeline.grants import Tracking
+from zethane.pipeline.grants import Opening, Tracking
 from zethane.pipeline.infrastructure import Server
 from zethane.pipeline.portal import Portal
 from zethane.service.links import Links, ends
@@ -49,7 +49,7 @@ class MeterRates:
     denied: int = 50
     protocol: int = 100
     server: int = 2000
-    record: int = 1000
+    record: int = 200
     opening: int = 20_000
 
 
@@ -70,6 +70,8 @@ class Point:
     `overfull` that it has more ports than are used, and that this was logged.
 
     `routers` are the uplinks by port whose routers may announce themselves.
+
+    `opening` is how it lets new connections of grants in, `told` of how many it has told.
 
     `classes` counts its local sessions by class; `wanted` are the classes that those may have flows with, as bits by
     the `layout` of the policy in force.
@@ -98,6 +100,8 @@ class Point:
     missed: list[Change] | None = None
     attested: float | None = None
     repaired: int = 0
+    opening: Opening = Opening.AT_ONCE
+    told: int = 0
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property

@@ -16,7 +16,7 @@ from zethane.pipeline.eapol import supplicants
 from zethane.pipeline.fabric import forward_entries
 from zethane.pipeline.flow import Flow
 from zethane.pipeline.frames import fragments
-from zethane.pipeline.grants import Tracking, tracking_entries
+from zethane.pipeline.grants import Opening, Tracking, opening_entries, tracking_entries
 from zethane.pipeline.infrastructure import DHCP, DNS, dhcp_answers, dhcp_clients, rogue_answers
 from zethane.pipeline.portal import Portal, portal_path, portal_rule
 from zethane.pipeline.ports import (
@@ -60,6 +60,7 @@ def standing_entries(fabric: Fabric, point: Point, policy: Iterable[Flow]) -> It
     portal = fabric.portal
     yield from _of_every_switch()
     yield from _tracking(fabric.tracking, point.number)
+    yield from _opening(fabric.tracking, point.number, point.opening)
     yield from forward_entries(point.number, point.hops, point.vlans)
     if fabric.serving(DNS):
         yield from _dns_rule()
@@ -106,6 +107,11 @@ def _dns_rule() -> tuple[Flow, ...]:
 @lru_cache(MAX_SWITCHES_KEPT)
 def _tracking(tracking: Tracking, switch: int) -> tuple[Flow, ...]:
     return tuple(tracking_entries(tracking, switch))
+
+
+@lru_cache(MAX_SWITCHES_KEPT)
+def _opening(tracking: Tracking, switch: int, how: Opening) -> tuple[Flow, ...]:
+    return tuple(opening_entries(tracking, switch, how))
 
 
 @lru_cache(MAX_SWITCHES_KEPT)

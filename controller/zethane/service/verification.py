@@ -8,6 +8,7 @@ again and nothing else happens.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from zethane.audit.reason import DenyReason
 from zethane.audit.refused import why_refused
@@ -25,7 +26,7 @@ from zethane.net.flowkey import (
     Packet,
     parse_frame,
 )
-from zethane.pipeline.fields import ANSWERS, CONNECTION_MASK, split_cookie
+from zethane.pipeline.fields import ANSWERS, CONNECTION_MASK, RULE_MASK, Reason, split_cookie
 from zethane.pipeline.tables import Table
 from zethane.pipeline.verified import both_directions
 from zethane.service.denials import for_want_of_proof
@@ -52,8 +53,10 @@ written again. A SYN comes up whether they are there or not.
 class Verifier:
     """Decides packets that the table `rule` sent up."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, no_connection: Callable[[Point], None] = lambda _: None) -> None:
+        """`no_connection` is told of a switch at which the answer to a grant's service belongs to no connection."""
         self._state = state
+        self._no_connection = no_connection
 
     def packet_in(self, point: Point, event: PacketIn) -> None:
         """Handle one packet."""
@@ -80,6 +83,8 @@ class Verifier:
         is_recalled = found is None
         if found is None:
             found = self._recall(packet, sender, receiver)
+        if found is None and event.cookie & RULE_MASK == Reason.NO_CONNECTION and _answers_opening(packet):
+            self._no_connection(point)
         if packet.flags & TCP_SYN and _is_stray_syn(packet, found):
             self._deny(point, event, DenyReason.NO_FLOW, packet, sender, receiver)
         elif found is not None and _is_between(found, sender, receiver):
@@ -348,6 +353,11 @@ def _opens(packet: Packet) -> bool:
     if proto in (ICMP, ICMPV6):
         return packet.key.sport == 8
     return True
+
+
+def _answers_opening(packet: Packet) -> bool:
+    """Whether a packet may be the first answer to one that has opened a connection."""
+    return packet.key.proto != TCP or packet.flags & (TCP_SYN | TCP_ACK) == TCP_SYN | TCP_ACK
 
 
 def _is_stray_syn(packet: Packet, found: tuple[LiveFlow, int] | None) -> bool:

@@ -72,7 +72,7 @@ FOREIGN = {
     "a set-field of a part": (as_reported(PLAIN), "0019 0010 80000c02 1002 0000", "0019 0010 80000d04 1002 0fff"),
     "another tag protocol": (as_reported(PLAIN), "0011 0008 8100", "0011 0008 88a8"),
     "half a register": (REGISTER, "000f 001f 0001 0604", "000f 000f 0001 0604"),
-    "another register": (REGISTER, "000f 001f 0001 0604", "000f 001f 0001 0c04"),
+    "another register": (REGISTER, "000f 001f 0001 0604", "000f 001f 0001 0e04"),
     "another vendor": (REGISTER, "ffff 0018 00002320", "ffff 0018 00002321"),
     "another action": (as_reported(PLAIN), "0011 0008 8100", "000b 0008 0000"),
     "write-actions": (REGISTER, "0004 0020 0000 0000", "0003 0020 0000 0000"),

@@ -65,11 +65,13 @@ def messages(stream: bytes) -> Iterator[bytes]:
         stream = stream[length:]
 
 
-def openings(hot: HotSite, first: int, count: int) -> bytes:
-    """The packet-ins of so many new connections."""
+def openings(hot: HotSite, first: int, count: int, ports: int = 1) -> bytes:
+    """The packet-ins of so many new connections, which come in at so many ports of the switch in turn."""
     rule = hot.state.policy.rule_numbers["staff-web"]
-    ports = range(first, first + count)
-    return b"".join(packet_in(rule, 1, 3, LAPTOP.port, LAPTOP.tcp(WEB1, port, 443, SYN)) for port in ports)
+    return b"".join(
+        packet_in(rule, 1, 3, LAPTOP.port + number % ports, LAPTOP.tcp(WEB1, first + number, 443, SYN))
+        for number in range(count)
+    )
 
 
 async def through_the_transport(counts: list[int]) -> bytes:
@@ -212,15 +214,15 @@ async def test_a_barrier_does_not_come_into_the_middle_of_a_message(ends: tuple[
     link._plain = ends[0].fileno()
     got = b""
     for first, count in ((1000, 100), (2000, 100)):
-        link.data_received(openings(hot, first, count))
+        link.data_received(openings(hot, first, count, 4))
         got += taken(ends[1]) + sink.written
         sink.written = b""
     assert link._pace._mark is not None
     assert link._pace.ahead - link._pace.due > MARK_EVERY
-    link.data_received(openings(hot, 3000, 700) + barrier_reply(link._pace._mark))
+    link.data_received(openings(hot, 3000, 700, 4) + barrier_reply(link._pace._mark))
     got += taken(ends[1]) + sink.written
     kinds = Counter(message[1] for message in messages(got))
-    # The rest of what one port sends waits.
+    # The rest of what each port sends waits.
     assert kinds[OFPT_PACKET_OUT] > 200
     assert kinds[OFPT_FLOW_MOD] == 2 * kinds[OFPT_PACKET_OUT]
     assert kinds[OFPT_BARRIER_REQUEST] == 2

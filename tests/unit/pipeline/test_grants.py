@@ -11,10 +11,20 @@ from fakes.site import ALICE, BOB, TWO_SWITCHES, WEB, Site
 from zethane.audit.reason import SessionEvent
 from zethane.net.flowkey import ETH_IPV4, TCP, UDP
 from zethane.pipeline.connections import Connections
-from zethane.pipeline.fields import ANSWERS, CT_INVALID, CT_TRACKED, FABRIC, OPENED, Reason, verify_meter
-from zethane.pipeline.grants import Tracking
+from zethane.pipeline.fields import (
+    ANSWERS,
+    CT_INVALID,
+    CT_TRACKED,
+    FABRIC,
+    LET_IN,
+    OPENED,
+    Reason,
+    opening_meter,
+    verify_meter,
+)
+from zethane.pipeline.grants import Opening, Tracking
 from zethane.pipeline.simulate import Outcome, Simulator
-from zethane.pipeline.tables import VLAN_PRESENT, Table
+from zethane.pipeline.tables import VLAN_PRESENT, Priority, Table
 from zethane.policy.load import parse_policy
 from zethane.service.intent import intended
 from zethane.service.policy_in_force import PolicyInForce
@@ -107,11 +117,43 @@ async def test_each_end_holds_a_packet_against_its_own_sessions() -> None:
     assert (stale.ports, stale.last.cookie if stale.last else 0) == ([], Reason.UNTRACKED)
 
 
-async def test_what_tracking_has_no_room_for_is_verified() -> None:
+async def one_switch(how: Opening, room: int | None = None) -> Switches:
     site = await Site(policy=GRANTS).start()
     site.login(WEB1, WEB)
     site.login(LAPTOP, ALICE)
-    switches = Switches(site, room=1)
+    site.state.fabric.points[site.s1.dpid].opening = how
+    return Switches(site, room)
+
+
+@pytest.mark.parametrize("proto", [TCP, UDP])
+async def test_an_opening_goes_on_as_its_connection_is_taken_up_or_once_it_is_known_to_be(proto: int) -> None:
+    opening = packet(LAPTOP, WEB1, proto, (40000, 443), SYN)
+    answer = packet(WEB1, LAPTOP, proto, (443, 40000), SYN_ACK)
+    for how in Opening:
+        switches = await one_switch(how)
+        opened = switches.through("s1", opening)
+        assert (opened.ports, opened.to_controller) == ([WEB1.port], how is not Opening.UNTOLD)
+        assert opened.last is not None
+        assert (opened.last.table == Table.FORWARD) is (how is Opening.UNTOLD)
+        rule = switches.site.state.policy.rule_numbers["web"]
+        assert [flow.cookie for flow in opened.path if flow.table == Table.COMMITTED] == [rule]
+        assert opening_meter(LAPTOP.port) in [flow.meter for flow in opened.passed]
+        assert switches.through("s1", answer).ports == [LAPTOP.port]
+
+
+@pytest.mark.parametrize("how", [Opening.AT_ONCE, Opening.UNTOLD])
+async def test_what_is_let_in_at_once_without_room_gets_no_answer_and_the_controller_is_told(how: Opening) -> None:
+    switches = await one_switch(how, room=0)
+    for proto in (TCP, UDP):
+        assert switches.through("s1", packet(LAPTOP, WEB1, proto, (40000, 443), SYN)).ports == [WEB1.port]
+        answer = switches.through("s1", packet(WEB1, LAPTOP, proto, (443, 40000), SYN_ACK))
+        assert (answer.ports, answer.to_controller) == ([], True)
+        assert answer.last is not None
+        assert (answer.last.table, answer.last.cookie) == (Table.RULE, Reason.NO_CONNECTION)
+
+
+async def test_what_tracking_has_no_room_for_is_verified_where_it_is_looked() -> None:
+    switches = await one_switch(Opening.CHECKED, room=1)
     assert switches.through("s1", packet(LAPTOP, WEB1, TCP, (40000, 443), SYN)).ports == [WEB1.port]
     full = switches.through("s1", packet(LAPTOP, WEB1, UDP, (40000, 443)))
     assert (full.ports, full.last.cookie if full.last else 0) == ([], Reason.NOT_COMMITTED)
@@ -121,7 +163,7 @@ async def test_what_tracking_has_no_room_for_is_verified() -> None:
 
 
 async def test_what_tracking_takes_for_no_beginning_is_verified_whatever_its_label() -> None:
-    switches = await two_switches()
+    switches = await one_switch(Opening.CHECKED)
     opened = switches.through("s1", packet(LAPTOP, WEB1, TCP, (40000, 443), SYN))
     point = switches.site.state.fabric.points[switches.site.switches["s1"].dpid]
     simulator = Simulator(intended(switches.site.state, point).values())
@@ -130,6 +172,17 @@ async def test_what_tracking_takes_for_no_beginning_is_verified_whatever_its_lab
         found = simulator.run_from(Table.COMMITTED, wrong)
         assert (found.ports, found.last.cookie if found.last else 0) == ([], Reason.INVALID)
         assert (found.to_controller, found.sampled_by and found.sampled_by.meter) == (True, verify_meter(LAPTOP.port))
+
+
+@pytest.mark.parametrize("how", Opening)
+async def test_a_datagram_that_tracking_finds_invalid_is_never_let_in_at_once(how: Opening) -> None:
+    switches = await one_switch(how)
+    opened = switches.through("s1", packet(LAPTOP, WEB1, UDP, (40000, 443)))
+    point = switches.site.state.fabric.points[switches.site.switches["s1"].dpid]
+    simulator = Simulator(intended(switches.site.state, point).values())
+    wrong = opened.fields | {"ct_state": CT_TRACKED | CT_INVALID, "ct_label": 0, LET_IN: 0}
+    found = simulator.run_from(Table.GRANT, wrong)
+    assert not any(flow.priority == Priority.GRANT_NEW_AT_ONCE for flow in found.path)
 
 
 async def test_grants_cost_entries_by_session_and_none_by_pair() -> None:

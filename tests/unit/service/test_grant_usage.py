@@ -190,7 +190,7 @@ async def test_a_rule_is_told_of_with_what_has_come_since_and_connections_where_
     for flow in s2.tables.values():
         if split_cookie(flow.cookie) == (0, 0, rule) and flow.table == Table.COMMITTED:
             is_here = any(name == "metadata" and not value & FABRIC for name, value, _ in flow.match)
-            s2.counted[flow.key] = (3, 180) if is_here else (90, 9000)
+            s2.counted[flow.key] = (1, 60) if is_here else (90, 9000)  # looked at, let in at once, and told or not
         elif split_cookie(flow.cookie) == (0, 0, rule) and flow.table == Table.RULE:
             s2.counted[flow.key] = (20, 2000)
     await read(site, "s2")

@@ -90,7 +90,7 @@ _NO_PORT = bytes((0, 0, 0, 2, 0, 0)).ljust(12, b"\0")
 """Nicira's 16 bits of in_port set to 0, which is no port (Open vSwitch, nicira-ext.h, NXM_OF_IN_PORT)."""
 _WHOLE_REGISTER = 31
 """Offset 0 and 32 bits, as `ofs_nbits` says it (Open vSwitch, nicira-ext.h)."""
-_REGISTERS = {0x00010004 + 0x200 * number: f"reg{number}" for number in range(6)}
+_REGISTERS = {0x00010004 + 0x200 * number: f"reg{number}" for number in range(7)}
 
 
 class _UnreadableError(ValueError):

@@ -1367,6 +1367,7 @@ cdef class FastPath:
             return False
         self.packet_ins += 1
         self.let_in += 1
+        self.own.point.told += 1
         self.write_allowed(&read.key, self.rule_text(rule_id), subject, to, self.clock(), by_switch=True)
         return True
 

@@ -41,7 +41,7 @@ _BASIC_FIELDS = {
     42: "tcp_flags",
 }
 _NXM_FIELDS = {
-    **{number: f"reg{number}" for number in range(6)},
+    **{number: f"reg{number}" for number in range(7)},
     26: "ip_frag",
     34: "tcp_flags",
     105: "ct_state",

@@ -17,6 +17,7 @@ _REG_MOVE = struct.Struct("!HHIHHHHII")
 _REG_LOAD = struct.Struct("!HHIHHIQ")
 _MOVE, _LOAD = 6, 7
 _COMMIT, _FORCE = 1, 2
+_NO_TABLE = 0xFF
 _METADATA, _CT_LABEL = 0x80000408, 0x0001D810
 _REGISTER = {f"reg{number}": 0x00010004 + 0x200 * number for number in range(8)}
 
@@ -43,7 +44,8 @@ def commit(action: Commit) -> bytes:
         _VENDOR, _REG_LOAD.size, _NICIRA, _LOAD, EPOCH_SHIFT << 6 | _EPOCH_BITS - 1, _CT_LABEL, action.epoch
     )
     size = _CT.size + len(_WRITES) + len(epoch)
-    head = _CT.pack(_VENDOR, size, _NICIRA, SUBTYPE, _COMMIT | _FORCE, 0, action.zone, action.table, 0)
+    table = _NO_TABLE if action.table is None else action.table
+    head = _CT.pack(_VENDOR, size, _NICIRA, SUBTYPE, _COMMIT | _FORCE, 0, action.zone, table, 0)
     return head + _WRITES + epoch
 
 
@@ -52,7 +54,7 @@ def read(data: bytes) -> Action | None:
     if len(data) < _CT.size:
         return None
     *_, flags, source, zone, table, _alg = _CT.unpack_from(data)
-    if source or table not in Table._value2member_map_:
+    if source or (table not in Table._value2member_map_ and (table != _NO_TABLE or not flags)):
         return None
     if not flags:
         looked = Track(zone, Table(table))
@@ -60,5 +62,5 @@ def read(data: bytes) -> Action | None:
     epoch = int.from_bytes(data[-8:], "big")
     if epoch >= 1 << _EPOCH_BITS:
         return None
-    found = Commit(zone, Table(table), epoch)
+    found = Commit(zone, None if table == _NO_TABLE else Table(table), epoch)
     return found if data == commit(found) else None

@@ -6,7 +6,8 @@ What rules ask: `condition` of one end, `implication` between conditions, `hours
 language in `cel`, its attributes in `attributes`, and where it belongs in `relation`.
 
 What is decided: `decide`, the same for many flows in `decider`; `explain`, `matrix`. For switches: `compile`, of
-`entry` and `peers`; and `recompile`, for a policy that differs in some rules, by mappings of `versions`.
+`entry` and `peers`; and `recompile`, for a policy that differs in some rules, by mappings of `versions`;
+great numbers are put in `order`.
 
 Who may open what at all: `access`; from there `graph` and `tables`, `reach`, `score` and `blast_radius`.
 

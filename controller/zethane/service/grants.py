@@ -63,14 +63,19 @@ class Grants:
         """A switch cannot track a connection that a grant allows, so that it has to be verified: who runs the network
         is told, once in a while."""
         self._state.counters["grants_verified"] += 1
-        self.no_connection(point)
+        self._check(point)
         now = self._state.clock()
         if now - self._full.get(point.number, -math.inf) >= TOLD_EVERY:
             self._full[point.number] = now
             self._state.journal.switch("tracking-full", point.switch.name, "new connections are verified", now)
 
     def no_connection(self, point: Point) -> None:
-        """A switch does not know the connection of an answer: it may have had no room for it. For a while it looks."""
+        """A switch does not know the connection of an answer: it may have had no room for it."""
+        self._state.counters["grants_unanswered"] += 1
+        self._check(point)
+
+    def _check(self, point: Point) -> None:
+        """Have a switch look for a while whether it has room."""
         self._since[point.number] = self._state.clock()
         self._let_in(point, Opening.CHECKED)
 

@@ -130,9 +130,12 @@ async def test_an_answer_without_a_connection_has_its_switch_look_whether_there_
     answers(there, "s2", WEB1.tcp(LAPTOP, 443, 40000, SYN_ACK))
     assert (at_once(there, "s1"), at_once(there, "s2")) == (TOLD, set())
     assert there.site.records.reasons() == ["no-flow"]
+    counters = there.site.state.counters
+    assert (counters["grants_unanswered"], counters["grants_verified"]) == (1, 0)
     there.site.now += CHECKED_FOR - 1
     there.site.admin.tick(there.site.now)
     there.asks("s2")  # it has no room still
+    assert (counters["grants_unanswered"], counters["grants_verified"]) == (1, 1)
     there.site.now += CHECKED_FOR - 1
     there.site.admin.tick(there.site.now)
     assert at_once(there, "s2") == set()

@@ -26,6 +26,7 @@ from zethane.policy.decide import Decision, decide
 from zethane.policy.entry import Class, Entry, NetworkClass
 from zethane.policy.model import Policy
 from zethane.policy.principal import External, Party, Principal
+from zethane.policy.service import Service
 from zethane.service.intent import intended
 from zethane.service.relations import verdict_on
 from zethane.service.state import State
@@ -251,9 +252,10 @@ def _compare(
         assert decision.allowed
         assert in_force.policy.rule(decision.rule).is_grant
         assert (_controller(state, attempt), does) == ((True, decision.rule), VERIFY)
-    elif rule == Reason.RETURN:
+    elif rule in (Reason.RETURN, Reason.NO_CONNECTION):
         # It may be an answer to what the other side was allowed to open; only the controller knows.
-        assert any(entry.allow for entry in in_force.compiled.concerning(destination, source))
+        concerning = in_force.compiled.concerning(destination, source)
+        assert any(entry.allow and (entry.grant or rule == Reason.RETURN) for entry in concerning)
         assert _controller(state, attempt) == (decision.allowed, decision.rule)
         assert does == VERIFY
     elif rule == Reason.NO_RULE:
@@ -305,6 +307,11 @@ EVERYTHING = read(
 )
 
 
+TO_DB = replace(
+    EVERYTHING.rules[0], id="c", sources=("web",), targets=("db",), services=(Service("udp", 53, 53),), enforce="switch"
+)
+
+
 @settings(
     max_examples=POLICIES,
     deadline=None,
@@ -321,6 +328,11 @@ EVERYTHING = read(
     sent=[
         Attempt(a, b, proto, 22, 40000, proto == ICMPV6) for a, b in ((0, 1), (1, 0)) for proto in (TCP, ICMP, 58, 47)
     ],
+)
+@example(
+    policy=replace(EVERYTHING, rules=(TO_DB,)),
+    principals=[ALICE, BOB, ALICE, BOB],
+    sent=[Attempt(1, 0, UDP, 40000, 53, ipv6=False)],
 )
 @example(
     policy=EVERYTHING,

@@ -86,7 +86,7 @@ HELP: Mapping[str, str] = {
     "posture_late": "Reports on devices that were not newer than what was known.",
     "granted": "Connections that switches have let in by themselves, as far as they told.",
     "granted_odd": "Those of them whose first packet the controller would have refused: options, extensions, SNAP.",
-    "grants_unanswered": "Answers of grants' services that belong to no connection: there may have been no room for it.",
+    "grants_unanswered": "Answers of grants' services without a connection: there may have been no room for it.",
     "grants_verified": "Packets of grants for whose connections switches had no room, to be verified as flows.",
     "grant_records_dropped": "Copies of such connections' packets that found the queue of their port full.",
     "grant_records_refused": "Copies that did not fit the sessions that are there.",

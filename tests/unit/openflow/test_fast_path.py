@@ -328,7 +328,8 @@ async def _told_of_grants(fast: bool) -> tuple[dict[str, Any], int]:
         ("s2", LAPTOP.udp(DB1, 1001, 53)),
     ):
         hot.feed(switch, packet_in(rule, laptop, db1, LAPTOP.port, frame, table=Table.COMMITTED))
-    return hot.view(), hot.fast.taken if fast else 0
+    told = {point.switch.name: point.told for point in hot.state.fabric.points.values()}
+    return {**hot.view(), "told": told}, hot.fast.taken if fast else 0
 
 
 async def test_the_copy_of_a_connection_of_a_grant_is_a_record_and_nothing_else() -> None:
@@ -342,6 +343,7 @@ async def test_the_copy_of_a_connection_of_a_grant_is_a_record_and_nothing_else(
     assert taken == len(told)
     counters = compiled["counters"]
     assert (counters["granted"], counters["grant_records_refused"], compiled["flows"]) == (2, 2, [])
+    assert compiled["told"] == {"s1": 3, "s2": 1, "s3": 0}  # as many copies came
 
 
 @pytest.mark.parametrize("packets", [3, 64])
